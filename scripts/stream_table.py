@@ -1,0 +1,158 @@
+#!/usr/bin/env python
+"""Print the README's table of streams, or bring the README up to date with ``--write``.
+
+The table is made from the stream declarations alone, so it cannot say anything that the tap does not do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.streams import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN = "<!-- streams:begin -->"
+END = "<!-- streams:end -->"
+
+COLUMNS = (
+    "Stream",
+    "What it is",
+    "Key",
+    "Replication",
+    "Deletions",
+    "Flags sent",
+    "Rights",
+    "Offered in",
+    "Selected",
+)
+
+LEGEND = """\
+- *Replication*: *incremental* streams are asked for what changed since their bookmark on `updated_at`; *full* ones are
+  read whole each time.
+- *Deletions*: *told* means that Sage lists what was deleted, *flag* that deleted rows stay and are marked, *untold*
+  that rows can be deleted without a word from Sage, *none* that the API has no way to delete them.
+- *Rights*: the areas of Sage's user rights of which one must be open to the user who signed in.
+- *Offered in*: the editions and countries that have it, where not all of Start, Standard and Plus in CA, GB and IE.
+- *Selected*: whether the stream is selected by default, and the job that reads it."""
+
+LEFT_OUT = {
+    "tax_determinations": "works out the tax rate of one document line from parameters and holds no records of its own",
+    "tax_returns/obligation_periods": "is answered to a POST request only, and this tap never writes",
+}
+
+
+def deletions(stream: type[SageStream]) -> str:
+    """Tell in a word or two how a deletion in Sage can be learned."""
+    if stream.deleted_since:
+        return "told"
+    if stream.deletion_flag:
+        return f"flag `{stream.deletion_flag}`"
+    return "untold" if stream.deletable else "none"
+
+
+def rights(stream: type[SageStream]) -> str:
+    """Name the areas of which one must be open to the user, and the level where reading is not enough."""
+    if not stream.areas:
+        return "everybody"
+    areas = " or ".join(stream.areas)
+    return f"{areas} (full access)" if stream.full_access else areas
+
+
+def offered_in(stream: type[SageStream]) -> str:
+    """Name the editions and countries where they are fewer or others than usual."""
+    limits = [
+        ", ".join(own)
+        for own, usual in ((stream.editions, SageStream.editions), (stream.countries, SageStream.countries))
+        if own != usual
+    ]
+    return "; ".join(limits) or "all"
+
+
+def selected(stream: type[SageStream]) -> str:
+    """Tell whether the stream is selected by default and how often it is meant to be read."""
+    if stream.retired:
+        return "no"
+    return "daily" if stream.static else "hourly"
+
+
+def row(stream: type[SageStream]) -> tuple[str, ...]:
+    """Return the cells of a stream, in the order of ``COLUMNS``."""
+    return (
+        code([stream.name]),
+        (stream.__doc__ or "").strip(),
+        code(stream.primary_keys),
+        "incremental" if stream.changed_since else "full",
+        deletions(stream),
+        code(stream.flags),
+        rights(stream),
+        offered_in(stream),
+        selected(stream),
+    )
+
+
+def code(names: Iterable[str]) -> str:
+    """Set names as code, separated by commas."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def markdown(streams: Sequence[type[SageStream]] = STREAMS) -> str:
+    """Return everything that stands between the README's markers."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *map(row, streams)]
+    chosen = sum(not stream.retired for stream in streams)
+    left_out = [f"- `{path}` {reason}." for path, reason in LEFT_OUT.items()]
+    return "\n".join(
+        [
+            f"{len(streams)} streams, {chosen} of them selected by default; the others exist only in other countries",
+            "or in older versions of Sage's API.",
+            "",
+            LEGEND,
+            "",
+            *("| " + " | ".join(cells) + " |" for cells in rows),
+            "",
+            "Left out:",
+            "",
+            *left_out,
+        ]
+    )
+
+
+def with_table(text: str, table: str) -> str:
+    """Return the text with what stands between the markers replaced by the table.
+
+    Raises:
+        ValueError: when the text does not carry both markers, the beginning before the end.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"There is no place for the table: write {BEGIN} and {END} where it belongs.")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table, or write it into the README."""
+    parser = argparse.ArgumentParser(description="Generate the table of streams from their declarations.")
+    parser.add_argument("--write", action="store_true", help="replace the table in the README instead of printing it")
+    parser.add_argument("--readme", type=Path, default=README, help="the file that carries the markers")
+    options = parser.parse_args(arguments)
+    if not options.write:
+        sys.stdout.write(markdown() + "\n")
+        return 0
+    try:
+        text = with_table(options.readme.read_text("utf-8"), markdown())
+    except (OSError, ValueError) as problem:
+        sys.stderr.write(f"{options.readme}: {problem}\n")
+        return 1
+    options.readme.write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Hold the places that describe the tap's settings together.
+
+The settings are declared once, in `tap_sage_accounting/settings.py`. From there, `--write` renews README.md's table,
+the definitions in meltano.yml and plugin.yaml, and .env.example; without it, the script tells which of them are stale
+and exits with 1 if any is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
+
+ROOT = Path(__file__).parent.parent
+Settings = dict[str, dict[str, Any]]
+_KINDS = {"integer": "integer", "number": "decimal", "boolean": "boolean", "array": "array", "object": "object"}
+
+
+def declared() -> Settings:
+    """Read the declaration: JSON schema by the setting's name."""
+    settings: Settings = CONFIG_JSONSCHEMA["properties"]
+    return settings
+
+
+def meltano_setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe a setting as Meltano wants it."""
+    setting: dict[str, Any] = {"name": name, "label": schema["title"], "kind": _kind(schema)}
+    if schema.get("secret"):
+        setting["sensitive"] = True
+    if "default" in schema:
+        setting["value"] = schema["default"]
+    return {**setting, "description": schema["description"]}
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    return next((_KINDS[each] for each in types if each in _KINDS), "string")
+
+
+def meltano_block(settings: Settings, indent: str) -> str:
+    """Write the settings as a block of a YAML list."""
+    entries = [meltano_setting(name, schema) for name, schema in settings.items()]
+    text = yaml.safe_dump(entries, sort_keys=False, width=10_000, allow_unicode=True)
+    return "".join(f"{indent}{line}\n" for line in text.splitlines())
+
+
+def readme_block(settings: Settings) -> str:
+    """Write the settings as a Markdown table."""
+    required = CONFIG_JSONSCHEMA.get("required", [])
+    lines = ["| Setting | Default | Meaning |", "|---|---|---|"]
+    for name, schema in settings.items():
+        default = f"`{schema['default']}`" if "default" in schema else "required" if name in required else ""
+        meaning = f"{schema['description']}{' Secret.' if schema.get('secret') else ''}"
+        lines.append(f"| `{name}` | {default} | {meaning.replace('|', chr(92) + '|')} |")
+    return "".join(f"{line}\n" for line in ["", *lines, ""])
+
+
+def environment_example(settings: Settings) -> str:
+    """Write a `.env` to fill in: what must be set, and what may be."""
+    required = CONFIG_JSONSCHEMA.get("required", [])
+    lines = ["# Copy to .env and fill in. Meltano reads it; it stays out of the repository."]
+    for name, schema in settings.items():
+        comment = "" if name in required else "# "
+        lines += ["", f"# {schema['description']}"]
+        lines.append(f"{comment}TAP_SAGE_ACCOUNTING_{name.upper()}={schema.get('default', '')}")
+    return "\n".join(lines) + "\n"
+
+
+def between(text: str, begin: str, end: str, block: str) -> str:
+    """Replace what stands between the line that holds one marker and the line that holds the other.
+
+    Raises:
+        ValueError: A marker is missing.
+    """
+    head, found_begin, rest = text.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"Marker {begin!r} or {end!r} is missing.")
+    indent = head.rpartition("\n")[2]
+    return f"{head}{begin}\n{block}{indent}{end}{tail}"
+
+
+RENEWALS: dict[str, Callable[[str], str]] = {
+    "README.md": lambda text: between(
+        text, "<!-- settings:begin -->", "<!-- settings:end -->", readme_block(declared())
+    ),
+    "meltano.yml": lambda text: between(
+        text, "# settings:begin", "# settings:end", meltano_block(declared(), indent="    ")
+    ),
+    "plugin.yaml": lambda text: between(
+        text, "# settings:begin", "# settings:end", meltano_block(declared(), indent="")
+    ),
+    ".env.example": lambda _: environment_example(declared()),
+}
+"""How each file's text is renewed."""
+
+
+@click.command()
+@click.option("--write", is_flag=True, help="Renew the files instead of telling which are stale.")
+def main(*, write: bool) -> None:
+    """Hold README.md, meltano.yml, plugin.yaml and .env.example together with the declared settings."""
+    stale = []
+    for name, renew in RENEWALS.items():
+        file = ROOT / name
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        renewed = renew(text)
+        if renewed != text:
+            stale.append(name)
+            if write:
+                file.write_text(renewed, encoding="utf-8")
+    if stale:
+        click.echo(f"{'Renewed' if write else 'Stale'}: {', '.join(stale)}")
+    if stale and not write:
+        click.echo("Run: uv run python scripts/sync_settings.py --write", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

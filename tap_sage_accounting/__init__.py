@@ -1,0 +1,1 @@
+"""Singer tap for Sage Business Cloud Accounting (API v3.1)."""

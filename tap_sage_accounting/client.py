@@ -1,0 +1,323 @@
+"""What all streams do: ask for the pages of a list, clean its records, keep its bookmark.
+
+What a stream *is* stands in its class in `tap_sage_accounting.streams`, as attributes declared here.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from singer_sdk.exceptions import FatalAPIError, SkippableAPIError
+from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
+from singer_sdk.streams import RESTStream
+from singer_sdk.streams.rest import HTTPRequest, PageContext
+from typing_extensions import override
+
+from tap_sage_accounting import schemas
+from tap_sage_accounting.auth import AuthorizationError
+from tap_sage_accounting.connection import served_at
+from tap_sage_accounting.errors import MalformedAnswerError
+from tap_sage_accounting.limits import GateClosedError
+from tap_sage_accounting.paging import Page, PagesAhead, parse_json
+from tap_sage_accounting.records import ADDITIONAL, Cleaner
+from tap_sage_accounting.settings import parse_start_date
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import requests
+    from singer_sdk.helpers.types import Context, Record
+
+    from tap_sage_accounting.tap import TapSageAccounting
+
+UPDATED_AT = "updated_at"
+Parsed = TypeVar("Parsed")
+
+
+class Area(StrEnum):
+    """The areas in which Sage gives a user rights: full access, read only, restricted, none."""
+
+    SALES = "Sales"
+    PURCHASES = "Purchases"
+    CONTACTS = "Contacts"
+    BANK = "Bank"
+    PRODUCTS = "Products & Services"
+    JOURNALS = "Journals"
+    SETTINGS = "Settings"
+    STATUTORY_REPORTING = "Statutory reporting"
+
+
+class SageStream(RESTStream[int]):
+    """A list in Sage, read business by business.
+
+    Attributes:
+        changed_since: the list takes `updated_or_created_since`, so it is read incrementally.
+        deleted_since: the list tells deletions through `deleted_since`.
+        sortable: the list takes `sort`.
+        deletable: records can be deleted through Sage's API.
+        deletion_flag: the attribute that marks deleted records, where they stay in the list.
+        flags: query parameters that make the list tell more.
+        areas: any one of these rights lets a user read it; none: everybody may.
+        full_access: the right must be full access.
+        editions: the editions of Sage Accounting that have it.
+        countries: the countries whose businesses have it.
+        retired: no longer in Sage's description, or for other countries only; not selected by default.
+        static: reference data that hardly ever changes.
+        per_business: read once per business; otherwise once per user.
+    """
+
+    name: str
+    primary_keys: ClassVar[tuple[str, ...]] = ("business_id", "id")
+    changed_since: ClassVar[bool] = False
+    deleted_since: ClassVar[bool] = False
+    sortable: ClassVar[bool] = False
+    deletable: ClassVar[bool] = False
+    deletion_flag: ClassVar[str | None] = None
+    flags: ClassVar[tuple[str, ...]] = ()
+    areas: ClassVar[tuple[Area, ...]] = ()
+    full_access: ClassVar[bool] = False
+    editions: ClassVar[tuple[str, ...]] = ("Start", "Standard", "Plus")
+    countries: ClassVar[tuple[str, ...]] = ("CA", "GB", "IE")
+    retired: ClassVar[bool] = False
+    static: ClassVar[bool] = False
+    per_business: ClassVar[bool] = True
+
+    added_properties: ClassVar[frozenset[str]] = frozenset(("business_id", ADDITIONAL))
+    """Columns that do not come from Sage's record."""
+
+    _tap: TapSageAccounting
+
+    @override
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.replication_key = UPDATED_AT if cls.changed_since else None  # type: ignore[assignment]
+        cls.selected_by_default = not cls.retired
+
+    def __init__(self, tap: TapSageAccounting) -> None:
+        schema = schemas.load(self.name, self.primary_keys)
+        if not self.per_business:
+            del schema["properties"]["business_id"]
+        super().__init__(tap=tap, schema=schema, path=f"/{self.name}")
+
+    # Where to ask, and what for
+
+    @property
+    @override
+    def url_base(self) -> str:
+        return str(self.config["api_url"])
+
+    @property
+    @override
+    def partitions(self) -> list[dict[str, Any]] | None:
+        if not self.per_business:
+            return None
+        return [{"business_id": business.id} for business in self._tap.businesses]
+
+    @override
+    def compare_start_date(self, value: str, start_date_value: str) -> str:
+        """Let the bookmark win: a start date moved forward must not skip what was not read yet."""
+        return value
+
+    @override
+    def get_http_request(self, *, page: PageContext[int]) -> HTTPRequest:
+        params: dict[str, Any] = {
+            "page": page.next_page_token or 1,
+            "items_per_page": self.config["page_size"],
+            "attributes": self.requested_attributes,
+            **dict.fromkeys(self.flags, "true"),
+        }
+        if since := self.reading_since(page.stream_context):
+            params["updated_or_created_since"] = instant(since)
+        return HTTPRequest(url=self.get_url(page.stream_context), params=params)
+
+    @cached_property
+    def requested_attributes(self) -> str:
+        """Everything, unless the catalog deselects columns: then those that are selected, the bookmark always."""
+        own = [name for name in self.schema["properties"] if name not in self.added_properties]
+        chosen = [name for name in own if self.mask[("properties", name)] or name == UPDATED_AT]
+        return "all" if len(chosen) == len(own) else ",".join(chosen)
+
+    def reading_since(self, context: Context | None) -> datetime | None:
+        """Tell from which change on to read: the bookmark less the look-back, else the start date, else everything."""
+        if self.replication_method != REPLICATION_INCREMENTAL:
+            return None
+        if bookmark := self.get_context_state(context).get("replication_key_value"):
+            return datetime.fromisoformat(bookmark) - timedelta(seconds=self.config["lookback_window"])
+        start_date = self.config.get("start_date")
+        return parse_start_date(start_date) if start_date else None
+
+    def describe(self, context: Context | None) -> str:
+        """Name what is read, for logs and errors."""
+        return f"'{self.name}' of {self._whose(context)}"
+
+    def _whose(self, context: Context | None) -> str:
+        return self._tap.name_of(context["business_id"]) if context else "the user"
+
+    # From answers to records
+
+    def fetch_page(self, context: Context | None, number: int) -> Page:
+        """Ask for one page; safe to call from any thread."""
+        request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=number))
+        what = f"{self.describe(context)}, page {number}"
+
+        def parse(response: requests.Response) -> Page:
+            return Page.parse(
+                response.content,
+                asked=number,
+                size=self.config["page_size"],
+                served_at=served_at(response),
+                what=what,
+            )
+
+        return self.ask(request, context, what, parse)
+
+    @property
+    def width(self) -> int:
+        """How many pages of one list may be asked for ahead of their use."""
+        return int(self.config["concurrency"])
+
+    def ask(
+        self,
+        request: HTTPRequest,
+        context: Context | None,
+        what: str,
+        parse: Callable[[requests.Response], Parsed],
+    ) -> Parsed:
+        """Send a request about one business (or the user) and parse its answer; safe to call from any thread."""
+        return self._tap.connection.ask(
+            request.url.removeprefix(self.url_base),
+            request.params,
+            business_id=context["business_id"] if context else None,
+            what=what,
+            parse=parse,
+        )
+
+    def read_pages(self, context: Context | None) -> Iterator[Page]:
+        """Yield the pages of the list, asked for ahead of their use."""
+        fetch = partial(self.fetch_page, context)
+        with PagesAhead(fetch, self._tap.executor, self.width) as pages:
+            yield from pages
+
+    @override
+    def request_records(self, context: Context | None) -> Iterable[Record]:
+        for page in self.read_pages(context):
+            yield from page.items
+
+    @cached_property
+    def cleaner(self) -> Cleaner:
+        """The conversion of this stream's records, compiled from its schema."""
+        cleaner = Cleaner(self.schema, self.added_properties)
+        self._tap.report.surprises[self.name] = cleaner.surprises
+        return cleaner
+
+    def clean(self, raw: Record, context: Context | None) -> Record:
+        """Turn a record as sent into the record as declared."""
+        record = self.cleaner.clean(raw)
+        if context:
+            record["business_id"] = context["business_id"]
+        return record
+
+    # The read of one business, from its first page to its bookmark
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        """Yield all records of one business; whatever fails here is reported and does not stop the other reads."""
+        self._tap.state_writer.write_state(self._tap.state)
+        report = self._tap.report
+        try:
+            for record in self.read(context):
+                report.records[self.name] += 1
+                yield record
+        except SkippableAPIError as error:
+            report.skip(self.name, self._whose(context), str(error))
+        except (AuthorizationError, GateClosedError):
+            raise  # no other read can succeed either
+        except FatalAPIError as error:
+            report.fail(self.name, self._whose(context), str(error))
+        except Exception as error:
+            self.logger.exception("Reading %s met something unexpected.", self.describe(context))
+            report.fail(self.name, self._whose(context), f"unexpected {type(error).__name__}, see the log above")
+        else:
+            report.complete += 1
+
+    def read(self, context: Context | None) -> Iterator[Record]:
+        """Yield all records of one business, then move its bookmark."""
+        started: datetime | None = None
+        newest: str | None = None
+        for page in self.read_pages(context):
+            started = started or page.served_at
+            for raw in page.items:
+                record = self.clean(raw, context)
+                moment = record.get(UPDATED_AT)
+                if moment and (newest is None or moment > newest):
+                    newest = moment
+                yield record
+        if started is not None:
+            self._move_bookmark(context, started, newest)
+
+    def _move_bookmark(self, context: Context | None, started: datetime, newest: str | None) -> None:
+        """Set the bookmark to the newest change seen, never past the start of the read by Sage's clock.
+
+        What changed after its page was served has a later time than the start, and is read next time. Where nothing
+        changed, the start itself is the bookmark.
+        """
+        if self.replication_method != REPLICATION_INCREMENTAL:
+            return
+        state = self.get_context_state(context)
+        seen = [moment for moment in (newest, state.get("replication_key_value")) if moment]
+        bookmark = instant(started)
+        if newest is not None:
+            bookmark = min(max(seen), bookmark)
+        state["replication_key"] = self.replication_key
+        state["replication_key_value"] = bookmark
+
+    @override
+    def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
+        """Leave the bookmark alone: it moves when the read is complete, not record by record."""
+
+
+class SingleObjectStream(SageStream):
+    """A single object, such as a business's settings: one row per business, without pages."""
+
+    primary_keys: ClassVar[tuple[str, ...]] = ("business_id",)
+
+    @override
+    def get_http_request(self, *, page: PageContext[int]) -> HTTPRequest:
+        params: dict[str, Any] = {} if self.requested_attributes == "all" else {"attributes": self.requested_attributes}
+        return HTTPRequest(url=self.get_url(page.stream_context), params=params)
+
+    @override
+    def fetch_page(self, context: Context | None, number: int) -> Page:
+        request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=number))
+        what = self.describe(context)
+
+        def parse(response: requests.Response) -> Page:
+            found = parse_json(response.content, what)
+            if not isinstance(found, dict) or "$items" in found:
+                raise MalformedAnswerError(f"{what}: the answer is not a single object.")
+            served = served_at(response)
+            return Page(asked=1, number=1, size=1, items=[found], total=1, has_next=False, served_at=served)
+
+        return self.ask(request, context, what, parse)
+
+
+class CurrencyKeyedStream(SageStream):
+    """A list of exchange rates, whose records have no id: the currency is their key."""
+
+    primary_keys = ("business_id", "currency_id")
+    added_properties = SageStream.added_properties | {"currency_id"}
+
+    @override
+    def clean(self, raw: Record, context: Context | None) -> Record:
+        record = super().clean(raw, context)
+        currency = record.get("currency") or {}
+        record["currency_id"] = currency.get("id") or str(record.get("path") or "").rpartition("/")[2]
+        return record
+
+
+def instant(moment: datetime) -> str:
+    """Render a moment as Sage's filters and our bookmarks have it: UTC, whole seconds, rounded down."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

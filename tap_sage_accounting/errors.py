@@ -1,0 +1,134 @@
+"""What Sage's refusals mean, and what the user can do about them.
+
+Sage answers errors as a JSON array of `{"$severity", "$dataCode", "$message", "$source"}`; a single such object, an
+OAuth body `{"error", "error_description"}` and, from the gateways in front of it, HTML have been seen too. Nothing of a
+body but its code and message reaches a message here, and those only when they are short: an error must not carry
+customers' data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
+
+if TYPE_CHECKING:
+    import requests
+
+LONGEST_MESSAGE = 200
+
+
+class SettingsError(FatalAPIError):
+    """A setting does not fit what Sage says of this user."""
+
+
+class RightsError(SkippableAPIError):
+    """The user's role in this business does not let him read this object."""
+
+
+class EditionError(SkippableAPIError):
+    """The business's edition, country or subscription does not offer this object."""
+
+
+class IncompleteRunError(FatalAPIError):
+    """Something that should have been read was not; raised at the end, when everything else has been."""
+
+
+class TokenRejectedError(RetriableAPIError):
+    """Sage did not accept the access token."""
+
+
+class RefusedForNowError(RetriableAPIError):
+    """Sage asks for fewer requests (429).
+
+    Attributes:
+        retry_after: seconds that Sage asks to wait, or None where it does not say.
+    """
+
+    def __init__(self, message: str, response: requests.Response | None, retry_after: float | None) -> None:
+        super().__init__(message, response)
+        self.retry_after = retry_after
+
+
+class MalformedAnswerError(RetriableAPIError):
+    """An answer that is not what it claims to be: cut off, not JSON, without items."""
+
+
+@dataclass(frozen=True, slots=True)
+class SageError:
+    """The part of an error body that may be shown.
+
+    Attributes:
+        code: Sage's `$dataCode`, such as `MultiUserAccessDenied`; "" where there is none.
+        message: Sage's `$message`; "" where there is none or where it is too long to be a message.
+    """
+
+    code: str = ""
+    message: str = ""
+
+    @classmethod
+    def parse(cls, body: bytes) -> SageError:
+        """Read an error body in any of its shapes; unreadable ones give an empty error."""
+        try:
+            found: Any = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return cls()
+        if isinstance(found, list) and found:
+            found = found[0]
+        if not isinstance(found, dict):
+            return cls()
+        code = found.get("$dataCode") or found.get("error") or ""
+        message = found.get("$message") or found.get("error_description") or ""
+        return cls(str(code)[:LONGEST_MESSAGE], str(message) if len(str(message)) <= LONGEST_MESSAGE else "")
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.code and f"[{self.code}]", self.message) if part)
+
+
+def retry_after(response: requests.Response) -> float | None:
+    """Read `Retry-After` in seconds (the only form seen from Sage), or None."""
+    try:
+        seconds = float(response.headers.get("Retry-After", ""))
+    except ValueError:
+        return None
+    return seconds if seconds >= 0 else None
+
+
+def error_of(response: requests.Response, what: str) -> Exception | None:
+    """Translate an answer into the error that it stands for.
+
+    Args:
+        response: the answer, its body read.
+        what: the request in words for the user: stream, page, business.
+
+    Returns:
+        None for a success; otherwise an exception whose class says what may be done about it.
+    """
+    status = response.status_code
+    if status == HTTPStatus.OK:
+        return None
+    sage = SageError.parse(response.content)
+    told = f"{what}: Sage answered {status} {response.reason or ''} {sage}".strip()
+    if request_id := response.headers.get("x_request_id"):
+        told += f" (Sage's request id {request_id})"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return RetriableAPIError(f"{told}.", response)
+    match status:
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            error: Exception = RefusedForNowError(
+                f"{told}. Sage asks for fewer requests.", response, retry_after(response)
+            )
+        case HTTPStatus.UNAUTHORIZED if "subscription" in sage.message.lower():
+            error = EditionError(f"{told}. The business's subscription or edition does not offer this object.")
+        case HTTPStatus.UNAUTHORIZED:
+            error = TokenRejectedError(f"{told}. The access token was not accepted.", response)
+        case HTTPStatus.FORBIDDEN:
+            error = RightsError(f"{told}. The user's role in this business does not let him read it.")
+        case HTTPStatus.NOT_FOUND:
+            error = EditionError(f"{told}. Sage does not offer this object to this business, or no longer at all.")
+        case _:
+            error = FatalAPIError(f"{told}. This is not a passing fault; please report it with the request id.")
+    return error

@@ -1,0 +1,284 @@
+"""From what Sage sends to what the schema says, in one pass, without losing anything.
+
+A cleaner is compiled once from a stream's schema. Whatever has no place in the schema, or does not fit its place, is
+kept as it came, as JSON text in the column `additional_attributes`: the keys are the places
+(`invoice_lines[2].colour`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Converter = Callable[[Any, "Leftovers"], Any]
+
+Record = dict[str, Any]
+Leftovers = list[tuple[str, Any]]
+"""What could not be placed: (place, value as sent)."""
+
+ADDITIONAL = "additional_attributes"
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?|[+-]?\.[0-9]+")
+_SECONDS = re.compile(r"\.[0-9]{7,}")
+_NO_DATE = frozenset(("0000-00-00", "0000-00-00T00:00:00Z"))
+_INT64 = range(-(2**63), 2**63)
+_json = msgspec.json.Encoder(decimal_format="number", order="sorted")
+
+
+class MisfitError(ValueError):
+    """A value does not fit its place; `instead` is what goes there, the value itself is kept aside."""
+
+    def __init__(self, instead: object = None) -> None:
+        super().__init__("the value does not fit its place")
+        self.instead = instead
+
+
+def _number(value: Any, _: Leftovers) -> Decimal | int | None:
+    """Sage writes decimals as strings in plain notation; real JSON numbers occur too."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not text:
+            return None
+        if not _NUMBER.fullmatch(text):
+            raise MisfitError
+        return Decimal(text)
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return value
+    raise MisfitError
+
+
+def _integer(value: Any, _: Leftovers) -> int | None:
+    number = _number(value, _)
+    if number is None:
+        return None
+    if number != int(number) or int(number) not in _INT64:
+        raise MisfitError
+    return int(number)
+
+
+def _boolean(value: Any, _: Leftovers) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    match value:
+        case "":
+            return None
+        case "true":
+            return True
+        case "false":
+            return False
+        case _:
+            raise MisfitError
+
+
+def _string(value: Any, _: Leftovers) -> str:
+    if isinstance(value, str):
+        if "\0" in value:  # no SQL database stores it
+            raise MisfitError(value.replace("\0", ""))
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | Decimal):
+        return str(value)
+    raise MisfitError
+
+
+def _string_or_nothing(value: Any, leftovers: Leftovers) -> str | None:
+    return _string(value, leftovers) or None
+
+
+def _moment(value: str) -> datetime:
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise MisfitError from None
+
+
+def _date(value: Any, _: Leftovers) -> str | None:
+    """A calendar date; where Sage adds a time that says something, the whole is kept aside."""
+    if not isinstance(value, str):
+        raise MisfitError
+    if not value or value in _NO_DATE:
+        return None
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        moment = _moment(value)
+    if moment.time() != datetime.min.time():
+        raise MisfitError(moment.date().isoformat())
+    return moment.date().isoformat()
+
+
+def _date_time(value: Any, _: Leftovers) -> str | None:
+    """A moment in UTC, `2026-06-30T18:00:00Z`; without a zone it is taken for UTC."""
+    if not isinstance(value, str):
+        raise MisfitError
+    if not value or value in _NO_DATE:
+        return None
+    moment = _moment(value)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else _in_utc(moment)
+    text = moment.isoformat().replace("+00:00", "Z")
+    if _SECONDS.search(value):
+        raise MisfitError(text)
+    return text
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise MisfitError from None
+
+
+def api_name(name: str) -> str:
+    """Turn Sage's name of an attribute into ours: `$path` -> `path`, `box_T1` -> `box_t1`."""
+    return name.lstrip("$").lower()
+
+
+def _convert(converter: Converter, place: str, value: Any, leftovers: Leftovers) -> Any:
+    """Convert one part, and tell the full place of whatever it leaves over."""
+    before = len(leftovers)
+    try:
+        converted = converter(value, leftovers)
+    except MisfitError as misfit:
+        leftovers[before:] = [(place, value)]
+        return misfit.instead
+    for index in range(before, len(leftovers)):
+        inner, left = leftovers[index]
+        leftovers[index] = (f"{place}{'' if inner[0] == '[' else '.'}{inner}", left)
+    return converted
+
+
+def _compile_object(schema: dict[str, Any]) -> Callable[[Any, Leftovers], Record | None]:
+    converters = {name: compile_converter(part) for name, part in schema["properties"].items()}
+    places: dict[str, tuple[str, Converter | None]] = {}
+
+    def place_of(key: str) -> tuple[str, Converter | None]:
+        name = api_name(key)
+        taken = any(other == name for other, _ in places.values())
+        return places.setdefault(key, (name, None if taken else converters.get(name)))
+
+    def convert(value: Any, leftovers: Leftovers) -> Record | None:
+        if not isinstance(value, dict):
+            if value == "":
+                return None
+            raise MisfitError
+        record: Record = {}
+        for key, part in value.items():
+            name, converter = places.get(key) or place_of(key)
+            if converter is None:
+                leftovers.append((key, part))
+            elif part is None:
+                record[name] = None
+            else:
+                record[name] = _convert(converter, key, part, leftovers)
+        return record
+
+    return convert
+
+
+def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Leftovers], list[Any] | None]:
+    converter = compile_converter(schema["items"])
+
+    def convert(value: Any, leftovers: Leftovers) -> list[Any] | None:
+        if not isinstance(value, list):
+            if value == "":
+                return None
+            raise MisfitError
+        return [
+            None if part is None else _convert(converter, f"[{position}]", part, leftovers)
+            for position, part in enumerate(value)
+        ]
+
+    return convert
+
+
+_BY_TYPE: dict[str, Converter] = {
+    "number": _number,
+    "integer": _integer,
+    "boolean": _boolean,
+    "string": _string,
+}
+
+
+def compile_converter(schema: dict[str, Any]) -> Converter:
+    """Compile a schema part to a function from (value as sent, not null; leftovers) to the value as declared.
+
+    The function raises `MisfitError` where the value does not fit, and appends to the leftovers what fits nowhere
+    inside it.
+    """
+    declared = schema["type"]
+    kind = declared if isinstance(declared, str) else next(name for name in declared if name != "null")
+    if kind == "object":
+        return _compile_object(schema)
+    if kind == "array":
+        return _compile_array(schema)
+    match schema.get("format"):
+        case "date":
+            return _date
+        case "date-time":
+            return _date_time
+    if schema.get("x-empty-is-null"):
+        return _string_or_nothing
+    return _BY_TYPE[kind]
+
+
+@dataclass(slots=True)
+class Surprises:
+    """What Sage sent in one stream that the schema does not know, counted by place, positions in lists left out."""
+
+    unknown: Counter[str] = field(default_factory=Counter)
+    misfits: Counter[str] = field(default_factory=Counter)
+
+
+class Cleaner:
+    """Turns one stream's records from Sage's form into the declared one.
+
+    Args:
+        schema: the stream's resolved JSON schema.
+        added: properties that the stream itself fills in, not Sage.
+    """
+
+    def __init__(self, schema: dict[str, Any], added: frozenset[str]) -> None:
+        properties = {name: part for name, part in schema["properties"].items() if name not in added}
+        self._known = _places(properties, "")
+        self._convert = _compile_object({"properties": properties})
+        self.surprises = Surprises()
+
+    def clean(self, raw: Record) -> Record:
+        """Convert one record; what does not fit goes to `additional_attributes` as JSON text."""
+        leftovers: Leftovers = []
+        record = self._convert(raw, leftovers)
+        if record is None:
+            raise MisfitError
+        if leftovers:
+            record[ADDITIONAL] = _json.encode(dict(leftovers)).decode()
+            for place, _ in leftovers:
+                self._count(re.sub(r"\[\d+\]", "[]", place))
+        return record
+
+    def _count(self, place: str) -> None:
+        known = ".".join(api_name(part) for part in place.split(".")) in self._known
+        (self.surprises.misfits if known else self.surprises.unknown)[place] += 1
+
+
+def _places(properties: dict[str, Any], prefix: str) -> set[str]:
+    """Every place that a schema knows: `invoice_lines`, `invoice_lines[]`, `invoice_lines[].quantity`, ..."""
+    places: set[str] = set()
+    for name, part in properties.items():
+        place = f"{prefix}{name}"
+        places.add(place)
+        inner = part
+        while "items" in inner:
+            inner, place = inner["items"], f"{place}[]"
+            places.add(place)
+        places |= _places(inner.get("properties", {}), f"{place}.")
+    return places

@@ -1,0 +1,146 @@
+"""Logs without secrets: what is configured, what is learned during the run, and what looks like one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
+
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+MASK = "[secret]"
+SHORTEST_SECRET = 6
+"""Characters; masking shorter values would eat ordinary words."""
+LONGEST_CHAIN = 10
+"""Causes of an exception that are followed."""
+
+_PATTERNS = (
+    # An Authorization header, as a header line or as a dict's item.
+    (re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?)(?:(?:bearer|basic)\s+)?[^\s\"',;}]+"), rf"\1{MASK}"),
+    (re.compile(r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/-]{6,}=*"), rf"\1{MASK}"),
+    # A form's, a query's or a JSON body's tokens. A code only where it is long: `code=404` is no secret.
+    (
+        re.compile(
+            r"(?i)((?:access_token|refresh_token|client_secret|code_verifier)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;}]+"
+        ),
+        rf"\1{MASK}",
+    ),
+    (re.compile(r"(?i)(\bcode[\"']?\s*[=:]\s*[\"']?)(?=[A-Z]{2}(?:/|%2F)|[^\s\"'&]{12})[^\s\"'&,;}]+"), rf"\1{MASK}"),
+    # A JSON Web Token, whole or cut off.
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"), MASK),
+    # A password in a database URL.
+    (re.compile(r"(://[^\s:/@]*:)[^\s/@]+(?=@)"), rf"\1{MASK}"),
+    # A payment link: whoever has it sees the invoice and its customer.
+    (re.compile(r"(/online_payment/)[^\s\"'<>]+"), rf"\1{MASK}"),
+    (re.compile(r"([\"']href[\"']:\s*[\"'])[^\"']+(?=[\"'],\s*[\"']rel[\"']:\s*[\"']bookmark)"), rf"\1{MASK}"),
+    (re.compile(r"([\"']rel[\"']:\s*[\"']bookmark[\"'],\s*[\"']href[\"']:\s*[\"'])[^\"']+"), rf"\1{MASK}"),
+)
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+class SecretFilter(logging.Filter):
+    """Masks secrets in everything that a handler is about to write: message, arguments, exceptions, extra fields."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spellings: dict[str, None] = {}
+
+    def learn(self, secret: str | None) -> None:
+        """Mask a value from now on, in plain, URL-encoded and JSON-encoded spelling."""
+        if not secret or len(secret) < SHORTEST_SECRET or secret in self._spellings:
+            return
+        spellings = {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
+        # Longest first, or a value that contains another would be masked in part. A new dict, because others may be
+        # going through the old one in another thread.
+        known = {*self._spellings, *spellings}
+        self._spellings = dict.fromkeys(sorted(known, key=len, reverse=True))
+
+    def masked(self, text: str) -> str:
+        """Give a text without secrets."""
+        for secret in self._spellings:
+            if secret in text:
+                text = text.replace(secret, MASK)
+        for pattern, replacement in _PATTERNS:
+            text = pattern.sub(replacement, text)
+        return text
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        self._mask_message(record)
+        if record.exc_info and record.exc_info[1] is not None:
+            clean = self._masked_exception(record.exc_info[1])
+            if clean is not record.exc_info[1]:
+                record.exc_info = (type(clean), clean, clean.__traceback__)
+                record.exc_text = None
+        if record.exc_text:
+            record.exc_text = self.masked(record.exc_text)
+        if record.stack_info:
+            record.stack_info = self.masked(record.stack_info)
+        for name in record.__dict__.keys() - _STANDARD_FIELDS:
+            shown = str(record.__dict__[name])
+            if (clean_text := self.masked(shown)) != shown:
+                record.__dict__[name] = clean_text
+        return True
+
+    def _mask_message(self, record: logging.LogRecord) -> None:
+        """Mask the finished message; one without secrets keeps its arguments, which some formatters look at."""
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            # The arguments do not fit the format: logging will complain, and would print both.
+            message = f"{record.msg} {record.args!r}"
+            record.msg, record.args = message.replace("%", "%%"), None
+        if (clean := self.masked(message)) != message:
+            record.msg, record.args = clean, None
+
+    def _masked_exception(self, error: BaseException, depth: int = 0) -> BaseException:
+        """Give an exception that prints the same without secrets: itself where there are none in it and its causes."""
+        cause, context = error.__cause__, error.__context__
+        if depth < LONGEST_CHAIN:
+            cause = cause and self._masked_exception(cause, depth + 1)
+            context = context and self._masked_exception(context, depth + 1)
+        text = str(error)
+        clean = self.masked(text)
+        if clean == text and cause is error.__cause__ and context is error.__context__:
+            return error
+        kind = type(error)
+        namesake = type(kind.__name__, (Exception,), {"__module__": kind.__module__, "__qualname__": kind.__qualname__})
+        copy: BaseException = namesake(clean)
+        copy.__cause__, copy.__context__ = cause, context
+        copy.__suppress_context__ = error.__suppress_context__
+        return copy.with_traceback(error.__traceback__)
+
+
+def install(secrets: Iterable[str | None]) -> SecretFilter:
+    """Keep secrets out of every log handler that there is now.
+
+    May be called again, when handlers were added or another tap begins: the filter that is there already learns more.
+
+    Args:
+        secrets: configured values to mask.
+    """
+    handlers = list(_handlers())
+    present = (found for handler in handlers for found in handler.filters if isinstance(found, SecretFilter))
+    secret_filter = next(present, None) or SecretFilter()
+    for handler in handlers:
+        if not any(isinstance(found, SecretFilter) for found in handler.filters):
+            handler.addFilter(secret_filter)
+    for secret in secrets:
+        secret_filter.learn(secret)
+    return secret_filter
+
+
+def _handlers() -> Iterator[logging.Handler]:
+    """Go through the handlers of all loggers, and the one that writes when there are none."""
+    yield from logging.getLogger().handlers
+    for logger in logging.getLogger().manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            yield from logger.handlers
+    if logging.lastResort is not None:
+        yield logging.lastResort

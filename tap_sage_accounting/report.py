@@ -1,0 +1,92 @@
+"""What became of a run: complete, skipped or failed, stream by stream and business by business."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.errors import IncompleteRunError
+
+if TYPE_CHECKING:
+    import logging
+
+    from tap_sage_accounting.records import Surprises
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A part of the run that did not deliver all its data, and why."""
+
+    stream: str
+    business: str
+    reason: str
+
+
+@dataclass
+class RunReport:
+    """Collects the outcomes of a run's reads, and tells them at its end.
+
+    Attributes:
+        complete: reads (a stream of a business) that delivered everything.
+        records: records delivered, by stream.
+        skipped: what rights or editions do not offer; no failure.
+        failed: what should have come and did not.
+    """
+
+    complete: int = 0
+    records: Counter[str] = field(default_factory=Counter)
+    skipped: list[Outcome] = field(default_factory=list)
+    failed: list[Outcome] = field(default_factory=list)
+    surprises: dict[str, Surprises] = field(default_factory=dict)
+
+    def skip(self, stream: str, business: str, reason: str) -> None:
+        """Note a read that rights or the edition do not allow."""
+        self.skipped.append(Outcome(stream, business, reason))
+
+    def fail(self, stream: str, business: str, reason: str) -> None:
+        """Note a read that should have delivered and did not."""
+        self.failed.append(Outcome(stream, business, reason))
+
+    def tell(self, logger: logging.Logger, *, requests: int, refusals: int, seconds: float) -> None:
+        """Log the summary of the run, a line for each thing that a person should know."""
+        for stream, surprises in sorted(self.surprises.items()):
+            if surprises.unknown:
+                logger.warning(
+                    "Attributes of '%s' that this version does not know, kept in additional_attributes: %s",
+                    stream,
+                    ", ".join(sorted(surprises.unknown)),
+                )
+            if surprises.misfits:
+                logger.warning(
+                    "Values of '%s' that do not fit their column, kept in additional_attributes: %s",
+                    stream,
+                    ", ".join(f"{place} ({count} times)" for place, count in sorted(surprises.misfits.items())),
+                )
+        for outcome in self.skipped:
+            logger.warning("Skipped '%s' of %s: %s", outcome.stream, outcome.business, outcome.reason)
+        for outcome in self.failed:
+            logger.error("Failed: '%s' of %s: %s", outcome.stream, outcome.business, outcome.reason)
+        logger.info(
+            "Run finished: %d records, %d reads complete, %d skipped, %d failed; %d requests (%d refused) in %.1f s.",
+            self.records.total(),
+            self.complete,
+            len(self.skipped),
+            len(self.failed),
+            requests,
+            refusals,
+            seconds,
+        )
+
+    def check(self) -> None:
+        """Raise when data that should have come did not.
+
+        Raises:
+            IncompleteRunError: naming the streams concerned.
+        """
+        if self.failed:
+            streams = ", ".join(sorted({outcome.stream for outcome in self.failed}))
+            raise IncompleteRunError(
+                f"{len(self.failed)} reads failed ({streams}). Everything else was delivered; what failed is read "
+                "again from its last bookmark on the next run."
+            )

@@ -1,0 +1,167 @@
+"""Double entry: a document becomes one transaction with two or more ledger entries that add up to nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from typing_extensions import override
+
+from tap_sage_accounting.sandbox.books.codes import TRANSACTION_TYPES, pairs
+from tap_sage_accounting.sandbox.books.values import ZERO, big, ref
+from tap_sage_accounting.sandbox.store import Row, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date, datetime
+
+    from tap_sage_accounting.sandbox.books.chart import Account
+    from tap_sage_accounting.sandbox.books.company import Company
+    from tap_sage_accounting.sandbox.store import Body
+
+_TYPE_REFS = {code: ref("transaction_types", code, name) for code, name in pairs(TRANSACTION_TYPES)}
+_NOTHING: Body = {}
+
+
+def transaction_type(code: str) -> Body:
+    """Refer to a transaction type."""
+    return _TYPE_REFS[code]
+
+
+class Leg(NamedTuple):
+    """One side of a posting: what goes to an account, debits positive."""
+
+    account: Account
+    amount: Decimal
+    tax_rate: Body | None = None
+    description: str | None = None
+
+
+class EntryRow(Row):
+    """A ledger entry that keeps only its facts and writes its body when asked: a business can have a million."""
+
+    __slots__ = ("account", "amount", "contact", "date", "deleted", "description", "tax_rate", "transaction")
+
+    def __init__(self, row_id: str, leg: Leg, transaction: Body, contact: Body | None, day: date, at: datetime) -> None:
+        self.id = row_id
+        self.created_at = at
+        self.updated_at = at
+        self.deleted_at = None
+        self._body = _NOTHING
+        self.account, self.amount, self.tax_rate, self.description = leg
+        self.transaction = transaction
+        self.contact = contact
+        self.date = day
+        self.deleted = False
+
+    @override
+    def render(self) -> Body:
+        """Build the entry; entries brought over from older software have null timestamps."""
+        day = self.date.isoformat()
+        shown = {"id": self.id, "displayed_as": self.description or day, "$path": f"/ledger_entries/{self.id}"}
+        return {
+            **shown,
+            "created_at": self.created_at and timestamp(self.created_at),
+            "updated_at": self.updated_at and timestamp(self.updated_at),
+            "date": day,
+            "credit": big(max(-self.amount, ZERO)),
+            "debit": big(max(self.amount, ZERO)),
+            "ledger_account": self.account.ref,
+            "transaction": self.transaction,
+            "contact": self.contact,
+            "deleted": self.deleted,
+            "tax_rate": self.tax_rate,
+            "description": self.description,
+            "journal_code": None,
+            **self._body,
+        }
+
+    @override
+    def change(self, changes: Body, at: datetime | None) -> None:
+        self.deleted = changes.get("deleted", self.deleted)
+        super().change(changes, at)
+
+
+class TransactionRow(Row):
+    """A transaction that remembers its entries."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, row_id: str, body: Body, at: datetime, entries: list[EntryRow]) -> None:
+        super().__init__(row_id, body, at, at)
+        self.entries = entries
+
+    @property
+    def ref(self) -> Body:
+        """The transaction as its document and entries refer to it."""
+        return {name: self._body[name] for name in ("id", "displayed_as", "$path")}
+
+
+@dataclass(frozen=True)
+class Posting:
+    """What is to be booked.
+
+    `origin` is the document (id, displayed_as, $path, links), null for corrections. `total` is what the transaction
+    shows in base currency, all debits unless told.
+    """
+
+    type: str
+    day: date
+    at: datetime
+    legs: Iterable[Leg]
+    reference: str
+    origin: Body | None
+    contact: Body | None = None
+    total: Decimal | None = None
+    total_in_currency: Decimal | None = None
+
+
+def post(company: Company, posting: Posting) -> TransactionRow:
+    """Book a posting.
+
+    Raises:
+        ValueError: The legs do not balance.
+    """
+    legs = list(posting.legs)
+    if sum(leg.amount for leg in legs):
+        raise ValueError(f"A {posting.type} of {posting.day} does not balance: {legs}")
+    debits = sum((leg.amount for leg in legs if leg.amount > 0), ZERO)
+    total = debits if posting.total is None else posting.total
+    own = ref("transactions", company.mint.new_id(), posting.reference)
+    entries = _book_entries(company, legs, own, posting)
+    body = {
+        **own,
+        "date": posting.day.isoformat(),
+        "deleted": False,
+        "reference": posting.reference,
+        "total": big(total),
+        "total_in_transaction_currency": big(total if posting.total_in_currency is None else posting.total_in_currency),
+        "contact": posting.contact,
+        "transaction_type": transaction_type(posting.type),
+        "origin": posting.origin,
+        "audit_trail_id": company.next_number("audit_trail"),
+        "number_of_attachments": 0,
+    }
+    row = TransactionRow(own["id"], body, posting.at, entries)
+    company.book("transactions").add(row)
+    return row
+
+
+def _book_entries(company: Company, legs: list[Leg], transaction: Body, posting: Posting) -> list[EntryRow]:
+    collection, new_id = company.book("ledger_entries"), company.mint.new_id
+    contact, day, at = posting.contact, posting.day, posting.at
+    entries = [EntryRow(new_id(), leg, transaction, contact, day, at) for leg in legs]
+    collection.rows.update((entry.id, entry) for entry in entries)
+    collection.version += 1
+    return entries
+
+
+def void(company: Company, transaction_id: str, at: datetime) -> None:
+    """Flag a transaction and its entries as deleted; they stay in their lists."""
+    row = company.book("transactions").change(transaction_id, {"deleted": True}, at)
+    if not isinstance(row, TransactionRow):
+        raise TypeError(f"Transaction {transaction_id} was not booked by these books.")
+    collection = company.book("ledger_entries")
+    for entry in row.entries:
+        collection.change(entry.id, {"deleted": True}, at)

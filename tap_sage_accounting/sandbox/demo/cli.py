@@ -1,0 +1,112 @@
+"""The command `sage-demo`: run the demonstration, look into what it loaded, begin anew."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tap_sage_accounting.sandbox.demo.postgres import DATABASE, USER, Postgres, PostgresError, binary, make_scratch
+from tap_sage_accounting.sandbox.demo.run import DemoError, Home, run
+from tap_sage_accounting.sandbox.demo.supervision import Interrupted, supervised
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; tells the exit code."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "psql":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        home = find_home()
+        if options.command == "psql":
+            return psql(home, rest)
+        if options.command == "reset":
+            reset(home)
+        else:
+            run(home)
+    except (DemoError, PostgresError) as error:
+        _say(error)
+        return 1
+    except Interrupted as interruption:
+        _say(f"The demonstration was {interruption}; everything that it had started is stopped.")
+        return interruption.exit_code
+    return 0
+
+
+def find_home() -> Home:
+    """Find the demonstration of the Meltano project around the working directory.
+
+    Raises:
+        DemoError: There is no project around.
+    """
+    if project := os.environ.get("MELTANO_PROJECT_ROOT"):
+        system_directory = os.environ.get("MELTANO_SYS_DIR_ROOT")
+        return Home(Path(project), Path(system_directory) if system_directory else None)
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        if (directory / "meltano.yml").exists():
+            return Home(directory)
+    raise DemoError(f"No meltano.yml in {here} or above. The demonstration runs in a checkout of the project.")
+
+
+def psql(home: Home, arguments: Sequence[str]) -> int:
+    """Start the database, hand over to psql, stop the database; tells psql's exit code.
+
+    Raises:
+        DemoError: Nothing was loaded yet, or a run is at work.
+        PostgresError: The database did not start.
+    """
+    if not Postgres(home.directory, {}).data.exists():
+        raise DemoError("Nothing was loaded yet. Run the demonstration first: uv run meltano run demo")
+    scratch = make_scratch()
+    with home.occupied(), supervised(scratch, follow_parent=False, ignore_interrupt=True) as environment:
+        postgres = Postgres(home.directory, environment)
+        postgres.end_leftover()
+        postgres.start(scratch)
+        connection = {"PGHOST": postgres.socket_directory, "PGUSER": USER, "PGDATABASE": DATABASE}
+        done = subprocess.run(  # noqa: S603 - a fixed program; its arguments are the user's own
+            [binary("psql"), *arguments], env={**environment, **connection}, check=False
+        )
+        postgres.stop()
+    return done.returncode
+
+
+def reset(home: Home) -> None:
+    """Delete what the demonstration has loaded.
+
+    Raises:
+        DemoError: A run is at work.
+    """
+    with home.occupied():
+        Postgres(home.directory, {}).end_leftover()
+        home.forget()
+    click.echo("The demonstration's data are deleted; the next run begins anew.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sage-demo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="what `meltano run demo` calls: load a simulated Sage into Postgres")
+    commands.add_parser("psql", add_help=False, help="query the loaded data; arguments go to psql")
+    commands.add_parser("reset", help="delete the loaded data")
+    return parser
+
+
+def _say(sentence: object) -> None:
+    """Tell the user on stderr, if there is still somebody to read it."""
+    with contextlib.suppress(OSError):
+        click.echo(sentence, err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

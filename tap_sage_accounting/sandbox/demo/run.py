@@ -1,0 +1,213 @@
+"""One run of the demonstration: start the two servers, let Meltano load one from the other, tell what landed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import psycopg
+
+from tap_sage_accounting.sandbox.demo import report
+from tap_sage_accounting.sandbox.demo.postgres import Postgres, make_scratch, tail
+from tap_sage_accounting.sandbox.demo.supervision import supervised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tap_sage_accounting.sandbox.server import SandboxServer
+
+BUSINESSES = 3
+_TAP, _TARGET, _ENVIRONMENT = "tap-sage-accounting", "target-postgres", "demo"
+_POLL_SECONDS = 0.1
+_PROGRESS_SECONDS = 3.0
+_QUERY = (
+    """uv run sage-demo psql -c "select date, contact_name, total_amount from sales_invoices order by date" """.strip()
+)
+
+
+class DemoError(Exception):
+    """The demonstration cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one finished run cost: rows loaded, requests answered by the simulated Sage, seconds of the pipeline."""
+
+    rows: int
+    requests: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} rows, {self.requests:,} requests, {self.seconds:.1f} s"
+
+
+class Home:
+    """The directory that the demonstration keeps between runs."""
+
+    def __init__(self, project: Path, system_directory: Path | None = None) -> None:
+        self.project = project
+        self.directory = (system_directory or project / ".meltano") / "demo"
+        self.pipeline_log = self.directory / "meltano.log"
+        self._history = self.directory / "runs.json"
+        self._lock = self.directory / "lock"
+
+    @contextlib.contextmanager
+    def occupied(self) -> Iterator[None]:
+        """Keep other runs out; the system lifts the lock when its holder dies.
+
+        Raises:
+            DemoError: Another run is at work.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with self._lock.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DemoError(
+                    f"The demonstration in {self.directory} is in use by another command; wait for its end."
+                ) from error
+            yield
+
+    def history(self) -> list[Figures]:
+        """Recall the finished runs."""
+        if not self._history.exists():
+            return []
+        return [Figures(**figures) for figures in json.loads(self._history.read_text(encoding="utf-8"))]
+
+    def remember(self, history: list[Figures]) -> None:
+        """Keep the finished runs, in one step."""
+        unfinished = self._history.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps([asdict(figures) for figures in history]), encoding="utf-8")
+        unfinished.replace(self._history)
+
+    def token_store_url(self) -> str:
+        """Where the tap keeps its tokens: empty for each run, as the simulated Sage's own grants are."""
+        for file in self.directory.glob("tokens.sqlite*"):
+            file.unlink()
+        return f"sqlite:///{self.directory / 'tokens.sqlite'}"
+
+    def forget(self) -> None:
+        """Delete the data and the history."""
+        shutil.rmtree(self.directory)
+
+
+def run(home: Home) -> None:
+    """Run the demonstration once more.
+
+    Raises:
+        DemoError: The pipeline failed, or another run is at work.
+        PostgresError: The database did not start.
+        Interrupted: The run was asked to stop.
+    """
+    with home.occupied(), supervised(scratch := make_scratch(), follow_parent=True) as environment:
+        postgres = Postgres(home.directory, environment)
+        history = home.history() if postgres.data.exists() else []
+        postgres.end_leftover()
+        postgres.start(scratch)
+        with _simulated_sage(days=len(history)) as sage:
+            _tell_beginning(sage, run_number=len(history) + 1)
+            settings = _settings(home, sage, postgres)
+            since = datetime.now(UTC)
+            seconds = _run_pipeline(home, sage, {**environment, **settings}, from_scratch=not history)
+            requests = len(sage.requests)
+        with psycopg.connect(postgres.conninfo) as connection:
+            warehouse = report.Warehouse(connection)
+            history = [*history, Figures(report.loaded(warehouse, since), requests, seconds)]
+            home.remember(history)
+            _tell_end(home, warehouse, since, history)
+        postgres.stop()
+
+
+@contextlib.contextmanager
+def _simulated_sage(*, days: int) -> Iterator[SandboxServer]:
+    """Serve the same books in every run, each run a day later: the days between are replayed."""
+    from tap_sage_accounting.sandbox.books import advance, build_world  # noqa: PLC0415 - they need the extra `sandbox`
+    from tap_sage_accounting.sandbox.server import SandboxServer  # noqa: PLC0415
+
+    world = build_world(size="demo", businesses=BUSINESSES)
+    for day in range(days):
+        advance(world, days=1, seed=day)
+    with SandboxServer(world) as server:
+        yield server
+
+
+def _settings(home: Home, sage: SandboxServer, postgres: Postgres) -> dict[str, str]:
+    """Point tap and target at the two servers; settings in the environment win over those in files."""
+    tap = {**sage.tap_config(), "token_store": home.token_store_url()}
+    prefix = _variable(_TAP)
+    return {
+        **{f"{prefix}_{name.upper()}": str(value) for name, value in tap.items()},
+        f"{_variable(_TARGET)}_SQLALCHEMY_URL": postgres.sqlalchemy_url,
+    }
+
+
+def _variable(plugin: str) -> str:
+    return plugin.upper().replace("-", "_")
+
+
+def _run_pipeline(home: Home, sage: SandboxServer, environment: Mapping[str, str], *, from_scratch: bool) -> float:
+    """Let Meltano run tap and target; tell how many seconds it took."""
+    programs = Path(sys.executable).parent
+    command = [str(programs / "meltano"), f"--environment={_ENVIRONMENT}", "run"]
+    # Bookmarks of an earlier demonstration, whose data were deleted, must not count.
+    command += ["--full-refresh"] if from_scratch else []
+    path = f"{programs}{os.pathsep}{environment.get('PATH', '')}"
+    begun = time.monotonic()
+    with home.pipeline_log.open("wb") as log:
+        pipeline = subprocess.Popen(  # noqa: S603 - a fixed program
+            [*command, _TAP, _TARGET],
+            cwd=home.project,
+            env={**environment, "PATH": path, "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        _tell_progress(pipeline, sage)
+    if pipeline.returncode:
+        raise DemoError(
+            f"The pipeline failed (exit code {pipeline.returncode}). The end of its log, {home.pipeline_log}:\n"
+            f"{tail(home.pipeline_log)}"
+        )
+    return time.monotonic() - begun
+
+
+def _tell_progress(pipeline: subprocess.Popen[bytes], sage: SandboxServer) -> None:
+    begun = told = time.monotonic()
+    while pipeline.poll() is None:
+        time.sleep(_POLL_SECONDS)
+        if time.monotonic() - told >= _PROGRESS_SECONDS:
+            told = time.monotonic()
+            click.echo(f"  {told - begun:3.0f} s: {len(sage.requests):,} requests answered")
+
+
+def _tell_beginning(sage: SandboxServer, *, run_number: int) -> None:
+    now = sage.world.clock.now()
+    click.echo(
+        f"Run {run_number}: a simulated Sage with {BUSINESSES} businesses, where it is {now:%d %B %Y}, at {sage.api_url}"
+    )
+    click.echo(f"Postgres is up. Running: meltano run {_TAP} {_TARGET}")
+
+
+def _tell_end(home: Home, warehouse: report.Warehouse, since: datetime, history: list[Figures]) -> None:
+    click.echo("== Rows per table and business ==")
+    click.echo("\n".join(report.rows_table(warehouse, since)))
+    click.echo("== What an accountant checks first ==")
+    click.echo("\n".join(report.answers_table(warehouse)))
+    click.echo("== What it took ==")
+    if len(history) > 1:
+        click.echo(f"first run: {history[0]}")
+    click.echo(f"this run:  {history[-1]}")
+    click.echo("Run it again: Sage will have moved on by a day, and what changed is what travels.")
+    click.echo(f"The data are in {home.directory / 'pgdata'}. Query them: {_QUERY}")

@@ -1,0 +1,200 @@
+"""Switches of the simulated Sage: what nobody knows about the real one, its limits, and what can go wrong."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Trouble = Literal[
+    "drop", "lost", "cut", "html", "wrong_type", "no_items", "empty_page", "redirect_loop", "slow", "other_business"
+]
+"""What can happen to one request, besides an error status:
+
+`drop`: the connection is reset before the request is worked on. `lost`: the request is worked on, and the connection
+is reset before the answer (a token request has rotated the grant by then). `cut`: the same, but half of the answer's
+body arrives. `html`: a gateway's HTML page with status 200. `wrong_type`: the right body as `text/plain`.
+`no_items`: a list without `$items`. `empty_page`: a list with an empty `$items` and an unchanged `$total`.
+`redirect_loop`: a redirect to itself. `slow`: the answer after `seconds`. `other_business`: the `X-Business` echo
+names another business.
+"""
+TROUBLES: frozenset[str] = frozenset(get_args(Trouble))
+Poison = Literal["full", "record", "always"]
+"""Which answers a poisoned record spoils (status 500).
+
+`full`: list pages that ask for attributes. `record`: these, and the record's own path. `always`: every page and path.
+"""
+
+
+@dataclass
+class Fault:
+    """Something that goes wrong with the requests that it matches.
+
+    Attributes:
+        path: Glob over the path below `/v3.1/` (`sales_invoices`, `contacts/*`), or `token`, `revoke`, `authorize`.
+        what: A status code (429, 500, 502, 503, 504, ...), one of `TROUBLES`, or, for `authorize`, the `error` that
+            the redirect brings.
+        business: Only requests for this business.
+        page: Only this page.
+        times: How many requests it hits; None for all.
+        skip: How many matching requests pass first.
+        retry_after: The `Retry-After` header of an error status; None for no header.
+        seconds: How long a `slow` answer takes.
+    """
+
+    path: str = "*"
+    what: int | str = 500
+    business: str | None = None
+    page: int | None = None
+    times: int | None = 1
+    skip: int = 0
+    retry_after: int | str | None = None
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no request could ever meet."""
+        authorize_error = self.path == "authorize" and isinstance(self.what, str)
+        if not (isinstance(self.what, int) or self.what in TROUBLES or authorize_error):
+            raise ValueError(f"Unknown fault {self.what!r}: a status code or one of {', '.join(sorted(TROUBLES))}.")
+
+    def take(self, path: str, business: str | None, page: int | None) -> bool:
+        """Tell whether this request is hit, and count it."""
+        if self.times == 0 or not fnmatch.fnmatchcase(path, self.path):
+            return False
+        if (self.business is not None and self.business != business) or (self.page is not None and self.page != page):
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+
+@dataclass
+class Faults:
+    """How this Sage behaves where the real one is unknown, and how badly it is doing.
+
+    All may be changed while the server runs. Seconds are real seconds; the simulated clock does not enter.
+
+    Attributes:
+        echo_business: Answers carry the `X-Business` that they are about.
+        next_present: `$next` is filled where there is a next page.
+        next_keeps_filters: `$next` carries the change and date filters too, not only `attributes` and `sort`.
+        items_per_page_over_200: A larger page is cut down to 200 (`clamp`) or refused (`error`).
+        decimals: Decimals travel as strings, as Sage does, or as JSON numbers.
+        gzip: Answers are compressed for clients that accept it.
+        fractional_seconds: A change filter may carry fractions of a second.
+        tombstones: What `deleted_since` lists: the whole record, its id with `deleted_at`, or no more than the id,
+            `displayed_as` and `$path`.
+        changed_and_deleted: Both change filters at once give tombstones only, or changed records and tombstones.
+        detail_flags_on_lists: Lists honour the opt-in flags that are described for single records only.
+        detail_marks_sent: Reading a sales document without `mark_as_sent=false` marks it as sent.
+        inactive_items: Inactive products, services and stock items are listed, or hidden unless `active=false`.
+        foreign_business: Status for a business that the user does not have.
+        edition_refusal: Status for a path that the business's edition or country does not have: 401 with "No active
+            subscription", or 404.
+        expired_body: What comes with a 401 for a dead access token: Sage's error list, an OAuth error object,
+            or nothing.
+        businesses_attributes: Whether the list of businesses takes `attributes`.
+        businesses_paged: Whether the list of businesses comes in pages of 25 to 500, or all at once.
+        reuse_kills_grant: A refresh token that is used twice takes the newest one with it.
+        access_token_lifetime: Seconds.
+        refresh_token_lifetime: Seconds.
+        code_lifetime: Seconds an authorization code lives.
+        rate_limit: Requests a minute; None for no limit.
+        rate_limit_per: The limit is the application's, or each business's own.
+        rate_window: The limit holds in any minute (`sliding`), or in each minute by itself (`fixed`).
+        minute: Length of the limit's minute in seconds, to make tests shorter.
+        retry_after: How a 429 of the limits says when to come back: whole seconds, an exact fraction (for shortened
+            minutes), an HTTP date, or not at all.
+        concurrency_limit: Requests in flight beyond which a 429 answers.
+        latency: Seconds that an answer takes.
+        latency_jitter: Seconds more, at most, by chance.
+        jitter_seed: The chance.
+        big_pages: Glob over paths -> the most records with `attributes=all` in a page; more answer 504.
+        poison: Record id -> which answers it spoils.
+        script: Faults that hit requests, in order; the first that matches is taken.
+    """
+
+    echo_business: bool = True
+    next_present: bool = True
+    next_keeps_filters: bool = False
+    items_per_page_over_200: Literal["clamp", "error"] = "clamp"
+    decimals: Literal["strings", "numbers"] = "strings"
+    gzip: bool = False
+    fractional_seconds: bool = True
+    tombstones: Literal["full", "dated_id", "id_only"] = "full"
+    changed_and_deleted: Literal["tombstones", "union"] = "tombstones"
+    detail_flags_on_lists: bool = False
+    detail_marks_sent: bool = False
+    inactive_items: Literal["listed", "hidden"] = "listed"
+    foreign_business: Literal[401, 403, 404] = 403
+    edition_refusal: Literal[401, 404] = 401
+    expired_body: Literal["errors", "oauth", "empty"] = "errors"
+    businesses_attributes: Literal["ignored", "honoured"] = "ignored"
+    businesses_paged: bool = False
+    reuse_kills_grant: bool = False
+    access_token_lifetime: float = 300
+    refresh_token_lifetime: float = 2_678_400
+    code_lifetime: float = 60
+    rate_limit: int | None = None
+    rate_limit_per: Literal["app", "business"] = "app"
+    rate_window: Literal["sliding", "fixed"] = "sliding"
+    minute: float = 60.0
+    retry_after: Literal["seconds", "fraction", "date", "absent"] = "seconds"
+    concurrency_limit: int = 150
+    latency: float = 0.0
+    latency_jitter: float = 0.0
+    jitter_seed: int = 0
+    big_pages: dict[str, int] = field(default_factory=dict)
+    poison: dict[str, Poison] = field(default_factory=dict)
+    script: list[Fault] = field(default_factory=list)
+
+    def add(self, fault: Fault) -> Fault:
+        """Put a fault at the end of the script."""
+        self.script.append(fault)
+        return fault
+
+    def strike(self, path: str, business: str | None = None, page: int | None = None) -> Fault | None:
+        """Find what goes wrong with this request, and count it."""
+        return next((fault for fault in self.script if fault.take(path, business, page)), None)
+
+    def page_limit(self, path: str) -> int | None:
+        """Tell how many full records a page of this path may hold before a 504."""
+        limits = [limit for pattern, limit in self.big_pages.items() if fnmatch.fnmatchcase(path, pattern)]
+        return min(limits, default=None)
+
+    @property
+    def rendering(self) -> tuple[object, ...]:
+        """The switches that shape a page's bytes: pages rendered under others are not served."""
+        return (
+            self.next_present,
+            self.next_keeps_filters,
+            self.decimals,
+            self.tombstones,
+            self.changed_and_deleted,
+            self.detail_flags_on_lists,
+            self.inactive_items,
+        )
+
+    def update(self, changes: Mapping[str, Any]) -> None:
+        """Set switches by name, as the control endpoint does; `script` is a list of faults as objects.
+
+        Raises:
+            ValueError: A name or a fault is unknown; nothing is changed then.
+        """
+        names = {each.name for each in fields(self)}
+        if unknown := sorted(set(changes) - names):
+            raise ValueError(f"Unknown switches: {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
+        values = dict(changes)
+        if "script" in values:
+            try:
+                values["script"] = [Fault(**fault) for fault in values["script"]]
+            except TypeError as error:
+                raise ValueError(f"A fault of the script cannot be read: {error}.") from error
+        for name, value in values.items():
+            setattr(self, name, value)

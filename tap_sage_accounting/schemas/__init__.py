@@ -1,0 +1,85 @@
+"""The JSON schemas of the streams: one file per stream, shared parts once in `shared.json`.
+
+The files hold what one reads in review: every attribute in Sage's order under our name (`path` for Sage's `$path`),
+nullable, described. `load` makes of them what a Singer catalog needs: standalone, keys never null, the columns that
+every stream has added.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_DIRECTORY = resources.files(__package__)
+_SHARED = "shared.json"
+_SHARED_PREFIX = f"{_SHARED}#/$defs/"
+
+_BUSINESS_ID = {
+    "type": ["string", "null"],
+    "description": "Identifier of the business in Sage that the record was read from.",
+}
+_ADDITIONAL_ATTRIBUTES = {
+    "type": ["string", "null"],
+    "description": "JSON text of attributes that Sage sent and this schema has no fitting place for; null when none.",
+}
+
+
+def names() -> list[str]:
+    """List the names of all streams that have a schema, in alphabetical order."""
+    files = (file.name for file in _DIRECTORY.iterdir())
+    return sorted(name.removesuffix(".json") for name in files if name.endswith(".json") and name != _SHARED)
+
+
+def load(name: str, keys: Collection[str]) -> dict[str, Any]:
+    """Build the standalone schema of a stream.
+
+    Args:
+        name: The stream, which is also the name of its file.
+        keys: The key properties of the stream, the only ones that are never null.
+
+    Returns:
+        A schema of new objects without any `$ref`: `business_id` first, then the stream's own properties, then
+        `additional_attributes`. It keeps `x-empty-is-null`, which marks strings where Sage's `""` means null.
+
+    Raises:
+        FileNotFoundError: No such stream.
+        KeyError: A key is not a property of the stream.
+    """
+    stream = _read(f"{name}.json")
+    own = {attribute: _resolve(schema) for attribute, schema in stream["properties"].items()}
+    properties = {
+        "business_id": _resolve(_BUSINESS_ID),
+        **own,
+        "additional_attributes": _resolve(_ADDITIONAL_ATTRIBUTES),
+    }
+    for key in keys:
+        properties[key]["type"] = "string"
+    return {"description": stream["description"], "type": "object", "properties": properties}
+
+
+def _read(file: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(_DIRECTORY.joinpath(file).read_text(encoding="utf-8"))
+    return content
+
+
+@cache
+def _shared_parts() -> dict[str, Any]:
+    parts: dict[str, Any] = _read(_SHARED)["$defs"]
+    return parts
+
+
+def _resolve(node: Any) -> Any:
+    """Copy a schema with the shared parts put in; what stands beside a `$ref` wins over the part's own."""
+    if isinstance(node, list):
+        return list(node)
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        part = _shared_parts()[node["$ref"].removeprefix(_SHARED_PREFIX)]
+        node = {**part, **{keyword: value for keyword, value in node.items() if keyword != "$ref"}}
+    return {keyword: _resolve(value) for keyword, value in node.items()}

@@ -1,0 +1,183 @@
+"""The tap's settings: declared once, checked before any request is sent."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+from singer_sdk import typing as th
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+API_URL = "https://api.accounting.sage.com/v3.1"
+AUTH_URL = "https://www.sageone.com/oauth2/auth/central"
+TOKEN_URL = "https://oauth.accounting.sage.com/token"  # noqa: S105 - an address
+HIGHEST_PAGE_SIZE = 200
+HIGHEST_CONCURRENCY = 150
+"""Sage's published bound for one application."""
+
+SETTINGS = th.PropertiesList(
+    th.Property(
+        "client_id",
+        th.StringType(nullable=False),
+        required=True,
+        secret=True,
+        title="Client ID",
+        description="Client ID of your application, from Sage's developer portal.",
+    ),
+    th.Property(
+        "client_secret",
+        th.StringType(nullable=False),
+        required=True,
+        secret=True,
+        title="Client secret",
+        description="Client secret of your application.",
+    ),
+    th.Property(
+        "refresh_token",
+        th.StringType,
+        secret=True,
+        title="First refresh token",
+        description=(
+            "The refresh token to begin with. Sage replaces it at every use and its successors are kept in the token "
+            "store, so leave this as it is. Not needed after `login`."
+        ),
+    ),
+    th.Property(
+        "api_url", th.StringType(nullable=False), default=API_URL, title="API URL", description="Base of Sage's API."
+    ),
+    th.Property(
+        "auth_url",
+        th.StringType(nullable=False),
+        default=AUTH_URL,
+        title="Authorization URL",
+        description="Where a user gives consent; used by `login`.",
+    ),
+    th.Property(
+        "token_url",
+        th.StringType(nullable=False),
+        default=TOKEN_URL,
+        title="Token URL",
+        description="Where refresh tokens are exchanged.",
+    ),
+    th.Property(
+        "token_store",
+        th.StringType,
+        secret=True,
+        title="Token store",
+        description=(
+            "SQLAlchemy URL of the database that keeps the rotated tokens: sqlite:///path or postgresql+psycopg://... "
+            "Default: an SQLite file under the Meltano project, or else in the user's data directory."
+        ),
+    ),
+    th.Property(
+        "token_store_key",
+        th.StringType,
+        secret=True,
+        title="Token store key",
+        description=(
+            "Fernet key that encrypts the tokens in the store; several, separated by commas, to rotate keys: the first "
+            "encrypts, all decrypt. Without one the file's mode protects them."
+        ),
+    ),
+    th.Property(
+        "redirect_uri",
+        th.StringType(nullable=False),
+        default="http://localhost:8765/callback",
+        title="Redirect URI",
+        description="The callback registered for your application; used by `login`.",
+    ),
+    th.Property(
+        "business_ids",
+        th.ArrayType(th.StringType),
+        title="Business IDs",
+        description="Which businesses to extract. Default: all that the user may see.",
+    ),
+    th.Property(
+        "start_date",
+        th.StringType,
+        title="Start date",
+        description=(
+            "Earliest change to extract on the first run, as an ISO 8601 date or date-time, UTC when no zone is given. "
+            "Default: everything."
+        ),
+    ),
+    th.Property(
+        "lookback_window",
+        th.IntegerType(minimum=0, nullable=False),
+        default=300,
+        title="Lookback window",
+        description="Seconds that are read again before each bookmark, for changes that Sage showed late.",
+    ),
+    th.Property(
+        "page_size",
+        th.IntegerType(minimum=1, maximum=HIGHEST_PAGE_SIZE, nullable=False),
+        default=HIGHEST_PAGE_SIZE,
+        title="Page size",
+        description="Records per request, 1 to 200.",
+    ),
+    th.Property(
+        "concurrency",
+        th.IntegerType(minimum=1, maximum=HIGHEST_CONCURRENCY, nullable=False),
+        default=8,
+        title="Concurrency",
+        description="Requests in flight at most, 1 to 150.",
+    ),
+    th.Property(
+        "requests_per_minute",
+        th.IntegerType(minimum=1, nullable=True),
+        title="Requests per minute",
+        description=(
+            "A ceiling, for users who share the application's quota. Default: adaptive, as fast as Sage answers "
+            "without refusing, and never above 900."
+        ),
+    ),
+    th.Property(
+        "user_agent",
+        th.StringType,
+        title="User agent",
+        description="How requests introduce themselves. Default: the tap's name and version.",
+    ),
+)
+
+CONFIG_JSONSCHEMA: dict[str, Any] = SETTINGS.to_dict()
+
+
+def parse_start_date(text: str) -> datetime:
+    """Read a start date; UTC when it names no zone.
+
+    Raises:
+        ValueError: the text is no ISO 8601 date or date-time.
+    """
+    found = pendulum.parse(text, tz="UTC", exact=True)
+    if isinstance(found, pendulum.DateTime):
+        return found.in_timezone("UTC")
+    if isinstance(found, pendulum.Date):
+        return pendulum.datetime(found.year, found.month, found.day, tz="UTC")
+    raise ValueError(text)
+
+
+def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
+    """Name every setting that the tap does not have, with the one that was probably meant."""
+    problems = []
+    for name in config:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else "; see --about for the settings that there are."
+            problems.append(f"Setting '{name}' does not exist{hint}")
+    return problems
+
+
+def start_date_problems(config: Mapping[str, Any]) -> list[str]:
+    """Check the start date, whose form no JSON schema validator checks."""
+    text = config.get("start_date")
+    if not text or not isinstance(text, str):
+        return []
+    try:
+        parse_start_date(text)
+    except ValueError:
+        return [f"Setting 'start_date' is no date: {text!r}. Write it like 2026-01-31 or 2026-01-31T18:00:00Z."]
+    return []

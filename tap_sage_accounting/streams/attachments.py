@@ -1,0 +1,22 @@
+"""Files attached to documents."""
+
+from __future__ import annotations
+
+from tap_sage_accounting.client import Area, SageStream
+
+
+class AttachmentContextTypes(SageStream):
+    """Kinds of record that a file can be attached to."""
+
+    name = "attachment_context_types"
+    static = True
+
+
+class Attachments(SageStream):
+    """Name, size and owner of each attached file; the file itself is not fetched."""
+
+    name = "attachments"
+    changed_since = True
+    deleted_since = True
+    deletable = True
+    areas = (Area.SALES, Area.PURCHASES)

@@ -1,0 +1,53 @@
+"""Bank, cash and card accounts, what moves between them and how they were reconciled."""
+
+from __future__ import annotations
+
+from tap_sage_accounting.client import Area, SageStream
+
+
+class BankAccountTypes(SageStream):
+    """Kinds of bank account: current, savings, card, cash in hand, loan and the like."""
+
+    name = "bank_account_types"
+    static = True
+
+
+class BankAccounts(SageStream):
+    """The business's bank, cash, card and loan accounts with their balances and ledger accounts."""
+
+    name = "bank_accounts"
+    changed_since = True
+    deleted_since = True
+    deletable = True
+    areas = (Area.BANK,)
+    static = True
+
+
+class BankDeposits(SageStream):
+    """Cash and cheques paid in from one of the business's accounts to another."""
+
+    name = "bank_deposits"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    areas = (Area.BANK,)
+
+
+class BankReconciliations(SageStream):
+    """Bank statements checked against the books, with opening, closing and reconciled balance."""
+
+    name = "bank_reconciliations"
+    changed_since = True
+    areas = (Area.BANK,)
+
+
+class BankTransfers(SageStream):
+    """Money moved between two of the business's own accounts."""
+
+    name = "bank_transfers"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    areas = (Area.BANK,)

@@ -1,0 +1,35 @@
+"""Currencies and the rates at which they are converted."""
+
+from __future__ import annotations
+
+from tap_sage_accounting.client import Area, CurrencyKeyedStream, SageStream
+
+
+class BusinessExchangeRates(CurrencyKeyedStream):
+    """Exchange rates that the business has fixed for itself."""
+
+    name = "business_exchange_rates"
+    deletable = True
+    areas = (Area.SETTINGS,)
+    static = True
+
+
+class Currencies(SageStream):
+    """Currencies that Sage knows, by ISO code."""
+
+    name = "currencies"
+    static = True
+
+
+class ExchangeRates(CurrencyKeyedStream):
+    """The exchange rate in use for each currency against the business's base currency."""
+
+    name = "exchange_rates"
+    static = True
+
+
+class LiveExchangeRates(CurrencyKeyedStream):
+    """Market exchange rates against the business's base currency, as Sage last fetched them."""
+
+    name = "live_exchange_rates"
+    static = True

@@ -1,0 +1,52 @@
+"""Money received and paid, and which documents it settled."""
+
+from __future__ import annotations
+
+from tap_sage_accounting.client import Area, SageStream
+
+
+class ContactAllocations(SageStream):
+    """Which invoices, credit notes and payments of a contact were set against each other, and for how much."""
+
+    name = "contact_allocations"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+
+
+class ContactPayments(SageStream):
+    """Receipts from customers, payments to suppliers and refunds of either."""
+
+    name = "contact_payments"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    areas = (Area.BANK,)
+
+
+class OtherPayments(SageStream):
+    """Money paid or received without an invoice, posted straight to ledger accounts."""
+
+    name = "other_payments"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    flags = ("show_analysis_types",)
+    areas = (Area.BANK,)
+
+
+class PaymentMethods(SageStream):
+    """Ways to pay: cash, cheque, card, electronic transfer and the like."""
+
+    name = "payment_methods"
+    static = True
+
+
+class UnallocatedArtefacts(SageStream):
+    """Documents and payments that still have an amount open to be allocated."""
+
+    name = "unallocated_artefacts"
+    areas = (Area.SALES, Area.PURCHASES)

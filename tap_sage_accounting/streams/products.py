@@ -1,0 +1,77 @@
+"""What is traded: products, services and stock, with the prices and rates they are sold at."""
+
+from __future__ import annotations
+
+from tap_sage_accounting.client import Area, SageStream
+
+# Sage opens the catalogue to whoever sells or buys, not only to those with the right to products.
+CATALOGUE = (Area.PRODUCTS, Area.SALES, Area.PURCHASES)
+
+
+class CatalogItemTypes(SageStream):
+    """Kinds of catalogue item: stock item, non-stock product or service."""
+
+    name = "catalog_item_types"
+    static = True
+
+
+class ProductSalesPriceTypes(SageStream):
+    """Names of the price lists at which products are sold, such as retail and wholesale."""
+
+    name = "product_sales_price_types"
+    deletable = True
+    areas = CATALOGUE
+    static = True
+
+
+class Products(SageStream):
+    """Goods bought and sold, stock items among them, with prices, tax rates and default accounts."""
+
+    name = "products"
+    changed_since = True
+    deleted_since = True
+    deletable = True
+    areas = CATALOGUE
+
+
+class ServiceRateTypes(SageStream):
+    """Names of the rates at which services are charged, such as hourly and daily."""
+
+    name = "service_rate_types"
+    changed_since = True
+    deletable = True
+    areas = CATALOGUE
+    static = True
+
+
+class Services(SageStream):
+    """Services bought and sold, with rates, tax rates and default accounts."""
+
+    name = "services"
+    changed_since = True
+    deleted_since = True
+    deletable = True
+    areas = CATALOGUE
+
+
+class StockItems(SageStream):
+    """Goods kept in stock, with the quantity on hand, cost price, reorder level and location."""
+
+    name = "stock_items"
+    changed_since = True
+    deleted_since = True
+    deletable = True
+    areas = CATALOGUE
+    editions = ("Plus",)
+    static = True
+
+
+class StockMovements(SageStream):
+    """Changes of quantity on hand: goods in, goods out and adjustments, each at its cost price."""
+
+    name = "stock_movements"
+    deletable = True
+    areas = CATALOGUE
+    editions = ("Plus",)
+    # Sage offers no way to ask for changed movements only: every read is the whole history.
+    static = True

@@ -1,0 +1,56 @@
+"""What is bought from suppliers."""
+
+from __future__ import annotations
+
+from tap_sage_accounting.client import Area, SageStream
+
+
+class PurchaseCorrectiveInvoices(SageStream):
+    """Invoices by which a supplier corrects an earlier one, as Spanish law asks for."""
+
+    name = "purchase_corrective_invoices"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    flags = ("show_payments_allocations", "show_analysis_types")
+    areas = (Area.PURCHASES,)
+    editions = ("Plus",)
+    countries = ("ES",)
+    retired = True
+
+
+class PurchaseCreditNotes(SageStream):
+    """Credits received from suppliers, with their lines, taxes and the bills they were set against."""
+
+    name = "purchase_credit_notes"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    flags = ("show_payments_allocations", "show_analysis_types")
+    areas = (Area.PURCHASES,)
+
+
+class PurchaseInvoices(SageStream):
+    """Bills received from suppliers, with their lines, taxes and the payments allocated to them."""
+
+    name = "purchase_invoices"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    flags = ("show_payments_allocations", "show_analysis_types", "show_corrections")
+    areas = (Area.PURCHASES,)
+
+
+class PurchaseQuickEntries(SageStream):
+    """Bills and supplier credits entered as one line each, suppliers' opening balances among them."""
+
+    name = "purchase_quick_entries"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    flags = ("show_payments_allocations", "show_analysis_types")
+    areas = (Area.PURCHASES,)

@@ -1,0 +1,83 @@
+"""What is offered and sold to customers."""
+
+from __future__ import annotations
+
+from tap_sage_accounting.client import Area, SageStream
+
+
+class HostedArtefactPaymentSettings(SageStream):
+    """Whether customers may pay a given sales document online."""
+
+    name = "hosted_artefact_payment_settings"
+    deletable = True
+    areas = (Area.SALES,)
+    static = True
+
+
+class SalesCorrectiveInvoices(SageStream):
+    """Invoices that correct an earlier sales invoice, as Spanish law asks for."""
+
+    name = "sales_corrective_invoices"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    flags = ("show_payments_allocations", "show_analysis_types")
+    areas = (Area.SALES,)
+    countries = ("ES",)
+    retired = True
+
+
+class SalesCreditNotes(SageStream):
+    """Credits granted to customers, with their lines, taxes and the invoices they were set against."""
+
+    name = "sales_credit_notes"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    flags = ("show_payments_allocations", "show_analysis_types")
+    areas = (Area.SALES,)
+
+
+class SalesEstimates(SageStream):
+    """Estimates of what a job would cost a customer, without effect on the ledger."""
+
+    name = "sales_estimates"
+    changed_since = True
+    deletable = True
+    areas = (Area.SALES,)
+
+
+class SalesInvoices(SageStream):
+    """Invoices issued to customers, with their lines, taxes and the payments allocated to them."""
+
+    name = "sales_invoices"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    flags = ("show_payments_allocations", "show_analysis_types", "show_corrections", "show_recurring_invoice")
+    areas = (Area.SALES,)
+
+
+class SalesQuickEntries(SageStream):
+    """Sales invoices and credit notes entered as one line each, customers' opening balances among them."""
+
+    name = "sales_quick_entries"
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    flags = ("show_payments_allocations", "show_analysis_types")
+    areas = (Area.SALES,)
+
+
+class SalesQuotes(SageStream):
+    """Prices quoted to customers until an expiry date, without effect on the ledger."""
+
+    name = "sales_quotes"
+    changed_since = True
+    sortable = True
+    deletable = True
+    areas = (Area.SALES,)

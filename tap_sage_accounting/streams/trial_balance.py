@@ -1,0 +1,186 @@
+"""The trial balance, month by month: the oracle that the ledger is checked against."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import SkippableAPIError
+from singer_sdk.streams.rest import HTTPRequest, PageContext
+from typing_extensions import override
+
+from tap_sage_accounting.client import SageStream, instant
+from tap_sage_accounting.connection import served_at
+from tap_sage_accounting.errors import MalformedAnswerError
+from tap_sage_accounting.paging import Page, PagesAhead, parse_json
+from tap_sage_accounting.settings import parse_start_date
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import requests
+    from singer_sdk.helpers.types import Context, Record
+
+READ_AT = "read_at"
+"""The state's key for the moment, by Sage's clock, at which the last complete read began."""
+NOTHING = {"debit": "0", "credit": "0"}
+MONTHS_WITHOUT_SETTINGS = 24
+"""How far back to read where neither the settings nor `start_date` tell when the accounts begin."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Month:
+    """A calendar month."""
+
+    year: int
+    month: int
+
+    @classmethod
+    def of(cls, day: date) -> Month:
+        """Find the month of a day."""
+        return cls(day.year, day.month)
+
+    def plus(self, months: int) -> Month:
+        """Count months forward or, negative, back."""
+        year, month = divmod(self.year * 12 + self.month - 1 + months, 12)
+        return Month(year, month + 1)
+
+    def until(self, last: Month) -> list[Month]:
+        """List the months from this one to another, both included."""
+        count = (last.year - self.year) * 12 + last.month - self.month + 1
+        return [self.plus(index) for index in range(count)]
+
+    @property
+    def first_day(self) -> str:
+        """The first day, `2026-06-01`."""
+        return date(self.year, self.month, 1).isoformat()
+
+    @property
+    def last_day(self) -> str:
+        """The last day, `2026-06-30`."""
+        return date(self.year, self.month, monthrange(self.year, self.month)[1]).isoformat()
+
+
+class TrialBalance(SageStream):
+    """What every ledger account held at the start and the end of each month, and what moved in it."""
+
+    name = "trial_balance"
+    primary_keys = ("business_id", "from_date", "ledger_account_id")
+
+    @override
+    def get_http_request(self, *, page: PageContext[Any]) -> HTTPRequest:
+        month: Month = page.next_page_token  # type: ignore[assignment] # always given here
+        params: dict[str, Any] = {"from_date": month.first_day, "to_date": month.last_day}
+        return HTTPRequest(url=f"{self.url_base}/trial_balance", params=params)
+
+    @override
+    def read(self, context: Context | None) -> Iterator[Record]:
+        """Yield the months that may have changed, then note when they were read."""
+        now, begin = self._beginning(context)
+        state = self.get_context_state(context)
+        accounts: list[Record] = []
+        if last_read := state.get(READ_AT):
+            begin = max(begin, self._first_changed(context, last_read, now))
+            accounts = list(self._other_list(context, "ledger_accounts", {}))
+        months = begin.until(Month.of(now))
+        with PagesAhead(lambda n: self._fetch_month(context, months, n), self._tap.executor, self.width) as pages:
+            for month, page in zip(months, pages, strict=True):
+                yield from (self._row(raw, month, context) for raw in _with_idle(page.items, accounts))
+        state[READ_AT] = instant(now)
+
+    def _fetch_month(self, context: Context | None, months: list[Month], number: int) -> Page:
+        month = months[number - 1]
+        what = f"{self.describe(context)}, {month.first_day} to {month.last_day}"
+
+        def parse(response: requests.Response) -> Page:
+            found = parse_json(response.content, what)
+            found = found.get("trial_balance", found) if isinstance(found, dict) else None
+            accounts = found.get("ledger_accounts") if isinstance(found, dict) else None
+            if not isinstance(accounts, list):
+                raise MalformedAnswerError(f"{what}: the answer has no `ledger_accounts`.")
+            served = served_at(response)
+            return Page(number, number, 1, accounts, total=len(months), has_next=False, served_at=served)
+
+        return self.ask(self.get_http_request(page=PageContext(context, month)), context, what, parse)
+
+    def _row(self, raw: Record, month: Month, context: Context | None) -> Record:
+        """Lay out one account of one month flat."""
+        known = {"id", "opening_balance", "closing_balance"}
+        flat = {name: value for name, value in raw.items() if name not in known}
+        flat |= {"from_date": month.first_day, "to_date": month.last_day, "ledger_account_id": raw["id"]}
+        for balance in ("opening_balance", "closing_balance"):
+            for side, amount in (raw.get(balance) or {}).items():
+                flat[f"{balance}_{side}"] = amount
+        return self.clean(flat, context)
+
+    def _beginning(self, context: Context | None) -> tuple[datetime, Month]:
+        """Tell the present moment by Sage's clock, and the month in which to begin."""
+        start = self.config.get("start_date")
+        earliest = parse_start_date(start).date() if start else None
+        try:
+            settings = self._fetch_settings(context)
+        except SkippableAPIError:
+            now = datetime.now(UTC)
+            return now, Month.of(earliest) if earliest else Month.of(now).plus(-MONTHS_WITHOUT_SETTINGS)
+        now = settings.served_at
+        opened = settings.items[0].get("accounts_start_date")
+        if earliest is None:
+            earliest = date.fromisoformat(opened) if opened else None
+        return now, Month.of(earliest) if earliest else Month.of(now).plus(-MONTHS_WITHOUT_SETTINGS)
+
+    def _fetch_settings(self, context: Context | None) -> Page:
+        what = f"accounts start date for {self.describe(context)}"
+
+        def parse(response: requests.Response) -> Page:
+            found = parse_json(response.content, what)
+            if not isinstance(found, dict):
+                raise MalformedAnswerError(f"{what}: the answer is not a single object.")
+            return Page(1, 1, 1, [found], total=1, has_next=False, served_at=served_at(response))
+
+        return self.ask(HTTPRequest(url=f"{self.url_base}/financial_settings"), context, what, parse)
+
+    def _first_changed(self, context: Context | None, last_read: str, now: datetime) -> Month:
+        """Find the first month whose balances may differ from what was read last time.
+
+        A change in a month moves the balances of all later ones. The last two months are always read again.
+        """
+        since = datetime.fromisoformat(last_read) - timedelta(seconds=self.config["lookback_window"])
+        params = {"attributes": "date", "updated_or_created_since": instant(since)}
+        try:
+            days = [row.get("date") for row in self._other_list(context, "transactions", params)]
+        except SkippableAPIError:
+            return Month(1, 1)
+        changed = [Month.of(date.fromisoformat(day)) for day in days if day]
+        return min([*changed, Month.of(now).plus(-1)])
+
+    def _other_list(self, context: Context | None, name: str, params: dict[str, Any]) -> Iterator[Record]:
+        """Yield the records of another list, as sent."""
+
+        def fetch(number: int) -> Page:
+            what = f"{name}, page {number}, for {self.describe(context)}"
+            size = self.config["page_size"]
+            request = HTTPRequest(
+                url=f"{self.url_base}/{name}", params={"page": number, "items_per_page": size, **params}
+            )
+
+            def parse(response: requests.Response) -> Page:
+                return Page.parse(response.content, asked=number, size=size, served_at=served_at(response), what=what)
+
+            return self.ask(request, context, what, parse)
+
+        with PagesAhead(fetch, self._tap.executor, self.width) as pages:
+            for page in pages:
+                yield from page.items
+
+
+def _with_idle(rows: list[Record], accounts: list[Record]) -> list[Record]:
+    """Add the accounts that Sage leaves out because nothing is in them, so that rows read earlier do not go stale."""
+    present = {row.get("id") for row in rows}
+    idle = {"opening_balance": NOTHING, "closing_balance": NOTHING, **NOTHING}
+    return rows + [
+        {"id": account["id"], "displayed_as": account.get("displayed_as"), "$path": account.get("$path"), **idle}
+        for account in accounts
+        if account["id"] not in present
+    ]

@@ -1,0 +1,201 @@
+"""The tap: its settings and streams, and what all of them share during a run."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from singer_sdk import Tap
+from singer_sdk.contrib.msgspec import MsgSpecWriter
+from singer_sdk.exceptions import ConfigValidationError
+from typing_extensions import override
+
+from tap_sage_accounting.auth import TokenManager, require_safe_url
+from tap_sage_accounting.connection import Connection, served_at
+from tap_sage_accounting.errors import SettingsError
+from tap_sage_accounting.limits import RequestGate
+from tap_sage_accounting.paging import Page, PagesAhead
+from tap_sage_accounting.report import RunReport
+from tap_sage_accounting.settings import CONFIG_JSONSCHEMA, HIGHEST_PAGE_SIZE, start_date_problems, unknown_settings
+from tap_sage_accounting.streams import STREAMS
+from tap_sage_accounting.token_store import TokenStore, TokenStoreError, default_store_url
+
+if TYPE_CHECKING:
+    import requests
+
+    from tap_sage_accounting.client import SageStream
+
+
+@dataclass(frozen=True, slots=True)
+class Business:
+    """A business that the user may see."""
+
+    id: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id})" if self.name else self.id
+
+
+class TapSageAccounting(Tap):
+    """Extracts everything that Sage Business Cloud Accounting lets one read."""
+
+    name = "tap-sage-accounting"
+    package_name = "tap-sage-accounting"
+    config_jsonschema: ClassVar[dict[str, Any]] = CONFIG_JSONSCHEMA
+    message_writer_class = MsgSpecWriter
+
+    @override
+    def discover_streams(self) -> list[SageStream]:
+        return [stream(tap=self) for stream in STREAMS]
+
+    # Settings
+
+    @override
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Add to the schema's checks what a schema cannot check, so that nothing wrong is found only by a request."""
+        problems: list[str] = []
+        try:
+            problems += super()._validate_config(raise_errors=raise_errors)
+        except ConfigValidationError as error:
+            problems += error.errors
+        problems += unknown_settings(self.config, self.config_jsonschema["properties"])
+        problems += start_date_problems(self.config)
+        problems += self._address_problems()
+        if problems and raise_errors:
+            raise ConfigValidationError("The settings are not right", errors=problems, schema=self.config_jsonschema)
+        return problems
+
+    def _address_problems(self) -> list[str]:
+        """Check that the addresses are safe to send secrets to, and that the token store opens."""
+        problems = []
+        for setting in ("api_url", "auth_url", "token_url"):
+            try:
+                require_safe_url(self.config.get(setting, ""), setting)
+            except ValueError as error:
+                problems.append(str(error))
+        try:
+            self.token_store.check()
+        except TokenStoreError as error:
+            problems.append(str(error))
+        return problems
+
+    # What the streams of a run share
+
+    @cached_property
+    def report(self) -> RunReport:
+        """What became of each read."""
+        return RunReport()
+
+    @cached_property
+    def gate(self) -> RequestGate:
+        """The door through which every request goes."""
+        return RequestGate(concurrency=self.config["concurrency"], per_minute=self.config.get("requests_per_minute"))
+
+    @cached_property
+    def token_store(self) -> TokenStore:
+        """Where the rotating tokens live between runs."""
+        keys = [key.strip() for key in (self.config.get("token_store_key") or "").split(",") if key.strip()]
+        return TokenStore(self.config.get("token_store") or default_store_url(), encryption_keys=keys)
+
+    @property
+    def user_agent(self) -> str:
+        """How requests introduce themselves."""
+        return self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
+
+    @cached_property
+    def tokens(self) -> TokenManager:
+        """The one holder of this run's tokens."""
+        return TokenManager(
+            client_id=self.config["client_id"],
+            client_secret=self.config["client_secret"],
+            refresh_token=self.config.get("refresh_token"),
+            token_url=self.config["token_url"],
+            store=self.token_store,
+            user_agent=self.user_agent,
+        )
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The one way to Sage."""
+        return Connection(
+            tokens=self.tokens,
+            gate=self.gate,
+            api_url=self.config["api_url"].rstrip("/"),
+            user_agent=self.user_agent,
+            connections=self.config["concurrency"],
+        )
+
+    @cached_property
+    def executor(self) -> ThreadPoolExecutor:
+        """The threads that ask for pages ahead."""
+        return ThreadPoolExecutor(self.config["concurrency"], thread_name_prefix="page")
+
+    @cached_property
+    def businesses(self) -> tuple[Business, ...]:
+        """The businesses to extract, in the order in which Sage lists them.
+
+        Raises:
+            SettingsError: `business_ids` names one that the user cannot see, or there is none at all.
+        """
+        visible = {business.id: business for business in self._visible_businesses()}
+        wanted = self.config.get("business_ids") or list(visible)
+        if strangers := [business_id for business_id in wanted if business_id not in visible]:
+            raise SettingsError(
+                f"business_ids names {', '.join(strangers)}, which this user cannot see. He can see: "
+                f"{'; '.join(map(str, visible.values())) or 'none'}."
+            )
+        if not visible:
+            raise SettingsError(
+                "Sage lists no business for this user. Give him access to one, or log in as another user."
+            )
+        return tuple(business for business in visible.values() if business.id in wanted)
+
+    def _visible_businesses(self) -> list[Business]:
+        with PagesAhead(self._fetch_businesses, self.executor, width=1) as pages:
+            return [
+                Business(str(item["id"]), str(item.get("displayed_as") or item.get("name") or ""))
+                for page in pages
+                for item in page.items
+            ]
+
+    def _fetch_businesses(self, number: int) -> Page:
+        what = f"list of businesses, page {number}"
+        size = HIGHEST_PAGE_SIZE
+
+        def parse(response: requests.Response) -> Page:
+            return Page.parse(response.content, asked=number, size=size, served_at=served_at(response), what=what)
+
+        params = {"page": number, "items_per_page": size}
+        return self.connection.ask("/businesses", params, business_id=None, what=what, parse=parse)
+
+    def name_of(self, business_id: str) -> str:
+        """Name a business for a person."""
+        return next((str(business) for business in self.businesses if business.id == business_id), business_id)
+
+    # The run
+
+    @override  # type: ignore[misc] # final in the SDK, which has no hook for the end of a run
+    def sync_all(self) -> None:
+        """Sync all streams, tell what became of each, and fail at the end when something is missing.
+
+        Raises:
+            IncompleteRunError: data that should have come did not.
+        """
+        began = time.monotonic()
+        try:
+            super().sync_all()
+        finally:
+            self.gate.close()
+            self.executor.shutdown(cancel_futures=True)
+            self.connection.close()
+            self.report.tell(
+                self.logger,
+                requests=self.gate.requests,
+                refusals=self.gate.refusals,
+                seconds=time.monotonic() - began,
+            )
+        self.report.check()

@@ -1,0 +1,110 @@
+"""The laboratory: a simulated Sage over real HTTP, and the tap run against it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from singer_sdk.singerlib.encoding.base import GenericSingerWriter
+from typing_extensions import override
+
+from tap_sage_accounting import connection
+from tap_sage_accounting.sandbox.books import build_world
+from tap_sage_accounting.sandbox.server import SandboxServer
+from tap_sage_accounting.tap import TapSageAccounting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from singer_sdk.singerlib import Message
+
+Record = dict[str, Any]
+
+
+class Recorder(GenericSingerWriter[str, Any]):
+    """Keeps the messages that a tap writes, as a target would read them: through JSON."""
+
+    def __init__(self) -> None:
+        self.messages: list[Record] = []
+
+    @override
+    def serialize_message(self, message: Message) -> str:
+        return json.dumps(message.to_dict(), default=str)
+
+    @override
+    def write_message(self, message: Message) -> None:
+        self.messages.append(message.to_dict())
+
+
+@dataclass
+class Run:
+    """What one run of the tap put out."""
+
+    messages: list[Record]
+    error: Exception | None
+    tap: TapSageAccounting
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def records(self) -> dict[str, list[Record]]:
+        """Records by stream, in the order in which they came."""
+        found: dict[str, list[Record]] = defaultdict(list)
+        for message in self.messages:
+            if message["type"] == "RECORD":
+                found[message["stream"]].append(message["record"])
+        return found
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The last state, as an orchestrator would keep it."""
+        states = [message["value"] for message in self.messages if message["type"] == "STATE"]
+        return json.loads(json.dumps(states[-1])) if states else {}
+
+    def bookmark(self, stream: str, business_id: str) -> str | None:
+        for partition in self.state["bookmarks"].get(stream, {}).get("partitions", []):
+            if partition["context"] == {"business_id": business_id}:
+                return partition.get("replication_key_value")
+        return None
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[SandboxServer]:
+    """A small simulated Sage whose time stands still."""
+    with SandboxServer(build_world(size="tiny", businesses=2, frozen=True)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passing faults pass quickly here."""
+    monkeypatch.setattr(connection, "FIRST_DELAY", 0.001)
+
+
+@pytest.fixture
+def run_tap(server: SandboxServer, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., Run]:
+    """Run the tap on some streams of the simulated Sage."""
+
+    def run(
+        *streams: str, state: dict[str, Any] | None = None, catalog: dict[str, Any] | None = None, **config: Any
+    ) -> Run:
+        recorder = Recorder()
+        settings = server.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}", **config)
+        tap = TapSageAccounting(config=settings, state=state, catalog=catalog, message_writer=recorder)
+        if streams:
+            for name, stream in tap.streams.items():
+                stream.selected = name in streams
+        caplog.clear()
+        error: Exception | None = None
+        with caplog.at_level(logging.DEBUG):
+            try:
+                tap.sync_all()
+            except Exception as caught:  # noqa: BLE001 - tests look at it
+                error = caught
+        return Run(recorder.messages, error, tap, [record.getMessage() for record in caplog.records])
+
+    return run

@@ -1,0 +1,180 @@
+"""Every record of a list arrives once, whatever Sage's envelope looks like."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_sage_accounting.errors import MalformedAnswerError
+from tap_sage_accounting.paging import Page, PagesAhead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
+Envelope = dict[str, Any]
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
+def parse(envelope: Any, asked: int = 1, size: int = 2) -> Page:
+    body = envelope if isinstance(envelope, bytes) else json.dumps(envelope).encode()
+    return Page.parse(body, asked=asked, size=size, served_at=NOW, what="list")
+
+
+def serve(records: int, of: int, /, **quirks: Any) -> tuple[Callable[[int], Page], list[int]]:
+    """A list of numbered records, answered as Sage does, with quirks: functions from an envelope to another."""
+    asked: list[int] = []
+    pages = max(1, -(-records // of))
+
+    def fetch(number: int) -> Page:
+        asked.append(number)
+        real = min(number, pages)
+        items = [{"id": str(i)} for i in range((real - 1) * of, min(real * of, records))]
+        envelope: Envelope = {
+            "$total": records,
+            "$page": real,
+            "$next": f"/list?page={real + 1}" if real < pages else None,
+            "$back": None,
+            "$itemsPerPage": of,
+            "$items": items,
+        }
+        for name, value in quirks.items():
+            if value is None:
+                envelope.pop(f"${name}")
+            else:
+                envelope[f"${name}"] = value(real) if callable(value) else value
+        return parse(envelope, number, of)
+
+    return fetch, asked
+
+
+def read(fetch: Callable[[int], Page], executor: ThreadPoolExecutor, width: int = 4) -> list[str]:
+    with PagesAhead(fetch, executor, width) as pages:
+        return [item["id"] for page in pages for item in page.items]
+
+
+def everything(total: int) -> list[str]:
+    return [str(i) for i in range(total)]
+
+
+@pytest.mark.parametrize("total", [0, 1, 2, 3, 4, 9, 10])
+def test_a_well_behaved_list_costs_no_request_too_many(total: int, executor: ThreadPoolExecutor) -> None:
+    fetch, asked = serve(total, 2)
+    assert read(fetch, executor) == everything(total)
+    assert sorted(asked) == list(range(1, max(1, -(-total // 2)) + 1))
+
+
+@pytest.mark.parametrize("total", [0, 1, 4, 5])
+def test_next_that_is_always_filled_in_does_not_repeat_the_last_page(total: int, executor: ThreadPoolExecutor) -> None:
+    fetch, _ = serve(total, 2, next="/list?page=99")
+    assert read(fetch, executor) == everything(total)
+
+
+@pytest.mark.parametrize("total", [0, 1, 4, 5])
+def test_next_that_is_never_filled_in_does_not_end_the_list(total: int, executor: ThreadPoolExecutor) -> None:
+    fetch, _ = serve(total, 2, next=None)
+    assert read(fetch, executor) == everything(total)
+
+
+@pytest.mark.parametrize("total", [1, 4, 5])
+def test_without_a_total_next_leads_on(total: int, executor: ThreadPoolExecutor) -> None:
+    fetch, _ = serve(total, 2, total=None)
+    assert read(fetch, executor) == everything(total)
+
+
+def test_without_total_and_page_number_the_repeated_last_page_is_known_by_its_records(
+    executor: ThreadPoolExecutor,
+) -> None:
+    fetch, _ = serve(5, 2, total=None, page=None, next="/list?page=99")
+    assert read(fetch, executor) == everything(5)
+
+
+def test_a_total_that_is_too_high_does_not_repeat_records(executor: ThreadPoolExecutor) -> None:
+    fetch, _ = serve(5, 2, total=50)
+    assert read(fetch, executor) == everything(5)
+
+
+def test_an_empty_page_in_the_middle_does_not_end_the_list(executor: ThreadPoolExecutor) -> None:
+    fetch, _ = serve(
+        6, 2, items=lambda page: [] if page == 2 else [{"id": str(2 * page - 2)}, {"id": str(2 * page - 1)}]
+    )
+    assert read(fetch, executor) == ["0", "1", "4", "5"]
+
+
+def test_the_size_that_sage_really_uses_counts() -> None:
+    assert parse({"$items": [{"id": "1"}] * 20, "$total": 60, "$itemsPerPage": 20, "$page": 1}, size=200).last == 3
+
+
+def test_the_businesses_spell_their_page_size_another_way() -> None:
+    page = parse({"$total": 8, "$page": 1, "$next": None, "$items_per_page": 2147483647, "$items": [{"id": "1"}] * 8})
+    assert not page.has_more()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>Bad gateway</html>",
+        b'{"$items": [{"id": "1"}',
+        b"[]",
+        b"{}",
+        b'{"$items": null}',
+        b'{"$items": [1]}',
+        b"\xff",
+    ],
+)
+def test_what_is_no_page_is_never_an_empty_success(body: bytes) -> None:
+    with pytest.raises(MalformedAnswerError):
+        parse(body)
+
+
+def test_a_failing_page_ends_the_read_with_its_error(executor: ThreadPoolExecutor) -> None:
+    fetch, _ = serve(10, 2)
+
+    def fetch_some(number: int) -> Page:
+        if number == 3:
+            raise MalformedAnswerError("broken")
+        return fetch(number)
+
+    seen = []
+    with pytest.raises(MalformedAnswerError), PagesAhead(fetch_some, executor, 4) as pages:
+        seen += [item["id"] for page in pages for item in page.items]
+
+
+def test_pages_are_asked_for_in_parallel_but_never_more_than_the_width(executor: ThreadPoolExecutor) -> None:
+    fetch, asked = serve(40, 2)
+    lock = threading.Lock()
+    running = highest = 0
+
+    def slow(number: int) -> Page:
+        nonlocal running, highest
+        with lock:
+            running += 1
+            highest = max(highest, running)
+        time.sleep(0.005)
+        with lock:
+            running -= 1
+        return fetch(number)
+
+    assert read(slow, executor, width=3) == everything(40)
+    assert 1 < highest <= 3
+    assert sorted(asked) == list(range(1, 21))
+
+
+def test_a_reader_who_stops_leaves_no_further_pages_coming(executor: ThreadPoolExecutor) -> None:
+    fetch, asked = serve(1000, 2)
+    with PagesAhead(fetch, executor, 3) as pages:
+        next(iter(pages))
+    executor.shutdown()
+    assert len(asked) <= 4
