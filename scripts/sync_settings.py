@@ -1,21 +1,24 @@
-"""Hold the places that describe the tap's settings together.
+"""Hold the places that describe the tap's settings and selections together.
 
-The settings are declared once, in `tap_sage_accounting/settings.py`. From there, `--write` renews README.md's table,
-the definitions in meltano.yml and plugin.yaml, and .env.example; without it, the script tells which of them are stale
-and exits with 1 if any is.
+Settings are declared once, in `tap_sage_accounting/settings.py`, and what a stream is in
+`tap_sage_accounting/streams`. From there, `--write` renews README.md's table, the definitions in meltano.yml and
+plugin.yaml, and .env.example; without it, the script tells which of them are stale and exits with 1 if any is.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
+from tap_sage_accounting.streams import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).parent.parent
 Settings = dict[str, dict[str, Any]]
@@ -48,6 +51,25 @@ def meltano_block(settings: Settings, indent: str) -> str:
     entries = [meltano_setting(name, schema) for name, schema in settings.items()]
     text = yaml.safe_dump(entries, sort_keys=False, width=10_000, allow_unicode=True)
     return "".join(f"{indent}{line}\n" for line in text.splitlines())
+
+
+def selections() -> dict[str, list[str]]:
+    """Name the selections of meltano.yml: Meltano's selection rules by the name of the markers."""
+    current = [stream for stream in STREAMS if not stream.retired]
+    return {
+        "select": ["*.*", *(f"!{stream.name}.*" for stream in STREAMS if stream.retired)],
+        "transactional": [f"{stream.name}.*" for stream in current if not stream.static],
+        "reference": [f"{stream.name}.*" for stream in current if stream.static],
+    }
+
+
+def definition(text: str, indent: str, names: Iterable[str]) -> str:
+    """Renew a Meltano definition: its settings and the named selections."""
+    text = between(text, "# settings:begin", "# settings:end", meltano_block(declared(), indent))
+    for name in names:
+        block = "".join(f"{indent}- '{rule}'\n" for rule in selections()[name])
+        text = between(text, f"# {name}:begin", f"# {name}:end", block)
+    return text
 
 
 def readme_block(settings: Settings) -> str:
@@ -90,12 +112,8 @@ RENEWALS: dict[str, Callable[[str], str]] = {
     "README.md": lambda text: between(
         text, "<!-- settings:begin -->", "<!-- settings:end -->", readme_block(declared())
     ),
-    "meltano.yml": lambda text: between(
-        text, "# settings:begin", "# settings:end", meltano_block(declared(), indent="    ")
-    ),
-    "plugin.yaml": lambda text: between(
-        text, "# settings:begin", "# settings:end", meltano_block(declared(), indent="")
-    ),
+    "meltano.yml": lambda text: definition(text, "    ", selections()),
+    "plugin.yaml": lambda text: definition(text, "", []),
     ".env.example": lambda _: environment_example(declared()),
 }
 """How each file's text is renewed."""
@@ -104,7 +122,7 @@ RENEWALS: dict[str, Callable[[str], str]] = {
 @click.command()
 @click.option("--write", is_flag=True, help="Renew the files instead of telling which are stale.")
 def main(*, write: bool) -> None:
-    """Hold README.md, meltano.yml, plugin.yaml and .env.example together with the declared settings."""
+    """Hold README.md, meltano.yml, plugin.yaml and .env.example together with the declarations."""
     stale = []
     for name, renew in RENEWALS.items():
         file = ROOT / name

@@ -5,26 +5,23 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
-from singer_sdk.exceptions import ConfigValidationError
 from typing_extensions import override
 
-from tap_sage_accounting.token_endpoint import (
-    AnswerLostError,
-    AuthorizationError,
-    GrantRefusedError,
-    TokenEndpoint,
-)
+from tap_sage_accounting.errors import AuthorizationError
+from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
-    from tap_sage_accounting.token_store import HeldLineage, Lineage, Tokens, TokenStore
+    from tap_sage_accounting.lineage import Lineage, Tokens
+    from tap_sage_accounting.token_store import HeldLineage, TokenStore
 
 __all__ = [
     "AnswerLostError",
@@ -40,6 +37,8 @@ __all__ = [
 
 IDLE_WARNING = timedelta(days=24)
 """Age of the last rotation from which on the user is warned; Sage lets a refresh token die at 31 days."""
+LOOK_AGAIN_AFTER = 1.0
+"""Seconds before the store is read again after Sage called its token invalid."""
 LOGIN_COMMAND = "`meltano invoke tap-sage-accounting:login` (or `tap-sage-accounting-login --config FILE`)"
 
 logger = logging.getLogger(__name__)
@@ -90,20 +89,22 @@ class TokenManager:
         self._on_secret = on_secret or _no_listener
         self._now = now
         self._leaving = threading.Event()
+        # The end of the run cuts any waiting short.
+        self._sleep = sleep or self._leaving.wait
         self._endpoint = TokenEndpoint(
             client_id=client_id,
             client_secret=client_secret,
             token_url=token_url,
             user_agent=user_agent,
             now=now,
-            # The end of the run cuts the waiting between attempts short.
-            sleep=sleep or self._leaving.wait,
+            sleep=self._sleep,
         )
         self._lock = threading.Lock()
         self._current: Tokens | None = None
         self._rejected: str | None = None
         self._over: AuthorizationError | None = None
         self._warned = False
+        self._renewal: Future[Tokens] | None = None
 
     def access_token(self) -> str:
         """Give an access token that is good for now, renewing it when a fifth of its lifetime or less is left.
@@ -146,6 +147,12 @@ class TokenManager:
             )
         return found
 
+    def settle(self) -> None:
+        """Wait until no renewal is under way, before the process is ended without further ado."""
+        self._leaving.set()
+        if self._renewal is not None:
+            wait([self._renewal])
+
     def _is_usable(self, tokens: Tokens) -> bool:
         return tokens.access_token != self._rejected and self._now() < tokens.renew_at
 
@@ -184,7 +191,8 @@ class TokenManager:
         """
         executor = ThreadPoolExecutor(1, thread_name_prefix="token-renewal")
         try:
-            return executor.submit(self._renewed).result()
+            self._renewal = executor.submit(self._renewed)
+            return self._renewal.result()
         except BaseException:
             self._leaving.set()
             raise
@@ -209,7 +217,9 @@ class TokenManager:
                 try:
                     return self._renew(held)
                 except GrantRefusedError as error:
-                    logger.warning("%s Looking into the token store once more.", error)
+                    logger.warning("%s. Looking into the token store once more.", error)
+            # Without the lock: a holder whose database connection broke may be about to store what it got.
+            self._sleep(LOOK_AGAIN_AFTER)
 
     def _renew(self, held: HeldLineage) -> Tokens:
         try:
@@ -283,7 +293,7 @@ def require_safe_url(url: str, setting: str) -> None:
     """Refuse an address that secrets would travel to in the clear; loopback may.
 
     Raises:
-        ConfigValidationError: it is no URL, or neither HTTPS nor on this machine.
+        ValueError: it is no URL, or neither HTTPS nor on this machine.
     """
     try:
         address = urlsplit(url)
@@ -291,11 +301,11 @@ def require_safe_url(url: str, setting: str) -> None:
     except ValueError:
         host = ""
     if not host or address.scheme not in ("http", "https"):
-        raise ConfigValidationError(f"Setting '{setting}' is no web address: write it like https://host/path.")
+        raise ValueError(f"Setting '{setting}' is no web address: write it like https://host/path.")
     if address.username or address.password:
-        raise ConfigValidationError(f"Setting '{setting}' must not hold a user name or a password.")
+        raise ValueError(f"Setting '{setting}' must not hold a user name or a password.")
     if address.scheme != "https" and not is_loopback(host):
-        raise ConfigValidationError(
+        raise ValueError(
             f"Setting '{setting}' must begin with https://, because secrets are sent there; http:// is accepted only "
             "for this machine (localhost, 127.0.0.1)."
         )

@@ -5,28 +5,39 @@ What a stream *is* stands in its class in `tap_sage_accounting.streams`, as attr
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from singer_sdk.exceptions import FatalAPIError, SkippableAPIError
+from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.singerlib import RecordMessage, SchemaMessage
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from singer_sdk.streams import RESTStream
 from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
 from tap_sage_accounting import schemas
-from tap_sage_accounting.auth import AuthorizationError
-from tap_sage_accounting.connection import served_at
-from tap_sage_accounting.errors import MalformedAnswerError
+from tap_sage_accounting.deletions import DeletionLookup
+from tap_sage_accounting.errors import (
+    AuthorizationError,
+    LimitReachedError,
+    MalformedAnswerError,
+    UndeliverableError,
+)
 from tap_sage_accounting.limits import GateClosedError
-from tap_sage_accounting.paging import Page, PagesAhead, parse_json
+from tap_sage_accounting.movement import identity
+from tap_sage_accounting.paging import Page, parse_json, served_at
+from tap_sage_accounting.reading import ListRead
 from tap_sage_accounting.records import ADDITIONAL, Cleaner
 from tap_sage_accounting.settings import parse_start_date
+from tap_sage_accounting.timestamps import instant
+from tap_sage_accounting.versions import FullTableVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import requests
     from singer_sdk.helpers.types import Context, Record
@@ -34,6 +45,8 @@ if TYPE_CHECKING:
     from tap_sage_accounting.tap import TapSageAccounting
 
 UPDATED_AT = "updated_at"
+ALWAYS_TOLD = frozenset(("id", "displayed_as", "path"))
+"""Attributes that Sage sends whatever is asked for."""
 Parsed = TypeVar("Parsed")
 
 
@@ -60,6 +73,7 @@ class SageStream(RESTStream[int]):
         deletable: records can be deleted through Sage's API.
         deletion_flag: the attribute that marks deleted records, where they stay in the list.
         flags: query parameters that make the list tell more.
+        detail_params: query parameters for a single record, such as those that keep Sage from changing it.
         areas: any one of these rights lets a user read it; none: everybody may.
         full_access: the right must be full access.
         editions: the editions of Sage Accounting that have it.
@@ -77,6 +91,7 @@ class SageStream(RESTStream[int]):
     deletable: ClassVar[bool] = False
     deletion_flag: ClassVar[str | None] = None
     flags: ClassVar[tuple[str, ...]] = ()
+    detail_params: ClassVar[Mapping[str, str]] = {}
     areas: ClassVar[tuple[Area, ...]] = ()
     full_access: ClassVar[bool] = False
     editions: ClassVar[tuple[str, ...]] = ("Start", "Standard", "Plus")
@@ -107,7 +122,7 @@ class SageStream(RESTStream[int]):
     @property
     @override
     def url_base(self) -> str:
-        return str(self.config["api_url"])
+        return str(self.config["api_url"]).rstrip("/")
 
     @property
     @override
@@ -125,7 +140,7 @@ class SageStream(RESTStream[int]):
     def get_http_request(self, *, page: PageContext[int]) -> HTTPRequest:
         params: dict[str, Any] = {
             "page": page.next_page_token or 1,
-            "items_per_page": self.config["page_size"],
+            "items_per_page": self.page_size,
             "attributes": self.requested_attributes,
             **dict.fromkeys(self.flags, "true"),
         }
@@ -134,11 +149,14 @@ class SageStream(RESTStream[int]):
         return HTTPRequest(url=self.get_url(page.stream_context), params=params)
 
     @cached_property
-    def requested_attributes(self) -> str:
-        """Everything, unless the catalog deselects columns: then those that are selected, the bookmark always."""
-        own = [name for name in self.schema["properties"] if name not in self.added_properties]
-        chosen = [name for name in own if self.mask[("properties", name)] or name == UPDATED_AT]
-        return "all" if len(chosen) == len(own) else ",".join(chosen)
+    def requested_attributes(self) -> str | None:
+        """Everything, unless the catalog deselects columns: then those that are selected, the bookmark always.
+
+        None asks for no more than what Sage always tells: `id`, `displayed_as` and `$path`.
+        """
+        own = [name for name in self.schema["properties"] if name not in self.added_properties | ALWAYS_TOLD]
+        chosen = [name for name in own if self.mask["properties", name] or name == UPDATED_AT]
+        return "all" if len(chosen) == len(own) else ",".join(chosen) or None
 
     def reading_since(self, context: Context | None) -> datetime | None:
         """Tell from which change on to read: the bookmark less the look-back, else the start date, else everything."""
@@ -158,26 +176,46 @@ class SageStream(RESTStream[int]):
 
     # From answers to records
 
-    def fetch_page(self, context: Context | None, number: int) -> Page:
-        """Ask for one page; safe to call from any thread."""
+    def fetch_page(
+        self,
+        context: Context | None,
+        number: int,
+        changes: Mapping[str, Any] | None = None,
+        tries: int | None = None,
+    ) -> Page:
+        """Ask for one page; safe to call from any thread.
+
+        Args:
+            context: the business.
+            number: the page, from 1.
+            changes: query parameters that differ from the usual ones; None leaves one out.
+            tries: attempts at a page that may be too heavy for Sage; None for as many as at any request.
+        """
         request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=number))
-        what = f"{self.describe(context)}, page {number}"
+        request.params = {**request.params, **(changes or {})}
+        size = int(str(request.params["items_per_page"]))
+        what = f"{self.describe(context)}, page {number}" + ("" if size == self.page_size else f" of {size} records")
 
         def parse(response: requests.Response) -> Page:
-            return Page.parse(
-                response.content,
-                asked=number,
-                size=self.config["page_size"],
-                served_at=served_at(response),
-                what=what,
-            )
+            return Page.parse(response.content, asked=number, size=size, served_at=served_at(response), what=what)
+
+        return self.ask(request, context, what, parse, tries)
+
+    def fetch_record(self, context: Context | None, key: str, *, bare: bool = False) -> Record:
+        """Ask for one record by its key; safe to call from any thread."""
+        what = f"{self.describe(context)}, record {key}"
+        params: dict[str, Any] = {**self.detail_params}
+        if not bare:
+            params |= {"attributes": self.requested_attributes, **dict.fromkeys(self.flags, "true")}
+        request = HTTPRequest(url=f"{self.get_url(context)}/{key}", params=params)
+
+        def parse(response: requests.Response) -> Record:
+            found = parse_json(response.content, what)
+            if not isinstance(found, dict):
+                raise MalformedAnswerError(f"{what}: the answer is no record.")
+            return found
 
         return self.ask(request, context, what, parse)
-
-    @property
-    def width(self) -> int:
-        """How many pages of one list may be asked for ahead of their use."""
-        return int(self.config["concurrency"])
 
     def ask(
         self,
@@ -185,6 +223,7 @@ class SageStream(RESTStream[int]):
         context: Context | None,
         what: str,
         parse: Callable[[requests.Response], Parsed],
+        tries: int | None = None,
     ) -> Parsed:
         """Send a request about one business (or the user) and parse its answer; safe to call from any thread."""
         return self._tap.connection.ask(
@@ -193,17 +232,27 @@ class SageStream(RESTStream[int]):
             business_id=context["business_id"] if context else None,
             what=what,
             parse=parse,
+            tries=tries,
         )
 
-    def read_pages(self, context: Context | None) -> Iterator[Page]:
-        """Yield the pages of the list, asked for ahead of their use."""
-        fetch = partial(self.fetch_page, context)
-        with PagesAhead(fetch, self._tap.executor, self.width) as pages:
-            yield from pages
+    @property
+    def page_size(self) -> int:
+        """Records a page."""
+        return int(self.config["page_size"])
+
+    @property
+    def width(self) -> int:
+        """How many pages of one list may be asked for ahead of their use."""
+        return int(self.config["concurrency"])
+
+    def begin_read(self, context: Context | None, changes: Mapping[str, Any] | None = None) -> ListRead:
+        """Prepare a read of the list, with query parameters that differ from the usual ones."""
+        source = _ListSource(self, context, changes or {})
+        return ListRead(source, self._tap.executor, width=self.width, size=self.page_size)
 
     @override
     def request_records(self, context: Context | None) -> Iterable[Record]:
-        for page in self.read_pages(context):
+        for page in self.begin_read(context).pages():
             yield from page.items
 
     @cached_property
@@ -225,15 +274,18 @@ class SageStream(RESTStream[int]):
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Yield all records of one business; whatever fails here is reported and does not stop the other reads."""
-        self._tap.state_writer.write_state(self._tap.state)
+        if self._tap.state:
+            # All that is complete before this read is worth keeping. An empty state would erase an older one.
+            self._tap.state_writer.write_state(self._tap.state)
         report = self._tap.report
+        self._versions.begin()
         try:
             for record in self.read(context):
                 report.records[self.name] += 1
                 yield record
         except SkippableAPIError as error:
-            report.skip(self.name, self._whose(context), str(error))
-        except (AuthorizationError, GateClosedError):
+            report.skip(self.name, self._whose(context), error)
+        except (AuthorizationError, LimitReachedError, GateClosedError):
             raise  # no other read can succeed either
         except FatalAPIError as error:
             report.fail(self.name, self._whose(context), str(error))
@@ -242,21 +294,38 @@ class SageStream(RESTStream[int]):
             report.fail(self.name, self._whose(context), f"unexpected {type(error).__name__}, see the log above")
         else:
             report.complete += 1
+            self._versions.complete()
 
     def read(self, context: Context | None) -> Iterator[Record]:
-        """Yield all records of one business, then move its bookmark."""
-        started: datetime | None = None
+        """Yield all records of one business, what was deleted, and what slipped from page to page meanwhile.
+
+        Raises:
+            UndeliverableError: Sage lists records that it does not deliver; the bookmark stays where it is.
+        """
+        reading = self.begin_read(context)
+        deletions = DeletionLookup(self, context, reading.watch)
         newest: str | None = None
-        for page in self.read_pages(context):
-            started = started or page.served_at
+        for page in reading.pages():
             for raw in page.items:
                 record = self.clean(raw, context)
-                moment = record.get(UPDATED_AT)
-                if moment and (newest is None or moment > newest):
-                    newest = moment
+                newest = max(filter(None, (newest, record.get(UPDATED_AT))), default=None)
+                deletions.note(raw, record)
                 yield record
-        if started is not None:
-            self._move_bookmark(context, started, newest)
+        yield from deletions.told()
+        for raw in reading.slipped(deletions.was_replaced):
+            record = self.clean(raw, context)
+            deletions.note(raw, record)
+            yield record
+        deletions.look_for_missing()
+        if reading.undeliverable:
+            raise UndeliverableError(
+                f"Sage lists {len(reading.undeliverable)} records that it does not deliver "
+                f"({', '.join(reading.undeliverable)}). All others arrived; the bookmark stays, so that the next run "
+                "tries again."
+            )
+        deletions.remember()
+        if reading.watch.started is not None:
+            self._move_bookmark(context, reading.watch.started, newest)
 
     def _move_bookmark(self, context: Context | None, started: datetime, newest: str | None) -> None:
         """Set the bookmark to the newest change seen, never past the start of the read by Sage's clock.
@@ -278,6 +347,51 @@ class SageStream(RESTStream[int]):
     def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
         """Leave the bookmark alone: it moves when the read is complete, not record by record."""
 
+    # What a target is told besides records
+
+    def write_partial(self, record: Record) -> None:
+        """Tell a target some columns of a record without touching the others.
+
+        A target sets every column that the stream's schema has. So the schema is told anew with these columns only,
+        and once more as a whole afterwards.
+        """
+        absent = dict.fromkeys(name for name in self.schema["properties"] if name not in record)
+        for stream_map in self.stream_maps:
+            mapped = None if isinstance(stream_map, RemoveRecordTransform) else stream_map.transform(absent | record)
+            if mapped is None:
+                continue
+            keys = list(stream_map.transformed_key_properties or ())
+            columns = {*keys, *(name for name in record if name in mapped)}
+            properties = stream_map.transformed_schema["properties"]
+            schema = {**stream_map.transformed_schema, "properties": {name: properties[name] for name in columns}}
+            self._tap.write_message(SchemaMessage(stream_map.stream_alias, schema, keys))
+            part = {name: mapped[name] for name in columns}
+            self._tap.write_message(RecordMessage(stream_map.stream_alias, part, version=self._stream_version))
+        self._write_schema_message()
+
+    @property
+    @override
+    def emit_activate_version_messages(self) -> bool:
+        """Keep the SDK from telling a version before its records: a read that fails would empty the table."""
+        return False
+
+    def begin_version(self) -> None:
+        """Let the records to come carry this run's version of the table."""
+        self._stream_version = self._initialized_at // 1000
+
+    def tell_version(self) -> None:
+        """Tell the target that rows of other versions are gone."""
+        if self._stream_version is not None:
+            self._write_activate_version_message(self._stream_version)
+
+    def announce_deletion(self, context: Context | None, key: str, deleted_at: str | None, how: str) -> None:
+        """Pass a deletion on to the stream that collects them."""
+        self._tap.announce_deletion(self.name, context, key, deleted_at, how)
+
+    @cached_property
+    def _versions(self) -> FullTableVersion:
+        return FullTableVersion(self)
+
 
 class SingleObjectStream(SageStream):
     """A single object, such as a business's settings: one row per business, without pages."""
@@ -290,18 +404,17 @@ class SingleObjectStream(SageStream):
         return HTTPRequest(url=self.get_url(page.stream_context), params=params)
 
     @override
-    def fetch_page(self, context: Context | None, number: int) -> Page:
-        request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=number))
+    def read(self, context: Context | None) -> Iterator[Record]:
+        request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=1))
         what = self.describe(context)
 
-        def parse(response: requests.Response) -> Page:
+        def parse(response: requests.Response) -> Record:
             found = parse_json(response.content, what)
             if not isinstance(found, dict) or "$items" in found:
                 raise MalformedAnswerError(f"{what}: the answer is not a single object.")
-            served = served_at(response)
-            return Page(asked=1, number=1, size=1, items=[found], total=1, has_next=False, served_at=served)
+            return found
 
-        return self.ask(request, context, what, parse)
+        yield self.clean(self.ask(request, context, what, parse), context)
 
 
 class CurrencyKeyedStream(SageStream):
@@ -318,6 +431,19 @@ class CurrencyKeyedStream(SageStream):
         return record
 
 
-def instant(moment: datetime) -> str:
-    """Render a moment as Sage's filters and our bookmarks have it: UTC, whole seconds, rounded down."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+@dataclass(frozen=True, slots=True)
+class _ListSource:
+    """A stream's list of one business, as `ListRead` asks for it."""
+
+    stream: SageStream
+    context: Context | None
+    changes: Mapping[str, Any]
+
+    def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:
+        """Ask for a page."""
+        changes = {**self.changes, "items_per_page": size, **({"attributes": None} if bare else {})}
+        return self.stream.fetch_page(self.context, number, changes, tries)
+
+    def record(self, item: Record) -> Record:
+        """Ask for one record."""
+        return self.stream.fetch_record(self.context, identity(item).rpartition("/")[2])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
@@ -13,7 +13,15 @@ from requests.adapters import HTTPAdapter
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
 
 from tap_sage_accounting.auth import SageAuthenticator
-from tap_sage_accounting.errors import RefusedForNowError, TokenRejectedError, error_of, retry_after
+from tap_sage_accounting.errors import (
+    HeavyRequestError,
+    LimitReachedError,
+    RefusedForNowError,
+    StubbornFaultError,
+    TokenRejectedError,
+    error_of,
+    retry_after,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +41,7 @@ LONGEST_DELAY = 60.0
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 120.0
 
+_HEAVY = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
 _PASSING = (requests.ConnectionError, requests.Timeout, requests.exceptions.ContentDecodingError)
 
 
@@ -45,11 +54,20 @@ class Connection:
         api_url: base of the API, without a slash at the end.
         user_agent: how requests introduce themselves.
         connections: TCP connections kept open at most.
+        patience: seconds that Sage may ask to wait before the run gives up.
     """
 
     def __init__(
-        self, *, tokens: TokenManager, gate: RequestGate, api_url: str, user_agent: str, connections: int
+        self,
+        *,
+        tokens: TokenManager,
+        gate: RequestGate,
+        api_url: str,
+        user_agent: str,
+        connections: int,
+        patience: int,
     ) -> None:
+        self._patience = patience
         self.api_url = api_url
         self._tokens = tokens
         self._authenticate = SageAuthenticator(tokens)
@@ -67,6 +85,7 @@ class Connection:
         business_id: str | None,
         what: str,
         parse: Callable[[requests.Response], Parsed],
+        tries: int | None = None,
     ) -> Parsed:
         """Send a GET request and parse its answer, again and again while the fault is a passing one.
 
@@ -76,10 +95,14 @@ class Connection:
             business_id: the business to ask about; None for what belongs to the user.
             what: the question in words, for logs and errors.
             parse: reads a successful answer; may raise `MalformedAnswerError`, which counts as a passing fault.
+            tries: attempts at a question that may be too heavy for Sage (500, 502, 504, no answer in time); None for
+                `TRIES`, as other passing faults get.
 
         Raises:
             FatalAPIError: Sage refused for good, or the fault did not pass.
+            HeavyRequestError: the fault did not pass, and smaller questions may do better.
             SkippableAPIError: rights or edition do not offer this.
+            LimitReachedError: Sage wants no more requests for a long time.
             GateClosedError: the run ended.
         """
         faults = refusals = rejected = 0
@@ -92,15 +115,27 @@ class Connection:
                     raise FatalAPIError(f"{error} A renewed token was not accepted either.") from None
             except RefusedForNowError as error:
                 refusals += 1
-                if refusals >= TRIES_WHEN_REFUSED:
-                    raise FatalAPIError(f"{error} It did so {refusals} times in a row.") from None
-                self._logger.warning("%s Waiting, then trying again.", error)
-            except RetriableAPIError as error:
+                self._endure(refusals, error)
+            except (RetriableAPIError, *_PASSING) as error:
                 faults += 1
-                self._recover(faults, error, retry_after(error.response) if error.response is not None else None)
-            except _PASSING as error:
-                faults += 1
-                self._recover(faults, RetriableAPIError(f"{what}: {_kind(error)}."), None)
+                fault = error if isinstance(error, RetriableAPIError) else RetriableAPIError(f"{what}: {_kind(error)}.")
+                heavy = _may_be_heavy(error)
+                if faults >= (tries if heavy and tries else TRIES):
+                    kind = HeavyRequestError if heavy else StubbornFaultError
+                    raise kind(f"{fault} Tried {faults} times.") from None
+                self._recover(faults, fault)
+
+    def _endure(self, refusals: int, error: RefusedForNowError) -> None:
+        """Accept a refusal, unless it is one of many or asks for more patience than there is."""
+        if error.retry_after is not None and error.retry_after > self._patience:
+            back = datetime.now(UTC) + timedelta(seconds=error.retry_after)
+            raise LimitReachedError(
+                f"{error} It asks to wait {error.retry_after:.0f} s, longer than the setting 'patience' allows "
+                f"({self._patience} s). What was complete is kept; run again after {back:%Y-%m-%d %H:%M:%S} UTC."
+            ) from None
+        if refusals >= TRIES_WHEN_REFUSED:
+            raise StubbornFaultError(f"{error} It did so {refusals} times in a row.") from None
+        self._logger.warning("%s Waiting, then trying again.", error)
 
     def _attempt(
         self,
@@ -135,14 +170,12 @@ class Connection:
             raise FatalAPIError(f"{what}: Sage answered for another business ({answered_for}). Nothing of it was used.")
         return parse(response)
 
-    def _recover(self, faults: int, error: RetriableAPIError, asked_to_wait: float | None) -> None:
-        """Wait before the next attempt, or give up."""
-        if faults >= TRIES:
-            raise FatalAPIError(f"{error} Tried {faults} times.") from None
+    def _recover(self, faults: int, error: RetriableAPIError) -> None:
+        """Wait before the next attempt: longer each time, and as long as Sage asks."""
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (faults - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
-        if asked_to_wait is not None:
-            delay = max(delay, asked_to_wait)
-        self._logger.warning("%s Trying again in %.1f s (attempt %d of %d failed).", error, delay, faults, TRIES)
+        asked_to_wait = retry_after(error.response) if error.response is not None else None
+        delay = max(delay, min(asked_to_wait or 0.0, self._patience))
+        self._logger.warning("%s Trying again in %.1f s (attempt %d failed).", error, delay, faults)
         self._gate.pause(delay)
 
     def close(self) -> None:
@@ -150,12 +183,11 @@ class Connection:
         self._session.close()
 
 
-def served_at(response: requests.Response) -> datetime:
-    """Tell when an answer was served: by Sage's clock, or, without a `Date` header, when it was asked for by ours."""
-    try:
-        return parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return datetime.now(UTC) - response.elapsed
+def _may_be_heavy(error: Exception) -> bool:
+    """Tell whether a fault may come from the size of the answer: 500, 502, 504, or no answer in time."""
+    if isinstance(error, RetriableAPIError):
+        return error.response is not None and error.response.status_code in _HEAVY
+    return isinstance(error, requests.ReadTimeout)
 
 
 def _token_of(request: requests.PreparedRequest) -> str:

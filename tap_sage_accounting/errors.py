@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
+from singer_sdk.exceptions import FatalAPIError, FatalSyncError, RetriableAPIError, SkippableAPIError
 
 if TYPE_CHECKING:
     import requests
@@ -31,6 +31,18 @@ class RightsError(SkippableAPIError):
 
 class EditionError(SkippableAPIError):
     """The business's edition, country or subscription does not offer this object."""
+
+
+class NotFoundError(SkippableAPIError):
+    """Sage knows no such object or record (404)."""
+
+
+class AuthorizationError(FatalSyncError):
+    """No valid token can be had; nothing that needs one can go on."""
+
+
+class UndeliverableError(FatalAPIError):
+    """Sage lists records that it does not deliver."""
 
 
 class IncompleteRunError(FatalAPIError):
@@ -51,6 +63,18 @@ class RefusedForNowError(RetriableAPIError):
     def __init__(self, message: str, response: requests.Response | None, retry_after: float | None) -> None:
         super().__init__(message, response)
         self.retry_after = retry_after
+
+
+class StubbornFaultError(FatalAPIError):
+    """A fault that did not pass although it was of the passing kind."""
+
+
+class HeavyRequestError(StubbornFaultError):
+    """Sage answers this request with a fault each time: it may be too much at once for it."""
+
+
+class LimitReachedError(FatalSyncError):
+    """Sage wants no more requests for longer than we are willing to wait; the run ends."""
 
 
 class MalformedAnswerError(RetriableAPIError):
@@ -128,7 +152,7 @@ def error_of(response: requests.Response, what: str) -> Exception | None:
         case HTTPStatus.FORBIDDEN:
             error = RightsError(f"{told}. The user's role in this business does not let him read it.")
         case HTTPStatus.NOT_FOUND:
-            error = EditionError(f"{told}. Sage does not offer this object to this business, or no longer at all.")
+            error = NotFoundError(f"{told}. Sage does not offer it to this business, or no longer at all.")
         case _:
             error = FatalAPIError(f"{told}. This is not a passing fault; please report it with the request id.")
     return error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -14,8 +16,9 @@ from tap_sage_accounting.errors import MalformedAnswerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor, Future
-    from datetime import datetime
     from types import TracebackType
+
+    import requests
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -96,6 +99,14 @@ class Page:
         if self.asked < self.last:
             return True
         return self.has_next and bool(self.items)
+
+
+def served_at(response: requests.Response) -> datetime:
+    """Tell when an answer was served: by Sage's clock, or, without a `Date` header, when it was asked for by ours."""
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC) - response.elapsed
 
 
 def _whole(value: object) -> int | None:

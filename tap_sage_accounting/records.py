@@ -187,8 +187,11 @@ def _compile_object(schema: dict[str, Any]) -> Callable[[Any, Leftovers], Record
 
 def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Leftovers], list[Any] | None]:
     converter = compile_converter(schema["items"])
+    of_objects = "properties" in schema["items"]
 
     def convert(value: Any, leftovers: Leftovers) -> list[Any] | None:
+        if isinstance(value, dict) and of_objects:
+            value = [value]  # Sage describes some lists as a single object
         if not isinstance(value, list):
             if value == "":
                 return None

@@ -12,7 +12,6 @@ from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from types import TracebackType
 
 MASK = "[secret]"
 SHORTEST_SECRET = 6
@@ -31,7 +30,10 @@ _PATTERNS = (
         ),
         rf"\1{MASK}",
     ),
-    (re.compile(r"(?i)(\bcode[\"']?\s*[=:]\s*[\"']?)(?=[A-Z]{2}(?:/|%2F)|[^\s\"'&]{12})[^\s\"'&,;}]+"), rf"\1{MASK}"),
+    (
+        re.compile(r"(?i)(\bcode(?:=|[\"']\s*:\s*[\"']))(?=[A-Z]{2}(?:/|%2F)|[^\s\"'&]{20})[^\s\"'&,;}]+"),
+        rf"\1{MASK}",
+    ),
     # A JSON Web Token, whole or cut off.
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"), MASK),
     # A password in a database URL.
@@ -95,7 +97,7 @@ class SecretFilter(logging.Filter):
         except (TypeError, ValueError):
             # The arguments do not fit the format: logging will complain, and would print both.
             message = f"{record.msg} {record.args!r}"
-            record.msg, record.args = message.replace("%", "%%"), None
+            record.msg, record.args = message, None
         if (clean := self.masked(message)) != message:
             record.msg, record.args = clean, None
 

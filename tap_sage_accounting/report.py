@@ -6,12 +6,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.errors import IncompleteRunError
+from tap_sage_accounting.errors import EditionError, IncompleteRunError, NotFoundError, RightsError
 
 if TYPE_CHECKING:
     import logging
 
+    from singer_sdk.exceptions import SkippableAPIError
+
     from tap_sage_accounting.records import Surprises
+
+
+WHY: dict[type[SkippableAPIError], str] = {
+    RightsError: "the user's role there does not let him read them (403)",
+    EditionError: "its edition, country or subscription does not offer them (401)",
+    NotFoundError: "Sage does not offer them there, or no longer at all (404)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +49,9 @@ class RunReport:
     failed: list[Outcome] = field(default_factory=list)
     surprises: dict[str, Surprises] = field(default_factory=dict)
 
-    def skip(self, stream: str, business: str, reason: str) -> None:
+    def skip(self, stream: str, business: str, error: SkippableAPIError) -> None:
         """Note a read that rights or the edition do not allow."""
-        self.skipped.append(Outcome(stream, business, reason))
+        self.skipped.append(Outcome(stream, business, WHY[type(error)]))
 
     def fail(self, stream: str, business: str, reason: str) -> None:
         """Note a read that should have delivered and did not."""
@@ -63,8 +72,8 @@ class RunReport:
                     stream,
                     ", ".join(f"{place} ({count} times)" for place, count in sorted(surprises.misfits.items())),
                 )
-        for outcome in self.skipped:
-            logger.warning("Skipped '%s' of %s: %s", outcome.stream, outcome.business, outcome.reason)
+        for (business, reason), streams in sorted(self._skipped_together().items()):
+            logger.warning("Skipped of %s, because %s: %s.", business, reason, ", ".join(streams))
         for outcome in self.failed:
             logger.error("Failed: '%s' of %s: %s", outcome.stream, outcome.business, outcome.reason)
         logger.info(
@@ -77,6 +86,12 @@ class RunReport:
             refusals,
             seconds,
         )
+
+    def _skipped_together(self) -> dict[tuple[str, str], list[str]]:
+        together: dict[tuple[str, str], list[str]] = {}
+        for outcome in self.skipped:
+            together.setdefault((outcome.business, outcome.reason), []).append(outcome.stream)
+        return together
 
     def check(self) -> None:
         """Raise when data that should have come did not.

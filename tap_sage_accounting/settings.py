@@ -136,6 +136,36 @@ SETTINGS = th.PropertiesList(
         ),
     ),
     th.Property(
+        "patience",
+        th.IntegerType(minimum=0, nullable=False),
+        default=900,
+        title="Patience",
+        description=(
+            "Seconds that Sage may ask to wait (`Retry-After`) before the run ends, with everything complete so far "
+            "kept and the time to come back named."
+        ),
+    ),
+    th.Property(
+        "deletion_sweep_days",
+        th.IntegerType(minimum=0, nullable=False),
+        default=7,
+        title="Days between deletion sweeps",
+        description=(
+            "How often lists whose deletions Sage does not tell are looked through for records that are gone; 0 does "
+            "it on every run. A sweep costs one request per 200 records of such a list."
+        ),
+    ),
+    th.Property(
+        "emit_activate_version_messages",
+        th.BooleanType(nullable=False),
+        default=False,
+        title="Emit ACTIVATE_VERSION messages",
+        description=(
+            "After a full-table stream was read completely, tell the target to drop or flag rows of earlier reads. "
+            "What that does depends on the target."
+        ),
+    ),
+    th.Property(
         "user_agent",
         th.StringType,
         title="User agent",

@@ -1,32 +1,45 @@
-"""The tap: its settings and streams, and what all of them share during a run."""
+"""The tap: its settings and streams, and what all of them share during a run.
+
+The ways to the tokens are imported where they are used: discovery needs none of them, and the database library behind
+them takes a third of its time to load.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from singer_sdk import Tap
-from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.exceptions import ConfigValidationError
 from typing_extensions import override
 
-from tap_sage_accounting.auth import TokenManager, require_safe_url
-from tap_sage_accounting.connection import Connection, served_at
 from tap_sage_accounting.errors import SettingsError
 from tap_sage_accounting.limits import RequestGate
-from tap_sage_accounting.paging import Page, PagesAhead
+from tap_sage_accounting.paging import Page, PagesAhead, served_at
+from tap_sage_accounting.redaction import SecretFilter, install
 from tap_sage_accounting.report import RunReport
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA, HIGHEST_PAGE_SIZE, start_date_problems, unknown_settings
 from tap_sage_accounting.streams import STREAMS
-from tap_sage_accounting.token_store import TokenStore, TokenStoreError, default_store_url
+from tap_sage_accounting.streams.deletions import Deletions
+from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
-    import requests
+    from types import FrameType
 
+    import requests
+    from singer_sdk.helpers.types import Context
+
+    from tap_sage_accounting.auth import TokenManager
     from tap_sage_accounting.client import SageStream
+    from tap_sage_accounting.connection import Connection
+    from tap_sage_accounting.token_store import TokenStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +59,9 @@ class TapSageAccounting(Tap):
     name = "tap-sage-accounting"
     package_name = "tap-sage-accounting"
     config_jsonschema: ClassVar[dict[str, Any]] = CONFIG_JSONSCHEMA
-    message_writer_class = MsgSpecWriter
+    message_writer_class = WholeMessageWriter
+
+    _stopped_by: int | None = None
 
     @override
     def discover_streams(self) -> list[SageStream]:
@@ -57,29 +72,39 @@ class TapSageAccounting(Tap):
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         """Add to the schema's checks what a schema cannot check, so that nothing wrong is found only by a request."""
-        problems: list[str] = []
+        if not raise_errors and not self.config:
+            return []  # discovery needs no settings
+        self.secrets.learn(self.config.get("client_secret"))
+        problems = unknown_settings(self.config, self.known_settings())
+        problems += start_date_problems(self.config)
         try:
             problems += super()._validate_config(raise_errors=raise_errors)
         except ConfigValidationError as error:
             problems += error.errors
-        problems += unknown_settings(self.config, self.config_jsonschema["properties"])
-        problems += start_date_problems(self.config)
-        problems += self._address_problems()
+        if not problems and raise_errors:
+            problems += self._address_problems()
         if problems and raise_errors:
             raise ConfigValidationError("The settings are not right", errors=problems, schema=self.config_jsonschema)
         return problems
 
+    @classmethod
+    def known_settings(cls) -> dict[str, Any]:
+        """All settings: the tap's own and those that the SDK adds."""
+        cls.append_builtin_config(cls.config_jsonschema)
+        properties: dict[str, Any] = cls.config_jsonschema["properties"]
+        return properties
+
     def _address_problems(self) -> list[str]:
         """Check that the addresses are safe to send secrets to, and that the token store opens."""
+        from tap_sage_accounting.auth import require_safe_url  # noqa: PLC0415
+        from tap_sage_accounting.token_store import TokenStoreError  # noqa: PLC0415
+
         problems = []
-        for setting in ("api_url", "auth_url", "token_url"):
-            try:
-                require_safe_url(self.config.get(setting, ""), setting)
-            except ValueError as error:
-                problems.append(str(error))
         try:
+            for setting in ("api_url", "auth_url", "token_url"):
+                require_safe_url(self.config[setting], setting)
             self.token_store.check()
-        except TokenStoreError as error:
+        except (ConfigValidationError, TokenStoreError) as error:
             problems.append(str(error))
         return problems
 
@@ -96,8 +121,15 @@ class TapSageAccounting(Tap):
         return RequestGate(concurrency=self.config["concurrency"], per_minute=self.config.get("requests_per_minute"))
 
     @cached_property
+    def secrets(self) -> SecretFilter:
+        """What keeps the logs of this process free of secrets."""
+        return install(filter(None, map(self.config.get, ("client_secret", "refresh_token", "token_store_key"))))
+
+    @cached_property
     def token_store(self) -> TokenStore:
         """Where the rotating tokens live between runs."""
+        from tap_sage_accounting.token_store import TokenStore, default_store_url  # noqa: PLC0415
+
         keys = [key.strip() for key in (self.config.get("token_store_key") or "").split(",") if key.strip()]
         return TokenStore(self.config.get("token_store") or default_store_url(), encryption_keys=keys)
 
@@ -109,6 +141,8 @@ class TapSageAccounting(Tap):
     @cached_property
     def tokens(self) -> TokenManager:
         """The one holder of this run's tokens."""
+        from tap_sage_accounting.auth import TokenManager  # noqa: PLC0415
+
         return TokenManager(
             client_id=self.config["client_id"],
             client_secret=self.config["client_secret"],
@@ -116,17 +150,21 @@ class TapSageAccounting(Tap):
             token_url=self.config["token_url"],
             store=self.token_store,
             user_agent=self.user_agent,
+            on_secret=self.secrets.learn,
         )
 
     @cached_property
     def connection(self) -> Connection:
         """The one way to Sage."""
+        from tap_sage_accounting.connection import Connection  # noqa: PLC0415
+
         return Connection(
             tokens=self.tokens,
             gate=self.gate,
             api_url=self.config["api_url"].rstrip("/"),
             user_agent=self.user_agent,
             connections=self.config["concurrency"],
+            patience=self.config["patience"],
         )
 
     @cached_property
@@ -176,6 +214,17 @@ class TapSageAccounting(Tap):
         """Name a business for a person."""
         return next((str(business) for business in self.businesses if business.id == business_id), business_id)
 
+    def announce_deletion(
+        self, stream: str, context: Context | None, key: str, deleted_at: str | None, how: str
+    ) -> None:
+        """Put a deletion into the stream `deletions`, if that is selected."""
+        deletions = self.streams[Deletions.name]
+        if isinstance(deletions, Deletions) and deletions.selected:
+            business_id = context["business_id"] if context else None
+            deletions.add(
+                {"business_id": business_id, "stream": stream, "id": key, "deleted_at": deleted_at, "how": how}
+            )
+
     # The run
 
     @override  # type: ignore[misc] # final in the SDK, which has no hook for the end of a run
@@ -190,7 +239,7 @@ class TapSageAccounting(Tap):
             super().sync_all()
         finally:
             self.gate.close()
-            self.executor.shutdown(cancel_futures=True)
+            self.executor.shutdown(wait=self._stopped_by is None, cancel_futures=True)
             self.connection.close()
             self.report.tell(
                 self.logger,
@@ -198,4 +247,26 @@ class TapSageAccounting(Tap):
                 refusals=self.gate.refusals,
                 seconds=time.monotonic() - began,
             )
+            if self._stopped_by is not None:
+                self._leave(self._stopped_by)
         self.report.check()
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Stop: between two messages, with the state of everything complete told. Told twice, stop at once."""
+        if self._stopped_by is not None:
+            os._exit(128 + signum)
+        self._stopped_by = signum
+        self.logger.warning("Told to stop (%s).", signal.Signals(signum).name)
+        self.gate.close()
+        if isinstance(self.message_writer, WholeMessageWriter):
+            self.message_writer.interrupt(SystemExit(128 + signum))
+        raise SystemExit(128 + signum)
+
+    def _leave(self, signum: int) -> NoReturn:
+        """End the process without waiting for answers under way, except for one that brings new tokens."""
+        self._state_writer.write_state(self.state)
+        self.tokens.settle()
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(128 + signum)

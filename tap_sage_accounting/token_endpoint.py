@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import requests
-from singer_sdk.exceptions import FatalSyncError
 from typing_extensions import override
 
-from tap_sage_accounting.token_store import Tokens
+from tap_sage_accounting.errors import AuthorizationError
+from tap_sage_accounting.lineage import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,10 +38,6 @@ REFRESH_LIFETIME = timedelta(seconds=2_678_400)
 LONGEST_DESCRIPTION = 200
 
 logger = logging.getLogger(__name__)
-
-
-class AuthorizationError(FatalSyncError):
-    """No valid token can be had; nothing that needs one can go on."""
 
 
 class GrantRefusedError(AuthorizationError):
@@ -83,7 +79,7 @@ class TokenEndpoint:
         sleep: waits for a number of seconds.
     """
 
-    def __init__(  # noqa: PLR0913 - by keyword only
+    def __init__(
         self,
         *,
         client_id: str,
@@ -188,7 +184,7 @@ class TokenEndpoint:
         return response
 
 
-def _read(body: Any, asked_at: datetime, refresh_token: str | None) -> Tokens:  # noqa: ANN401 - unchecked JSON
+def _read(body: Any, asked_at: datetime, refresh_token: str | None) -> Tokens:
     """Read `{"access_token", "expires_in", "refresh_token", "refresh_token_expires_in", "scope", "requested_by_id"}`.
 
     OAuth lets a server keep the refresh token by not naming another; Sage is not known to.
@@ -231,7 +227,7 @@ def _refusal(response: requests.Response, url: str, secrets: list[str]) -> Autho
         )
     error, description = _error_of(response, secrets)
     if error == "invalid_grant":
-        return GrantRefusedError(f"Sage refused it as invalid{description}")
+        return GrantRefusedError(f"Sage answered invalid_grant{description.rstrip('.')}")
     if error in ("invalid_client", "unauthorized_client") or status == HTTPStatus.UNAUTHORIZED:
         return AuthorizationError(
             f"Sage does not accept this application ({error or told}{description}). "

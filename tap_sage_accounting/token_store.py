@@ -8,44 +8,35 @@ let go when the holder dies.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import platformdirs
-from singer_sdk.exceptions import FatalSyncError
-from sqlalchemy import (
-    Column,
-    DateTime,
-    Float,
-    MetaData,
-    String,
-    Table,
-    Text,
-    TypeDecorator,
-    create_engine,
-    event,
-    select,
-    text,
+from sqlalchemy import inspect, select, text
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+
+from tap_sage_accounting.lineage import Lineage, Tokens, fingerprint
+from tap_sage_accounting.token_database import (
+    LINEAGES,
+    TokenStoreError,
+    connect_to,
+    default_store_url,
+    is_lock_timeout,
+    prepare_file,
+    reason_of,
+    store_url,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
-from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cryptography.fernet import MultiFernet
-    from sqlalchemy import Connection, Dialect, Engine, Row
-    from sqlalchemy.engine import URL
+    from sqlalchemy import ColumnElement, Connection, Row
 
-APPLICATION = "tap-sage-accounting"
+__all__ = ["HeldLineage", "TokenStore", "TokenStoreError", "default_store_url"]
+
 LOCK_WAIT = timedelta(seconds=240)
 """How long to wait for another run that is renewing tokens; longer than a renewal can take with all its retries."""
 LOST_HOLDER = timedelta(seconds=200)
@@ -53,138 +44,46 @@ LOST_HOLDER = timedelta(seconds=200)
 SAVE_AGAIN_AFTER = (0.1, 0.5, 1.0, 3.0, 10.0)
 """Seconds between attempts to save new tokens when the database went away between the lock and the commit."""
 _ENCRYPTED = "fernet:"
-_SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
-_POSTGRES_LOCK_NOT_AVAILABLE = "55P03"
-
-Source = Literal["settings", "login"]
 
 
-class TokenStoreError(FatalSyncError):
-    """The token store cannot be used; the message says what to change."""
+class Seal:
+    """Encrypts tokens at rest, when there is a key.
 
+    Args:
+        keys: Fernet keys: the first encrypts, all decrypt. None: tokens are stored as they are.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
-    """One answer of Sage's token endpoint.
-
-    Attributes:
-        access_token: opens the API for `lifetime` from `issued_at`; cannot be revoked.
-        refresh_token: buys the next answer, once, within `refresh_lifetime`.
-        issued_at: when the answer was asked for, by this machine's clock; never later than Sage's moment of issue.
-        scope: `readonly` or `full_access`.
-        requested_by_id: Sage's id of the user who consented, or "".
+    Raises:
+        TokenStoreError: a key is none.
     """
 
-    access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-    issued_at: datetime
-    lifetime: timedelta
-    refresh_lifetime: timedelta
-    scope: str = ""
-    requested_by_id: str = ""
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._cipher = _cipher(keys)
 
-    @property
-    def renew_at(self) -> datetime:
-        """The moment from which the access token is too near its end to be used: a fifth of its lifetime before."""
-        return self.issued_at + self.lifetime * 0.8
+    def close(self, token: str) -> str:
+        """Give the form in which a token is stored."""
+        return token if self._cipher is None else _ENCRYPTED + self._cipher.encrypt(token.encode()).decode()
 
-    @property
-    def refresh_expires_at(self) -> datetime:
-        """The moment at which the refresh token dies of idleness."""
-        return self.issued_at + self.refresh_lifetime
+    def open(self, stored: str) -> str:
+        """Give the token back; one that was stored before there was a key is as it is.
 
+        Raises:
+            TokenStoreError: it was encrypted with a key that is not at hand.
+        """
+        if not stored.startswith(_ENCRYPTED):
+            return stored
+        if self._cipher is None:
+            raise TokenStoreError(
+                "The tokens in the token store are encrypted: set 'token_store_key' to the key in use."
+            )
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415 - loaded only where a key is set
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lineage:
-    """A first refresh token and what became of it.
-
-    Attributes:
-        client_id: the application that the tokens were issued to.
-        key: fingerprint of the refresh token that the lineage began with.
-        source: whether the first token came from the settings or from `login`.
-        seeds: fingerprints of all configured tokens that lead here.
-        refresh_token: the newest refresh token.
-        tokens: the newest answer of the token endpoint; None before the first renewal.
-        created_at: when the lineage became known.
-        refused_at: when Sage called the newest refresh token invalid; None while it is thought good.
-        answer_lost_at: when the answer to a request with the newest refresh token got lost on its way; None normally.
-    """
-
-    client_id: str
-    key: str
-    source: Source
-    seeds: tuple[str, ...]
-    refresh_token: str = field(repr=False)
-    tokens: Tokens | None = None
-    created_at: datetime
-    refused_at: datetime | None = None
-    answer_lost_at: datetime | None = None
-
-    @classmethod
-    def begin(cls, client_id: str, refresh_token: str, source: Source, now: datetime) -> Lineage:
-        """Start a lineage from a refresh token that was never used here."""
-        key = fingerprint(refresh_token)
-        return cls(
-            client_id=client_id, key=key, source=source, seeds=(key,), refresh_token=refresh_token, created_at=now
-        )
-
-    def renewed(self, tokens: Tokens) -> Lineage:
-        """Continue the lineage with a new answer of the token endpoint."""
-        return replace(self, tokens=tokens, refresh_token=tokens.refresh_token, refused_at=None, answer_lost_at=None)
-
-
-def fingerprint(token: str) -> str:
-    """Tell tokens apart without keeping them: SHA-256, hexadecimal."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def default_store_url() -> str:
-    """Tell where tokens live unless a setting says otherwise: with the Meltano project, or else with the user."""
-    if system_directory := os.environ.get("MELTANO_SYS_DIR_ROOT"):
-        directory = Path(system_directory) / APPLICATION
-    elif project := os.environ.get("MELTANO_PROJECT_ROOT"):
-        directory = Path(project) / ".meltano" / APPLICATION
-    else:
-        directory = platformdirs.user_data_path(APPLICATION, appauthor=False)
-    return f"sqlite:///{directory / 'tokens.sqlite'}"
-
-
-class _Moment(TypeDecorator[datetime]):
-    """A moment in UTC, aware of it on both sides; SQLite itself keeps no zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    @override
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC)
-
-    @override
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-LINEAGES = Table(
-    "tap_sage_accounting_tokens",
-    MetaData(),
-    Column("client_id", String, primary_key=True),
-    Column("lineage", String, primary_key=True),
-    Column("source", String, nullable=False),
-    Column("seeds", Text, nullable=False),
-    Column("refresh_token", Text, nullable=False),
-    Column("refresh_fingerprint", String, nullable=False),
-    Column("access_token", Text),
-    Column("issued_at", _Moment),
-    Column("lifetime_seconds", Float),
-    Column("refresh_lifetime_seconds", Float),
-    Column("scope", String),
-    Column("requested_by_id", String),
-    Column("created_at", _Moment, nullable=False),
-    Column("refused_at", _Moment),
-    Column("answer_lost_at", _Moment),
-)
+        try:
+            return self._cipher.decrypt(stored.removeprefix(_ENCRYPTED)).decode()
+        except InvalidToken:
+            raise TokenStoreError(
+                "No key of 'token_store_key' opens the tokens in the token store: they were encrypted with another "
+                "one. Add that key after the new one, separated by a comma, or log in again."
+            ) from None
 
 
 class HeldLineage:
@@ -221,6 +120,12 @@ class HeldLineage:
         """Commit that nobody knows whether the refresh token was spent."""
         self._commit(replace(self.lineage, answer_lost_at=moment))
 
+    def forget(self) -> None:
+        """Delete the lineage."""
+        with self._store.explained():
+            self._store.delete(self._connection, self.lineage.client_id, self.lineage.key)
+            self._connection.commit()
+
     def _commit(self, lineage: Lineage) -> None:
         with self._store.explained():
             self._store.write(self._connection, lineage)
@@ -242,10 +147,10 @@ class TokenStore:
     def __init__(
         self, url: str | None = None, *, encryption_keys: Sequence[str] = (), lock_wait: timedelta = LOCK_WAIT
     ) -> None:
-        self._url = _parsed(url or default_store_url())
-        self._cipher = _cipher(encryption_keys)
+        self._url = store_url(url or default_store_url())
+        self._seal = Seal(encryption_keys)
         self._lock_wait = lock_wait
-        self._engine = _engine(self._url, lock_wait)
+        self._engine = connect_to(self._url, lock_wait)
 
     @property
     def place(self) -> str:
@@ -259,13 +164,10 @@ class TokenStore:
             TokenStoreError: it cannot be opened or written.
         """
         with self.explained():
-            self._prepare_file()
-            try:
-                LINEAGES.metadata.create_all(self._engine)
-            except IntegrityError:
-                # PostgreSQL's answer to the loser of two simultaneous CREATE TABLE; the table exists now.
-                LINEAGES.metadata.create_all(self._engine)
-            with self._transaction() as connection:
+            prepare_file(self._url)
+            if not inspect(self._engine).has_table(LINEAGES.name):
+                self._make_table()
+            with self._engine.connect() as connection:
                 self._rows(connection, client_id="")
 
     def read(self, client_id: str, configured: str | None) -> Lineage | None:
@@ -282,7 +184,7 @@ class TokenStore:
             TokenStoreError: the store cannot be read.
         """
         with self.explained(), self._engine.connect() as connection:
-            found = _resolve(self._rows(connection, client_id), configured)
+            found = self._lineage(_resolve(self._rows(connection, client_id), configured))
         if found is not None and configured is not None and fingerprint(configured) not in found.seeds:
             return self._join(client_id, configured)
         return found
@@ -327,27 +229,18 @@ class TokenStore:
             else:
                 begun = Lineage.begin(client_id, tokens.refresh_token, "login", tokens.issued_at)
                 for old in self._rows(connection, client_id, lock=True):
-                    if old.source == "login" and old.tokens and old.tokens.requested_by_id == tokens.requested_by_id:
-                        self._delete(connection, old)
+                    if old.source == "login" and old.requested_by_id == tokens.requested_by_id:
+                        self.delete(connection, old.client_id, old.lineage)
             lineage = begun.renewed(tokens)
             self.write(connection, lineage)
             connection.commit()
         return lineage
 
-    def forget(self, lineage: Lineage) -> None:
-        """Delete a lineage.
-
-        Raises:
-            TokenStoreError: the store cannot be written.
-        """
-        with self.explained(), self._transaction() as connection:
-            self._delete(connection, lineage)
-            connection.commit()
-
     def write(self, connection: Connection, lineage: Lineage) -> None:
         """Write a lineage's row, without committing it."""
         values = self._values(lineage)
-        if not connection.execute(LINEAGES.update().where(_is(lineage)).values(values)).rowcount:
+        row = _key(lineage.client_id, lineage.key)
+        if not connection.execute(LINEAGES.update().where(row).values(values)).rowcount:
             connection.execute(LINEAGES.insert().values(values))
 
     def save_later(self, before: Lineage, renewed: Lineage) -> None:
@@ -361,8 +254,9 @@ class TokenStore:
             time.sleep(seconds)
             try:
                 with self._transaction() as connection:
-                    now = [row for row in self._rows(connection, before.client_id, lock=True) if row.key == before.key]
-                    if not now or now[0].refresh_token == before.refresh_token:
+                    rows = self._rows(connection, before.client_id, lock=True)
+                    now = next((row.refresh_fingerprint for row in rows if row.lineage == before.key), None)
+                    if now in (None, fingerprint(before.refresh_token)):
                         self.write(connection, renewed)
                         connection.commit()
                     return
@@ -370,8 +264,18 @@ class TokenStore:
                 problem = error
         raise TokenStoreError(
             f"Sage issued new tokens, but the token store {self.place} failed before they were stored "
-            f"({_reason(problem)}), so they are lost. Mend the store, then log in again."
+            f"({reason_of(problem)}), so they are lost. Mend the store, then log in again."
         ) from None
+
+    def _make_table(self) -> None:
+        try:
+            with self._transaction() as connection:
+                LINEAGES.create(connection, checkfirst=True)
+                connection.commit()
+        except (IntegrityError, ProgrammingError):
+            # PostgreSQL lets one of two simultaneous CREATE TABLE wait for the other and then fail.
+            if not inspect(self._engine).has_table(LINEAGES.name):
+                raise
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -382,27 +286,15 @@ class TokenStore:
             raise TokenStoreError(self._explanation(error)) from None
 
     def _explanation(self, error: Exception) -> str:
-        if _is_lock_timeout(error):
+        if is_lock_timeout(error):
             return (
                 f"The token store {self.place} stayed locked for more than {self._lock_wait.total_seconds():.0f} s: "
                 "another run is renewing its tokens and does not finish. End that run, or start this one again later."
             )
         return (
-            f"The token store {self.place} cannot be used: {_reason(error)}. "
+            f"The token store {self.place} cannot be used: {reason_of(error)}. "
             "Check the setting 'token_store' and that this user may write there."
         )
-
-    def _prepare_file(self) -> None:
-        """Make SQLite's file before SQLite does, to be the only one who ever could read it."""
-        if self._url.get_backend_name() != "sqlite":
-            return
-        path = Path(self._url.database or "")
-        if not path.parent.exists():
-            path.parent.mkdir(mode=0o700, parents=True)
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -428,14 +320,14 @@ class TokenStore:
         """Find a lineage and lock it; one that is not there yet is inserted, so that there is something to lock."""
         if not connection.in_transaction():
             self._begin(connection)
-        found = _resolve(self._rows(connection, client_id, lock=True), configured)
+        found = self._lineage(_resolve(self._rows(connection, client_id, lock=True), configured))
         if found is not None or configured is None:
             return found
         begun = Lineage.begin(client_id, configured, "settings", datetime.now(UTC))
         with suppress(IntegrityError), connection.begin_nested():
             # Another machine may be inserting the same row: this waits for it, and fails if it is kept.
             self.write(connection, begun)
-        return _resolve(self._rows(connection, client_id, lock=True), configured)
+        return self._lineage(_resolve(self._rows(connection, client_id, lock=True), configured))
 
     def _join(self, client_id: str, configured: str) -> Lineage | None:
         """Remember that a configured token is the newest one of a lineage: the next renewal will hide that."""
@@ -447,12 +339,13 @@ class TokenStore:
             connection.commit()
         return found
 
-    def _rows(self, connection: Connection, client_id: str, *, lock: bool = False) -> list[Lineage]:
+    def _rows(self, connection: Connection, client_id: str, *, lock: bool = False) -> Sequence[Row[Any]]:
         query = select(LINEAGES).where(LINEAGES.c.client_id == client_id).order_by(LINEAGES.c.lineage)
-        return [self._lineage(row) for row in connection.execute(query.with_for_update() if lock else query)]
+        return connection.execute(query.with_for_update() if lock else query).all()
 
-    def _delete(self, connection: Connection, lineage: Lineage) -> None:
-        connection.execute(LINEAGES.delete().where(_is(lineage)))
+    def delete(self, connection: Connection, client_id: str, key: str) -> None:
+        """Delete a lineage's row, without committing it."""
+        connection.execute(LINEAGES.delete().where(_key(client_id, key)))
 
     def _values(self, lineage: Lineage) -> dict[str, Any]:
         tokens = lineage.tokens
@@ -461,9 +354,9 @@ class TokenStore:
             "lineage": lineage.key,
             "source": lineage.source,
             "seeds": " ".join(lineage.seeds),
-            "refresh_token": self._sealed(lineage.refresh_token),
+            "refresh_token": self._seal.close(lineage.refresh_token),
             "refresh_fingerprint": fingerprint(lineage.refresh_token),
-            "access_token": tokens and self._sealed(tokens.access_token),
+            "access_token": tokens and self._seal.close(tokens.access_token),
             "issued_at": tokens and tokens.issued_at,
             "lifetime_seconds": tokens and tokens.lifetime.total_seconds(),
             "refresh_lifetime_seconds": tokens and tokens.refresh_lifetime.total_seconds(),
@@ -474,12 +367,14 @@ class TokenStore:
             "answer_lost_at": lineage.answer_lost_at,
         }
 
-    def _lineage(self, row: Row[Any]) -> Lineage:
-        refresh_token = self._opened(row.refresh_token)
+    def _lineage(self, row: Row[Any] | None) -> Lineage | None:
+        if row is None:
+            return None
+        refresh_token = self._seal.open(row.refresh_token)
         tokens = None
         if row.access_token is not None:
             tokens = Tokens(
-                access_token=self._opened(row.access_token),
+                access_token=self._seal.open(row.access_token),
                 refresh_token=refresh_token,
                 issued_at=row.issued_at,
                 lifetime=timedelta(seconds=row.lifetime_seconds),
@@ -499,57 +394,21 @@ class TokenStore:
             answer_lost_at=row.answer_lost_at,
         )
 
-    def _sealed(self, token: str) -> str:
-        return token if self._cipher is None else _ENCRYPTED + self._cipher.encrypt(token.encode()).decode()
 
-    def _opened(self, stored: str) -> str:
-        if not stored.startswith(_ENCRYPTED):
-            return stored
-        if self._cipher is None:
-            raise TokenStoreError(
-                f"The tokens in the token store {self.place} are encrypted: set 'token_store_key' to the key in use."
-            )
-        from cryptography.fernet import InvalidToken  # noqa: PLC0415 - loaded only where a key is set
-
-        try:
-            return self._cipher.decrypt(stored.removeprefix(_ENCRYPTED)).decode()
-        except InvalidToken:
-            raise TokenStoreError(
-                f"No key of 'token_store_key' opens the tokens in the token store {self.place}: they were encrypted "
-                "with another one. Add that key after the new one, separated by a comma, or log in again."
-            ) from None
-
-
-def _resolve(rows: Sequence[Lineage], configured: str | None) -> Lineage | None:
+def _resolve(rows: Sequence[Row[Any]], configured: str | None) -> Row[Any] | None:
     """Choose the lineage that a configured refresh token means; without one, the newest that `login` stored."""
     if configured is None:
         logins = [row for row in rows if row.source == "login"]
         return max(logins, key=lambda row: row.created_at, default=None)
     mark = fingerprint(configured)
     for row in rows:
-        if mark in row.seeds:
+        if mark in row.seeds.split():
             return row
-    return next((row for row in rows if row.refresh_token == configured), None)
+    return next((row for row in rows if row.refresh_fingerprint == mark), None)
 
 
-def _is(lineage: Lineage) -> Any:  # noqa: ANN401 - SQLAlchemy's type of a condition is not public
-    return (LINEAGES.c.client_id == lineage.client_id) & (LINEAGES.c.lineage == lineage.key)
-
-
-def _parsed(url: str) -> URL:
-    """Read a store URL and choose the driver that this package installs."""
-    hint = "Write it like sqlite:////var/lib/sage/tokens.sqlite or postgresql://user:password@host/database."
-    try:
-        # SQLAlchemy 2 forgot the old short name that hosting platforms still hand out.
-        parsed = make_url(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url)
-    except ArgumentError:
-        raise TokenStoreError(f"Setting 'token_store' is no SQLAlchemy URL. {hint}") from None
-    backend = parsed.get_backend_name()
-    if backend not in ("sqlite", "postgresql"):
-        raise TokenStoreError(f"Setting 'token_store' must name SQLite or PostgreSQL, not {backend!r}. {hint}")
-    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise TokenStoreError(f"Setting 'token_store' names no file, so nothing would outlive the run. {hint}")
-    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
+def _key(client_id: str, key: str) -> ColumnElement[bool]:
+    return (LINEAGES.c.client_id == client_id) & (LINEAGES.c.lineage == key)
 
 
 def _cipher(keys: Sequence[str]) -> MultiFernet | None:
@@ -566,50 +425,3 @@ def _cipher(keys: Sequence[str]) -> MultiFernet | None:
             "Setting 'token_store_key' must hold Fernet keys: 32 bytes in URL-safe base64, made by "
             "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'."
         ) from None
-
-
-def _engine(url: URL, lock_wait: timedelta) -> Engine:
-    """Make an engine whose errors and logs never show parameters, for these are tokens."""
-    sqlite = url.get_backend_name() == "sqlite"
-    arguments: dict[str, Any] = {"timeout": lock_wait.total_seconds()} if sqlite else {}
-    if not sqlite and "connect_timeout" not in url.query:
-        arguments = {"connect_timeout": 10}
-    try:
-        # A connection per use: a few a minute at most, and none that a fork or an idle firewall can spoil.
-        engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
-    except (ImportError, NoSuchModuleError):
-        raise TokenStoreError(
-            f"Setting 'token_store' needs a database driver that is not installed ({url.drivername}): "
-            "install tap-sage-accounting[postgres]."
-        ) from None
-    if sqlite:
-        event.listen(engine, "connect", _open_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _open_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
-    """Make commits durable and deletions real, and leave the beginning of transactions to `_begin_sqlite`."""
-    connection.isolation_level = None
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA fullfsync = ON")
-    connection.execute("PRAGMA secure_delete = ON")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('sqlite_begin', 'DEFERRED')}")
-
-
-def _is_lock_timeout(error: Exception) -> bool:
-    if not isinstance(error, DBAPIError):
-        return False
-    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-    return (
-        code in (_SQLITE_BUSY, _SQLITE_LOCKED) or getattr(error.orig, "sqlstate", None) == _POSTGRES_LOCK_NOT_AVAILABLE
-    )
-
-
-def _reason(error: Exception | None) -> str:
-    """Take the first line of the innermost error: drivers put statements and hints into the others."""
-    inner = error.orig if isinstance(error, DBAPIError) else error
-    return str(inner).strip().split("\n", 1)[0].rstrip(".") or type(inner).__name__

@@ -73,7 +73,7 @@ class Run:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[SandboxServer]:
+def server() -> Iterator[SandboxServer]:
     """A small simulated Sage whose time stands still."""
     with SandboxServer(build_world(size="tiny", businesses=2, frozen=True)) as running:
         yield running

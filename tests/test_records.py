@@ -224,6 +224,10 @@ def test_lists_keep_nulls_and_positions_and_lists_within_lists() -> None:
     assert kept(record) == {"lines[1].tags[2]": {"b": 1}}
 
 
+def test_a_lone_object_where_a_list_of_objects_belongs_is_a_list_of_one() -> None:
+    assert clean(lines={"quantity": "2"})["lines"] == [{"quantity": Decimal(2)}]
+
+
 def test_an_empty_string_for_a_list_or_an_object_is_null() -> None:
     record = clean(lines="", contact="")
     assert record["lines"] is None

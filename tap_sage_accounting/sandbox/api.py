@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tap_sage_accounting.sandbox.books import trial_balance
 from tap_sage_accounting.sandbox.endpoints import ENDPOINTS, Endpoint
 from tap_sage_accounting.sandbox.pages import Pages, encode
 from tap_sage_accounting.sandbox.query import Params, is_on, list_query, read_date, record_view
@@ -22,12 +23,9 @@ from tap_sage_accounting.sandbox.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import date
 
     from tap_sage_accounting.sandbox.faults import Faults
     from tap_sage_accounting.sandbox.store import Body, Business, Row, World
-
-    TrialBalance = Callable[[Business, date, date], Body]
 
 PREFIX = "/v3.1/"
 _WITHOUT_BUSINESS = frozenset({"businesses", "user"})
@@ -75,11 +73,10 @@ class Answer:
 class Api:
     """Answers requests from a world. Not thread-safe: the caller holds the world still meanwhile."""
 
-    def __init__(self, world: World, faults: Faults, trial_balance: TrialBalance) -> None:
+    def __init__(self, world: World, faults: Faults) -> None:
         self.on_request: Callable[[Call], None] | None = None
         self._world = world
         self._faults = faults
-        self._trial_balance = trial_balance
         self._pages = Pages(faults)
         self._reports: Shelf[bytes] = Shelf(_KEPT_REPORTS)
 
@@ -131,7 +128,7 @@ class Api:
 
     def _with_business(self, business: Business, endpoint: Endpoint, call: Call) -> bytes:
         if endpoint.name == "trial_balance":
-            return self._trial_balance_of(business, call.params)
+            return self._trial_balance(business, call.params)
         if endpoint.kind == "object":
             if endpoint.name not in business.objects:
                 raise not_found(f"The {endpoint.name}")
@@ -161,14 +158,14 @@ class Api:
         if params.get("mark_as_sent", "true").lower() != "false" and not row.render().get("sent"):
             business.collection(endpoint.name).change(row.id, {"sent": True}, self._world.clock.now())
 
-    def _trial_balance_of(self, business: Business, params: Params) -> bytes:
+    def _trial_balance(self, business: Business, params: Params) -> bytes:
         from_date, to_date = read_date(params, "from_date"), read_date(params, "to_date")
         if from_date is None or to_date is None:
             raise invalid("from_date" if from_date is None else "to_date", "This field is required.")
         versions = tuple(business.collection(name).version for name in ("ledger_entries", "ledger_accounts"))
         return self._reports.get(
             (business.id, versions, from_date, to_date),
-            lambda: encode(self._trial_balance(business, from_date, to_date)),
+            lambda: encode(trial_balance(business, from_date, to_date)),
         )
 
     def _without_business(self, call: Call) -> bytes:

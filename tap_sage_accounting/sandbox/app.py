@@ -43,7 +43,7 @@ _KEPT_COMPRESSED = 64 * 1024 * 1024
 class SandboxApp:
     """Everything that listens behind one address. World, faults and log may be used from other threads."""
 
-    def __init__(  # noqa: PLR0913 - it is where all the parts meet
+    def __init__(
         self,
         *,
         world: World,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.sandbox.books import build_world
 from tap_sage_accounting.sandbox.faults import Faults
 from tap_sage_accounting.sandbox.server import SandboxServer
 
@@ -50,8 +51,6 @@ def parser() -> argparse.ArgumentParser:
 
 def make_server(arguments: argparse.Namespace) -> SandboxServer:
     """Build the books and the server that the arguments describe."""
-    from tap_sage_accounting.sandbox.books import build_world  # noqa: PLC0415 - --help must not wait for it
-
     world = build_world(
         seed=arguments.seed,
         size=arguments.size,

@@ -84,10 +84,7 @@ _ANY_AREA: Rights = {**_CATALOGS, "contacts": _ANY_ROLE, **_BANK, "journals": _A
 _TAX_RATES: Rights = {**_SALES_OR_PURCHASES, **_BANK, **_SETTINGS}
 
 _EDITIONS = ("Plus", "Standard", "Start")
-# Sage has left these countries. When it served them the common paths existed there too, so a business of such a
-# country is refused only what belongs to other countries.
-_LEFT = frozenset({"DE", "ES", "FR", "US"})
-_SERVED = frozenset({"CA", "GB", "IE"}) | _LEFT
+_SERVED = frozenset({"CA", "GB", "IE"})
 _EUROPE = frozenset({"GB", "IE"})
 
 
@@ -96,9 +93,9 @@ def _in(*countries: str, editions: tuple[str, ...] = _EDITIONS) -> Offer:
     return dict.fromkeys(editions, frozenset(countries))
 
 
-_EVERYWHERE: Offer = {"Plus": _SERVED, "Standard": _EUROPE | _LEFT, "Start": _SERVED}
+_EVERYWHERE: Offer = {"Plus": _SERVED, "Standard": _EUROPE, "Start": _SERVED}
 _PLUS_ONLY: Offer = {"Plus": _SERVED}
-_PLUS_AND_STANDARD: Offer = {"Plus": _SERVED, "Standard": _EUROPE | _LEFT}
+_PLUS_AND_STANDARD: Offer = {"Plus": _SERVED, "Standard": _EUROPE}
 _ALL_EDITIONS: Offer = dict.fromkeys(_EDITIONS, _SERVED)
 _FORMERLY_COMMON: Offer = {
     "Plus": frozenset({"CA", "ES", "FR", "GB", "IE", "US"}),

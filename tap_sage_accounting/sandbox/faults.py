@@ -6,6 +6,8 @@ import fnmatch
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -185,16 +187,15 @@ class Faults:
         """Set switches by name, as the control endpoint does; `script` is a list of faults as objects.
 
         Raises:
-            ValueError: A name or a fault is unknown; nothing is changed then.
+            ValueError: A name is unknown or a value is of the wrong kind; nothing is changed then.
         """
-        names = {each.name for each in fields(self)}
-        if unknown := sorted(set(changes) - names):
-            raise ValueError(f"Unknown switches: {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
-        values = dict(changes)
-        if "script" in values:
-            try:
-                values["script"] = [Fault(**fault) for fault in values["script"]]
-            except TypeError as error:
-                raise ValueError(f"A fault of the script cannot be read: {error}.") from error
-        for name, value in values.items():
-            setattr(self, name, value)
+        known = {each.name for each in fields(self)}
+        if unknown := sorted(set(changes) - known):
+            raise ValueError(f"Unknown switches: {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
+        try:
+            read = msgspec.convert({name: value for name, value in changes.items() if name != "script"}, Faults)
+            read.script = [Fault(**fault) for fault in changes.get("script", ())]
+        except (msgspec.ValidationError, TypeError) as error:
+            raise ValueError(str(error)) from error
+        for name in changes:
+            setattr(self, name, getattr(read, name))

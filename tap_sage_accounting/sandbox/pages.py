@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tap_sage_accounting.sandbox.books import balance_details
 from tap_sage_accounting.sandbox.endpoints import ENDPOINTS, LEGACY_ID, Endpoint
 from tap_sage_accounting.sandbox.refusals import not_found, unexpected
 from tap_sage_accounting.sandbox.shelf import Shelf
@@ -129,12 +130,12 @@ class Pages:
         self, business: Business, endpoint: Endpoint, rows: list[Row], view: View, *, single: bool = False
     ) -> list[Body]:
         hidden, bare_lines = self._hidden(endpoint, view, single=single)
-        balances = self._balance_details(business, view) if view.period else None
+        balances = self._balances_of(business, view)
         bodies = []
         for row in rows:
             body = row.render()
-            if balances is not None:
-                body["balance_details"] = _balance(balances.get(row.id, {}), view.period or ("", ""))
+            if balances:
+                body["balance_details"] = balances.get(row.id)
             if row.deleted_at is not None and self._faults.tombstones != "full":
                 bodies.append(_stump(body, dated=self._faults.tombstones == "dated_id"))
                 continue
@@ -145,6 +146,17 @@ class Pages:
                 self._expand(business, shown)
             bodies.append(_as_numbers(shown) if self._faults.decimals == "numbers" else shown)
         return bodies
+
+    def _balances_of(self, business: Business, view: View) -> dict[str, Body]:
+        """Add up the view's period, by ledger account; nothing where no period was asked for."""
+        if view.period is None:
+            return {}
+        (first, final), without_deleted = view.period, view.without_deleted
+        entries = business.collection("ledger_entries")
+        return self._balances.get(
+            (business.id, entries.version, first, final, without_deleted),
+            lambda: balance_details(business, first, final, exclude_deleted=without_deleted),
+        )
 
     def _hidden(self, endpoint: Endpoint, view: View, *, single: bool) -> tuple[frozenset[str], bool]:
         """Tell which attributes nobody asked for, and whether lines lose their analysis types."""
@@ -187,24 +199,6 @@ class Pages:
         if ENDPOINTS[name].line_analysis:
             _strip_lines(whole)
         return whole
-
-    def _balance_details(self, business: Business, view: View) -> dict[str, Body]:
-        """Sum debits and credits of the view's period, by ledger account."""
-        entries = business.collection("ledger_entries")
-        first, final = view.period or ("", "")
-
-        def add_up() -> dict[str, Body]:
-            sums: dict[str, Body] = {}
-            for row in entries.rows.values():
-                body = row.render()
-                if not first <= body["date"] <= final or (view.without_deleted and body["deleted"]):
-                    continue
-                total = sums.setdefault(body["ledger_account"]["id"], {"debits": Decimal(), "credits": Decimal()})
-                total["debits"] += Decimal(body["debit"])
-                total["credits"] += Decimal(body["credit"])
-            return sums
-
-        return self._balances.get((business.id, entries.version, first, final, view.without_deleted), add_up)
 
 
 def _choose(collection: Collection, endpoint: Endpoint, selection: Selection, *, union: bool) -> list[Row]:
@@ -282,22 +276,3 @@ def _as_numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [_as_numbers(each) for each in value]
     return Decimal(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
-
-
-def _balance(sums: Body, period: tuple[str, str]) -> Body:
-    debits, credits_ = sums.get("debits", Decimal()), sums.get("credits", Decimal())
-    return {
-        "balance": _plain(abs(debits - credits_)),
-        "credit_or_debit": "debit" if debits >= credits_ else "credit",
-        "credits": _plain(credits_),
-        "debits": _plain(debits),
-        "from_date": period[0],
-        "to_date": period[1],
-    }
-
-
-def _plain(amount: Decimal) -> str:
-    """Write an amount as Sage does: no exponent, no trailing zeros, at least one decimal."""
-    text = f"{amount:f}"
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction.rstrip('0') or '0'}"

@@ -54,7 +54,7 @@ class View:
     named: frozenset[str] = frozenset()
     flags: frozenset[str] = frozenset()
     nested: bool = False
-    period: tuple[str, str] | None = None
+    period: tuple[date, date] | None = None
     without_deleted: bool = False
 
     @property
@@ -154,15 +154,22 @@ def _attributes(params: Params, default: frozenset[str] | None) -> frozenset[str
 
 
 def _view(params: Params, attributes: frozenset[str] | None, *, nested: bool) -> View:
-    period = (params.get("from_date", ""), params.get("to_date", ""))
     return View(
         attributes=attributes,
         named=frozenset(params.get("attributes", "").split(",")) - {""},
         flags=frozenset(name for name in params if name.startswith("show_") and is_on(params, name)),
         nested=nested and bool(params.get("nested_attributes")),
-        period=period if all(period) and is_on(params, "show_balance_details") else None,
+        period=_balance_period(params),
         without_deleted=is_on(params, "exclude_deleted_entries"),
     )
+
+
+def _balance_period(params: Params) -> tuple[date, date] | None:
+    """Read the period that balance details are for; without both ends Sage gives none."""
+    if not is_on(params, "show_balance_details"):
+        return None
+    first, final = read_date(params, "from_date"), read_date(params, "to_date")
+    return None if first is None or final is None else (first, final)
 
 
 def _selection(endpoint: Endpoint, params: Params, faults: Faults) -> Selection:

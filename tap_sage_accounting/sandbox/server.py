@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
@@ -14,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tap_sage_accounting.sandbox.api import PREFIX, Api, Call
 from tap_sage_accounting.sandbox.app import SandboxApp
+from tap_sage_accounting.sandbox.books import advance, build_world
 from tap_sage_accounting.sandbox.faults import Faults
 from tap_sage_accounting.sandbox.grants import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Grants
 from tap_sage_accounting.sandbox.oauth import AUTHORIZE_PATH, REVOKE_PATH, TOKEN_PATH
@@ -21,12 +23,12 @@ from tap_sage_accounting.sandbox.traffic import RequestLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import date
     from pathlib import Path
 
-    from tap_sage_accounting.sandbox.store import Body, Business, World
+    from tap_sage_accounting.sandbox.store import World
 
-_START_TIMEOUT = 10.0
+_START_PATIENCE = 10.0
+_STOP_PATIENCE = 1.0
 
 
 class _Protocol(H11Protocol):
@@ -39,7 +41,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A web server that starts to stop at once when told so, instead of at its next tick."""
+    """A web server that stops at once when told so, instead of at its next tick: tests start and stop many."""
 
     def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
         super().__init__(config)
@@ -52,6 +54,17 @@ class _Server(uvicorn.Server):
         self._running = asyncio.get_running_loop()
         self.ready.set()
         await self._closing.wait()
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        patience = time.monotonic() + _STOP_PATIENCE
+        while (state.connections or state.tasks) and time.monotonic() < patience:  # noqa: ASYNC110 - uvicorn tells no event
+            await asyncio.sleep(0.001)
 
     @override
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -78,7 +91,7 @@ class SandboxServer:
     client_secret = CLIENT_SECRET
     refresh_token = REFRESH_TOKEN
 
-    def __init__(  # noqa: PLR0913 - each has a default that suits
+    def __init__(
         self,
         world: World | None = None,
         *,
@@ -86,9 +99,8 @@ class SandboxServer:
         host: str = "127.0.0.1",
         port: int = 0,
         data_dir: Path | None = None,
-        trial_balance: Callable[[Business, date, date], Body] | None = None,
     ) -> None:
-        self.world = world if world is not None else _tiny_world()
+        self.world = world if world is not None else build_world(size="tiny")
         self.faults = faults if faults is not None else Faults()
         self.requests = RequestLog()
         lead = next(iter(self.world.businesses.values()), None)
@@ -98,7 +110,7 @@ class SandboxServer:
             country=lead.country if lead is not None else "GB",
             path=_grants_file(data_dir),
         )
-        self._api = Api(self.world, self.faults, trial_balance or _books_trial_balance)
+        self._api = Api(self.world, self.faults)
         self._app = SandboxApp(
             world=self.world,
             faults=self.faults,
@@ -120,7 +132,7 @@ class SandboxServer:
             target=server.run, kwargs={"sockets": [self._socket]}, name="sandbox", daemon=True
         )
         self._thread.start()
-        if not server.ready.wait(_START_TIMEOUT):
+        if not server.ready.wait(_START_PATIENCE):
             raise RuntimeError("The simulated Sage did not start.")
         return self
 
@@ -139,7 +151,7 @@ class SandboxServer:
             self._make_server().run(sockets=[self._bound])
 
     def stop(self) -> None:
-        """Stop serving; requests that still wait for an answer lose their connection."""
+        """Stop serving; requests that wait for a slow answer get it at once."""
         if self._server is None or self._thread is None:
             return
         self._server.close()
@@ -163,8 +175,6 @@ class SandboxServer:
 
     def advance(self, days: int = 1) -> None:
         """Let days of business pass: documents are made, edited, paid, voided, deleted."""
-        from tap_sage_accounting.sandbox.books import advance  # noqa: PLC0415 - a world by hand needs no books
-
         with self._app.lock:
             advance(self.world, days=days, seed=self._days)
             self._days += days
@@ -250,7 +260,6 @@ class SandboxServer:
             date_header=False,
             proxy_headers=False,
             timeout_keep_alive=60,
-            timeout_graceful_shutdown=1,
         )
         self._server = _Server(config, self._app.closing)
         return self._server
@@ -261,15 +270,3 @@ def _grants_file(data_dir: Path | None) -> Path | None:
         return None
     data_dir.mkdir(parents=True, exist_ok=True)
     return data_dir / "grants.json"
-
-
-def _tiny_world() -> World:
-    from tap_sage_accounting.sandbox.books import build_world  # noqa: PLC0415 - a world by hand needs no books
-
-    return build_world(size="tiny")
-
-
-def _books_trial_balance(business: Business, from_date: date, to_date: date) -> Body:
-    from tap_sage_accounting.sandbox.books import trial_balance  # noqa: PLC0415 - a world by hand needs no books
-
-    return trial_balance(business, from_date, to_date)

@@ -11,11 +11,11 @@ from singer_sdk.exceptions import SkippableAPIError
 from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
-from tap_sage_accounting.client import SageStream, instant
-from tap_sage_accounting.connection import served_at
+from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.errors import MalformedAnswerError
-from tap_sage_accounting.paging import Page, PagesAhead, parse_json
+from tap_sage_accounting.paging import Page, PagesAhead, parse_json, served_at
 from tap_sage_accounting.settings import parse_start_date
+from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

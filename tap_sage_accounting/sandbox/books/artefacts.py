@@ -193,7 +193,8 @@ def _list_as_open(company: Company, artefact: Artefact) -> None:
     listed = company.book("unallocated_artefacts")
     if artefact.outstanding and artefact.id not in listed.rows:
         listed.add(Row(artefact.id, artefact.origin, None, None))
-    elif not artefact.outstanding and listed.rows.pop(artefact.id, None):
+    elif not artefact.outstanding and artefact.id in listed.rows:
+        del listed.rows[artefact.id]
         listed.version += 1
 
 

@@ -26,14 +26,12 @@ _LISTS = {"PRODUCT": "products", "SERVICE": "services", "STOCK_ITEM": "stock_ite
 _TWENTY_DIGITS = Decimal("12345678901234567.1234")
 
 
-def open_catalogue(company: Company) -> None:
-    """Set up the price lists that every new business has, then its first items."""
+def open_price_lists(company: Company) -> None:
+    """Set up the price lists that every new business has."""
     for name in _PRICE_NAMES:
         _add_type(company, "product_sales_price_types", name)
     for name in _RATE_NAMES:
         _add_type(company, "service_rate_types", name)
-    for _ in range(company.size.items):
-        add_item(company, company.rng, company.opened)
 
 
 def _add_type(company: Company, collection: str, name: str) -> None:
@@ -44,7 +42,11 @@ def _add_type(company: Company, collection: str, name: str) -> None:
 def add_item(company: Company, rng: Random, at: datetime, kind: str | None = None) -> Item:
     """Add a product, service or stock item; stock only where the edition has it, and listed among products too."""
     number = company.next_number("item")
-    kinds = ("PRODUCT", "SERVICE", "STOCK_ITEM" if offered("stock_items", company.country, company.edition) else "PRODUCT")
+    kinds = (
+        "PRODUCT",
+        "SERVICE",
+        "STOCK_ITEM" if offered("stock_items", company.country, company.edition) else "PRODUCT",
+    )
     kind = kind or kinds[number % len(kinds)]
     names = _WORKS if kind == "SERVICE" else _WARES
     cost = Decimal(rng.randrange(200, 40000)) / HUNDRED
@@ -54,7 +56,7 @@ def add_item(company: Company, rng: Random, at: datetime, kind: str | None = Non
         description=f"{rng.choice(names)} {number}",
         price=(cost * Decimal("1.6")).quantize(Decimal("0.0001")),
         cost=cost,
-        rate=rng.choice((company.profile.standard, company.profile.standard, company.profile.tax_rates[1])),
+        rate=rng.choice((*[company.profile.standard] * 3, *company.profile.tax_rates)),
     )
     company.items[item.id] = item
     _list(company, item, at)
@@ -202,16 +204,17 @@ def move_stock(company: Company, item: Item, quantity: Decimal, at: datetime) ->
 
 def change_item(company: Company, item: Item, changes: Body, at: datetime) -> None:
     """Edit an item wherever it is listed."""
-    for collection in _listings(item):
+    for collection in listings(item):
         company.book(collection).change(item.id, changes, at)
 
 
 def delete_item(company: Company, item: Item, at: datetime) -> None:
     """Delete an item that no line names."""
-    for collection in _listings(item):
+    for collection in listings(item):
         company.book(collection).delete(item.id, at)
     del company.items[item.id]
 
 
-def _listings(item: Item) -> tuple[str, ...]:
+def listings(item: Item) -> tuple[str, ...]:
+    """Name the lists that an item stands in."""
     return ("stock_items", "products") if item.kind == "STOCK_ITEM" else (_LISTS[item.kind],)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.sandbox.books.editions import offered
@@ -13,10 +12,12 @@ from tap_sage_accounting.sandbox.store import Business, Collection, Row
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from decimal import Decimal
     from random import Random
 
     from tap_sage_accounting.sandbox.books.artefacts import Artefact, Payment, Settlement
     from tap_sage_accounting.sandbox.books.chart import Account
+    from tap_sage_accounting.sandbox.books.documents import Document
     from tap_sage_accounting.sandbox.books.places import Country, TaxRate
     from tap_sage_accounting.sandbox.store import Body
 
@@ -44,6 +45,7 @@ class Party:
     street: str
     address_id: str
     person_id: str
+    active: bool = True
     documents: int = 0
     balance: Decimal = ZERO
 
@@ -89,8 +91,9 @@ class Bank:
 class Company(Business):
     """A business with its bookkeeper's working memory.
 
-    `books` are all of its lists; `collections` are those that its country and edition let one read. `in_use` holds
-    the ids of items that some line names, so that nothing in use is deleted.
+    `books` are all of its lists; `collections` are those that its country and edition let one read. `offers`
+    are quotes and estimates that may yet become invoices. `in_use` holds the ids of items that some line names, so
+    that nothing in use is deleted.
     """
 
     profile: Country
@@ -107,6 +110,7 @@ class Company(Business):
     artefacts: dict[str, Artefact] = field(default_factory=dict)
     payments: dict[str, Payment] = field(default_factory=dict)
     allocations: dict[str, list[Settlement]] = field(default_factory=dict)
+    offers: dict[str, Document] = field(default_factory=dict)
     in_use: set[str] = field(default_factory=set)
     numbers: Counter[str] = field(default_factory=Counter)
     days_lived: int = 0

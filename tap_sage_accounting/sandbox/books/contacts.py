@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _GROUPS = {"ALL": "Rest of World", "EU": "European Union", "GBIE": "UK & Ireland"}
 _ODD_NAMES = ("Café Größenwahn 🚀", "Ång & Łoś “Imports”", "名古屋商事", "D'Arcy\tTabs & Sons")
 _ODD_EVERY = 9
-_FOREIGN_EVERY = 4
+_FOREIGN_EVERY, _FOREIGN = 5, (3, 4)
 _SUPPLIERS_EVERY = 2
 
 
@@ -48,7 +48,7 @@ def _introduce(company: Company, rng: Random, number: int) -> Party:
     odd = _ODD_NAMES[number // _ODD_EVERY % len(_ODD_NAMES)]
     name = odd if number % _ODD_EVERY == 0 else f"{rng.choice(profile.people).split()[-1]} {rng.choice(profile.trades)}"
     customer = number % _SUPPLIERS_EVERY == 1
-    foreign = number % _FOREIGN_EVERY == _FOREIGN_EVERY - 1 and company.edition == "Plus" and company.country == "GB"
+    foreign = number % _FOREIGN_EVERY in _FOREIGN and company.edition == "Plus" and company.country == "GB"
     return Party(
         id=mint.new_id(),
         name=f"{name} {rng.choice(profile.forms)}",
@@ -74,9 +74,10 @@ def edit_address(company: Company, party: Party, second_line: str, at: datetime)
     company.book("contacts").change(party.id, {"main_address": address.render()}, at)
 
 
-def deactivate_contact(company: Company, party: Party, at: datetime) -> None:
-    """Hide a contact from new documents: no deletion."""
-    company.book("contacts").change(party.id, {"is_active": False}, at)
+def set_active(company: Company, party: Party, at: datetime, *, active: bool) -> None:
+    """Hide a contact from new documents, which is no deletion, or show it again."""
+    party.active = active
+    company.book("contacts").change(party.id, {"is_active": active}, at)
 
 
 def delete_contact(company: Company, party: Party, at: datetime) -> None:
@@ -176,6 +177,7 @@ def _contact(company: Company, party: Party) -> Body:
         "email": f"{party.reference.lower()}@customer.example",
         "gb_based": profile.code == "GB",
         **_CONTACT_DEFAULTS,
+        "notes": "Knows the way 🗝️\nRing twice" if party.reference.endswith("3") else None,
         "bank_account_details": dict.fromkeys(("account_name", "account_number", "sort_code", "bic", "iban")),
         "locale": profile.locale,
         "credit_limit": "14000.0" if party.customer else "0.0",
@@ -185,7 +187,6 @@ def _contact(company: Company, party: Party) -> Body:
 _REFERENCE = ("id", "displayed_as", "$path")
 
 _CONTACT_DEFAULTS: Body = {
-    "notes": None,
     "credit_days": 30,
     "credit_terms": "month_end_invoice",
     "credit_terms_and_conditions": "null",

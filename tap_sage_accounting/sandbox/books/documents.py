@@ -53,7 +53,9 @@ SALES_ESTIMATE = Kind("sales_estimates", "estimate", "SE-", SALES)
 SALES_QUOTE = Kind("sales_quotes", "quote", "SQ-", SALES)
 PURCHASE_INVOICE = Kind("purchase_invoices", "invoice", "PI-", PURCHASES, 1, "PURCHASE_INVOICE")
 PURCHASE_CREDIT_NOTE = Kind("purchase_credit_notes", "credit_note", "PCN-", PURCHASES, -1, "PURCHASE_CREDIT_NOTE")
-PURCHASE_CORRECTIVE = Kind("purchase_corrective_invoices", "invoice", "PCI-", PURCHASES, 1, "PURCHASE_CORRECTIVE_INVOICE")
+PURCHASE_CORRECTIVE = Kind(
+    "purchase_corrective_invoices", "invoice", "PCI-", PURCHASES, 1, "PURCHASE_CORRECTIVE_INVOICE"
+)
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,10 @@ def _legs(company: Company, document: Document, artefact: Artefact) -> list[Leg]
     legs = [Leg(control, direction * artefact.base_total)]
     if tax:
         legs.append(Leg(company.accounts[SALES_TAX if sales else PURCHASE_TAX], -direction * tax))
-    for line in document.lines[:-1]:
-        legs.append(Leg(line.account, -direction * cents(line.net * artefact.rate), line.rate.ref, line.description))
+    legs += [
+        Leg(line.account, -direction * cents(line.net * artefact.rate), line.rate.ref, line.description)
+        for line in document.lines[:-1]
+    ]
     last = document.lines[-1]
     rest = -sum((leg.amount for leg in legs), ZERO)
     return [*legs, Leg(last.account, rest, last.rate.ref, last.description)]
@@ -223,7 +227,7 @@ def _common(company: Company, document: Document, rate: Decimal) -> Body:
 def _by_side(company: Company, document: Document, number: str, rate: Decimal) -> Body:
     """Write what depends on the kind of document."""
     kind = document.kind
-    body = _sale(company, document, number, rate) if kind.side == SALES else _purchase(document, number)
+    body = _sale(company, document, number, rate) if kind.side == SALES else _purchase(company, document, number, rate)
     if kind in (SALES_CORRECTIVE, PURCHASE_CORRECTIVE):
         return {**body, **_dated(document), "void_reason": None, **_corrected(document)}
     body["tax_address_region"] = _tax_region(company)
@@ -231,7 +235,7 @@ def _by_side(company: Company, document: Document, number: str, rate: Decimal) -
         return {**body, "expiry_date": _later(document), **_offer(document, rate)}
     body |= {**_cis(), "void_reason": None, "migrated": False}
     if kind.sign < 0:
-        return {**body, "original_invoice_date": None}
+        return {**body, "original_invoice_date": document.at.date().isoformat()}
     corrections: Body = {**_dated(document), "corrections": []}
     return body | corrections | (_invoice_extras(document, number) if kind.side == SALES else {})
 
@@ -307,14 +311,17 @@ def _sale(company: Company, document: Document, number: str, rate: Decimal) -> B
 _SHIPPED = ("net", "tax", "total")
 
 
-def _purchase(document: Document, number: str) -> Body:
+def _purchase(company: Company, document: Document, number: str, rate: Decimal) -> Body:
     body: Body = {"vendor_reference": f"{document.party.reference}/{number}", "import": False}
     if document.kind is PURCHASE_CORRECTIVE:
         return body
-    recoverable = ("total_itc_amount", "total_itr_amount")
+    tax = sums(document.lines).tax
+    canadian = company.country == "CA"
     return {
         **body,
-        **{f"{base}{name}": None for base in ("", "base_currency_") for name in recoverable},
+        "total_itc_amount": big(tax) if canadian else None,
+        "base_currency_total_itc_amount": big(cents(tax * rate)) if canadian else None,
+        **dict.fromkeys(("total_itr_amount", "base_currency_total_itr_amount")),
         "postponed_accounting": False,
         "vat_exempt_consignment": False,
         "part_recoverable": False,

@@ -38,22 +38,24 @@ _EXCEPTIONS: dict[str, dict[str, str]] = {
     "tax_schemes": _all_editions("ES FR GB IE"),
 }
 
-LISTS = (
-    "address_regions address_types addresses analysis_type_categories analysis_types artefact_statuses "
-    "attachment_context_types attachments bank_account_types bank_accounts bank_deposits bank_opening_balances "
-    "bank_reconciliations bank_transfers business_activity_types business_exchange_rates business_types "
-    "catalog_item_types coa_accounts coa_templates contact_allocations contact_opening_balance_types "
-    "contact_opening_balances contact_payments contact_person_types contact_persons contact_types contacts "
-    "corrective_reason_codes countries countries_of_registration country_groups currencies draft_tax_returns "
-    "eu_goods_services_types eu_sales_descriptions exchange_rates hosted_artefact_payment_settings "
-    "journal_code_types journal_codes journals ledger_account_classifications ledger_account_opening_balances "
-    "ledger_account_types ledger_accounts ledger_entries legal_form_types live_exchange_rates migration_tax_returns "
-    "opening_balance_journals other_payments payment_methods product_sales_price_types products "
-    "purchase_corrective_invoices purchase_credit_notes purchase_invoices purchase_quick_entries quick_entry_types "
-    "sales_corrective_invoices sales_credit_notes sales_estimates sales_invoices sales_quick_entries sales_quotes "
-    "service_rate_types services stock_items stock_movements tax_determinations tax_offices tax_profiles tax_rates "
-    "tax_return_frequencies tax_returns tax_schemes tax_types transaction_types transactions unallocated_artefacts"
-).split()
+_NAMES = """
+address_regions address_types addresses analysis_type_categories analysis_types artefact_statuses
+attachment_context_types attachments bank_account_types bank_accounts bank_deposits bank_opening_balances
+bank_reconciliations bank_transfers business_activity_types business_exchange_rates business_types catalog_item_types
+coa_accounts coa_templates contact_allocations contact_opening_balance_types contact_opening_balances contact_payments
+contact_person_types contact_persons contact_types contacts corrective_reason_codes countries
+countries_of_registration country_groups currencies draft_tax_returns eu_goods_services_types eu_sales_descriptions
+exchange_rates hosted_artefact_payment_settings journal_code_types journal_codes journals
+ledger_account_classifications ledger_account_opening_balances ledger_account_types ledger_accounts ledger_entries
+legal_form_types live_exchange_rates migration_tax_returns opening_balance_journals other_payments payment_methods
+product_sales_price_types products purchase_corrective_invoices purchase_credit_notes purchase_invoices
+purchase_quick_entries quick_entry_types sales_corrective_invoices sales_credit_notes sales_estimates sales_invoices
+sales_quick_entries sales_quotes service_rate_types services stock_items stock_movements tax_determinations
+tax_offices tax_profiles tax_rates tax_return_frequencies tax_returns tax_schemes tax_types transaction_types
+transactions unallocated_artefacts
+"""
+
+LISTS = tuple(_NAMES.split())
 """The lists of one business: all 81 of the API but `businesses`, which belongs to the user."""
 
 

@@ -58,8 +58,8 @@ class Line:
 
 
 def pick_lines(company: Company, rng: Random, *, sale: bool, rate: TaxRate | None = None) -> tuple[Line, ...]:
-    """Choose one to five lines from the catalogue, sometimes a free one; `rate` overrules the items' tax rates."""
-    items = list(company.items.values())
+    """Choose one to five lines from the catalogue, but the newest item; `rate` overrules the items' tax rates."""
+    items = list(company.items.values())[:-1]
     chosen = rng.choices(items, k=rng.choice((1, 1, 2, 2, 3, 5)))
     return tuple(_sale(company, rng, item, rate) if sale else _purchase(company, rng, item, rate) for item in chosen)
 
@@ -73,7 +73,7 @@ def _sale(company: Company, rng: Random, item: Item, rate: TaxRate | None) -> Li
 
 
 def _purchase(company: Company, rng: Random, item: Item, rate: TaxRate | None) -> Line:
-    quantity = Decimal(rng.choice(("1", "4", "12", "25")))
+    quantity = Decimal(rng.choice(("1", "2", "4", "6")))
     if item.kind == "SERVICE":
         account = company.accounts[rng.choice(OVERHEADS)]
         price = Decimal(rng.randrange(500, 90000)) / HUNDRED
@@ -110,9 +110,14 @@ def line_body(company: Company, line: Line, exchange: Decimal, *, sale: bool) ->
         "base_currency_tax_amount": big(tax),
         "base_currency_tax_breakdown": tax_breakdown(rate, tax),
         "base_currency_total_amount": big(net + tax),
-        "eu_goods_services_type": None,
     }
-    return body | (_sale_part(line, exchange) if sale else _purchase_part(company, line))
+    return body | (_sale_part(line, exchange) if sale else _purchase_part(company, line)) | _abroad(line, exchange)
+
+
+def _abroad(line: Line, exchange: Decimal) -> Body:
+    """Say whether goods or services crossed a border, which trade in a foreign currency stands for."""
+    kind = ("SERVICES", "Services") if line.is_service else ("GOODS", "Goods")
+    return {"eu_goods_services_type": ref("eu_goods_services_types", *kind) if exchange != 1 else None}
 
 
 def _sale_part(line: Line, exchange: Decimal) -> Body:
@@ -120,7 +125,7 @@ def _sale_part(line: Line, exchange: Decimal) -> Body:
         "discount_amount": big(line.discount),
         "base_currency_discount_amount": big(cents(line.discount * exchange)),
         "discount_percentage": big(line.discount_percentage),
-        "eu_sales_description": None,
+        "eu_sales_description": ref("eu_sales_descriptions", "STANDARD", "Standard") if exchange != 1 else None,
     }
 
 

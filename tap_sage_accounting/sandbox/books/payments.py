@@ -77,7 +77,7 @@ def pay(company: Company, artefact: Artefact, remittance: Remittance) -> Payment
     type_code, word = _TYPES[sales, artefact.sign]
     slip = _Slip(company, type_code, f"{word} {artefact.origin['displayed_as']}", remittance, bank)
     transaction = slip.book([leg for leg in legs if leg.amount])
-    settlement = _settle(company, artefact, slip, released)
+    settlement = _settle(artefact, slip, released)
     slip.insert(transaction, [_allocated(company, settlement)], None)
     moved = direction * remittance.amount
     move_money(company, bank, moved, at)
@@ -142,13 +142,14 @@ def allocate(company: Company, credit: Artefact, debit: Artefact, amount: Decima
     shown = f"{'Customer' if sales else 'Supplier'} {reference}"
     identity = company.mint.new_id()
     own = {**ref("contact_allocations", identity, shown), "links": [link(f"allocations/{identity}")]}
-    control, base = _control(company, debit.side), debit.release(amount)
-    legs = [Leg(control, base), Leg(control, -base)]
+    released = {artefact.id: artefact.release(amount) for artefact in (debit, credit)}
+    base = released[debit.id]
+    legs = _allocation_legs(company, debit.side, base, released[credit.id])
     posting = Posting(f"{side}_ALLOCATION", at.date(), at, legs, reference, own, debit.party.ref, base, amount)
     transaction = post(company, posting)
     label = {"type": posting.type, "reference": reference, "contact_allocation": own, "contact_payment": None}
     settlements = [
-        Settlement(artefact, at.date(), amount, ZERO, artefact.release(amount), _shown(other, amount, at, label))
+        Settlement(artefact, at.date(), amount, ZERO, released[artefact.id], _shown(other, amount, at, label))
         for artefact, other in ((debit, credit), (credit, debit))
     ]
     for settlement in settlements:
@@ -166,6 +167,13 @@ def allocate(company: Company, credit: Artefact, debit: Artefact, amount: Decima
         refresh(company, settlement.artefact, at)
     company.allocations[identity] = settlements
     return identity
+
+
+def _allocation_legs(company: Company, side: int, debited: Decimal, credited: Decimal) -> list[Leg]:
+    """Take what each part releases off the control account; pennies between them are an exchange difference."""
+    control, lost = _control(company, side), side * (debited - credited)
+    difference = Leg(company.accounts[EXCHANGE_LOSSES if lost > 0 else EXCHANGE_GAINS], lost)
+    return [Leg(control, -side * debited), Leg(control, side * credited), *([difference] if lost else [])]
 
 
 def delete_allocation(company: Company, identity: str, at: datetime) -> None:
@@ -235,14 +243,13 @@ class _Slip:
         self.company.insert("contact_payments", self.id, body, remittance.at)
 
 
-def _settle(company: Company, artefact: Artefact, slip: _Slip, released: Decimal) -> Settlement:
+def _settle(artefact: Artefact, slip: _Slip, released: Decimal) -> Settlement:
     remittance = slip.remittance
     label = {"type": slip.type, "reference": slip.reference, "contact_allocation": None, "contact_payment": slip.own}
     shown = _shown(None, remittance.amount, remittance.at, label) | {"discount": big(remittance.discount)}
     day = remittance.at.date()
     settlement = Settlement(artefact, day, remittance.amount, remittance.discount, released, shown)
     artefact.settlements.append(settlement)
-    company.artefacts[artefact.id] = artefact
     return settlement
 
 
@@ -282,55 +289,64 @@ def _allocated(company: Company, settlement: Settlement) -> Body:
 
 @dataclass(frozen=True)
 class Sundry:
-    """A payment or receipt without a contact's document: rent, fuel, interest."""
+    """A payment or receipt without a contact's document, by its transaction type: rent, fuel, interest."""
 
-    receipt: bool
+    type: str
     account: Account
     net: Decimal
     rate: TaxRate
     details: str
     at: datetime
+    party: Party | None = None
 
 
 def pay_other(company: Company, sundry: Sundry) -> str:
     """Book a payment or receipt straight to an income or expense account."""
-    at, bank, sign = sundry.at, company.bank(company.currency), (1 if sundry.receipt else -1)
+    receipt = sundry.type == "OTHER_RECEIPT"
+    at, bank, sign = sundry.at, company.bank(company.currency), (1 if receipt else -1)
     tax = cents(sundry.net * sundry.rate.percentage / HUNDRED)
     total = sundry.net + tax
-    word = "Receipt" if sundry.receipt else "Payment"
-    identity, reference = company.mint.new_id(), f"{word}-{company.next_number('sundry')}"
+    identity = company.mint.new_id()
+    reference = f"{'Receipt' if receipt else 'Payment'}-{company.next_number('sundry')}"
     own = {**ref("other_payments", identity, reference), "links": [link(f"banking/{identity}")]}
     legs = [
         Leg(bank.account, sign * total),
         Leg(sundry.account, -sign * sundry.net, sundry.rate.ref, sundry.details),
-        Leg(company.accounts[SALES_TAX if sundry.receipt else PURCHASE_TAX], -sign * tax),
+        Leg(company.accounts[SALES_TAX if receipt else PURCHASE_TAX], -sign * tax),
     ]
     legs = [leg for leg in legs if leg.amount]
-    posting = Posting(f"OTHER_{word.upper()}", at.date(), at, legs, reference, own, None, total)
-    transaction = post(company, posting)
-    head = {"transaction": transaction.ref, "transaction_type": transaction_type(posting.type), "date": str(at.date())}
-    amounts = {"net_amount": big(sundry.net), "tax_amount": big(tax), "total_amount": big(total)}
-    shown = {name: own[name] for name in ("id", "displayed_as", "$path")}
-    body = {**shown, **head, **amounts, **_sundry_body(company, bank, reference), "withholding_tax_amount": None}
-    body["payment_lines"] = [_sundry_line(company, sundry, tax)]
+    contact = sundry.party.ref if sundry.party else None
+    transaction = post(company, Posting(sundry.type, at.date(), at, legs, reference, own, contact, total))
+    body = {
+        **{name: own[name] for name in ("id", "displayed_as", "$path")},
+        "transaction": transaction.ref,
+        "transaction_type": transaction_type(sundry.type),
+        "date": at.date().isoformat(),
+        "contact": contact,
+        "net_amount": big(sundry.net),
+        "tax_amount": big(tax),
+        "total_amount": big(total),
+        "payment_lines": [_sundry_line(company, sundry, tax)],
+        **_sundry_defaults(company, bank, reference),
+    }
     company.insert("other_payments", identity, body, at)
     move_money(company, bank, sign * total, at)
     return identity
 
 
-def _sundry_body(company: Company, bank: Bank, reference: str) -> Body:
+def _sundry_defaults(company: Company, bank: Bank, reference: str) -> Body:
     recoverable = ("total_itc_amount", "total_itr_amount")
     return {
         **{f"{base}{name}": None for base in ("", "base_currency_") for name in recoverable},
         "part_recoverable": False,
         "payment_method": ref("payment_methods", "DIRECT_DEBIT", "Direct Debit"),
-        "contact": None,
         "bank_account": bank.ref,
         "tax_address_region": ref("address_regions", "CA-ON", "Ontario") if company.country == "CA" else None,
         "reference": reference,
         "editable": True,
         "deletable": True,
         "withholding_tax_rate": None,
+        "withholding_tax_amount": None,
     }
 
 

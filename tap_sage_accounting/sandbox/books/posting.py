@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
@@ -15,6 +14,7 @@ from tap_sage_accounting.sandbox.store import Row, timestamp
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date, datetime
+    from decimal import Decimal
 
     from tap_sage_accounting.sandbox.books.chart import Account
     from tap_sage_accounting.sandbox.books.company import Company

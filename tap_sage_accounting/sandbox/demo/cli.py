@@ -68,16 +68,15 @@ def psql(home: Home, arguments: Sequence[str]) -> int:
     """
     if not Postgres(home.directory, {}).data.exists():
         raise DemoError("Nothing was loaded yet. Run the demonstration first: uv run meltano run demo")
-    scratch = make_scratch()
-    with home.occupied(), supervised(scratch, follow_parent=False, ignore_interrupt=True) as environment:
-        postgres = Postgres(home.directory, environment)
-        postgres.end_leftover()
-        postgres.start(scratch)
+    with (
+        home.occupied(),
+        supervised(scratch := make_scratch(), follow_parent=False, ignore_interrupt=True) as environment,
+        Postgres(home.directory, environment).running(scratch) as postgres,
+    ):
         connection = {"PGHOST": postgres.socket_directory, "PGUSER": USER, "PGDATABASE": DATABASE}
         done = subprocess.run(  # noqa: S603 - a fixed program; its arguments are the user's own
             [binary("psql"), *arguments], env={**environment, **connection}, check=False
         )
-        postgres.stop()
     return done.returncode
 
 
@@ -88,7 +87,6 @@ def reset(home: Home) -> None:
         DemoError: A run is at work.
     """
     with home.occupied():
-        Postgres(home.directory, {}).end_leftover()
         home.forget()
     click.echo("The demonstration's data are deleted; the next run begins anew.")
 

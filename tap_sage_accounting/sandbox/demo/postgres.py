@@ -16,13 +16,14 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 USER = "sage"
 """Name of the database role that owns everything."""
@@ -32,6 +33,7 @@ _LONGEST_SOCKET_PATH = 100
 """Bytes; Linux allows 107 in the address of a Unix socket, macOS 103."""
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+_TAIL_LINES = 20
 _READY_LINE = 7
 _SOCKET_LINE = 4
 _SERVER_OPTIONS = {
@@ -62,7 +64,6 @@ class Postgres:
         self.data = directory / "pgdata"
         self.log = directory / "postgres.log"
         self._environment = dict(environment)
-        self._process: subprocess.Popen[bytes] | None = None
         self._account = _unprivileged_account()
 
     @property
@@ -80,21 +81,34 @@ class Postgres:
         """The directory of the running server's socket."""
         return self._status()[_SOCKET_LINE]
 
-    def start(self, scratch: Path) -> None:
-        """Start the server, on its first start with a new, empty database.
+    @contextlib.contextmanager
+    def running(self, scratch: Path) -> Iterator[Self]:
+        """Start the server, on its first start with a new, empty database, and stop it at the end.
 
         Args:
             scratch: A directory with a short path, for the socket if the data directory's own path is too long.
 
+        Yields:
+            The server, ready for connections.
+
         Raises:
             PostgresError: The server did not come up.
         """
+        self._end_leftover()
         if not self.data.exists():
             self._create()
         elif self._account:
             _let_pass(self.data)
+        process = self._start(scratch)
+        try:
+            self._wait_until_ready(process)
+            yield self
+        finally:
+            self._stop(process)
+
+    def _start(self, scratch: Path) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - a fixed program and our own paths
+            return subprocess.Popen(  # noqa: S603 - a fixed program and our own paths
                 [binary("postgres"), "-D", str(self.data), *self._options(scratch)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -103,22 +117,16 @@ class Postgres:
                 start_new_session=True,
                 **self._account,
             )
-        self._wait_until_ready(self._process)
 
-    def stop(self) -> None:
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
         """Stop the server at once but cleanly: sessions are cut, what was committed is written."""
-        process, self._process = self._process, None
-        if process is None:
-            return
         for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
             process.send_signal(request)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-            return
+                return
 
-    def end_leftover(self) -> None:
+    def _end_leftover(self) -> None:
         """Stop a server that an earlier run left behind; its watchdog must have been killed as well."""
         leftover = self._leftover()
         for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
@@ -201,10 +209,10 @@ def binary(name: str) -> str:
     return str(Path(package.submodule_search_locations[0], "pginstall18", "bin", name))
 
 
-def tail(log: Path, lines: int = 20) -> str:
-    """Read the end of a log."""
+def tail(log: Path, *, without: str | None = None) -> str:
+    """Read the last lines of a log, those that hold a certain word left out."""
     with log.open(encoding="utf-8", errors="replace") as text:
-        return "".join(text.readlines()[-lines:])
+        return "".join(deque((line for line in text if without is None or without not in line), maxlen=_TAIL_LINES))
 
 
 def make_scratch() -> Path:

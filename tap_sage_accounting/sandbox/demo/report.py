@@ -17,7 +17,8 @@ Cell = str | int | Decimal | None
 
 SCHEMA = "sage"
 """The database schema that the demonstration loads into."""
-_LONGEST_CELL = 24
+_LONGEST_NAME = 20
+"""Characters of a business's name; tables are wide enough without."""
 
 _TABLES = """
 select table_name from information_schema.columns
@@ -53,8 +54,8 @@ class Warehouse:
         self._connection = connection
 
     def businesses(self) -> dict[str, str]:
-        """Name the businesses by id."""
-        return {str(key): str(name) for key, name in self._ask(_BUSINESSES)}
+        """Name the businesses by id, briefly."""
+        return {str(key): _short(str(name)) for key, name in self._ask(_BUSINESSES)}
 
     def rows(self, since: datetime) -> dict[str, dict[str, tuple[int, int]]]:
         """Count rows by table and business: all of them, and those that were loaded since a moment (UTC)."""
@@ -80,19 +81,18 @@ class Warehouse:
 
 
 def rows_table(warehouse: Warehouse, since: datetime) -> list[str]:
-    """Lay out the rows per table and business, and how many of them this run loaded."""
+    """Lay out the rows per table and business, and how many of them this run loaded; empty tables in one line."""
     names = warehouse.businesses()
-    lines: list[Sequence[Cell]] = [("table", *names.values(), "this run")]
-    totals = dict.fromkeys(names, 0)
-    loaded_in_all = 0
-    for table, counts in warehouse.rows(since).items():
-        loaded = sum(each for _, each in counts.values())
-        lines.append((table, *(counts.get(key, (0, 0))[0] for key in names), loaded))
-        loaded_in_all += loaded
-        for key in names:
-            totals[key] += counts.get(key, (0, 0))[0]
-    lines.append(("total", *totals.values(), loaded_in_all))
-    return layout(lines)
+    rows = warehouse.rows(since)
+    lines: list[tuple[Cell, ...]] = [
+        (table, *(counts.get(key, (0, 0))[0] for key in names), sum(each for _, each in counts.values()))
+        for table, counts in rows.items()
+        if counts
+    ]
+    totals = [sum(map(_int, column)) for column in zip(*(line[1:] for line in lines), strict=True)]
+    empty = [table for table, counts in rows.items() if not counts]
+    shown = layout([("table", *names.values(), "this run"), *lines, ("total", *totals)])
+    return [*shown, f"without rows: {', '.join(empty)}"] if empty else shown
 
 
 def answers_table(warehouse: Warehouse) -> list[str]:
@@ -132,8 +132,11 @@ def _text(cell: Cell) -> str:
         return f"{cell:,.2f}"
     if isinstance(cell, int):
         return f"{cell:,}"
-    text = str(cell)
-    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 3]}..."
+    return str(cell)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3].rstrip()}..."
 
 
 def _int(cell: Cell) -> int:

@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 
 BUSINESSES = 3
 _TAP, _TARGET, _ENVIRONMENT = "tap-sage-accounting", "target-postgres", "demo"
+_DAILY, _HOURLY = "reference", "transactional"
+"""Jobs of meltano.yml: what hardly ever changes, and what people work on."""
+_METRIC = "METRIC"
+"""In lines of the log that count records, which drown the reason of a failure."""
 _POLL_SECONDS = 0.1
 _PROGRESS_SECONDS = 3.0
-_QUERY = (
-    """uv run sage-demo psql -c "select date, contact_name, total_amount from sales_invoices order by date" """.strip()
-)
+_END_SECONDS = 5.0
+_QUERY = "select date, contact_name, total_amount from sales_invoices order by date desc limit 9"
 
 
 class DemoError(Exception):
@@ -113,20 +116,16 @@ def run(home: Home) -> None:
     with home.occupied(), supervised(scratch := make_scratch(), follow_parent=True) as environment:
         postgres = Postgres(home.directory, environment)
         history = home.history() if postgres.data.exists() else []
-        postgres.end_leftover()
-        postgres.start(scratch)
-        with _simulated_sage(days=len(history)) as sage:
+        with postgres.running(scratch), _simulated_sage(days=len(history)) as sage:
             _tell_beginning(sage, run_number=len(history) + 1)
             settings = _settings(home, sage, postgres)
             since = datetime.now(UTC)
             seconds = _run_pipeline(home, sage, {**environment, **settings}, from_scratch=not history)
-            requests = len(sage.requests)
-        with psycopg.connect(postgres.conninfo) as connection:
-            warehouse = report.Warehouse(connection)
-            history = [*history, Figures(report.loaded(warehouse, since), requests, seconds)]
-            home.remember(history)
-            _tell_end(home, warehouse, since, history)
-        postgres.stop()
+            with psycopg.connect(postgres.conninfo) as connection:
+                warehouse = report.Warehouse(connection)
+                history = [*history, Figures(report.loaded(warehouse, since), len(sage.requests), seconds)]
+                home.remember(history)
+                _tell_end(home, warehouse, since, history)
 
 
 @contextlib.contextmanager
@@ -144,11 +143,13 @@ def _simulated_sage(*, days: int) -> Iterator[SandboxServer]:
 
 def _settings(home: Home, sage: SandboxServer, postgres: Postgres) -> dict[str, str]:
     """Point tap and target at the two servers; settings in the environment win over those in files."""
-    tap = {**sage.tap_config(), "token_store": home.token_store_url()}
+    # The user's own `.env` may choose businesses and a beginning, which are not the simulated Sage's.
+    tap = {**sage.tap_config(), "token_store": home.token_store_url(), "business_ids": "[]", "start_date": ""}
     prefix = _variable(_TAP)
     return {
         **{f"{prefix}_{name.upper()}": str(value) for name, value in tap.items()},
         f"{_variable(_TARGET)}_SQLALCHEMY_URL": postgres.sqlalchemy_url,
+        f"{_variable(_TARGET)}_DEFAULT_TARGET_SCHEMA": report.SCHEMA,
     }
 
 
@@ -161,12 +162,12 @@ def _run_pipeline(home: Home, sage: SandboxServer, environment: Mapping[str, str
     programs = Path(sys.executable).parent
     command = [str(programs / "meltano"), f"--environment={_ENVIRONMENT}", "run"]
     # Bookmarks of an earlier demonstration, whose data were deleted, must not count.
-    command += ["--full-refresh"] if from_scratch else []
+    command += ["--full-refresh", _DAILY, _HOURLY] if from_scratch else [_HOURLY]
     path = f"{programs}{os.pathsep}{environment.get('PATH', '')}"
     begun = time.monotonic()
     with home.pipeline_log.open("wb") as log:
         pipeline = subprocess.Popen(  # noqa: S603 - a fixed program
-            [*command, _TAP, _TARGET],
+            command,
             cwd=home.project,
             env={**environment, "PATH": path, "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
@@ -174,13 +175,23 @@ def _run_pipeline(home: Home, sage: SandboxServer, environment: Mapping[str, str
             stderr=log,
             start_new_session=True,
         )
-        _tell_progress(pipeline, sage)
+        try:
+            _tell_progress(pipeline, sage)
+        finally:
+            _end(pipeline)
     if pipeline.returncode:
         raise DemoError(
             f"The pipeline failed (exit code {pipeline.returncode}). The end of its log, {home.pipeline_log}:\n"
-            f"{tail(home.pipeline_log)}"
+            f"{tail(home.pipeline_log, without=_METRIC)}"
         )
     return time.monotonic() - begun
+
+
+def _end(pipeline: subprocess.Popen[bytes]) -> None:
+    """Let Meltano end tap and target, if they still run; whoever supervises ends what does not listen."""
+    pipeline.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        pipeline.wait(_END_SECONDS)
 
 
 def _tell_progress(pipeline: subprocess.Popen[bytes], sage: SandboxServer) -> None:
@@ -189,15 +200,16 @@ def _tell_progress(pipeline: subprocess.Popen[bytes], sage: SandboxServer) -> No
         time.sleep(_POLL_SECONDS)
         if time.monotonic() - told >= _PROGRESS_SECONDS:
             told = time.monotonic()
-            click.echo(f"  {told - begun:3.0f} s: {len(sage.requests):,} requests answered")
+            answered = f"{len(sage.requests):,} requests answered" if len(sage.requests) else "Meltano is starting"
+            click.echo(f"{told - begun:5.0f} s: {answered}")
 
 
 def _tell_beginning(sage: SandboxServer, *, run_number: int) -> None:
-    now = sage.world.clock.now()
+    today = f"{sage.world.clock.now():%d %B %Y}"
     click.echo(
-        f"Run {run_number}: a simulated Sage with {BUSINESSES} businesses, where it is {now:%d %B %Y}, at {sage.api_url}"
+        f"Run {run_number}: a simulated Sage with {BUSINESSES} businesses, where it is {today}, at {sage.api_url}"
     )
-    click.echo(f"Postgres is up. Running: meltano run {_TAP} {_TARGET}")
+    click.echo("Postgres is up. Meltano runs tap-sage-accounting and target-postgres.")
 
 
 def _tell_end(home: Home, warehouse: report.Warehouse, since: datetime, history: list[Figures]) -> None:
@@ -210,4 +222,4 @@ def _tell_end(home: Home, warehouse: report.Warehouse, since: datetime, history:
         click.echo(f"first run: {history[0]}")
     click.echo(f"this run:  {history[-1]}")
     click.echo("Run it again: Sage will have moved on by a day, and what changed is what travels.")
-    click.echo(f"The data are in {home.directory / 'pgdata'}. Query them: {_QUERY}")
+    click.echo(f'The data are in {home.directory / "pgdata"}. Query them: uv run sage-demo psql -c "{_QUERY}"')

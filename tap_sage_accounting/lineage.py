@@ -1,0 +1,87 @@
+"""A first refresh token and everything that descends from it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+Source = Literal["settings", "login"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """One answer of Sage's token endpoint.
+
+    Attributes:
+        access_token: opens the API for `lifetime` from `issued_at`; cannot be revoked.
+        refresh_token: buys the next answer, once, within `refresh_lifetime`.
+        issued_at: when the answer was asked for, by this machine's clock; never later than Sage's moment of issue.
+        scope: `readonly` or `full_access`.
+        requested_by_id: Sage's id of the user who consented, or "".
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    issued_at: datetime
+    lifetime: timedelta
+    refresh_lifetime: timedelta
+    scope: str = ""
+    requested_by_id: str = ""
+
+    @property
+    def renew_at(self) -> datetime:
+        """The moment from which the access token is too near its end to be used: a fifth of its lifetime before."""
+        return self.issued_at + self.lifetime * 0.8
+
+    @property
+    def refresh_expires_at(self) -> datetime:
+        """The moment at which the refresh token dies of idleness."""
+        return self.issued_at + self.refresh_lifetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """A first refresh token and what became of it.
+
+    Attributes:
+        client_id: the application that the tokens were issued to.
+        key: fingerprint of the refresh token that the lineage began with.
+        source: whether the first token came from the settings or from `login`.
+        seeds: fingerprints of all configured tokens that lead here.
+        refresh_token: the newest refresh token.
+        tokens: the newest answer of the token endpoint; None before the first renewal.
+        created_at: when the lineage became known.
+        refused_at: when Sage called the newest refresh token invalid; None while it is thought good.
+        answer_lost_at: when the answer to a request with the newest refresh token got lost on its way; None normally.
+    """
+
+    client_id: str
+    key: str
+    source: Source
+    seeds: tuple[str, ...]
+    refresh_token: str = field(repr=False)
+    tokens: Tokens | None = None
+    created_at: datetime
+    refused_at: datetime | None = None
+    answer_lost_at: datetime | None = None
+
+    @classmethod
+    def begin(cls, client_id: str, refresh_token: str, source: Source, now: datetime) -> Lineage:
+        """Start a lineage from a refresh token that was never used here."""
+        key = fingerprint(refresh_token)
+        return cls(
+            client_id=client_id, key=key, source=source, seeds=(key,), refresh_token=refresh_token, created_at=now
+        )
+
+    def renewed(self, tokens: Tokens) -> Lineage:
+        """Continue the lineage with a new answer of the token endpoint."""
+        return replace(self, tokens=tokens, refresh_token=tokens.refresh_token, refused_at=None, answer_lost_at=None)
+
+
+def fingerprint(token: str) -> str:
+    """Tell tokens apart without keeping them: SHA-256, hexadecimal."""
+    return hashlib.sha256(token.encode()).hexdigest()

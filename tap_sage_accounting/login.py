@@ -1,0 +1,242 @@
+"""The commands around a login: `login` gets tokens, `status` tells what they are good for, `logout` ends them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import webbrowser
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
+from typing_extensions import override
+
+from tap_sage_accounting.auth import IDLE_WARNING, idle_warning
+from tap_sage_accounting.consent import CallbackServer, ConsentError, ConsentRequest, answer_of
+from tap_sage_accounting.paging import parse_json
+from tap_sage_accounting.redaction import install
+from tap_sage_accounting.status import BusinessAccess
+from tap_sage_accounting.tap import Business, TapSageAccounting
+from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tap_sage_accounting.lineage import Lineage
+
+SECRET_SETTINGS = ("client_secret", "refresh_token", "token_store_key")
+EXPIRED_CODE = (
+    "Sage does not accept the code any more: it lives for 60 seconds, works once, and only with the redirect URI that "
+    "it was asked for. Run the login again, and do not wait between the consent and the terminal."
+)
+
+
+class LoginCommand(click.Command):
+    """A command that ends in a sentence instead of a traceback."""
+
+    @override
+    def invoke(self, ctx: click.Context) -> None:
+        try:
+            super().invoke(ctx)
+        except ConfigValidationError as error:
+            for problem in error.errors or [str(error)]:
+                click.echo(problem, err=True)
+            ctx.exit(1)
+        except SingerSDKError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(1)
+
+
+config_option = click.option(
+    "--config",
+    "config",
+    multiple=True,
+    callback=TapSageAccounting.cb_config,
+    help="Settings file, as for the tap; settings in the environment (TAP_SAGE_ACCOUNTING_...) win.",
+)
+
+
+@click.command(cls=LoginCommand, help="Log in to Sage: consent in the browser, tokens into the token store.")
+@config_option
+@click.option("--scope", type=click.Choice(["readonly", "full_access"]), default="readonly", show_default=True)
+@click.option(
+    "--country", type=click.Choice(["gb", "ie", "ca"]), help="Country of the Sage account. Default: Sage asks."
+)
+@click.option("--no-browser", is_flag=True, help="Print the address, and take the one that the browser ended on.")
+@click.option("--timeout", type=float, default=300, show_default=True, help="Seconds to wait for the browser.")
+def login(config: Any, scope: str, country: str | None, *, no_browser: bool, timeout: float) -> None:
+    """Get the first tokens of a lineage."""
+    with _tap(config) as tap:
+        request = ConsentRequest.new(
+            auth_url=tap.config["auth_url"],
+            client_id=tap.config["client_id"],
+            redirect_uri=tap.config["redirect_uri"],
+            scope=scope,
+            country=country,
+        )
+        if no_browser or not has_browser():
+            _paste(tap, request)
+        else:
+            _browse(tap, request, timeout)
+        click.echo(f"Logged in. The tokens are in {tap.token_store.place}.")
+        _list_businesses(tap)
+        click.echo(
+            "Next: `meltano run tap-sage-accounting <target>`, or `tap-sage-accounting --config FILE | <target>`. Run "
+            f"it at least every {IDLE_WARNING.days} days, and no login is needed again. Another login of the same user "
+            "with the same application ends this one."
+        )
+
+
+@click.command(cls=LoginCommand, help="Tell who is logged in, what that reaches, and when it ends.")
+@config_option
+def status(config: Any) -> None:
+    """Show the login, the businesses and what Sage will refuse."""
+    with _tap(config) as tap:
+        lineage = tap.tokens.lineage()
+        _show_lineage(tap, lineage)
+        user = _get(tap, "/user", "who is logged in")
+        # Asking may have renewed the tokens.
+        lineage = tap.tokens.lineage()
+        name = user.get("displayed_as") or " ".join(filter(None, (user.get("first_name"), user.get("last_name"))))
+        click.echo(f"User: {name or 'unknown'} <{user.get('email') or 'no address'}>")
+        if lineage.tokens is not None:
+            click.echo(f"Scope: {lineage.tokens.scope or 'unknown'}")
+            click.echo(f"Access token: good until {_moment(lineage.tokens.issued_at + lineage.tokens.lifetime)}")
+            click.echo(
+                f"Refresh token: dies at {_moment(lineage.tokens.refresh_expires_at)} unless a run renews it before"
+            )
+        for business in tap.businesses:
+            _show_business(tap, business)
+
+
+@click.command(cls=LoginCommand, help="Log out: revoke the tokens at Sage and forget them here.")
+@config_option
+def logout(config: Any) -> None:
+    """End a lineage."""
+    with _tap(config) as tap, tap.token_store.locked(tap.config["client_id"], _configured(tap)) as held:
+        if held is None:
+            click.echo("Nobody is logged in: there is nothing to forget.")
+            return
+        try:
+            _endpoint(tap).revoke(held.lineage.refresh_token)
+            click.echo("Sage has revoked the refresh token.")
+        except GrantRefusedError:
+            click.echo("Sage did not accept the refresh token any more: there was nothing to revoke.")
+        except AnswerLostError:
+            click.echo(
+                "The token was sent to Sage to be revoked, but no answer arrived: check at Sage that it is gone."
+            )
+        held.forget()
+        click.echo(
+            f"Forgotten in {tap.token_store.place}. An access token that is still out there dies within minutes; it "
+            "cannot be revoked."
+        )
+
+
+def has_browser() -> bool:
+    """Tell whether this machine shows its user a browser; text browsers in the terminal do not count."""
+    if os.environ.get("BROWSER") or sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+@contextmanager
+def _tap(config: Any) -> Iterator[TapSageAccounting]:
+    """Make a tap from the settings, whose checks, token store and way to Sage the commands share."""
+    logging.basicConfig(
+        level=(os.environ.get("TAP_SAGE_ACCOUNTING_LOGLEVEL") or os.environ.get("LOGLEVEL") or "WARNING").upper()
+    )
+    tap = TapSageAccounting(config={**config.config, "business_ids": None}, parse_env_config=True)
+    install(tap.config.get(name) for name in SECRET_SETTINGS)
+    try:
+        yield tap
+    finally:
+        tap.gate.close()
+        tap.executor.shutdown()
+        tap.connection.close()
+
+
+def _configured(tap: TapSageAccounting) -> str | None:
+    return tap.config.get("refresh_token") or None
+
+
+def _endpoint(tap: TapSageAccounting) -> TokenEndpoint:
+    return TokenEndpoint(
+        client_id=tap.config["client_id"],
+        client_secret=tap.config["client_secret"],
+        token_url=tap.config["token_url"],
+        user_agent=tap.user_agent,
+    )
+
+
+def _complete(tap: TapSageAccounting, request: ConsentRequest, answer: Mapping[str, str]) -> str:
+    """Turn the answer of the consent page into stored tokens, and say so."""
+    code = request.code_of(answer)
+    secret_filter = install([code, request.verifier])
+    try:
+        tokens = _endpoint(tap).exchange(code, request.redirect_uri, request.verifier)
+    except GrantRefusedError:
+        raise ConsentError(EXPIRED_CODE) from None
+    secret_filter.learn(tokens.access_token)
+    secret_filter.learn(tokens.refresh_token)
+    tap.token_store.keep_login(tap.config["client_id"], _configured(tap), tokens)
+    return "Sage gave access, and the tokens are stored. Go back to the terminal: it says what to do next."
+
+
+def _browse(tap: TapSageAccounting, request: ConsentRequest, timeout: float) -> None:
+    with CallbackServer(request.redirect_uri, lambda answer: _complete(tap, request, answer)) as server:
+        click.echo(f"Opening Sage's consent page in the browser. If nothing opens, go to:\n\n{request.url}\n")
+        webbrowser.open(request.url)
+        server.wait(timeout)
+
+
+def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
+    click.echo(
+        f"Open this address in a browser on any machine, and consent:\n\n{request.url}\n\n"
+        f"The browser then goes to an address that begins with {request.redirect_uri}. It need not find a page there: "
+        "within 60 seconds, copy the whole address and paste it here."
+    )
+    address = click.prompt("Address", prompt_suffix=": ", err=False)
+    _complete(tap, request, answer_of(address))
+
+
+def _get(tap: TapSageAccounting, path: str, what: str) -> dict[str, Any]:
+    found: dict[str, Any] = tap.connection.ask(
+        path, {}, business_id=None, what=what, parse=lambda response: parse_json(response.content, what)
+    )
+    return found
+
+
+def _list_businesses(tap: TapSageAccounting) -> None:
+    click.echo(f"They reach {len(tap.businesses)} businesses:")
+    for business in tap.businesses:
+        click.echo(f"  {business}")
+
+
+def _show_lineage(tap: TapSageAccounting, lineage: Lineage) -> None:
+    click.echo(f"Token store: {tap.token_store.place}")
+    click.echo(
+        f"Known since: {_moment(lineage.created_at)}, from {'login' if lineage.source == 'login' else 'the settings'}"
+    )
+    if lineage.tokens is not None:
+        click.echo(f"Last renewed: {_moment(lineage.tokens.issued_at)}")
+    if warning := idle_warning(lineage, datetime.now(UTC)):
+        click.echo(f"Warning: {warning}")
+
+
+def _show_business(tap: TapSageAccounting, business: Business) -> None:
+    body = _get(tap, f"/businesses/{quote(business.id, safe='')}", f"business {business}")
+    access = BusinessAccess.parse(body)
+    click.echo(f"\nBusiness {business}: {access.country or 'country unknown'}, {access.subscription}")
+    roles = ", ".join(f"{area} {role.replace('_', ' ')}" for area, role in access.roles.items())
+    click.echo(f"  Rights: {roles or 'Sage does not say'}")
+    for reason, names in access.refused().items():
+        click.echo(f"  Will refuse ({reason}): {', '.join(names)}")
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

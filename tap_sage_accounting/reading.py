@@ -1,0 +1,196 @@
+"""One complete read of one list of one business: nothing that was there throughout is missing at its end.
+
+Pages that Sage cannot serve are read in smaller ones, and a list that moved meanwhile is looked through again.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tap_sage_accounting.errors import HeavyRequestError, StubbornFaultError
+from tap_sage_accounting.movement import MOST_SWEEPS, Watch, identity
+from tap_sage_accounting.paging import Page, PagesAhead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+    from datetime import datetime
+
+Item = dict[str, Any]
+
+HASTY = 2
+"""Attempts at a page that may be too heavy, before smaller ones are tried."""
+SMALLER = (100, 50, 25, 5, 1)
+TOO_MANY = 10
+"""Undeliverable records of one list after which Sage counts as not well."""
+
+
+class Source(Protocol):
+    """Where a list comes from; every method may be called from any thread."""
+
+    def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:
+        """Ask for a page; `bare`: with no more than the ids.
+
+        Raises:
+            HeavyRequestError: Sage answers with a fault each time.
+        """
+
+    def record(self, item: Item) -> Item:
+        """Ask for one record by the id that the bare item has.
+
+        Raises:
+            FatalAPIError: Sage does not deliver it.
+        """
+
+
+class ListRead:
+    """A read in progress.
+
+    Args:
+        source: the list.
+        executor: the threads that ask for pages ahead.
+        width: pages asked for ahead of their use.
+        size: records a page.
+
+    Attributes:
+        watch: what was seen.
+        undeliverable: records that Sage lists but does not deliver, by id.
+    """
+
+    def __init__(self, source: Source, executor: Executor, *, width: int, size: int) -> None:
+        self.watch = Watch()
+        self.undeliverable: list[str] = []
+        self._source = source
+        self._executor = executor
+        self._width = width
+        self._size = size
+        self._bearable = size
+        self._logger = logging.getLogger("tap-sage-accounting.reading")
+
+    def pages(self) -> Iterator[Page]:
+        """Yield every page of the list, in order."""
+        with PagesAhead(self._page, self._executor, self._width) as pages:
+            for page in pages:
+                self.watch.note(page)
+                yield page
+
+    def slipped(self, was_replaced: Callable[[datetime], bool]) -> Iterator[Item]:
+        """Yield rows that slipped from one page to another while the list was read.
+
+        When nothing moved this asks nothing but `was_replaced`, and that only after a read of several pages.
+
+        Args:
+            was_replaced: tells whether since a moment rows may have come *and* gone, which totals do not show.
+
+        Raises:
+            StubbornFaultError: the list never stood still long enough to be sure.
+        """
+        watch = self.watch
+        for _ in range(MOST_SWEEPS):
+            if self.undeliverable or watch.started is None:
+                return
+            if watch.settled and (watch.pages == 1 or not was_replaced(watch.started)):
+                return
+            before, watch = watch, Watch()
+            missing: set[str] = set()
+            for page in self._bare_pages():
+                watch.note(page)
+                unknown = {identity(item) for item in page.items if not self.watch.knows(item)}
+                if unknown:
+                    yield from self._recovered(page, unknown)
+                    missing |= unknown
+            if not missing and watch.looks_like(before):
+                self._logger.warning(
+                    "Sage counts %s rows but lists %d, each time: the rest is taken for hidden.",
+                    watch.total,
+                    watch.distinct,
+                )
+                return
+        raise StubbornFaultError(
+            f"The list moved during each of {MOST_SWEEPS} passes. What was read was delivered; run again when it is "
+            "quieter."
+        )
+
+    def _bare_pages(self) -> Iterator[Page]:
+        fetch = partial(self._source.page, size=self._size, bare=True)
+        with PagesAhead(fetch, self._executor, self._width) as pages:
+            yield from pages
+
+    def _recovered(self, page: Page, unknown: set[str]) -> Iterator[Item]:
+        """Read a page in full for the sake of its unknown rows; those that moved on meanwhile, by their id."""
+        items = [item for item in self._page(page.asked).items if identity(item) in unknown]
+        left = unknown - {identity(item) for item in items}
+        items += [record for item in page.items if identity(item) in left for record in self._one(item)]
+        self.watch.add(items)
+        yield from items
+
+    def _page(self, number: int) -> Page:
+        """Ask for a page in full; when that is too much for Sage, in as many smaller ones as it takes."""
+        if self._bearable == self._size:
+            try:
+                return self._source.page(number, self._size, tries=HASTY)
+            except HeavyRequestError as error:
+                self._logger.warning("%s Reading the same range in smaller pages.", error)
+        return self._in_parts(number, min(self._bearable, _smaller(self._size)))
+
+    def _in_parts(self, number: int, size: int) -> Page:
+        first = (number - 1) * self._size
+        parts = list(self._range(first, first + self._size, size))
+        if not parts:
+            raise StubbornFaultError(f"Sage delivers none of the rows {first + 1} to {first + self._size}.")
+        self._bearable = min(self._bearable, max(part.size for part in parts))
+        last = parts[-1]
+        items = [item for part in parts for item in part.items]
+        more = last.total is not None and number * self._size < last.total
+        return Page(number, number, self._size, items, total=last.total, has_next=more, served_at=parts[0].served_at)
+
+    def _range(self, first: int, end: int, size: int) -> Iterator[Page]:
+        """Read the rows of some positions, as far as the list goes, in the largest pages that Sage serves."""
+        while first < end:
+            step = next(each for each in (size, *SMALLER) if each <= size and first % each == 0)
+            for part in self._part(first, end, step):
+                if part.number is not None and part.number < part.asked:
+                    return  # the last page once more: the list ends before this position
+                yield part
+            first += step
+
+    def _part(self, first: int, end: int, size: int) -> Iterator[Page]:
+        try:
+            yield self._source.page(first // size + 1, size, tries=HASTY)
+        except HeavyRequestError:
+            if size > 1:
+                yield from self._range(first, min(first + size, end), _smaller(size))
+            else:
+                yield from self._lone(first + 1)
+
+    def _lone(self, position: int) -> Iterator[Page]:
+        """Read the record at a position by its id."""
+        try:
+            bare = self._source.page(position, 1, bare=True)
+        except HeavyRequestError as error:
+            self._note_undeliverable(f"row {position}", error)
+        else:
+            yield replace(bare, items=[record for item in bare.items for record in self._one(item)])
+
+    def _one(self, item: Item) -> list[Item]:
+        """Ask for one record by its id; one that Sage cannot deliver is noted."""
+        try:
+            return [self._source.record(item)]
+        except StubbornFaultError as error:
+            self._note_undeliverable(identity(item), error)
+            return []
+
+    def _note_undeliverable(self, name: str, error: StubbornFaultError) -> None:
+        self._logger.error("Sage lists a record that it does not deliver (%s): %s", name, error)
+        self.undeliverable.append(name)
+        if len(self.undeliverable) >= TOO_MANY:
+            raise StubbornFaultError(
+                f"Sage delivers too little of this list ({', '.join(self.undeliverable)}): {error}"
+            )
+
+
+def _smaller(size: int) -> int:
+    return next((each for each in SMALLER if each < size), 1)

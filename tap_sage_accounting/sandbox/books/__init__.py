@@ -1,0 +1,143 @@
+"""The books of the simulated Sage: businesses whose double entry adds up, made from a seed, living on day by day."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+from tap_sage_accounting.sandbox.books.banking import open_banks
+from tap_sage_accounting.sandbox.books.catalogue import add_item, open_price_lists
+from tap_sage_accounting.sandbox.books.chart import open_chart
+from tap_sage_accounting.sandbox.books.company import Company, Size
+from tap_sage_accounting.sandbox.books.contacts import add_contact
+from tap_sage_accounting.sandbox.books.editions import LISTS
+from tap_sage_accounting.sandbox.books.life import live_one_day, live_until
+from tap_sage_accounting.sandbox.books.opening import bring_forward
+from tap_sage_accounting.sandbox.books.places import COUNTRIES
+from tap_sage_accounting.sandbox.books.reference import add_analysis, file_tax_returns, stock_up
+from tap_sage_accounting.sandbox.books.reports import balance_details, disagreements, trial_balance
+from tap_sage_accounting.sandbox.books.settings import PERMISSIONS, business_body, settle_in, user_body
+from tap_sage_accounting.sandbox.books.values import Mint
+from tap_sage_accounting.sandbox.store import Clock, World
+
+__all__ = ["SIZES", "advance", "balance_details", "build_world", "disagreements", "trial_balance"]
+
+SIZES = {
+    "tiny": Size(contacts=7, items=7, events=40, daily=0),
+    "demo": Size(contacts=45, items=40, events=450, daily=10),
+    "large": Size(contacts=600, items=250, events=6000, daily=100),
+}
+
+_PLANS = (
+    ("GB", "Plus"),
+    ("IE", "Standard"),
+    ("CA", "Start"),
+    ("FR", "Plus"),
+    ("ES", "Plus"),
+    ("DE", "Plus"),
+    ("GB", "Standard"),
+    ("IE", "Plus"),
+    ("CA", "Plus"),
+    ("GB", "Start"),
+    ("IE", "Start"),
+    ("GB", "Plus"),
+)
+_CURRENT_COUNTRIES = {"GB", "IE", "CA"}
+_HISTORY = timedelta(days=730)
+_NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
+
+
+def build_world(
+    *,
+    seed: int = 1,
+    size: str = "demo",
+    businesses: int = 3,
+    now: datetime = _NOW,
+    frozen: bool = False,
+    ledger_entries: int | None = None,
+) -> World:
+    """Make a world of businesses that have traded for two years until `now`; the same arguments make the same world.
+
+    Args:
+        seed: Where all chance and every id comes from.
+        size: `tiny` (a handful of each), `demo` (some hundred documents) or `large` (thousands), per business.
+        businesses: How many. The first are GB Plus, IE Standard and CA Start; the next FR, ES and DE, small, with
+            what only they have; then countries and editions in turn.
+        now: The present moment of the world's clock.
+        frozen: Whether that clock stands still.
+        ledger_entries: How many ledger entries each business in GB, IE and CA shall have at least; journals of bulk
+            history make up what documents do not.
+
+    Raises:
+        KeyError: No such size.
+    """
+    user_since = now - _HISTORY - timedelta(days=30)
+    world = World(Clock(now, frozen=frozen), user_body(Mint(seed, "user").new_id(), user_since))
+    for index in range(businesses):
+        company = _found(seed, index, SIZES[size], now)
+        _fill(company, now, ledger_entries)
+        world.businesses[company.id] = company
+    return world
+
+
+def _found(seed: int, index: int, size: Size, now: datetime) -> Company:
+    """Found the business of this number."""
+    country, edition = _PLANS[index % len(_PLANS)]
+    profile = COUNTRIES[country]
+    identity = Mint(seed, "business", index).new_id()
+    name = profile.businesses[index // len(_PLANS) % len(profile.businesses)]
+    name = f"{name} ({index + 1})" if index >= len(COUNTRIES) else name
+    opened = (now - _HISTORY + timedelta(hours=index)).replace(microsecond=0)
+    return Company(
+        id=identity,
+        name=name,
+        country=country,
+        edition=edition,
+        body=business_body(identity, name, profile, edition, opened),
+        permissions=dict.fromkeys(PERMISSIONS, "full_access"),
+        profile=profile,
+        size=size if country in _CURRENT_COUNTRIES else SIZES["tiny"],
+        seed=f"{seed}/{index}",
+        opened=opened,
+    )
+
+
+def _fill(company: Company, now: datetime, ledger_entries: int | None) -> None:
+    """Set a business up, bring its balances forward, and let it trade until now."""
+    for name in LISTS:
+        company.book(name)
+    stock_up(company)
+    open_chart(company)
+    open_banks(company)
+    add_analysis(company)
+    open_price_lists(company)
+    for _ in range(company.size.contacts):
+        add_contact(company, company.rng, company.opened)
+    for _ in range(company.size.items):
+        add_item(company, company.rng, company.opened)
+    settle_in(company)
+    bring_forward(company)
+    bulk = ledger_entries if company.country in _CURRENT_COUNTRIES else None
+    live_until(company, now, bulk)
+    file_tax_returns(company, now)
+    _show_last_year(company, now)
+
+
+def _show_last_year(company: Company, now: datetime) -> None:
+    """Give the ledger accounts their opt-in balance details: those of the calendar year before, which is closed."""
+    year = now.year - 1
+    details = balance_details(company, date(year, 1, 1), date(year, 12, 31))
+    for account_id, shown in details.items():
+        company.book("ledger_accounts").change(account_id, {"balance_details": shown}, None)
+
+
+def advance(world: World, *, days: int = 1, seed: int = 0) -> None:
+    """Let so many days pass in every business: documents are raised, edited, paid, voided and deleted.
+
+    Whatever changes what a record shows moves its `updated_at`. Deterministic for a world, `days` and `seed`.
+    """
+    for _ in range(days):
+        start = world.clock.now()
+        world.clock.advance(timedelta(days=1))
+        for business in world.businesses.values():
+            if isinstance(business, Company):
+                live_one_day(business, start, seed)

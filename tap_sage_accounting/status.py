@@ -1,0 +1,105 @@
+"""Who is logged in, what it reaches, and what Sage will refuse: known before a run asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tap_sage_accounting.client import Area
+from tap_sage_accounting.streams import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tap_sage_accounting.client import SageStream
+
+EDITIONS = {
+    "START": "Start",
+    "MICRO": "Start",
+    "ACCOUNTS": "Standard",
+    "ACCOUNTING_10": "Standard",
+    "ACCOUNTING": "Plus",
+}
+"""Sage's subscription ids of the editions of its accounting product; others (payroll) have nothing to do with it."""
+AREAS = {
+    "accounting_sales": Area.SALES,
+    "accounting_purchases": Area.PURCHASES,
+    "accounting_contacts": Area.CONTACTS,
+    "accounting_bank": Area.BANK,
+    "accounting_catalogs": Area.PRODUCTS,
+    "accounting_journals": Area.JOURNALS,
+    "accounting_settings": Area.SETTINGS,
+    "accounting_statutory_reporting": Area.STATUTORY_REPORTING,
+}
+"""Sage's names in `user_permissions` for the areas."""
+FULL_ACCESS = "full_access"
+NO_ACCESS = frozenset({"no_access", "none"})
+RESTRICTED = frozenset({"restricted_access", "restricted"})
+
+
+@dataclass(frozen=True, slots=True)
+class BusinessAccess:
+    """What a user has in one business.
+
+    Attributes:
+        country: its code, `GB`; "" where Sage does not say.
+        edition: `Start`, `Standard` or `Plus`; "" where Sage names no subscription that is known.
+        subscription: the edition's subscription as Sage words it, with its state.
+        roles: the user's role by area; empty where Sage does not say.
+    """
+
+    country: str
+    edition: str
+    subscription: str
+    roles: Mapping[Area, str]
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> BusinessAccess:
+        """Read the body of `/businesses/{id}`; `user_permissions` is in recorded answers, not in Sage's description."""
+        found = {
+            EDITIONS[str(each.get("id"))]: each
+            for each in body.get("subscriptions") or ()
+            if each.get("id") in EDITIONS
+        }
+        edition = next((name for name in ("Plus", "Standard", "Start") if name in found), "")
+        told = found.get(edition, {})
+        state = "" if told.get("active", True) else ", not active"
+        return cls(
+            country=str((body.get("country") or {}).get("id") or ""),
+            edition=edition,
+            subscription=f"{edition} ({told.get('status') or 'state unknown'}{state})"
+            if edition
+            else "unknown edition",
+            roles={
+                AREAS[str(each.get("area"))]: str(each.get("role"))
+                for each in body.get("user_permissions") or ()
+                if each.get("area") in AREAS
+            },
+        )
+
+    def refusal(self, stream: type[SageStream]) -> str:
+        """Say why Sage will refuse a stream here; "" where it will not, as far as one can know."""
+        if self.country and self.country not in stream.countries:
+            return f"not in {self.country}"
+        if self.edition and self.edition not in stream.editions:
+            return f"not in {self.edition}"
+        roles = [(area, self.roles[area]) for area in stream.areas if area in self.roles]
+        if len(roles) < len(stream.areas) or any(_suffices(stream, area, role) for area, role in roles):
+            return ""
+        needed = " or ".join(stream.areas)
+        return f"needs {'full access to' if stream.full_access else 'rights in'} {needed}" if stream.areas else ""
+
+    def refused(self) -> dict[str, list[str]]:
+        """List the streams that Sage will refuse here, by reason; retired ones are left out."""
+        reasons: dict[str, list[str]] = {}
+        for stream in STREAMS:
+            if stream.per_business and not stream.retired and (reason := self.refusal(stream)):
+                reasons.setdefault(reason, []).append(stream.name)
+        return reasons
+
+
+def _suffices(stream: type[SageStream], area: Area, role: str) -> bool:
+    """Journals need more than a restricted role; elsewhere any role but none lets one read."""
+    if stream.full_access:
+        return role == FULL_ACCESS
+    return role not in NO_ACCESS and not (area is Area.JOURNALS and role in RESTRICTED)

@@ -1,0 +1,40 @@
+"""Every deletion that was ever learned, for those who want no flags in their tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from tap_sage_accounting.client import SageStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from singer_sdk.helpers.types import Context, Record
+
+
+class Deletions(SageStream):
+    """Records that are gone from Sage, one row each, from whichever stream they were."""
+
+    name = "deletions"
+    primary_keys = ("business_id", "stream", "id")
+
+    _told = False
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        """Yield nothing: what the other streams learn is written when they learn it."""
+        yield from ()
+
+    def add(self, deletion: Record) -> None:
+        """Write a deletion that another stream has learned of.
+
+        Args:
+            deletion: `business_id`, `stream`, `id`, `deleted_at` and `how`.
+        """
+        if not self._told:
+            self._write_schema_message()
+            self._told = True
+        self._tap.report.records[self.name] += 1
+        self._write_record_message(deletion)

@@ -1,0 +1,473 @@
+"""The demonstration's parts: its Postgres, its report, and that nothing of it outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import psycopg
+import pytest
+
+from tap_sage_accounting.sandbox.demo import cli, report
+from tap_sage_accounting.sandbox.demo.postgres import Postgres, PostgresError, binary, make_scratch
+from tap_sage_accounting.sandbox.demo.run import DemoError, Figures, Home
+from tap_sage_accounting.sandbox.demo.supervision import MARK, Interrupted, marked_processes, supervised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
+
+
+@contextlib.contextmanager
+def running(directory: Path) -> Iterator[Postgres]:
+    with (
+        supervised(scratch := make_scratch(), follow_parent=False) as environment,
+        Postgres(directory, environment).running(scratch) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Postgres]:
+    with running(tmp_path) as server:
+        yield server
+
+
+def execute(server: Postgres, *statements: str) -> None:
+    with psycopg.connect(server.conninfo) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+# Postgres
+
+
+def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        execute(server, "create table kept as select 12345678901234567.1234 as amount")
+    with running(tmp_path) as server, psycopg.connect(server.conninfo) as connection:
+        assert connection.execute("select amount from kept").fetchone() == (Decimal("12345678901234567.1234"),)
+
+
+def test_a_directory_whose_path_is_too_long_for_a_socket_is_no_obstacle(tmp_path: Path) -> None:
+    directory = tmp_path / ("long" * 25)
+    directory.mkdir()
+    with running(directory) as server:
+        execute(server, "select 1")
+        assert not Path(server.socket_directory).is_relative_to(tmp_path)
+
+
+def test_a_server_that_nobody_stopped_is_ended_before_the_next_one_starts(tmp_path: Path) -> None:
+    with running(tmp_path) as abandoned:
+        execute(abandoned, "create table kept ()")
+        with running(tmp_path) as successor:
+            execute(successor, "select from kept")
+
+
+def test_a_server_that_cannot_start_tells_why(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        pass
+    (server.data / "postgresql.conf").write_text("no_such_parameter = 1\n")
+    with pytest.raises(PostgresError, match="no_such_parameter"), running(tmp_path):
+        pass
+
+
+def test_only_its_own_socket_leads_to_the_server(postgres: Postgres) -> None:
+    assert postgres.data.stat().st_mode & 0o077 == 0
+    with psycopg.connect(postgres.conninfo) as connection:
+        assert connection.execute("show listen_addresses").fetchone() == ("",)
+
+
+# The report
+
+
+@pytest.fixture
+def loaded(postgres: Postgres) -> Postgres:
+    execute(
+        postgres,
+        "create schema sage",
+        "create table sage.businesses (id text, name text, business_id text, _sdc_received_at timestamp)",
+        "insert into sage.businesses values ('b1', 'Harbour Lights Ltd', 'b1', '2026-06-30 18:00'),"
+        " ('b2', 'Atelier d''Été', 'b2', '2026-06-29 18:00')",
+        "create table sage.quotes (id text, business_id text, _sdc_received_at timestamp)",
+        'create table sage."user" (id text, _sdc_received_at timestamp)',
+        """insert into sage."user" values ('u', '2026-06-30 18:00')""",
+        "create table sage.ledger_entries (business_id text, ledger_account jsonb, debit numeric, credit numeric,"
+        " deleted boolean, _sdc_received_at timestamp)",
+        """insert into sage.ledger_entries values
+        ('b1', '{"id": "1100"}', 120.50, 0, false, '2026-06-30 18:00'),
+        ('b1', '{"id": "1100"}', 0, 20.50, null, '2026-06-30 18:00'),
+        ('b1', '{"id": "4000"}', 0, 100, false, '2026-06-30 18:00'),
+        ('b1', '{"id": "4000"}', 0, 999, true, '2026-06-30 18:00'),
+        ('b2', '{"id": "1100"}', 10, 0, false, '2026-06-29 18:00'),
+        ('b2', '{"id": "4000"}', 0, 9.99, false, '2026-06-29 18:00')""",
+        "create table sage.sales_invoices (business_id text, status jsonb, outstanding_amount numeric,"
+        " base_currency_outstanding_amount numeric, deleted_at timestamp, _sdc_received_at timestamp)",
+        """insert into sage.sales_invoices values
+        ('b1', '{"id": "UNPAID"}', 1000, 1234.5, null, '2026-06-30 18:00'),
+        ('b1', '{"id": "PAID"}', 0, 0, null, '2026-06-30 18:00'),
+        ('b1', '{"id": "VOID"}', 7, 7, null, '2026-06-30 18:00'),
+        ('b1', '{"id": "DRAFT"}', 8, 8, null, '2026-06-30 18:00'),
+        ('b1', '{"id": "UNPAID"}', 9, 9, '2026-06-30', '2026-06-30 18:00')""",
+    )
+    return postgres
+
+
+def test_the_report_counts_rows_per_table_and_business_and_what_this_run_loaded(loaded: Postgres) -> None:
+    with psycopg.connect(loaded.conninfo) as connection:
+        lines = report.rows_table(report.Warehouse(connection), since=NOW)
+    assert lines[-1] == "without rows: quotes"
+    cells = {line.split()[0]: line.split()[1:] for line in lines[2:-1]}
+    # Columns in the order of the names: Atelier d'Été, Harbour Lights Ltd.
+    assert cells["ledger_entries"] == ["2", "4", "4"]
+    assert cells["sales_invoices"] == ["0", "5", "5"]
+    assert cells["user"] == ["0", "0", "1"]
+    assert cells["total"] == ["3", "10", "11"]
+
+
+def test_rows_that_an_earlier_run_loaded_do_not_count_for_this_one(loaded: Postgres) -> None:
+    with psycopg.connect(loaded.conninfo) as connection:
+        warehouse = report.Warehouse(connection)
+        assert report.loaded(warehouse, NOW - timedelta(days=2)) == 14
+        assert report.loaded(warehouse, NOW) == 11
+        assert report.loaded(warehouse, NOW + timedelta(seconds=1)) == 0
+
+
+def test_the_trial_balance_leaves_out_deleted_entries_and_shows_when_it_is_out(loaded: Postgres) -> None:
+    with psycopg.connect(loaded.conninfo) as connection:
+        lines = report.answers_table(report.Warehouse(connection))
+    atelier, harbour = lines[2:]
+    assert atelier.split()[-6:] == ["10.00", "9.99", "OUT", "BY", "0.01", "0", "0.00"][-6:]
+    assert harbour.split()[-5:] == ["100.00", "100.00", "balanced", "1", "1,234.50"]
+
+
+def test_columns_are_aligned_and_long_names_cut(loaded: Postgres) -> None:
+    execute(loaded, "update sage.businesses set name = repeat('Ampère & Sons ', 9) where id = 'b1'")
+    with psycopg.connect(loaded.conninfo) as connection:
+        lines = report.answers_table(report.Warehouse(connection))
+    assert len({len(line) for line in lines}) == 1
+    assert "Ampère & Sons Amp..." in "".join(lines)
+
+
+# What is kept between runs
+
+
+def test_the_history_of_runs_is_kept(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with home.occupied():
+        assert home.history() == []
+        home.remember([Figures(rows=1234, requests=56, seconds=7.89)])
+    assert [str(figures) for figures in Home(tmp_path).history()] == ["1,234 rows, 56 requests, 7.9 s"]
+
+
+def test_two_runs_in_one_directory_do_not_meet(tmp_path: Path) -> None:
+    with (
+        Home(tmp_path).occupied(),
+        pytest.raises(DemoError, match="in use by another command"),
+        Home(tmp_path).occupied(),
+    ):
+        pass
+
+
+def test_every_run_begins_with_an_empty_token_store(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with home.occupied():
+        stale = home.directory / "tokens.sqlite"
+        stale.touch()
+        assert home.token_store_url() == f"sqlite:///{stale}"
+        assert not stale.exists()
+
+
+# The command line
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for variable in ("MELTANO_PROJECT_ROOT", "MELTANO_SYS_DIR_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "meltano.yml").touch()
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    return tmp_path
+
+
+def test_psql_before_the_first_run_says_what_to_do(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["psql"]) == 1
+    assert "uv run meltano run demo" in capsys.readouterr().err
+    assert not list(project.glob(".meltano/demo/pgdata"))
+
+
+def test_psql_gets_the_arguments_and_leaves_no_server(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    home = Home(project)
+    home.directory.mkdir(parents=True)
+    with running(home.directory) as server:
+        execute(server, "create schema sage", "create table sage.invoices as select 42 as number")
+    assert cli.main(["psql", "-At", "-c", "select number from invoices"]) == 0
+    assert capfd.readouterr().out == "42\n"
+    assert cli.main(["psql", "-c", "select nonsense"]) == 1
+    assert not (server.data / "postmaster.pid").exists()
+
+
+def test_reset_deletes_what_was_loaded(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = Home(project)
+    with home.occupied():
+        home.remember([Figures(1, 1, 1.0)])
+    assert cli.main(["reset"]) == 0
+    assert "begins anew" in capsys.readouterr().out
+    assert Home(project).history() == []
+
+
+def test_outside_of_a_project_the_command_says_where_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MELTANO_PROJECT_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["run"]) == 1
+    assert "checkout of the project" in capsys.readouterr().err
+
+
+def test_meltano_tells_where_the_project_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MELTANO_PROJECT_ROOT", str(tmp_path))
+    monkeypatch.setenv("MELTANO_SYS_DIR_ROOT", str(tmp_path / "system"))
+    assert cli.find_home().directory == tmp_path / "system" / "demo"
+
+
+def test_unknown_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["reset", "--everything"])
+    assert "--everything" in capsys.readouterr().err
+
+
+# Nothing outlives a run
+
+OWNER = textwrap.dedent(
+    """
+    import subprocess, sys, time
+    from pathlib import Path
+    from tap_sage_accounting.sandbox.demo.postgres import Postgres, make_scratch
+    from tap_sage_accounting.sandbox.demo.supervision import MARK, supervised
+
+    scratch = make_scratch()
+    data = Path(sys.argv[1])
+    with supervised(scratch, follow_parent=True) as environment, Postgres(data, environment).running(scratch):
+        # A pipeline whose own child is in a session of its own.
+        child = f"import signal, time; signal.signal(signal.SIGTERM, signal.{sys.argv[2]}); print('up', flush=True)"
+        child += "; time.sleep(60)"
+        parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], start_new_session=True)"
+        pipeline = [sys.executable, "-c", parent]
+        running = subprocess.Popen(pipeline, env=environment, start_new_session=True, stdout=subprocess.PIPE)
+        running.stdout.readline()
+        print(environment[MARK], scratch, flush=True)
+        time.sleep(60)
+    """
+)
+STARTER = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Start an owner below another process, as Meltano is to the demonstration."""
+    starters = []
+
+    def start(at_sigterm: str = "SIG_DFL") -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", STARTER, OWNER, str(tmp_path), at_sigterm]
+        starters.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+        return starters[-1]
+
+    yield start
+    for starter in starters:
+        with starter:
+            starter.kill()
+
+
+def mark_and_scratch(starter: subprocess.Popen[str]) -> tuple[str, str]:
+    assert starter.stdout
+    mark, scratch = starter.stdout.readline().split()
+    started = marked_processes(mark)
+    assert "postgres" in {process.name() for process in started}
+    assert len(started) >= 3
+    return mark, scratch
+
+
+def wait_until_gone(mark: str, scratch: str, seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while marked_processes(mark) or Path(scratch).exists():
+        assert time.monotonic() < deadline, f"still there: {marked_processes(mark)}, {scratch}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("request_to_stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("whom", ["owner", "starter"])
+def test_nothing_outlives_a_run_however_it_ends(
+    start: Callable[[], subprocess.Popen[str]], whom: str, request_to_stop: signal.Signals
+) -> None:
+    starter = start()
+    mark, scratch = mark_and_scratch(starter)
+    target = psutil.Process(starter.pid) if whom == "starter" else psutil.Process(starter.pid).children()[0]
+    target.send_signal(request_to_stop)
+    wait_until_gone(mark, scratch)
+
+
+def test_a_process_that_does_not_listen_does_not_outlive_the_run_either(
+    start: Callable[[str], subprocess.Popen[str]],
+) -> None:
+    starter = start("SIG_IGN")
+    mark, scratch = mark_and_scratch(starter)
+    psutil.Process(starter.pid).children()[0].kill()
+    wait_until_gone(mark, scratch)
+
+
+def test_a_stopped_run_tells_what_stopped_it(tmp_path: Path) -> None:
+    def stop_in_the_middle() -> None:
+        with supervised(tmp_path / "scratch", follow_parent=False):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match="SIGTERM") as stopped:
+        stop_in_the_middle()
+    assert stopped.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_processes_of_others_are_left_alone(tmp_path: Path) -> None:
+    stranger = subprocess.Popen([binary("postgres"), "--version"], stdout=subprocess.DEVNULL, env={MARK: "another"})
+    with supervised(tmp_path / "scratch", follow_parent=False):
+        bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+    assert stranger.wait() == 0
+
+
+# The whole
+
+ROOT = Path(__file__).parent.parent
+PROGRAMS = Path(sys.executable).parent
+FIGURES = re.compile(r"^this run: +([\d,]+) rows, ([\d,]+) requests, [\d.]+ s$", flags=re.MULTILINE)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Make what Meltano needs of a clone, without anything that another run has left there."""
+    directory = tmp_path / "checkout"
+    directory.mkdir()
+    for name in ("meltano.yml", "logging.yaml"):
+        shutil.copy(ROOT / name, directory)
+    return directory
+
+
+def environment(checkout: Path, **settings: str) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MELTANO_", "TAP_", "TARGET_"))}
+    return {**own, "HOME": str(checkout.parent), "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", **settings}
+
+
+def demonstrate(checkout: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["meltano", "run", "demo"],
+        cwd=checkout,
+        env=environment(checkout, **settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def processes_of(checkout: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("MELTANO_PROJECT_ROOT") == str(checkout):
+                found.append(process)
+    return found
+
+
+def figures(output: str) -> tuple[int, int]:
+    found = FIGURES.search(output)
+    assert found, output
+    rows, requests = (int(figure.replace(",", "")) for figure in found.groups())
+    return rows, requests
+
+
+def test_one_command_loads_everything_and_the_next_only_what_changed(checkout: Path) -> None:
+    first = demonstrate(checkout)
+    assert first.returncode == 0, first.stdout
+    assert first.stdout.count(" balanced ") == 3
+    assert "OUT BY" not in first.stdout
+    assert not processes_of(checkout)
+
+    last_line = first.stdout.splitlines()[-1]
+    assert last_line.startswith(f"The data are in {checkout}")
+    query = last_line.partition("Query them: uv run ")[2]
+    answer = subprocess.run(
+        query, shell=True, cwd=checkout, env=environment(checkout), capture_output=True, text=True, check=False
+    )
+    assert "(9 rows)" in answer.stdout, answer.stderr
+
+    second = demonstrate(checkout)
+    assert second.returncode == 0, second.stdout
+    assert "01 July 2026" in second.stdout
+    assert second.stdout.count(" balanced ") == 3
+    (rows, requests), (rows_again, requests_again) = figures(first.stdout), figures(second.stdout)
+    assert 0 < rows_again < rows / 2
+    assert 0 < requests_again < requests / 2
+    assert f"first run: {rows:,} rows, {requests:,} requests" in second.stdout
+
+
+def test_a_killed_run_leaves_no_process_and_the_next_one_succeeds(checkout: Path) -> None:
+    with subprocess.Popen(
+        ["meltano", "run", "demo"],
+        cwd=checkout,
+        env=environment(checkout),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as running:
+        assert running.stdout
+        while "requests answered" not in running.stdout.readline():
+            assert running.poll() is None
+        assert len(processes_of(checkout)) >= 4
+        running.kill()
+    deadline = time.monotonic() + 30
+    while left := processes_of(checkout):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+    assert not (checkout / ".meltano" / "demo" / "pgdata" / "postmaster.pid").exists()
+
+    again = demonstrate(checkout)
+    assert again.returncode == 0, again.stdout
+    assert "Run 1:" in again.stdout
+    assert again.stdout.count(" balanced ") == 3
+
+
+def test_a_failure_is_told_with_its_reason_and_leaves_no_process(checkout: Path) -> None:
+    failed = demonstrate(checkout, TAP_SAGE_ACCOUNTING_PAGE_SIZE="500")
+    assert failed.returncode != 0
+    assert "The pipeline failed" in failed.stdout
+    assert "page_size" in failed.stdout
+    assert not processes_of(checkout)
+
+
+def test_choices_in_the_users_own_settings_are_not_the_demonstrations(checkout: Path) -> None:
+    (checkout / ".env").write_text(
+        'TAP_SAGE_ACCOUNTING_BUSINESS_IDS=["0123456789abcdef"]\nTAP_SAGE_ACCOUNTING_START_DATE=2026-06-30\n'
+        "TARGET_POSTGRES_SQLALCHEMY_URL=postgresql+psycopg://nobody@127.0.0.1:1/none\n"
+        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA=elsewhere\n"
+    )
+    done = demonstrate(checkout)
+    assert done.returncode == 0, done.stdout
+    assert figures(done.stdout)[0] > 5000

@@ -1,0 +1,225 @@
+"""What users copy and read: the same settings everywhere, definitions that work, and files that keep their promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
+
+ROOT = Path(__file__).parent.parent
+DECLARED: dict[str, dict[str, Any]] = CONFIG_JSONSCHEMA["properties"]
+REQUIREMENTS = (ROOT / ".ci" / "requirements.txt").read_text()
+# In parts, because the rule holds for this file as well.
+REGISTRY_HOSTS = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "npmjs" + ".com"]
+TEXT_FILES = [
+    path
+    for pattern in ("*", ".ci/*", ".github/**/*", "scripts/*", "tests/**/*", "tap_sage_accounting/**/*")
+    for path in ROOT.glob(pattern)
+    if path.is_file()
+    and path.suffix not in (".lock", ".pyc", ".png", ".sqlite")
+    and not path.name.startswith(".coverage")
+]
+
+
+def load_yaml(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())
+    return document
+
+
+def extractor() -> dict[str, Any]:
+    plugins = load_yaml("meltano.yml")["plugins"]["extractors"]
+    found: dict[str, Any] = next(plugin for plugin in plugins if plugin["name"] == "tap-sage-accounting")
+    return found
+
+
+def tap(*arguments: str) -> str:
+    program = Path(sys.executable).with_name("tap-sage-accounting")
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+# Settings
+
+
+def test_about_tells_the_declared_settings() -> None:
+    about = json.loads(tap("--about", "--format=json"))["settings"]["properties"]
+    for name, schema in DECLARED.items():
+        assert about[name]["description"] == schema["description"], name
+        assert about[name].get("default") == schema.get("default"), name
+        assert about[name].get("secret") == schema.get("secret"), name
+
+
+@pytest.mark.parametrize("definition", [extractor(), load_yaml("plugin.yaml")], ids=["meltano.yml", "plugin.yaml"])
+def test_meltano_is_told_the_declared_settings(definition: dict[str, Any]) -> None:
+    settings = {setting["name"]: setting for setting in definition["settings"]}
+    assert list(settings) == list(DECLARED)
+    for name, schema in DECLARED.items():
+        assert settings[name]["description"] == schema["description"], name
+        assert settings[name].get("value") == schema.get("default"), name
+        assert settings[name].get("sensitive", False) == schema.get("secret", False), name
+        types = {schema["type"]} if isinstance(schema["type"], str) else set(schema["type"])
+        assert types - {"null"} == {{"decimal": "number"}.get(settings[name]["kind"], settings[name]["kind"])}, name
+
+
+def test_the_readme_tells_the_declared_settings() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*)$", _readme_part("settings"), flags=re.MULTILINE))
+    assert list(rows) == list(DECLARED)
+    for name, schema in DECLARED.items():
+        assert schema["description"] in rows[name]
+        assert ("Secret." in rows[name]) == schema.get("secret", False), name
+        assert ("default" not in schema) or f"`{schema['default']}`" in rows[name], name
+
+
+def _readme_part(name: str) -> str:
+    return (ROOT / "README.md").read_text().split(f"<!-- {name}:begin -->")[1].split(f"<!-- {name}:end -->")[0]
+
+
+def test_the_environment_example_names_every_setting_and_demands_the_required_ones() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    for name in DECLARED:
+        comment = "" if name in CONFIG_JSONSCHEMA["required"] else "# "
+        assert any(line.startswith(f"{comment}TAP_SAGE_ACCOUNTING_{name.upper()}=") for line in lines), name
+
+
+def test_the_script_finds_nothing_stale() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "sync_settings.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Meltano's definitions
+
+
+def test_no_definition_needs_a_plugin_hub() -> None:
+    definitions = [plugin for plugins in load_yaml("meltano.yml")["plugins"].values() for plugin in plugins]
+    assert {"tap-sage-accounting", "target-postgres", "target-jsonl", "demo"} <= {each["name"] for each in definitions}
+    for definition in [*definitions, load_yaml("plugin.yaml")]:
+        assert definition.keys() & {"namespace", "inherit_from"}, definition["name"]
+
+
+def test_both_definitions_of_the_tap_offer_the_same() -> None:
+    here, elsewhere = extractor(), load_yaml("plugin.yaml")
+    assert here["capabilities"] == elsewhere["capabilities"]
+    assert here["commands"] == elsewhere["commands"]
+    assert elsewhere["pip_url"] == "tap-sage-accounting"
+
+
+def test_the_tap_has_the_capabilities_that_meltano_is_told() -> None:
+    about = json.loads(tap("--about", "--format=json"))
+    assert set(extractor()["capabilities"]) <= set(about["capabilities"])
+
+
+def test_the_commands_that_meltano_is_told_are_installed() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    plugins = [plugin for plugins in load_yaml("meltano.yml")["plugins"].values() for plugin in plugins]
+    own = [plugin for plugin in plugins if plugin["name"] in ("tap-sage-accounting", "demo")]
+    called = {plugin["executable"] for plugin in own}
+    called |= {each["executable"] for plugin in own for each in plugin["commands"].values() if "executable" in each}
+    assert called <= set(scripts)
+
+
+def test_another_project_adds_the_tap_without_a_hub(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "meltano.yml").write_text("requires_meltano: '>=4.0'\nsend_anonymous_usage_stats: false\n")
+    source = ["--plugin-type", "extractor", "--from-ref", str(ROOT / "plugin.yaml")]
+    subprocess.run(
+        [Path(sys.executable).with_name("meltano"), "add", *source, "--no-install", "tap-sage-accounting"],
+        cwd=project,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("MELTANO_")},
+            "HOME": str(tmp_path),
+            "MELTANO_HUB_URL": "http://127.0.0.1:1",
+        },
+        check=True,
+        capture_output=True,
+    )
+    (added,) = yaml.safe_load((project / "meltano.yml").read_text())["plugins"]["extractors"]
+    assert added["pip_url"] == "tap-sage-accounting"
+    assert [setting["name"] for setting in added["settings"]] == list(DECLARED)
+
+
+def test_the_selections_for_different_rates_divide_the_streams() -> None:
+    plugins = {plugin["name"]: plugin for plugin in load_yaml("meltano.yml")["plugins"]["extractors"]}
+    hourly, daily = (
+        {rule.removesuffix(".*") for rule in plugins[f"tap-sage-accounting--{name}"]["select"]}
+        for name in ("transactional", "reference")
+    )
+    left_out = {rule.strip("!").removesuffix(".*") for rule in extractor()["select"] if rule.startswith("!")}
+    streams = {stream["tap_stream_id"] for stream in json.loads(tap("--discover"))["streams"]}
+    assert {"sales_invoices", "ledger_entries"} <= hourly
+    assert {"countries", "currencies"} <= daily
+    assert hourly | daily | left_out == streams
+    assert len(hourly) + len(daily) + len(left_out) == len(streams)
+
+
+def test_telemetry_is_off() -> None:
+    assert load_yaml("meltano.yml")["send_anonymous_usage_stats"] is False
+
+
+# What CI installs and runs
+
+
+def test_every_direct_dependency_is_pinned_by_hash() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = [each for group in project["dependency-groups"].values() for each in group if isinstance(each, str)]
+    extras = [each for extra in project["project"]["optional-dependencies"].values() for each in extra]
+    for requirement in [*project["project"]["dependencies"], *extras, *groups]:
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()
+        if name != "tap-sage-accounting":
+            assert re.search(rf"^{re.escape(name)}==\S+ .*\\\n +--hash=sha256:", REQUIREMENTS, flags=re.MULTILINE), name
+
+
+def test_the_pins_name_no_address() -> None:
+    assert "://" not in REQUIREMENTS
+    assert "index" not in REQUIREMENTS
+
+
+def test_actions_are_pinned_to_commits() -> None:
+    workflows = "".join(path.read_text() for path in (ROOT / ".github" / "workflows").glob("*.yml"))
+    used = re.findall(r"uses: (\S+)", workflows)
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used)
+
+
+def test_the_workflow_runs_what_the_local_script_runs() -> None:
+    workflow = load_yaml(".github/workflows/ci.yml")
+    steps = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert ".ci/run" in steps
+    assert "uv run pytest" in (ROOT / ".ci" / "run").read_text()
+    assert "uv run pytest" in (ROOT / "README.md").read_text()
+
+
+def test_no_file_names_a_package_registry() -> None:
+    offenders = [
+        str(path.relative_to(ROOT))
+        for path in TEXT_FILES
+        if any(host in path.read_text(encoding="utf-8", errors="replace") for host in REGISTRY_HOSTS)
+    ]
+    assert len(TEXT_FILES) > 50
+    assert not offenders
+
+
+# Documents
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in ROOT.glob("*.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
+            assert (ROOT / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_wheel_and_the_licence_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["license"] == "Apache-2.0"
+    assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text()

@@ -1,0 +1,92 @@
+"""The command `sage-sandbox`, as a person starts it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from tap_sage_accounting.sandbox.cli import main, make_server, parser, welcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TINY = ["--port", "0", "--size", "tiny", "--businesses", "1"]
+
+
+def setting(text: str, name: str) -> str:
+    found = re.search(rf"^  {name} +(\S+)$", text, re.MULTILINE)
+    assert found is not None, text
+    return found[1]
+
+
+def access_token(text: str) -> str:
+    names = ("client_id", "client_secret", "refresh_token")
+    form = {"grant_type": "refresh_token", **{name: setting(text, name) for name in names}}
+    return str(requests.post(setting(text, "token_url"), data=form, timeout=5).json()["access_token"])
+
+
+def test_it_tells_all_that_is_needed_serves_and_stops_cleanly() -> None:
+    command = [sys.executable, "-W", "error", "-m", "tap_sage_accounting.sandbox", *TINY]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        told = "".join(lines)
+        headers = {"Authorization": f"Bearer {access_token(told)}"}
+        contacts = f"{setting(told, 'api_url')}/contacts"
+        before = requests.get(contacts, headers=headers, timeout=5)
+        advance = setting(told, "api_url").replace("/v3.1", "/_sandbox/advance")
+        moved = requests.post(advance, json={"days": 2}, timeout=20)
+        after = requests.get(contacts, headers=headers, timeout=5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert before.json()["$total"] > 0
+    assert moved.status_code == 200
+    assert before.headers["Date"][:16] != after.headers["Date"][:16]
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_options_reach_the_simulation() -> None:
+    options = ["--days", "1", "--latency", "0.01", "--rate-limit", "60", "--token-lifetime", "2"]
+    with make_server(parser().parse_args([*TINY, *options])) as server:
+        faults = server.faults
+        assert (faults.latency, faults.rate_limit, faults.access_token_lifetime) == (0.01, 60, 2)
+        assert len(server.world.businesses) == 1
+        calm = make_server(parser().parse_args(TINY)).world
+        assert (server.world.clock.now() - calm.clock.now()).days in {0, 1}
+        assert server.world.clock.now() > calm.clock.now()
+
+
+def test_a_rotated_refresh_token_is_not_shown_after_a_restart(tmp_path: Path) -> None:
+    arguments = parser().parse_args([*TINY, "--data-dir", str(tmp_path)])
+    with make_server(arguments) as first:
+        assert setting(welcome(first), "refresh_token") == first.refresh_token
+        access_token(welcome(first))
+    with make_server(arguments) as second:
+        told = welcome(second)
+        assert "your client has it" in told
+        assert not any(secret in told for secret in second.issued_secrets - {second.refresh_token})
+
+
+def test_a_taken_port_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["--size", "tiny", "--businesses", "1", "--port", port]) == 1
+    assert "--port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--businesses", "0"], ["--size", "huge"], ["--rate-limit", "none"]])
+def test_impossible_options_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert arguments[0] in capsys.readouterr().err
