@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Use the installed wheel as a user does: every way of calling the tap, against a simulated Sage.
 
 Argument: the directory that holds the programs of the environment that the wheel is installed in.

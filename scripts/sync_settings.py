@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Hold the places that describe the tap's settings and selections together.
 
 Settings are declared once, in `tap_sage_accounting/settings.py`, and what a stream is in

@@ -193,7 +193,7 @@ class TokenManager:
         try:
             self._renewal = executor.submit(self._renewed)
             return self._renewal.result()
-        except BaseException:
+        except (KeyboardInterrupt, SystemExit):
             self._leaving.set()
             raise
         finally:
@@ -206,6 +206,8 @@ class TokenManager:
             with self._store.locked(self._client_id, self._configured) as held:
                 if held is None:
                     raise LoginRequiredError(f"The login was removed from the token store. Run {LOGIN_COMMAND}.")
+                if self._usable(held.lineage) is None:
+                    held.rehearse()
                 if (usable := self._usable(held.lineage)) is not None:
                     return usable
                 if held.lineage.refused_at is not None:

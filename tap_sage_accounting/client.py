@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from singer_sdk.exceptions import FatalAPIError, SkippableAPIError
+from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib import RecordMessage, SchemaMessage
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
@@ -99,6 +100,8 @@ class SageStream(RESTStream[int]):
     retired: ClassVar[bool] = False
     static: ClassVar[bool] = False
     per_business: ClassVar[bool] = True
+
+    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # the cleaner conforms records to the schema, and loses nothing
 
     added_properties: ClassVar[frozenset[str]] = frozenset(("business_id", ADDITIONAL))
     """Columns that do not come from Sage's record."""

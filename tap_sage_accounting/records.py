@@ -30,6 +30,7 @@ ADDITIONAL = "additional_attributes"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?|[+-]?\.[0-9]+")
 _SECONDS = re.compile(r"\.[0-9]{7,}")
 _NO_DATE = frozenset(("0000-00-00", "0000-00-00T00:00:00Z"))
+_USUAL_LENGTH = len("2026-06-30T18:00:00Z")
 _INT64 = range(-(2**63), 2**63)
 _json = msgspec.json.Encoder(decimal_format="number", order="sorted")
 
@@ -124,6 +125,8 @@ def _date_time(value: Any, _: Leftovers) -> str | None:
     if not value or value in _NO_DATE:
         return None
     moment = _moment(value)
+    if len(value) == _USUAL_LENGTH and value[10] == "T" and value[19] == "Z":
+        return value
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else _in_utc(moment)
     text = moment.isoformat().replace("+00:00", "Z")
     if _SECONDS.search(value):
@@ -143,28 +146,44 @@ def api_name(name: str) -> str:
     return name.lstrip("$").lower()
 
 
-def _convert(converter: Converter, place: str, value: Any, leftovers: Leftovers) -> Any:
-    """Convert one part, and tell the full place of whatever it leaves over."""
-    before = len(leftovers)
-    try:
+def _inside(converter: Converter, place: str) -> Converter:
+    """Let a converter of something composed tell the full place of whatever it leaves over."""
+
+    def convert(value: Any, leftovers: Leftovers) -> Any:
+        before = len(leftovers)
         converted = converter(value, leftovers)
-    except MisfitError as misfit:
-        leftovers[before:] = [(place, value)]
-        return misfit.instead
-    for index in range(before, len(leftovers)):
-        inner, left = leftovers[index]
-        leftovers[index] = (f"{place}{'' if inner[0] == '[' else '.'}{inner}", left)
-    return converted
+        for index in range(before, len(leftovers)):
+            inner, left = leftovers[index]
+            leftovers[index] = (f"{place}{'' if inner[0] == '[' else '.'}{inner}", left)
+        return converted
+
+    return convert
 
 
-def _compile_object(schema: dict[str, Any]) -> Callable[[Any, Leftovers], Record | None]:
-    converters = {name: compile_converter(part) for name, part in schema["properties"].items()}
+def _is_composed(schema: dict[str, Any]) -> bool:
+    return "properties" in schema or "items" in schema
+
+
+def _place(
+    key: str,
+    parts: dict[str, dict[str, Any]],
+    converters: dict[str, Converter],
+    places: dict[str, tuple[str, Converter | None]],
+) -> tuple[str, Converter | None]:
+    """Find where an attribute goes, and remember it; two of one name: the first has the place."""
+    name = api_name(key)
+    converter = converters.get(name)
+    if any(other == name for other, _ in places.values()):
+        converter = None
+    elif converter is not None and _is_composed(parts[name]):
+        converter = _inside(converter, key)
+    return places.setdefault(key, (name, converter))
+
+
+def _compile_object(schema: dict[str, Any]) -> Converter:
+    parts: dict[str, dict[str, Any]] = schema["properties"]
+    converters = {name: compile_converter(part) for name, part in parts.items()}
     places: dict[str, tuple[str, Converter | None]] = {}
-
-    def place_of(key: str) -> tuple[str, Converter | None]:
-        name = api_name(key)
-        taken = any(other == name for other, _ in places.values())
-        return places.setdefault(key, (name, None if taken else converters.get(name)))
 
     def convert(value: Any, leftovers: Leftovers) -> Record | None:
         if not isinstance(value, dict):
@@ -173,13 +192,17 @@ def _compile_object(schema: dict[str, Any]) -> Callable[[Any, Leftovers], Record
             raise MisfitError
         record: Record = {}
         for key, part in value.items():
-            name, converter = places.get(key) or place_of(key)
+            name, converter = places.get(key) or _place(key, parts, converters, places)
             if converter is None:
                 leftovers.append((key, part))
             elif part is None:
                 record[name] = None
             else:
-                record[name] = _convert(converter, key, part, leftovers)
+                try:
+                    record[name] = converter(part, leftovers)
+                except MisfitError as misfit:
+                    record[name] = misfit.instead
+                    leftovers.append((key, part))
         return record
 
     return convert
@@ -187,6 +210,7 @@ def _compile_object(schema: dict[str, Any]) -> Callable[[Any, Leftovers], Record
 
 def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Leftovers], list[Any] | None]:
     converter = compile_converter(schema["items"])
+    is_composed = _is_composed(schema["items"])
     of_objects = "properties" in schema["items"]
 
     def convert(value: Any, leftovers: Leftovers) -> list[Any] | None:
@@ -196,10 +220,16 @@ def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Leftovers], list[An
             if value == "":
                 return None
             raise MisfitError
-        return [
-            None if part is None else _convert(converter, f"[{position}]", part, leftovers)
-            for position, part in enumerate(value)
-        ]
+        items: list[Any] = []
+        for position, part in enumerate(value):
+            place = f"[{position}]"
+            try:
+                convert_part = _inside(converter, place) if is_composed else converter
+                items.append(None if part is None else convert_part(part, leftovers))
+            except MisfitError as misfit:
+                items.append(misfit.instead)
+                leftovers.append((place, part))
+        return items
 
     return convert
 
@@ -259,7 +289,7 @@ class Cleaner:
     def clean(self, raw: Record) -> Record:
         """Convert one record; what does not fit goes to `additional_attributes` as JSON text."""
         leftovers: Leftovers = []
-        record = self._convert(raw, leftovers)
+        record: Record | None = self._convert(raw, leftovers)
         if record is None:
             raise MisfitError
         if leftovers:

@@ -238,6 +238,8 @@ class TapSageAccounting(Tap):
         try:
             super().sync_all()
         finally:
+            if isinstance(self.message_writer, WholeMessageWriter):
+                self.message_writer.flush()
             self.gate.close()
             self.executor.shutdown(wait=self._stopped_by is None, cancel_futures=True)
             self.connection.close()

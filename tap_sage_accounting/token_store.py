@@ -94,6 +94,19 @@ class HeldLineage:
         self._store = store
         self._connection = connection
 
+    def rehearse(self) -> None:
+        """Commit the row as it is, and read it again under a new lock.
+
+        A database that cannot be written is found out before a token is spent on it, and what a first commit costs more
+        than a second one (SQLite makes its log, statements are compiled) is paid while nothing is at stake.
+
+        Raises:
+            TokenStoreError: it cannot be written, or the lineage is gone now.
+        """
+        self._commit(self.lineage)
+        with self._store.explained():
+            self.lineage = self._store.lock_again(self._connection, self.lineage)
+
     def save(self, tokens: Tokens) -> None:
         """Commit new tokens.
 
@@ -104,7 +117,7 @@ class HeldLineage:
         """
         renewed = self.lineage.renewed(tokens)
         try:
-            self._store.write(self._connection, renewed)
+            self._store.update(self._connection, renewed)
             self._connection.commit()
         except SQLAlchemyError:
             # What is left of the connection may still hold the lock.
@@ -128,7 +141,7 @@ class HeldLineage:
 
     def _commit(self, lineage: Lineage) -> None:
         with self._store.explained():
-            self._store.write(self._connection, lineage)
+            self._store.update(self._connection, lineage)
             self._connection.commit()
 
 
@@ -223,25 +236,40 @@ class TokenStore:
             TokenStoreError: they could not be stored.
         """
         with self.explained(), self._transaction() as connection:
-            if configured is not None:
-                held = self._locked_lineage(connection, client_id, configured)
-                begun = held or Lineage.begin(client_id, configured, "settings", tokens.issued_at)
+            known = configured and self._locked_lineage(connection, client_id, configured)
+            if known:
+                lineage = known.renewed(tokens)
+                self.update(connection, lineage)
             else:
-                begun = Lineage.begin(client_id, tokens.refresh_token, "login", tokens.issued_at)
                 for old in self._rows(connection, client_id, lock=True):
                     if old.source == "login" and old.requested_by_id == tokens.requested_by_id:
                         self.delete(connection, old.client_id, old.lineage)
-            lineage = begun.renewed(tokens)
-            self.write(connection, lineage)
+                begun = Lineage.begin(client_id, tokens.refresh_token, "login", tokens.issued_at)
+                lineage = begun.renewed(tokens)
+                self._insert(connection, lineage)
             connection.commit()
         return lineage
 
-    def write(self, connection: Connection, lineage: Lineage) -> None:
-        """Write a lineage's row, without committing it."""
-        values = self._values(lineage)
+    def update(self, connection: Connection, lineage: Lineage) -> None:
+        """Write the row of a lineage that is locked, without committing it."""
         row = _key(lineage.client_id, lineage.key)
-        if not connection.execute(LINEAGES.update().where(row).values(values)).rowcount:
-            connection.execute(LINEAGES.insert().values(values))
+        connection.execute(LINEAGES.update().where(row).values(self._values(lineage)))
+
+    def _insert(self, connection: Connection, lineage: Lineage) -> None:
+        connection.execute(LINEAGES.insert().values(self._values(lineage)))
+
+    def lock_again(self, connection: Connection, lineage: Lineage) -> Lineage:
+        """Lock and read a lineage that was locked before.
+
+        Raises:
+            TokenStoreError: it was deleted.
+        """
+        self._begin(connection)
+        rows = self._rows(connection, lineage.client_id, lock=True)
+        found = self._lineage(next((row for row in rows if row.lineage == lineage.key), None))
+        if found is None:
+            raise TokenStoreError(f"The login was removed from the token store {self.place} while it was in use.")
+        return found
 
     def save_later(self, before: Lineage, renewed: Lineage) -> None:
         """Save new tokens through a new connection, unless somebody has gone on from them already.
@@ -256,9 +284,11 @@ class TokenStore:
                 with self._transaction() as connection:
                     rows = self._rows(connection, before.client_id, lock=True)
                     now = next((row.refresh_fingerprint for row in rows if row.lineage == before.key), None)
-                    if now in (None, fingerprint(before.refresh_token)):
-                        self.write(connection, renewed)
-                        connection.commit()
+                    if now == fingerprint(before.refresh_token):
+                        self.update(connection, renewed)
+                    elif now is None:
+                        self._insert(connection, renewed)
+                    connection.commit()
                     return
             except SQLAlchemyError as error:
                 problem = error
@@ -326,7 +356,7 @@ class TokenStore:
         begun = Lineage.begin(client_id, configured, "settings", datetime.now(UTC))
         with suppress(IntegrityError), connection.begin_nested():
             # Another machine may be inserting the same row: this waits for it, and fails if it is kept.
-            self.write(connection, begun)
+            self._insert(connection, begun)
         return self._lineage(_resolve(self._rows(connection, client_id, lock=True), configured))
 
     def _join(self, client_id: str, configured: str) -> Lineage | None:
@@ -335,7 +365,7 @@ class TokenStore:
             found = self._locked_lineage(connection, client_id, configured)
             if found is not None and fingerprint(configured) not in found.seeds:
                 found = replace(found, seeds=(*found.seeds, fingerprint(configured)))
-                self.write(connection, found)
+                self.update(connection, found)
             connection.commit()
         return found
 

@@ -35,7 +35,7 @@ _METRIC = "METRIC"
 """In lines of the log that count records, which drown the reason of a failure."""
 _POLL_SECONDS = 0.1
 _PROGRESS_SECONDS = 3.0
-_END_SECONDS = 5.0
+_END_SECONDS = 2.0
 _QUERY = "select date, contact_name, total_amount from sales_invoices order by date desc limit 9"
 
 
