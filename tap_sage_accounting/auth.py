@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
+from singer_sdk.exceptions import ConfigValidationError
 from typing_extensions import override
 
 from tap_sage_accounting.errors import AuthorizationError
@@ -295,7 +296,7 @@ def require_safe_url(url: str, setting: str) -> None:
     """Refuse an address that secrets would travel to in the clear; loopback may.
 
     Raises:
-        ValueError: it is no URL, or neither HTTPS nor on this machine.
+        ConfigValidationError: it is no URL, or neither HTTPS nor on this machine.
     """
     try:
         address = urlsplit(url)
@@ -303,11 +304,11 @@ def require_safe_url(url: str, setting: str) -> None:
     except ValueError:
         host = ""
     if not host or address.scheme not in ("http", "https"):
-        raise ValueError(f"Setting '{setting}' is no web address: write it like https://host/path.")
+        raise ConfigValidationError(f"Setting '{setting}' is no web address: write it like https://host/path.")
     if address.username or address.password:
-        raise ValueError(f"Setting '{setting}' must not hold a user name or a password.")
+        raise ConfigValidationError(f"Setting '{setting}' must not hold a user name or a password.")
     if address.scheme != "https" and not is_loopback(host):
-        raise ValueError(
+        raise ConfigValidationError(
             f"Setting '{setting}' must begin with https://, because secrets are sent there; http:// is accepted only "
             "for this machine (localhost, 127.0.0.1)."
         )

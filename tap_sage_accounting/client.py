@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from singer_sdk.exceptions import FatalAPIError, SkippableAPIError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     import requests
     from singer_sdk.helpers.types import Context, Record
 
+    from tap_sage_accounting.lookahead import StartedRead
     from tap_sage_accounting.tap import TapSageAccounting
 
 UPDATED_AT = "updated_at"
@@ -82,6 +84,7 @@ class SageStream(RESTStream[int]):
         retired: no longer in Sage's description, or for other countries only; not selected by default.
         static: reference data that hardly ever changes.
         per_business: read once per business; otherwise once per user.
+        parts: query parameters of the lists that together hold all records.
     """
 
     name: str
@@ -100,6 +103,7 @@ class SageStream(RESTStream[int]):
     retired: ClassVar[bool] = False
     static: ClassVar[bool] = False
     per_business: ClassVar[bool] = True
+    parts: ClassVar[tuple[Mapping[str, str], ...]] = ({},)
 
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # the cleaner conforms records to the schema, and loses nothing
 
@@ -166,9 +170,14 @@ class SageStream(RESTStream[int]):
         if self.replication_method != REPLICATION_INCREMENTAL:
             return None
         if bookmark := self.get_context_state(context).get("replication_key_value"):
-            return datetime.fromisoformat(bookmark) - timedelta(seconds=self.config["lookback_window"])
+            return datetime.fromisoformat(bookmark) - self.lookback
         start_date = self.config.get("start_date")
         return parse_start_date(start_date) if start_date else None
+
+    @property
+    def lookback(self) -> timedelta:
+        """How late Sage may show a change, and how far its clocks may differ."""
+        return timedelta(seconds=self.config["lookback_window"])
 
     def describe(self, context: Context | None) -> str:
         """Name what is read, for logs and errors."""
@@ -283,7 +292,7 @@ class SageStream(RESTStream[int]):
         report = self._tap.report
         self._versions.begin()
         try:
-            for record in self.read(context):
+            for record in self._tap.lookahead.begin(self, context)():
                 report.records[self.name] += 1
                 yield record
         except SkippableAPIError as error:
@@ -299,36 +308,43 @@ class SageStream(RESTStream[int]):
             report.complete += 1
             self._versions.complete()
 
-    def read(self, context: Context | None) -> Iterator[Record]:
+    def start(self, context: Context | None) -> StartedRead:
+        """Send the first requests of a read; what is returned yields its records when its turn comes."""
+        readings = [self.begin_read(context, part) for part in self.parts]
+        # This makes the business's place in the state, before other threads look for the bookmark there.
+        deletions = DeletionLookup(self, context, readings[0].watch)
+        for reading in readings:
+            reading.start()
+        deletions.start()
+        return partial(self.read, context, readings, deletions)
+
+    def read(self, context: Context | None, readings: list[ListRead], deletions: DeletionLookup) -> Iterator[Record]:
         """Yield all records of one business, what was deleted, and what slipped from page to page meanwhile.
 
         Raises:
             UndeliverableError: Sage lists records that it does not deliver; the bookmark stays where it is.
         """
-        reading = self.begin_read(context)
-        deletions = DeletionLookup(self, context, reading.watch)
         newest: str | None = None
-        for page in reading.pages():
-            for raw in page.items:
-                record = self.clean(raw, context)
-                newest = max(filter(None, (newest, record.get(UPDATED_AT))), default=None)
-                deletions.note(raw, record)
-                yield record
+        for raw in chain.from_iterable(page.items for reading in readings for page in reading.pages()):
+            record = self.clean(raw, context)
+            newest = max(filter(None, (newest, record.get(UPDATED_AT))), default=None)
+            deletions.note(raw, record)
+            yield record
         yield from deletions.told()
-        for raw in reading.slipped(deletions.was_replaced):
+        was_replaced = partial(deletions.was_replaced, newest)
+        for raw in chain.from_iterable(reading.slipped(was_replaced) for reading in readings):
             record = self.clean(raw, context)
             deletions.note(raw, record)
             yield record
         deletions.look_for_missing()
-        if reading.undeliverable:
+        if undeliverable := [name for reading in readings for name in reading.undeliverable]:
             raise UndeliverableError(
-                f"Sage lists {len(reading.undeliverable)} records that it does not deliver "
-                f"({', '.join(reading.undeliverable)}). All others arrived; the bookmark stays, so that the next run "
-                "tries again."
+                f"Sage lists {len(undeliverable)} records that it does not deliver ({', '.join(undeliverable)}). All "
+                "others arrived; the bookmark stays, so that the next run tries again."
             )
         deletions.remember()
-        if reading.watch.started is not None:
-            self._move_bookmark(context, reading.watch.started, newest)
+        if (started := readings[0].watch.started) is not None:
+            self._move_bookmark(context, started, newest)
 
     def _move_bookmark(self, context: Context | None, started: datetime, newest: str | None) -> None:
         """Set the bookmark to the newest change seen, never past the start of the read by Sage's clock.
@@ -407,7 +423,12 @@ class SingleObjectStream(SageStream):
         return HTTPRequest(url=self.get_url(page.stream_context), params=params)
 
     @override
-    def read(self, context: Context | None) -> Iterator[Record]:
+    def start(self, context: Context | None) -> StartedRead:
+        answer = self._tap.executor.submit(self.fetch_object, context)
+        return lambda: (self.clean(raw, context) for raw in [answer.result()])
+
+    def fetch_object(self, context: Context | None) -> Record:
+        """Ask for the object; safe to call from any thread."""
         request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=1))
         what = self.describe(context)
 
@@ -417,7 +438,7 @@ class SingleObjectStream(SageStream):
                 raise MalformedAnswerError(f"{what}: the answer is not a single object.")
             return found
 
-        yield self.clean(self.ask(request, context, what, parse), context)
+        return self.ask(request, context, what, parse)
 
 
 class CurrencyKeyedStream(SageStream):
@@ -448,5 +469,7 @@ class _ListSource:
         return self.stream.fetch_page(self.context, number, changes, tries)
 
     def record(self, item: Record) -> Record:
-        """Ask for one record."""
+        """Ask for one record; a deleted one is no longer found by its id, so that what its list told must do."""
+        if "deleted_since" in self.changes:
+            return item
         return self.stream.fetch_record(self.context, identity(item).rpartition("/")[2])

@@ -147,7 +147,7 @@ class Connection:
     ) -> Parsed:
         headers = {} if business_id is None else {"X-Business": business_id}
         self._tokens.access_token()  # renewed, if need be, before a turn is taken
-        with self._gate.turn():
+        with self._gate.turn(business_id) as ticket:
             response = self._session.get(
                 f"{self.api_url}{path}",
                 params=params,
@@ -158,9 +158,9 @@ class Connection:
             )
         error = error_of(response, what)
         if isinstance(error, RefusedForNowError):
-            self._gate.refused(error.retry_after)
+            self._gate.refused(ticket, error.retry_after)
         else:
-            self._gate.accepted()
+            self._gate.accepted(ticket)
         if isinstance(error, TokenRejectedError):
             self._tokens.reject(_token_of(response.request))
         if error is not None:

@@ -3,8 +3,11 @@
 - Lists that take `deleted_since` tell their deletions, as whole records or as no more than ids.
 - Ledger entries and transactions stay in their lists, flagged.
 - Lists whose records can be deleted without being told are compared with what they held before: on every read that
-  sees the whole list anyway, and else every so many days by a look at the ids. What was there is remembered in the
-  state.
+  sees the whole list anyway, and else every so many days by a look at the ids. Every id that was delivered is
+  remembered in the state until it is found gone.
+
+Rows that vanish from a list without having been deleted (open items that get paid, for one) are not looked for: where
+such a list matters, ACTIVATE_VERSION tells the target what is left.
 """
 
 from __future__ import annotations
@@ -12,11 +15,9 @@ from __future__ import annotations
 import base64
 import zlib
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
-
-from tap_sage_accounting.errors import NotFoundError
+from tap_sage_accounting.errors import NotFoundError, StubbornFaultError
 from tap_sage_accounting.movement import identity
 from tap_sage_accounting.timestamps import instant
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.client import SageStream
     from tap_sage_accounting.movement import Watch
+    from tap_sage_accounting.reading import ListRead
 
 DELETED_AT = "deleted_at"
+UPDATED_AT = "updated_at"
 TOLD_UNTIL = "deletions_told_until"
 """The state's key for the moment, by Sage's clock, up to which deletions were asked for."""
 INVENTORY = "inventory"
@@ -65,16 +68,25 @@ class DeletionLookup:
         self._context = context
         self._watch = watch
         self._state = stream.get_context_state(context)
-        self._incremental = stream.replication_method == REPLICATION_INCREMENTAL
-        self._complete = stream.reading_since(context) is None
+        self._whole = stream.reading_since(context) is None
         self._untold = stream.deletable and not stream.deleted_since and stream.deletion_flag is None
-        self._keys: set[str] | None = set() if self._untold and self._complete else None
-        self._told_until: datetime | None = None
-        self._none_told = False
+        self._keys: set[str] = set()
+        self._looked = False
+        self._told: ListRead | None = None
+
+    def start(self) -> Self:
+        """Ask for the first deletions, to have them when their turn comes.
+
+        A first read asks for none: whatever it saw is deleted later, if at all.
+        """
+        if self._stream.deleted_since and TOLD_UNTIL in self._state:
+            since = datetime.fromisoformat(self._state[TOLD_UNTIL]) - self._stream.lookback
+            self._told = self._stream.begin_read(self._context, self._deleted_since(since)).start()
+        return self
 
     def note(self, raw: Record, record: Record) -> None:
         """Look at a record of the read."""
-        if self._keys is not None:
+        if self._untold:
             self._keys.add(_key(raw))
         if self._stream.deletion_flag and record.get(self._stream.deletion_flag):
             self._announce(record["id"], record.get("updated_at"), "flagged by Sage")
@@ -82,60 +94,64 @@ class DeletionLookup:
     # Told deletions
 
     def told(self) -> Iterator[Record]:
-        """Yield the records that Sage tells as deleted, as far as it tells them whole; write the others in part."""
-        since = self._tell_since()
-        if since is None:
-            self._told_until = self._watch.started
+        """Yield the records that Sage tells as deleted, as far as it tells them whole; write the others in part.
+
+        Raises:
+            StubbornFaultError: Sage does not tell all of them.
+        """
+        if self._told is None:
             return
-        changes = {"updated_or_created_since": None, "deleted_since": instant(since)}
+        for page in self._told.pages():
+            for raw in page.items:
+                yield from self._tombstone(raw, page.served_at)
+        if self._told.undeliverable:
+            raise StubbornFaultError(f"Sage does not tell all deletions ({', '.join(self._told.undeliverable)}).")
+
+    def _deleted_since(self, moment: datetime) -> dict[str, Any]:
+        """Name the query parameters for deletions from a moment on; the filter itself leaves that moment out."""
+        changes = {"updated_or_created_since": None, "deleted_since": instant(moment - timedelta(seconds=1))}
         if (asked := self._stream.requested_attributes) not in (None, "all"):
             changes["attributes"] = f"{asked},{DELETED_AT}"
-        lookup = self._stream.begin_read(self._context, changes)
-        self._none_told = True
-        for page in lookup.pages():
-            for raw in page.items:
-                self._none_told = False
-                yield from self._tombstone(raw, page.served_at)
-        self._told_until = lookup.watch.started
-
-    def _tell_since(self) -> datetime | None:
-        """Tell from when on deletions matter; None: nothing that was read so far can have been deleted.
-
-        The filter does not include the moment itself.
-        """
-        if not (self._stream.deleted_since and self._incremental):
-            return None
-        if told_until := self._state.get(TOLD_UNTIL):
-            back = self._stream.config["lookback_window"] + 1
-            return datetime.fromisoformat(told_until) - timedelta(seconds=back)
-        if self._watch.started is None or self._watch.pages <= 1:
-            return None
-        return self._watch.started - timedelta(seconds=1)
+        return changes
 
     def _tombstone(self, raw: Record, served_at: datetime) -> Iterator[Record]:
+        """Flag a deleted record.
+
+        What `deleted_since` lists is described nowhere, so a whole record without a time of deletion is asked for
+        before it is taken for deleted.
+        """
         record = self._stream.clean(raw, self._context)
+        in_part = set(raw) <= _SUMMARY
+        if not in_part and not record.get(DELETED_AT) and not self._is_gone(_key(raw)):
+            yield record
+            return
         record[DELETED_AT] = record.get(DELETED_AT) or instant(served_at)
         self._announce(record["id"], record[DELETED_AT], "told by Sage")
-        if set(raw) <= _SUMMARY:
+        if in_part:
             self._mark(record["id"], record[DELETED_AT])
         else:
             yield record
 
-    def was_replaced(self, since: datetime) -> bool:
-        """Tell whether records may have come and gone since a moment, at the cost of one request at most."""
-        if self._stream.deletion_flag is not None or not (self._stream.deletable or self._stream.changed_since):
+    def was_replaced(self, newest: str | None) -> bool:
+        """Tell whether rows may have come to the list *and* gone from it during the read.
+
+        Costs a request only where something came.
+
+        Args:
+            newest: the latest `updated_at` that was read.
+        """
+        stream, started = self._stream, self._watch.started
+        if started is None or stream.deletion_flag is not None:
             return False
-        if self._stream.deleted_since:
-            if self._none_told and self._told_until is not None and since == self._watch.started:
-                return False
-            gone = {"updated_or_created_since": None, "deleted_since": instant(since - timedelta(seconds=1))}
-            page = self._stream.fetch_page(self._context, 1, {**gone, "attributes": None, "items_per_page": 1})
-            return bool(page.items)
-        if self._stream.changed_since:
-            come = {"updated_or_created_since": instant(since), "attributes": "created_at"}
-            news = self._stream.begin_read(self._context, come).pages()
-            return any((item.get("created_at") or "9") >= instant(since) for page in news for item in page.items)
-        return False
+        if UPDATED_AT not in stream.schema["properties"]:
+            return not stream.static  # nothing tells whether something came
+        came_from = started - stream.lookback
+        if newest is None or newest < instant(came_from):
+            return False
+        if not stream.deleted_since or len(stream.parts) > 1:
+            return True  # rows can leave this list without being told as deleted
+        changes = {**self._deleted_since(came_from), "attributes": None, "items_per_page": 1}
+        return bool(stream.fetch_page(self._context, 1, changes).items)
 
     # Untold deletions
 
@@ -143,28 +159,36 @@ class DeletionLookup:
         """Compare the list with what it held before, when the read saw it whole or when it is time to look."""
         if not self._untold:
             return
-        if self._keys is None:
-            if not self._is_due():
-                return
-            self._keys = self._all_keys()
         before = unpack(self._state[INVENTORY]) if INVENTORY in self._state else set()
+        self._looked = self._whole or self._is_due()
+        if not self._looked:
+            self._keys |= before
+            return
+        if not self._whole:
+            self._keys |= self._listed_keys()
         for key in sorted(before - self._keys):
             if self._is_gone(key):
-                moment = instant(self._watch.started or datetime.now(UTC))
+                moment = instant(self._now)
                 self._announce(key, moment, "found missing")
                 self._mark(key, moment)
             else:
                 self._keys.add(key)
 
+    @property
+    def _now(self) -> datetime:
+        return self._watch.started or datetime.now(UTC)
+
     def _is_due(self) -> bool:
         last = self._state.get(INVENTORY_AT)
         days = timedelta(days=self._stream.config["deletion_sweep_days"])
-        return not last or datetime.fromisoformat(last) + days <= (self._watch.started or datetime.now(UTC))
+        return not last or datetime.fromisoformat(last) + days <= self._now
 
-    def _all_keys(self) -> set[str]:
-        changes = {"updated_or_created_since": None, "attributes": None}
-        pages = self._stream.begin_read(self._context, changes).pages()
-        return {_key(item) for page in pages for item in page.items}
+    def _listed_keys(self) -> set[str]:
+        lists = [
+            self._stream.begin_read(self._context, {**part, "updated_or_created_since": None, "attributes": None})
+            for part in self._stream.parts
+        ]
+        return {_key(item) for reading in lists for page in reading.pages() for item in page.items}
 
     def _is_gone(self, key: str) -> bool:
         """Ask for a record that the list did not show; it may only have slipped from one page to another."""
@@ -172,27 +196,30 @@ class DeletionLookup:
             self._stream.fetch_record(self._context, key, bare=True)
         except NotFoundError:
             return True
+        except StubbornFaultError:
+            return False  # what Sage fails on is still there
         return False
 
     # What follows
 
     def remember(self) -> None:
         """Keep in the state what the next run needs."""
-        if self._told_until is not None and self._stream.deleted_since and self._incremental:
-            self._state[TOLD_UNTIL] = instant(self._told_until)
-        if self._keys is None:
+        if self._stream.deleted_since:
+            told_until = self._told.watch.started if self._told else self._watch.started
+            self._state[TOLD_UNTIL] = instant(told_until or self._now)
+        if not self._untold:
             return
-        if len(self._keys) > LARGEST_INVENTORY:
+        if self._looked:
+            self._state[INVENTORY_AT] = instant(self._now)
+        if len(self._keys) <= LARGEST_INVENTORY:
+            self._state[INVENTORY] = pack(self._keys)
+        elif self._state.pop(INVENTORY, None) is not None or self._looked:
             self._stream.logger.warning(
                 "%s holds %d records, too many to notice when one is deleted (%d at most).",
                 self._stream.describe(self._context),
                 len(self._keys),
                 LARGEST_INVENTORY,
             )
-            self._state.pop(INVENTORY, None)
-        else:
-            self._state[INVENTORY] = pack(self._keys)
-        self._state[INVENTORY_AT] = instant(self._watch.started or datetime.now(UTC))
 
     def _announce(self, key: str, deleted_at: str | None, how: str) -> None:
         self._stream.announce_deletion(self._context, key, deleted_at, how)

@@ -9,6 +9,7 @@ customers' data.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -113,12 +114,17 @@ class SageError:
 
 
 def retry_after(response: requests.Response) -> float | None:
-    """Read `Retry-After` in seconds (the only form seen from Sage), or None."""
+    """Read `Retry-After`, seconds or a date by Sage's clock, as seconds from the answer; None where it does not say."""
+    told = response.headers.get("Retry-After", "")
     try:
-        seconds = float(response.headers.get("Retry-After", ""))
+        return max(0.0, float(told))
     except ValueError:
+        pass
+    try:
+        answered = parsedate_to_datetime(response.headers["Date"])
+        return max(0.0, (parsedate_to_datetime(told) - answered).total_seconds())
+    except (KeyError, TypeError, ValueError):
         return None
-    return seconds if seconds >= 0 else None
 
 
 def error_of(response: requests.Response, what: str) -> Exception | None:

@@ -1,4 +1,9 @@
-"""How fast we may ask: requests in flight, requests a minute, and what Sage's refusals teach."""
+"""How fast we may ask: requests in flight, requests a minute, and what Sage's refusals teach.
+
+Nobody is told which limit of Sage's bites: figures of 60, 100 and 900 requests a minute are in circulation, for an
+application or for each business. So the limit is found: requests of the last minute are counted, and the count at which
+Sage refuses is the limit. Counting, not pacing, is what Sage does too: it lets bursts through, and wastes nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,100 +11,265 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MINUTE = 60.0
-HIGHEST_RATE = 900.0
+STANDARD_LIMIT = 60
+"""Requests a minute that every source says are safe: where we start."""
+HIGHEST_LIMIT = 900
 """Requests a minute: Sage's published 1,296,000 a day and application, spread evenly."""
-LOWEST_RATE = 6.0
+LOWEST_LIMIT = 2
+CLEARLY_BELOW = 0.8
+"""A count that is no more than this part of one that was fine cannot be what Sage refused."""
+MARGIN = 0.99
+"""How close to a known limit we stay."""
+SAFE_MINUTE = 1.02
+"""The minute over which we count, in Sage's minutes: no two clocks agree, and answers take their time."""
+TELLING = 10
+"""Answers in a minute that must be known of one business before others are compared with it."""
+PROBE_AFTER = 3
+"""Minutes at a known limit after which a little more is tried."""
 
 
 class GateClosedError(RuntimeError):
     """The run is over: no further request may be sent."""
 
 
+class Lane:
+    """The requests of the last minute that one limit counts: all of the application's, or those of one business.
+
+    Attributes:
+        limit: how many may be sent in any minute, as far as is known.
+        proven: the highest count that Sage was seen to answer.
+    """
+
+    def __init__(self, limit: float, ceiling: float, minute: float) -> None:
+        self.limit = min(limit, ceiling)
+        self.proven = 0
+        self._ceiling = ceiling
+        self._minute = minute
+        self._found: float | None = None
+        self._found_at = 0.0
+        self._paused_until = 0.0
+        self._sent: deque[float] = deque()
+        self._answered: deque[float] = deque()
+
+    def answered(self, now: float) -> int:
+        """Count the requests of the last minute that were answered."""
+        return _recent(self._answered, now - self._minute)
+
+    def wait(self, now: float) -> float:
+        """Tell for how many seconds no request may be sent; 0 for none."""
+        pause = max(self._paused_until - now, 0.0)
+        count = _recent(self._sent, now - self._minute * SAFE_MINUTE)
+        if count < self.limit - 1 or count == 0:
+            return pause
+        allowed = max(1, int(self.limit))
+        return pause if count < allowed else max(pause, self._sent[count - allowed] + self._minute * SAFE_MINUTE - now)
+
+    def send(self, now: float) -> None:
+        """Count a request."""
+        self._sent.append(now)
+
+    def accept(self, sent_at: float, now: float) -> None:
+        """Learn from an answer: the limit is no lower than this, and grows until one was found."""
+        self._answered.append(sent_at)
+        self.proven = max(self.proven, self.answered(now))
+        if self._found is None:
+            self.limit += 1
+        elif self.limit < self._found * MARGIN:
+            self.limit = min(self.limit + 1, self._found * MARGIN)
+        elif now - self._found_at > PROBE_AFTER * self._minute:
+            self._found, self._found_at = self._found + max(1.0, self._found / 100), now
+        self.limit = min(self.limit, self._ceiling)
+
+    def refuse(self, now: float, retry_after: float | None) -> None:
+        """Learn from a refusal: what was answered in the last minute is the limit.
+
+        A refusal out of the blue halves what may be sent, to be safe; one near the known limit only corrects it.
+        """
+        count = float(max(self.answered(now), LOWEST_LIMIT))
+        self.limit = max(count * MARGIN if self.is_near_limit(now) else count / 2, LOWEST_LIMIT)
+        self._found, self._found_at = count, now
+        self.pause(now, retry_after)
+
+    def is_near_limit(self, now: float) -> bool:
+        """Tell whether a limit was found before, and whether the last minute came near it."""
+        return self._found is not None and self.answered(now) > CLEARLY_BELOW * self._found
+
+    def uncount(self) -> None:
+        """Take back the last request: what Sage refuses it does not count."""
+        if self._sent:
+            self._sent.pop()
+
+    def pause(self, now: float, retry_after: float | None) -> None:
+        """Send nothing for as long as Sage asks; where it does not say, for the time in which one place comes free."""
+        wait = self._minute / min(self.limit, STANDARD_LIMIT) if retry_after is None else retry_after
+        self._paused_until = max(self._paused_until, now + wait)
+
+    def forget(self) -> None:
+        """Take back what was learned from a refusal that another limit explains."""
+        self.limit, self._found, self._paused_until = self._ceiling, None, 0.0
+
+
+def _recent(moments: deque[float], since: float) -> int:
+    while moments and moments[0] <= since:
+        moments.popleft()
+    return len(moments)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A request that was let through: for which business, and when."""
+
+    business_id: str | None
+    sent_at: float
+
+
+class Limiter:
+    """Decides when a request may be sent; pure bookkeeping, without threads or clocks of its own.
+
+    A refusal is first held against the business it was about. When others are refused as well, or when that business
+    had sent clearly less than another did without harm, it is the application's limit; when the application as a whole
+    had sent clearly less than it did without harm, it is the business's own.
+    """
+
+    def __init__(self, ceiling: float, minute: float = MINUTE) -> None:
+        self.application = Lane(STANDARD_LIMIT, ceiling, minute)
+        self._minute = minute
+        self._businesses: dict[str | None, Lane] = {}
+        self._learned_at = float("-inf")
+        self._suspect: Ticket | None = None
+
+    def business(self, business_id: str | None) -> Lane:
+        """Find the lane of a business; unlimited until it is refused."""
+        if business_id not in self._businesses:
+            self._businesses[business_id] = Lane(float("inf"), float("inf"), self._minute)
+        return self._businesses[business_id]
+
+    def wait(self, business_id: str | None, now: float) -> float:
+        """Tell for how many seconds a request about a business must wait; 0 for not at all."""
+        return max(self.application.wait(now), self.business(business_id).wait(now))
+
+    def send(self, business_id: str | None, now: float) -> Ticket:
+        """Count a request that is sent now."""
+        self.application.send(now)
+        self.business(business_id).send(now)
+        return Ticket(business_id, now)
+
+    def accept(self, ticket: Ticket, now: float) -> None:
+        """Learn from an answer that was no refusal."""
+        self.application.accept(ticket.sent_at, now)
+        self.business(ticket.business_id).accept(ticket.sent_at, now)
+        suspect = self._suspect
+        if suspect and suspect.business_id != ticket.business_id and ticket.sent_at > suspect.sent_at:
+            # Another business gets its answers meanwhile: the limit is that business's own.
+            self.business(suspect.business_id).refuse(now, 0.0)
+            self._suspect = None
+
+    def refuse(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
+        """Learn from a refusal, once for all requests that were under way together."""
+        own = self.business(ticket.business_id)
+        for lane in (own, self.application):
+            lane.uncount()
+        if ticket.sent_at <= self._learned_at:
+            own.pause(now, retry_after)
+        elif self._is_applications(ticket, now):
+            for lane in self._businesses.values():
+                lane.forget()
+            self.application.refuse(now, retry_after)
+            self._suspect, self._learned_at = None, now
+        elif self.application.answered(now) <= CLEARLY_BELOW * self.application.proven:
+            own.refuse(now, retry_after)
+            self._learned_at = now
+        else:
+            own.pause(now, retry_after)
+            self._suspect = ticket
+
+    def _is_applications(self, ticket: Ticket, now: float) -> bool:
+        if len(self._businesses) == 1 or self.application.is_near_limit(now):
+            return True
+        if self.application.answered(now) <= CLEARLY_BELOW * self.application.proven:
+            return False
+        if self._suspect is not None and self._suspect.business_id != ticket.business_id:
+            return True
+        most = max(lane.proven for lane in self._businesses.values())
+        return most >= TELLING and self.business(ticket.business_id).answered(now) <= CLEARLY_BELOW * most
+
+
 class RequestGate:
     """The one door through which every request of a run goes, whatever stream, business or thread it comes from.
 
-    Nothing is refused at first, so nothing but the ceiling slows the requests. A refusal (429) halves the rate that was
-    just too fast; from then on the rate grows by a tenth for every minute without another refusal.
-
     Args:
         concurrency: requests in flight at most.
-        per_minute: a ceiling for the requests of any 60 seconds; None for Sage's published limit.
+        per_minute: a ceiling for the requests of any minute; None for Sage's published limit.
+        minute: seconds that Sage's minute has.
         clock: seconds, monotonic.
     """
 
     def __init__(
-        self, *, concurrency: int, per_minute: int | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        concurrency: int,
+        per_minute: int | None = None,
+        minute: float = MINUTE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._concurrency = concurrency
-        self._ceiling = min(float(per_minute or HIGHEST_RATE), HIGHEST_RATE)
+        self._limiter = Limiter(min(per_minute or HIGHEST_LIMIT, HIGHEST_LIMIT), minute)
         self._clock = clock
         self._changed = threading.Condition()
         self._in_flight = 0
-        self._sent: deque[float] = deque()
-        self._rate: float | None = None
-        self._next_turn = clock()
         self._closed = False
         self.requests = 0
         self.refusals = 0
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, business_id: str | None) -> Iterator[Ticket]:
         """Wait for a turn to send one request, and hold a place in flight until it is answered.
 
         Raises:
             GateClosedError: the run ended while waiting.
         """
         with self._changed:
-            while (wait := self._wait()) != 0:
+            while (wait := self._wait(business_id)) != 0:
                 self._changed.wait(wait)
-            now = self._clock()
-            self._sent.append(now)
-            if self._rate is not None:
-                self._next_turn = max(self._next_turn, now) + MINUTE / self._rate
+            ticket = self._limiter.send(business_id, self._clock())
             self._in_flight += 1
             self.requests += 1
         try:
-            yield
+            yield ticket
         finally:
             with self._changed:
                 self._in_flight -= 1
                 self._changed.notify_all()
 
-    def _wait(self) -> float | None:
+    def _wait(self, business_id: str | None) -> float | None:
         """Seconds until a turn may come; 0 for now, None for as long as it takes until something changes."""
-        if self._closed:
-            raise GateClosedError("The run is over.")
+        self._check_open()
         if self._in_flight >= self._concurrency:
             return None
-        now = self._clock()
-        while self._sent and self._sent[0] <= now - MINUTE:
-            self._sent.popleft()
-        full = self._sent[0] + MINUTE - now if len(self._sent) >= self._ceiling else 0.0
-        return max(full, self._next_turn - now, 0.0)
+        return self._limiter.wait(business_id, self._clock())
 
-    def refused(self, retry_after: float | None) -> None:
-        """Learn from a 429: slow down to half of what was too much, and pause as long as Sage asks."""
+    def _check_open(self) -> None:
+        if self._closed:
+            raise GateClosedError("The run is over.")
+
+    def refused(self, ticket: Ticket, retry_after: float | None) -> None:
+        """Learn from a 429."""
         with self._changed:
-            now = self._clock()
             self.refusals += 1
-            if now >= self._next_turn or self._rate is None:
-                lately = self._rate or float(len(self._sent))
-                self._rate = max(LOWEST_RATE, min(self._ceiling, lately) / 2)
-            pause = retry_after if retry_after is not None else MINUTE / self._rate
-            self._next_turn = max(self._next_turn, now + pause)
+            self._limiter.refuse(ticket, self._clock(), retry_after)
             self._changed.notify_all()
 
-    def accepted(self) -> None:
-        """Note an answer that was no refusal: the rate may grow, by a tenth for every minute's worth of them."""
+    def accepted(self, ticket: Ticket) -> None:
+        """Learn from an answer that was no refusal."""
         with self._changed:
-            if self._rate is not None:
-                self._rate = min(self._ceiling, self._rate + 0.1)
+            self._limiter.accept(ticket, self._clock())
 
     def pause(self, seconds: float) -> None:
         """Let this thread wait before it tries again; the end of the run ends the wait.
@@ -109,10 +279,10 @@ class RequestGate:
         """
         until = self._clock() + seconds
         with self._changed:
-            while not self._closed and (left := until - self._clock()) > 0:
+            self._check_open()
+            while (left := until - self._clock()) > 0:
                 self._changed.wait(left)
-            if self._closed:
-                raise GateClosedError("The run is over.")
+                self._check_open()
 
     def close(self) -> None:
         """End the run: wake everybody who waits, let nobody in any more."""

@@ -96,10 +96,11 @@ def login(config: Any, scope: str, country: str | None, *, no_browser: bool, tim
 def status(config: Any) -> None:
     """Show the login, the businesses and what Sage will refuse."""
     with _tap(config) as tap:
-        lineage = tap.tokens.lineage()
-        _show_lineage(tap, lineage)
+        click.echo(f"Token store: {tap.token_store.place}")
+        if known := tap.token_store.read(tap.config["client_id"], _configured(tap)):
+            _show_lineage(known)
         user = _get(tap, "/user", "who is logged in")
-        # Asking may have renewed the tokens.
+        # Asking has renewed the tokens, if they were to be renewed.
         lineage = tap.tokens.lineage()
         name = user.get("displayed_as") or " ".join(filter(None, (user.get("first_name"), user.get("last_name"))))
         click.echo(f"User: {name or 'unknown'} <{user.get('email') or 'no address'}>")
@@ -217,8 +218,7 @@ def _list_businesses(tap: TapSageAccounting) -> None:
         click.echo(f"  {business}")
 
 
-def _show_lineage(tap: TapSageAccounting, lineage: Lineage) -> None:
-    click.echo(f"Token store: {tap.token_store.place}")
+def _show_lineage(lineage: Lineage) -> None:
     click.echo(
         f"Known since: {_moment(lineage.created_at)}, from {'login' if lineage.source == 'login' else 'the settings'}"
     )

@@ -2,7 +2,9 @@
 
 Sage has neither cursors nor snapshots. What it has is a total in every answer. If no row came or went, every page tells
 the same total, and exactly that many different rows were seen: whatever changes places is seen twice or not at all, and
-the count falls short. Only a row that comes while another goes leaves the count right; that is looked for separately.
+the count falls short. Only a row that comes while another goes leaves the count right. Then the one that came is among
+those that were seen: had it come to where the read had already been, nothing would have slipped. So rows that bear a
+time tell at no cost that none came, and the rest is looked for separately.
 """
 
 from __future__ import annotations
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
 MOST_SWEEPS = 6
 """How often a list that keeps moving is looked through before its read counts as failed."""
-
-
 BUCKETS = 64
 
 
@@ -82,7 +82,9 @@ class Watch:
 
     def looks_like(self, other: Watch) -> bool:
         """Tell whether two passes saw the same rows under the same total: then the total counts rows never listed."""
-        return self._steady and self.total == other.total and self.distinct == other.distinct
+        self._tidy_up()
+        other._tidy_up()
+        return self._steady and self.total == other.total and self._seen == other._seen
 
     def _tidy_up(self) -> None:
         """Sort the marks and drop repeated ones, bucket by bucket, so that no copy of them all is made."""

@@ -62,19 +62,23 @@ class Page:
         """Open Sage's envelope; `/businesses` spells the page size another way.
 
         Raises:
-            MalformedAnswerError: the body is no envelope with a list of objects in it.
+            MalformedAnswerError: the body is no envelope with a list of objects in it, or its page is empty although
+                its own total says that rows belong there.
         """
         envelope = parse_json(body, what)
         items = envelope.get("$items") if isinstance(envelope, dict) else None
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise MalformedAnswerError(f"{what}: the answer has no `$items`.")
-        told_size = envelope.get("$itemsPerPage", envelope.get("$items_per_page"))
+        size = _whole(envelope.get("$itemsPerPage", envelope.get("$items_per_page"))) or size
+        total = _whole(envelope.get("$total"))
+        if not items and total is not None and (asked - 1) * size < total:
+            raise MalformedAnswerError(f"{what}: the answer has no rows, although Sage counts {total} in the list.")
         return cls(
             asked=asked,
             number=_whole(envelope.get("$page")),
-            size=_whole(told_size) or size,
+            size=size,
             items=items,
-            total=_whole(envelope.get("$total")),
+            total=total,
             has_next=bool(envelope.get("$next")),
             served_at=served_at,
         )
@@ -136,6 +140,10 @@ class PagesAhead:
             if ahead not in self._coming:
                 self._coming[ahead] = self._executor.submit(self._fetch, ahead)
         return self._coming.pop(number).result()
+
+    def start(self) -> None:
+        """Ask for the first page, to have it when its turn comes."""
+        self._coming[1] = self._executor.submit(self._fetch, 1)
 
     def __iter__(self) -> Iterator[Page]:
         """Yield every page of the list once, in order, to its end."""

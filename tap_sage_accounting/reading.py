@@ -8,16 +8,15 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from tap_sage_accounting.errors import HeavyRequestError, StubbornFaultError
+from tap_sage_accounting.errors import HeavyRequestError, NotFoundError, StubbornFaultError
 from tap_sage_accounting.movement import MOST_SWEEPS, Watch, identity
 from tap_sage_accounting.paging import Page, PagesAhead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
-    from datetime import datetime
 
 Item = dict[str, Any]
 
@@ -42,7 +41,8 @@ class Source(Protocol):
         """Ask for one record by the id that the bare item has.
 
         Raises:
-            FatalAPIError: Sage does not deliver it.
+            NotFoundError: it is gone.
+            StubbornFaultError: Sage does not deliver it.
         """
 
 
@@ -68,41 +68,53 @@ class ListRead:
         self._width = width
         self._size = size
         self._bearable = size
+        self._not_found: set[str] = set()
+        self._ahead = PagesAhead(self._page, executor, width)
         self._logger = logging.getLogger("tap-sage-accounting.reading")
+
+    def start(self) -> Self:
+        """Ask for the first page, to have it when its turn comes."""
+        self._ahead.start()
+        return self
 
     def pages(self) -> Iterator[Page]:
         """Yield every page of the list, in order."""
-        with PagesAhead(self._page, self._executor, self._width) as pages:
+        with self._ahead as pages:
             for page in pages:
                 self.watch.note(page)
                 yield page
 
-    def slipped(self, was_replaced: Callable[[datetime], bool]) -> Iterator[Item]:
+    def slipped(self, was_replaced: Callable[[], bool]) -> Iterator[Item]:
         """Yield rows that slipped from one page to another while the list was read.
 
-        When nothing moved this asks nothing but `was_replaced`, and that only after a read of several pages.
+        A read that saw as many different rows as the list had all along missed none, unless one row came while another
+        went. Otherwise the list is passed through again, ids only, until a pass shows nothing that is not known yet: a
+        row can only slip past a pass that counts right if another one came meanwhile, and that one would be unknown.
 
         Args:
-            was_replaced: tells whether since a moment rows may have come *and* gone, which totals do not show.
+            was_replaced: tells whether rows may have come *and* gone during the read, which totals do not show; not
+                asked after a read of one page, which no row can slip past.
 
         Raises:
             StubbornFaultError: the list never stood still long enough to be sure.
         """
         watch = self.watch
+        if watch.settled and (watch.pages <= 1 or not was_replaced()):
+            return
         for _ in range(MOST_SWEEPS):
-            if self.undeliverable or watch.started is None:
-                return
-            if watch.settled and (watch.pages == 1 or not was_replaced(watch.started)):
-                return
+            if self.undeliverable:
+                return  # the bookmark stays, and the next run reads all of this again
             before, watch = watch, Watch()
-            missing: set[str] = set()
+            complete = True
             for page in self._bare_pages():
                 watch.note(page)
                 unknown = {identity(item) for item in page.items if not self.watch.knows(item)}
                 if unknown:
+                    complete = False
                     yield from self._recovered(page, unknown)
-                    missing |= unknown
-            if not missing and watch.looks_like(before):
+            if complete and watch.settled:
+                return
+            if complete and watch.looks_like(before):
                 self._logger.warning(
                     "Sage counts %s rows but lists %d, each time: the rest is taken for hidden.",
                     watch.total,
@@ -176,14 +188,22 @@ class ListRead:
             yield replace(bare, items=[record for item in bare.items for record in self._one(item)])
 
     def _one(self, item: Item) -> list[Item]:
-        """Ask for one record by its id; one that Sage cannot deliver is noted."""
+        """Ask for one record by its id; one that Sage cannot deliver is noted.
+
+        A record that is not found was deleted meanwhile, unless it is listed and not found once more.
+        """
+        name = identity(item)
         try:
             return [self._source.record(item)]
+        except NotFoundError as error:
+            if name in self._not_found:
+                self._note_undeliverable(name, error)
+            self._not_found.add(name)
         except StubbornFaultError as error:
-            self._note_undeliverable(identity(item), error)
-            return []
+            self._note_undeliverable(name, error)
+        return []
 
-    def _note_undeliverable(self, name: str, error: StubbornFaultError) -> None:
+    def _note_undeliverable(self, name: str, error: Exception) -> None:
         self._logger.error("Sage lists a record that it does not deliver (%s): %s", name, error)
         self.undeliverable.append(name)
         if len(self.undeliverable) >= TOO_MANY:

@@ -20,8 +20,10 @@ from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
 from typing_extensions import override
 
+from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.errors import SettingsError
 from tap_sage_accounting.limits import RequestGate
+from tap_sage_accounting.lookahead import Lookahead
 from tap_sage_accounting.paging import Page, PagesAhead, served_at
 from tap_sage_accounting.redaction import SecretFilter, install
 from tap_sage_accounting.report import RunReport
@@ -31,15 +33,21 @@ from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
     import requests
     from singer_sdk.helpers.types import Context
 
     from tap_sage_accounting.auth import TokenManager
-    from tap_sage_accounting.client import SageStream
     from tap_sage_accounting.connection import Connection
     from tap_sage_accounting.token_store import TokenStore
+
+
+STARTED_AHEAD = 4
+"""Reads started before their turn, for each request that may be in flight."""
+WAITING = 4
+"""Threads for each request that may be in flight: some wait for their turn or for a fault to pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +177,18 @@ class TapSageAccounting(Tap):
 
     @cached_property
     def executor(self) -> ThreadPoolExecutor:
-        """The threads that ask for pages ahead."""
-        return ThreadPoolExecutor(self.config["concurrency"], thread_name_prefix="page")
+        """The threads that ask ahead. The gate lets no more through than are allowed; the others wait at it."""
+        return ThreadPoolExecutor(WAITING * self.config["concurrency"], thread_name_prefix="request")
+
+    @cached_property
+    def lookahead(self) -> Lookahead:
+        """What starts the reads to come before their turn."""
+        reads: list[tuple[SageStream, Context | None]] = []
+        for stream in self.streams.values():
+            if isinstance(stream, SageStream) and stream.selected and not isinstance(stream, Deletions):
+                contexts: Sequence[Context | None] = stream.partitions or (None,)
+                reads += [(stream, context) for context in contexts]
+        return Lookahead(reads, STARTED_AHEAD * self.config["concurrency"])
 
     @cached_property
     def businesses(self) -> tuple[Business, ...]:

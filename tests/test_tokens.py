@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from singer_sdk.exceptions import ConfigValidationError
 from small_sage import manager, small_world, store_at, token_requests
 
 from tap_sage_accounting.auth import AnswerLostError, LoginRequiredError, SageAuthenticator, require_safe_url
@@ -397,5 +398,5 @@ def test_addresses_that_are_safe_for_secrets_are_accepted(url: str) -> None:
     ],
 )
 def test_addresses_that_would_leak_secrets_are_refused(url: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match=f"'token_url' {complaint}"):
+    with pytest.raises(ConfigValidationError, match=f"'token_url' {complaint}"):
         require_safe_url(url, "token_url")

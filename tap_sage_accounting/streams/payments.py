@@ -46,7 +46,8 @@ class PaymentMethods(SageStream):
 
 
 class UnallocatedArtefacts(SageStream):
-    """Documents and payments that still have an amount open to be allocated."""
+    """Documents and payments that still have an amount open; once allocated they leave the list without a trace."""
 
+    # A target that merges rows by key keeps such a row as it last was; ACTIVATE_VERSION lets it go.
     name = "unallocated_artefacts"
     areas = (Area.SALES, Area.PURCHASES)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tap_sage_accounting.client import Area, SageStream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Sage opens the catalogue to whoever sells or buys, not only to those with the right to products.
 CATALOGUE = (Area.PRODUCTS, Area.SALES, Area.PURCHASES)
+# Sage's guide to the inventory says that what is not active shows only where it is asked for.
+INACTIVE_TOO: tuple[Mapping[str, str], ...] = ({}, {"active": "false"})
 
 
 class CatalogItemTypes(SageStream):
@@ -20,6 +27,7 @@ class ProductSalesPriceTypes(SageStream):
 
     name = "product_sales_price_types"
     deletable = True
+    parts = INACTIVE_TOO
     areas = CATALOGUE
     static = True
 
@@ -31,6 +39,7 @@ class Products(SageStream):
     changed_since = True
     deleted_since = True
     deletable = True
+    parts = INACTIVE_TOO
     areas = CATALOGUE
 
 
@@ -40,6 +49,7 @@ class ServiceRateTypes(SageStream):
     name = "service_rate_types"
     changed_since = True
     deletable = True
+    parts = INACTIVE_TOO
     areas = CATALOGUE
     static = True
 
@@ -51,6 +61,7 @@ class Services(SageStream):
     changed_since = True
     deleted_since = True
     deletable = True
+    parts = INACTIVE_TOO
     areas = CATALOGUE
 
 
@@ -61,6 +72,7 @@ class StockItems(SageStream):
     changed_since = True
     deleted_since = True
     deletable = True
+    parts = INACTIVE_TOO
     areas = CATALOGUE
     editions = ("Plus",)
     static = True

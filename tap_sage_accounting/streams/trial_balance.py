@@ -5,6 +5,7 @@ from __future__ import annotations
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import SkippableAPIError
@@ -19,9 +20,12 @@ from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     import requests
     from singer_sdk.helpers.types import Context, Record
+
+    from tap_sage_accounting.lookahead import StartedRead
 
 READ_AT = "read_at"
 """The state's key for the moment, by Sage's clock, at which the last complete read began."""
@@ -76,9 +80,12 @@ class TrialBalance(SageStream):
         return HTTPRequest(url=f"{self.url_base}/trial_balance", params=params)
 
     @override
-    def read(self, context: Context | None) -> Iterator[Record]:
+    def start(self, context: Context | None) -> StartedRead:
+        return partial(self.read_months, context, self._tap.executor.submit(self._fetch_settings, context))
+
+    def read_months(self, context: Context | None, settings: Future[Page]) -> Iterator[Record]:
         """Yield the months that may have changed, then note when they were read."""
-        now, begin = self._beginning(context)
+        now, begin = self._beginning(settings)
         state = self.get_context_state(context)
         accounts: list[Record] = []
         if last_read := state.get(READ_AT):
@@ -115,12 +122,12 @@ class TrialBalance(SageStream):
                 flat[f"{balance}_{side}"] = amount
         return self.clean(flat, context)
 
-    def _beginning(self, context: Context | None) -> tuple[datetime, Month]:
+    def _beginning(self, answer: Future[Page]) -> tuple[datetime, Month]:
         """Tell the present moment by Sage's clock, and the month in which to begin."""
         start = self.config.get("start_date")
         earliest = parse_start_date(start).date() if start else None
         try:
-            settings = self._fetch_settings(context)
+            settings = answer.result()
         except SkippableAPIError:
             now = datetime.now(UTC)
             return now, Month.of(earliest) if earliest else Month.of(now).plus(-MONTHS_WITHOUT_SETTINGS)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 USER = "sage"
 """Name of the database role that owns everything."""
@@ -209,10 +209,11 @@ def binary(name: str) -> str:
     return str(Path(package.submodule_search_locations[0], "pginstall18", "bin", name))
 
 
-def tail(log: Path, *, without: str | None = None) -> str:
-    """Read the last lines of a log, those that hold a certain word left out."""
+def tail(log: Path, *, without: Sequence[str] = ()) -> str:
+    """Read the last lines of a log, those that hold one of some texts left out."""
     with log.open(encoding="utf-8", errors="replace") as text:
-        return "".join(deque((line for line in text if without is None or without not in line), maxlen=_TAIL_LINES))
+        lines = (line for line in text if not any(each in line for each in without))
+        return "".join(deque(lines, maxlen=_TAIL_LINES))
 
 
 def make_scratch() -> Path:

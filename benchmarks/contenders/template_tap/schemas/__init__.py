@@ -1,0 +1,1 @@
+"""Where the benchmark puts the JSON schemas."""

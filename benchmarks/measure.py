@@ -1,0 +1,64 @@
+"""Run one command, count the records that it writes, and tell what it cost. Standard library only.
+
+The kernel counts the memory of whoever starts a process towards that process's peak. So this small program starts the
+commands, not the harness. It reads from standard input `{"command", "environment", "directory", "keep", "timeout"}`
+and answers with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+RECORD = re.compile(rb'\{"type": ?"RECORD"')
+
+
+def measure(order: dict[str, Any]) -> dict[str, Any]:
+    """Run the command of an order to its end.
+
+    Returns:
+        `code`; wall `seconds` from start to end; `cpu`, user plus system seconds of the process and whatever processes
+        it waited for; `peak_mb`, its largest resident memory in MiB; `records`, lines that are RECORD messages.
+    """
+    directory = Path(order["directory"])
+    keep = (directory / "stdout").open("wb") if order["keep"] else None
+    records = 0
+    with (directory / "stderr").open("wb") as log:
+        began = time.monotonic()
+        process = subprocess.Popen(  # noqa: S603 - the harness's own commands
+            order["command"],
+            env=order["environment"],
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        watchdog = threading.Timer(order["timeout"], process.kill)
+        watchdog.start()
+        for line in process.stdout or ():
+            records += RECORD.match(line) is not None
+            if keep is not None:
+                keep.write(line)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - began
+        watchdog.cancel()
+    if keep is not None:
+        keep.close()
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "seconds": seconds,
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "peak_mb": usage.ru_maxrss / 1024,
+        "records": records,
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(measure(json.load(sys.stdin))))

@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+import requests
+from click.testing import CliRunner, Result
+from small_sage import manager, small_world, store_at, token_requests
+
+from tap_sage_accounting import login as commands
+from tap_sage_accounting.consent import ConsentRequest, page
+from tap_sage_accounting.sandbox.faults import Fault
+from tap_sage_accounting.sandbox.grants import Client
+from tap_sage_accounting.sandbox.server import SandboxServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def sage() -> Iterator[SandboxServer]:
+    with SandboxServer(small_world()) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def redirect_uri() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"http://127.0.0.1:{free.getsockname()[1]}/callback"
+
+
+def command(
+    which: Any, sage: SandboxServer, tmp_path: Path, *options: str, typed: str | None = None, **settings: Any
+) -> Result:
+    """Run a command with a settings file, as a user would."""
+    ours = {"token_store": f"sqlite:///{tmp_path / 'tokens.sqlite'}", "refresh_token": None}
+    config = sage.tap_config(**{**ours, **settings})
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
+    return CliRunner().invoke(which, ["--config", str(path), *options], input=typed)
+
+
+def decide(url: str, decision: str, session: requests.Session) -> requests.Response:
+    """Press a button on the consent page; stop at the address that Sage then sends the browser to."""
+    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    address = urlsplit(url)._replace(query="").geturl()
+    return session.post(address, data={**query, "decision": decision}, timeout=5, allow_redirects=False)
+
+
+class Browser:
+    """A browser whose user does what the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._pages: list[str] = []
+        self._threads: list[threading.Thread] = []
+        self._visit: Callable[[str], requests.Response] = allowing()
+        monkeypatch.setenv("BROWSER", "replaced-by-the-test")
+        monkeypatch.setattr(commands.webbrowser, "open", self._open)
+
+    def use(self, visit: Callable[[str], requests.Response]) -> None:
+        self._visit = visit
+
+    @property
+    def page(self) -> str:
+        """The page that the user ended on."""
+        self.close()
+        (page,) = self._pages
+        return page
+
+    def close(self) -> None:
+        for thread in self._threads:
+            thread.join(5)
+
+    def _open(self, url: str) -> bool:
+        self._threads.append(threading.Thread(target=lambda: self._pages.append(self._visit(url).text)))
+        self._threads[-1].start()
+        return True
+
+
+@pytest.fixture
+def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
+    browser = Browser(monkeypatch)
+    yield browser
+    browser.close()
+
+
+def allowing(change: Callable[[str], str] = str) -> Callable[[str], requests.Response]:
+    def visit(url: str) -> requests.Response:
+        with requests.Session() as session:
+            location = decide(url, "allow", session).headers["Location"]
+            return session.get(change(location), timeout=5)
+
+    return visit
+
+
+def denying(url: str) -> requests.Response:
+    with requests.Session() as session:
+        return session.get(decide(url, "deny", session).headers["Location"], timeout=5)
+
+
+def test_a_login_stores_tokens_that_a_run_then_uses(
+    sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
+) -> None:
+    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    assert result.exit_code == 0, result.output
+    assert "They reach 2 businesses:" in result.output
+    assert "Harbour Café (00000000000000000000000000000002)" in result.output
+    assert "Next: `meltano run" in result.output
+    assert "You are logged in" in browser.page
+
+    asked = token_requests(sage)
+    store = store_at(tmp_path)
+    assert manager(sage, store, refresh_token=None).access_token()
+    assert token_requests(sage) == asked == 1
+    assert store.read(sage.client_id, None).tokens.scope == "readonly"
+
+
+def test_the_consent_is_asked_for_as_sage_documents(
+    sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
+) -> None:
+    asked: list[dict[str, list[str]]] = []
+
+    def look(url: str) -> requests.Response:
+        asked.append(parse_qs(urlsplit(url).query))
+        return allowing()(url)
+
+    browser.use(look)
+    options = ("--scope", "full_access", "--country", "gb")
+    assert command(commands.login, sage, tmp_path, *options, redirect_uri=redirect_uri).exit_code == 0
+    (query,) = asked
+    assert 43 <= len(query.pop("code_challenge")[0]) <= 128
+    assert len(query.pop("state")[0]) >= 32
+    assert query == {
+        "filter": ["apiv3.1"],
+        "response_type": ["code"],
+        "client_id": [sage.client_id],
+        "redirect_uri": [redirect_uri],
+        "scope": ["full_access"],
+        "code_challenge_method": ["S256"],
+        "country": ["gb"],
+    }
+
+
+@pytest.mark.usefixtures("browser")
+def test_a_login_with_a_configured_token_replaces_the_dead_one(
+    sage: SandboxServer, tmp_path: Path, redirect_uri: str
+) -> None:
+    settings = {"redirect_uri": redirect_uri, "refresh_token": "spent-long-ago"}
+    assert command(commands.login, sage, tmp_path, **settings).exit_code == 0
+    assert manager(sage, store_at(tmp_path), refresh_token="spent-long-ago").access_token()
+    assert not sage.grants.refusals
+
+
+def test_on_a_machine_without_a_browser_the_redirect_is_pasted(
+    sage: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prompt(*_: object, **__: object) -> str:
+        url = next(line for line in printed if line.startswith(sage.auth_url))
+        with requests.Session() as session:
+            return decide(url, "allow", session).headers["Location"]
+
+    printed: list[str] = []
+    genuine_echo = commands.click.echo
+    monkeypatch.setattr(
+        commands.click,
+        "echo",
+        lambda text="", **how: (printed.extend(str(text).split("\n")), genuine_echo(text, **how)),
+    )
+    monkeypatch.setattr(commands.click, "prompt", prompt)
+    result = command(commands.login, sage, tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "within 60 seconds" in result.output
+    assert manager(sage, store_at(tmp_path), refresh_token=None).access_token()
+
+
+@pytest.mark.parametrize(
+    ("pasted", "complaint"),
+    [
+        ("http://localhost:8765/callback?code=GB/0123&state=of-another-login", "belongs to another login"),
+        ("http://localhost:8765/callback?error=access_denied", "Consent was denied"),
+        ("GB/0123456789", "belongs to another login"),
+    ],
+)
+def test_a_wrong_paste_ends_in_one_sentence(sage: SandboxServer, tmp_path: Path, pasted: str, complaint: str) -> None:
+    result = command(commands.login, sage, tmp_path, "--no-browser", typed=pasted + "\n")
+    assert result.exit_code == 1
+    assert complaint in result.output
+    assert token_requests(sage) == 0
+
+
+def spoil_state(location: str) -> str:
+    address = urlsplit(location)
+    query = {name: values[0] for name, values in parse_qs(address.query).items()}
+    return address._replace(query=urlencode({**query, "state": "of-another-login"})).geturl()
+
+
+@pytest.mark.parametrize(
+    ("visit", "options", "complaint"),
+    [
+        (denying, (), "Consent was denied in the browser"),
+        (allowing(spoil_state), (), "belongs to another login"),
+        (allowing(), ("--country", "ca"), "Choose its country with --country"),
+    ],
+)
+def test_a_consent_that_fails_says_so_in_the_browser_and_in_the_terminal(
+    sage: SandboxServer,
+    tmp_path: Path,
+    browser: Browser,
+    redirect_uri: str,
+    visit: Any,
+    options: tuple[str, ...],
+    complaint: str,
+) -> None:
+    browser.use(visit)
+    result = command(commands.login, sage, tmp_path, *options, redirect_uri=redirect_uri)
+    assert result.exit_code == 1
+    assert complaint in result.output
+    assert "run the login again" in result.output
+    assert "Traceback" not in result.output
+    assert "The login did not work" in browser.page
+    assert complaint in browser.page
+    assert store_at(tmp_path).read(sage.client_id, None) is None
+
+
+def test_an_expired_code_asks_for_a_quicker_login(
+    sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
+) -> None:
+    sage.faults.code_lifetime = 0
+    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    assert result.exit_code == 1
+    assert "it lives for 60 seconds" in result.output
+    assert "it lives for 60 seconds" in browser.page
+
+
+def test_a_redirect_uri_that_is_not_registered_ends_with_the_place_to_register_it(
+    sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
+) -> None:
+    sage.grants.clients[sage.client_id] = Client(
+        sage.client_id, sage.client_secret, redirect_uris=("http://localhost:1/elsewhere",)
+    )
+    browser.use(lambda url: requests.get(url, timeout=5))
+    result = command(commands.login, sage, tmp_path, "--timeout", "0.15", redirect_uri=redirect_uri)
+    assert result.exit_code == 1
+    assert "register exactly the one of the setting 'redirect_uri'" in result.output
+    assert "not registered" in browser.page
+
+
+@pytest.mark.usefixtures("browser")
+def test_a_taken_port_is_named_with_the_way_out(sage: SandboxServer, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = command(commands.login, sage, tmp_path, redirect_uri=f"http://localhost:{port}/callback")
+    assert result.exit_code == 1
+    assert f"Port {port} is taken by another program" in result.output
+
+
+@pytest.mark.usefixtures("browser")
+def test_a_redirect_uri_on_another_machine_points_to_pasting(sage: SandboxServer, tmp_path: Path) -> None:
+    result = command(commands.login, sage, tmp_path, redirect_uri="https://app.example.com/callback")
+    assert result.exit_code == 1
+    assert "--no-browser" in result.output
+
+
+def test_an_outage_at_sage_asks_for_ten_minutes(
+    sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
+) -> None:
+    sage.faults.add(Fault(path="authorize", what="temporarily_unavailable"))
+
+    def visit(url: str) -> requests.Response:
+        return requests.get(url, timeout=5)
+
+    browser.use(visit)
+    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    assert result.exit_code == 1
+    assert "Wait ten minutes" in result.output
+    assert "Wait ten minutes" in browser.page
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"client_secret": None}, "'client_secret' is a required property"),
+        ({"token_url": "http://oauth.example.com/token"}, "'token_url' must begin with https://"),
+        ({"token_store": "tokens.sqlite"}, "'token_store' is no SQLAlchemy URL"),
+    ],
+)
+def test_wrong_settings_are_told_before_anything_else(
+    sage: SandboxServer, tmp_path: Path, settings: dict[str, Any], complaint: str
+) -> None:
+    result = command(commands.login, sage, tmp_path, **settings)
+    assert result.exit_code == 1
+    assert complaint in result.output
+    assert len(list(sage.requests)) == 0
+
+
+def test_settings_come_from_the_environment_as_meltano_gives_them(
+    sage: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in sage.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}").items():
+        monkeypatch.setenv(f"TAP_SAGE_ACCOUNTING_{name.upper()}", value)
+    result = CliRunner().invoke(commands.status, [])
+    assert result.exit_code == 0, result.output
+
+
+def test_status_tells_who_what_and_until_when_without_a_secret(sage: SandboxServer, tmp_path: Path) -> None:
+    settings = {"refresh_token": sage.refresh_token}
+    manager(sage, store_at(tmp_path)).access_token()
+    result = command(commands.status, sage, tmp_path, **settings)
+    assert result.exit_code == 0, result.output
+    for line in (
+        "User: Jane Example <jane@example.com>",
+        "Scope: full_access",
+        "Business Harbour Bakery (00000000000000000000000000000001): GB, Standard (paying)",
+        "Business Harbour Café (00000000000000000000000000000002): IE, Plus (paying)",
+    ):
+        assert line in result.output
+    assert "Refresh token: dies at 20" in result.output
+    refused = {line.strip() for line in result.output.splitlines() if "Will refuse" in line}
+    assert any("(not in Standard)" in line and "stock_items" in line for line in refused)
+    assert any("(needs rights in Journals)" in line and "ledger_entries" in line for line in refused)
+    assert any("(needs rights in Bank)" in line and "bank_transfers" in line for line in refused)
+    assert not any("sales_invoices" in line or "contacts" in line for line in refused)
+    assert not [secret for secret in {*sage.issued_secrets, sage.client_secret} if secret in result.output]
+
+
+def test_what_status_says_will_be_refused_is_what_sage_refuses(sage: SandboxServer, tmp_path: Path) -> None:
+    tokens = manager(sage, store_at(tmp_path))
+    result = command(commands.status, sage, tmp_path, refresh_token=sage.refresh_token)
+    assert result.exit_code == 0, result.output
+    blocks = result.output.split("\nBusiness ")[1:]
+    session = requests.Session()
+    session.headers["Authorization"] = f"Bearer {tokens.access_token()}"
+    checked = 0
+    for block, business_id in zip(blocks, sage.world.businesses, strict=True):
+        said = {
+            name
+            for line in block.splitlines()
+            if "Will refuse" in line
+            for name in line.partition("): ")[2].split(", ")
+        }
+        for stream in commands.TapSageAccounting(config=sage.tap_config(), validate_config=False).streams.values():
+            if not stream.per_business or stream.retired or stream.name in ("trial_balance", "deletions"):
+                continue
+            answer = session.get(f"{sage.api_url}/{stream.name}", headers={"X-Business": business_id}, timeout=5)
+            assert (answer.status_code in (401, 403)) == (stream.name in said), stream.name
+            checked += 1
+    session.close()
+    assert checked > 100
+
+
+def test_status_without_a_login_names_the_command(sage: SandboxServer, tmp_path: Path) -> None:
+    result = command(commands.status, sage, tmp_path)
+    assert result.exit_code == 1
+    assert "tap-sage-accounting:login" in result.output
+
+
+@pytest.mark.usefixtures("browser")
+def test_logout_revokes_at_sage_and_forgets(sage: SandboxServer, tmp_path: Path, redirect_uri: str) -> None:
+    assert command(commands.login, sage, tmp_path, redirect_uri=redirect_uri).exit_code == 0
+    assert sage.grants.newest_refresh_token() is not None
+    result = command(commands.logout, sage, tmp_path)
+    assert result.exit_code == 0, result.output
+    assert sage.grants.newest_refresh_token() is None
+    assert store_at(tmp_path).read(sage.client_id, None) is None
+    assert "nothing to forget" in command(commands.logout, sage, tmp_path).output
+
+
+def test_a_logout_that_does_not_reach_sage_forgets_nothing(sage: SandboxServer, tmp_path: Path) -> None:
+    manager(sage, store_at(tmp_path)).access_token()
+    settings = {"refresh_token": sage.refresh_token, "client_secret": "wrong-client-secret"}
+    result = command(commands.logout, sage, tmp_path, **settings)
+    assert result.exit_code == 1
+    assert store_at(tmp_path).read(sage.client_id, sage.refresh_token).tokens is not None
+
+
+def test_the_page_escapes_what_it_was_told_and_loads_nothing() -> None:
+    shown = page("The login did not work", "<script>alert(1)</script>", good=False)
+    assert "<script" not in shown
+    assert "http" not in shown
+    assert "src=" not in shown
+
+
+def test_every_login_has_its_own_state_and_verifier() -> None:
+    made = [
+        ConsentRequest.new(
+            auth_url="https://x/a?b=c", client_id="c", redirect_uri="http://localhost/cb", scope="readonly"
+        )
+        for _ in range(2)
+    ]
+    assert made[0].state != made[1].state
+    assert made[0].verifier != made[1].verifier
+    assert made[0].url.startswith("https://x/a?b=c&filter=apiv3.1&")
+    assert not [each for each in made if each.verifier in each.url or each.verifier in repr(each)]

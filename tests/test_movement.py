@@ -1,0 +1,318 @@
+"""Rows come, change and go between two page requests; none that was there throughout is missing afterwards."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from merge import Warehouse, disagreements
+from plain_books import FLAGGED, LONG_AGO, List, before_page, plain_world
+
+from tap_sage_accounting.sandbox.server import SandboxServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Run
+
+    RunTap = Callable[..., Run]
+    Movement = Callable[[List], None]
+
+KINDS = (
+    "contacts",  # tells its deletions
+    "ledger_entries",  # newest first, rows stay
+    "sales_quotes",  # tells changes, not deletions
+    "stock_movements",  # tells neither, its rows bear a time
+    "unallocated_artefacts",  # tells neither, its rows bear no time
+    "products",  # in two lists, for active and for inactive ones
+)
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(plain_world()) as running:
+        yield running
+
+
+def a_list(server: SandboxServer, stream: str, rows: int) -> List:
+    made = List(server.world, next(iter(server.world.businesses.values())), stream)
+    made.fill(rows)
+    return made
+
+
+def insert_one(rows: List) -> None:
+    rows.insert()
+
+
+def insert_a_page(rows: List) -> None:
+    rows.fill(4, at=rows._world.clock.now())
+
+
+def delete_the_first(rows: List) -> None:
+    rows.delete(rows.keys[0])
+
+
+def delete_the_last(rows: List) -> None:
+    rows.delete(rows.keys[-1])
+
+
+def delete_a_page(rows: List) -> None:
+    for row_id in rows.keys[:4]:
+        rows.delete(row_id)
+
+
+def replace_the_first(rows: List) -> None:
+    rows.delete(rows.keys[0])
+    rows.insert()
+
+
+def replace_the_last(rows: List) -> None:
+    rows.delete(rows.keys[-1])
+    rows.insert()
+
+
+def replace_several(rows: List) -> None:
+    for row_id in rows.keys[:3]:
+        rows.delete(row_id)
+        rows.insert()
+
+
+def edit_some(rows: List) -> None:
+    for row_id in rows.keys[::3]:
+        rows.edit(row_id)
+
+
+MOVEMENTS = (
+    insert_one,
+    insert_a_page,
+    delete_the_first,
+    delete_the_last,
+    delete_a_page,
+    replace_the_first,
+    replace_the_last,
+    replace_several,
+    edit_some,
+)
+
+
+@pytest.mark.parametrize("stream", KINDS)
+@pytest.mark.parametrize("movement", MOVEMENTS)
+def test_nothing_that_was_there_throughout_is_missing(
+    server: SandboxServer, run_tap: RunTap, stream: str, movement: Movement
+) -> None:
+    rows = a_list(server, stream, 10)
+    there_before = set(rows.keys)
+
+    def move() -> None:
+        server.world.clock.advance(timedelta(seconds=1))
+        movement(rows)
+
+    server.on_request = before_page(stream, 3, move)
+    run = run_tap(stream, page_size=3, concurrency=1, lookback_window=0)
+    server.on_request = None
+    assert run.error is None
+    assert {row["id"] for row in run.records[stream]} >= there_before & set(rows.keys)
+
+    warehouse = Warehouse()
+    warehouse.load(run.messages)
+    with server.paused():
+        server.world.clock.advance(timedelta(days=8))
+    warehouse.load(run_tap(stream, page_size=3, lookback_window=0, state=run.state).messages)
+    if stream == "unallocated_artefacts":
+        assert set(warehouse.live(stream, rows.owner.id)) >= set(rows.keys)
+    else:
+        assert disagreements(server.world, warehouse, [stream]) == []
+
+
+@pytest.mark.parametrize("stream", KINDS)
+def test_a_list_in_motion_before_every_page_is_read_completely_once_it_rests(
+    server: SandboxServer, run_tap: RunTap, stream: str
+) -> None:
+    rows = a_list(server, stream, 12)
+    there_before = set(rows.keys)
+    turns = iter([replace_the_first, insert_one, delete_the_first, replace_several, edit_some, replace_the_first])
+
+    def stir(_: object) -> None:
+        server.world.clock.advance(timedelta(seconds=1))
+        if movement := next(turns, None):
+            movement(rows)
+
+    server.on_request = stir
+    run = run_tap(stream, page_size=3, concurrency=1)
+    assert run.error is None
+    assert {row["id"] for row in run.records[stream]} >= there_before & set(rows.keys)
+
+
+def test_a_list_that_never_rests_fails_and_is_read_again_next_time(server: SandboxServer, run_tap: RunTap) -> None:
+    rows = a_list(server, "contacts", 10)
+
+    def stir(_: object) -> None:
+        server.world.clock.advance(timedelta(seconds=1))
+        replace_the_first(rows)
+
+    server.on_request = stir
+    run = run_tap("contacts", page_size=3, concurrency=1)
+    assert run.error is not None
+    assert "The list moved during each of 6 passes" in run.tap.report.failed[0].reason
+    assert run.bookmark("contacts", rows.owner.id) is None
+
+
+def test_an_incremental_read_notices_a_replaced_row_too(server: SandboxServer, run_tap: RunTap) -> None:
+    rows = a_list(server, "sales_quotes", 12)
+    first = run_tap("sales_quotes", page_size=3, lookback_window=0)
+    with server.paused():
+        server.world.clock.advance(timedelta(hours=1))
+        for row_id in rows.keys[2:]:
+            rows.edit(row_id)
+        server.world.clock.advance(timedelta(hours=1))
+
+    def move() -> None:
+        server.world.clock.advance(timedelta(seconds=1))
+        rows.delete(rows.keys[2])
+        rows.insert()
+
+    server.on_request = before_page("sales_quotes", 2, move)
+    second = run_tap("sales_quotes", page_size=3, concurrency=1, lookback_window=0, state=first.state)
+    assert {row["id"] for row in second.records["sales_quotes"]} >= set(rows.keys[2:-1])
+
+
+# What it costs
+
+
+@pytest.mark.parametrize("stream", KINDS)
+def test_a_quiet_list_of_several_pages_costs_one_request_more_at_most(
+    server: SandboxServer, run_tap: RunTap, stream: str
+) -> None:
+    a_list(server, stream, 6)
+    run = run_tap(stream, page_size=3)
+    pages = server.requests.of(stream)
+    needed = 3 if stream == "products" else 2
+    assert run.error is None
+    assert len(pages) == needed + (2 if stream == "unallocated_artefacts" else 0)
+
+
+def test_a_recent_change_costs_one_request_where_nothing_was_deleted(server: SandboxServer, run_tap: RunTap) -> None:
+    rows = a_list(server, "contacts", 6)
+    rows.edit(rows.keys[0])
+    run_tap("contacts", page_size=3)
+    assert [request.params.get("attributes") for request in server.requests.of("contacts")] == ["all", "all", None]
+
+
+def test_only_pages_with_unknown_rows_are_read_in_full_again(server: SandboxServer, run_tap: RunTap) -> None:
+    rows = a_list(server, "contacts", 12)
+
+    def move() -> None:
+        server.world.clock.advance(timedelta(seconds=1))
+        delete_the_first(rows)
+
+    server.on_request = before_page("contacts", 3, move)
+    run_tap("contacts", page_size=3, concurrency=1)
+    in_full = [request for request in server.requests.of("contacts") if request.params.get("attributes") == "all"]
+    assert len(in_full) == 4 + 1
+
+
+# Pages that Sage cannot serve
+
+
+@pytest.mark.parametrize("limit", [150, 50, 10, 3, 1])
+def test_pages_too_large_for_sage_are_read_in_smaller_ones(server: SandboxServer, run_tap: RunTap, limit: int) -> None:
+    rows = a_list(server, "contacts", 230)
+    server.faults.big_pages = {"contacts": limit}
+    run = run_tap("contacts")
+    assert run.error is None
+    assert sorted(row["id"] for row in run.records["contacts"]) == sorted(rows.keys)
+    assert len(server.requests.of("contacts")) < 20 + 2 * 230 / min(limit, 50)
+    assert any("smaller pages" in line for line in run.log)
+
+
+def test_a_record_that_spoils_its_page_is_read_by_its_id(server: SandboxServer, run_tap: RunTap) -> None:
+    rows = a_list(server, "contacts", 30)
+    server.faults.poison = {rows.keys[7]: "full"}
+    run = run_tap("contacts", page_size=20)
+    assert run.error is None
+    assert sorted(row["id"] for row in run.records["contacts"]) == sorted(rows.keys)
+
+
+@pytest.mark.parametrize("poison", ["record", "always"])
+@pytest.mark.parametrize("stream", ["contacts", "sales_quotes", "stock_movements"])
+def test_a_record_that_sage_never_delivers_is_named_and_holds_up_the_bookmark_only(
+    server: SandboxServer, run_tap: RunTap, stream: str, poison: str
+) -> None:
+    rows = a_list(server, stream, 12)
+    sick = rows.keys[7]
+    server.faults.poison = {sick: poison}
+    run = run_tap(stream, page_size=5)
+    assert run.error is not None
+    assert {row["id"] for row in run.records[stream]} == set(rows.keys) - {sick}
+    [failed] = run.tap.report.failed
+    assert "does not deliver" in failed.reason
+    assert (sick if poison == "record" else "row 8") in failed.reason
+    assert run.bookmark(stream, rows.owner.id) is None
+
+    server.faults.poison = {}
+    assert sick in {row["id"] for row in run_tap(stream, state=run.state).records[stream]}
+
+
+def test_many_undeliverable_records_mean_that_sage_is_not_well(server: SandboxServer, run_tap: RunTap) -> None:
+    rows = a_list(server, "contacts", 30)
+    server.faults.poison = dict.fromkeys(rows.keys, "record")
+    run = run_tap("contacts", page_size=5)
+    assert "delivers too little of this list" in run.tap.report.failed[0].reason
+    assert len(server.requests) < 300
+
+
+def test_a_slipped_row_that_is_deleted_before_it_is_fetched_does_not_end_the_read(
+    server: SandboxServer, run_tap: RunTap
+) -> None:
+    rows = a_list(server, "contacts", 9)
+    slipped = rows.keys[3]
+
+    def act(call: object) -> None:
+        path, params = call.path, call.params  # type: ignore[attr-defined]
+        if path != "contacts":
+            return
+        server.world.clock.advance(timedelta(seconds=1))
+        if params.get("page") == "2" and "attributes" in params and rows.keys[0].endswith("1"):
+            rows.delete(rows.keys[0])
+        elif params.get("page") == "2" and "attributes" not in params and slipped in rows.keys:
+            acts.append(slipped)
+        elif acts and "attributes" in params and slipped in rows.keys:
+            rows.delete(slipped)
+
+    acts: list[str] = []
+    server.on_request = act
+    run = run_tap("contacts", page_size=3, concurrency=1)
+    assert run.error is None
+    assert run.tap.report.skipped == []
+    assert {row["id"] for row in run.records["contacts"]} >= set(rows.keys)
+
+
+# Totals that do not fit
+
+
+def test_an_empty_page_is_asked_for_again(server: SandboxServer, run_tap: RunTap) -> None:
+    from tap_sage_accounting.sandbox.faults import Fault  # noqa: PLC0415
+
+    rows = a_list(server, "contacts", 9)
+    server.faults.add(Fault("contacts", "empty_page", page=2))
+    run = run_tap("contacts", page_size=3)
+    assert run.error is None
+    assert {row["id"] for row in run.records["contacts"]} == set(rows.keys)
+
+
+def test_old_rows_are_not_read_again_by_a_quiet_run(server: SandboxServer, run_tap: RunTap) -> None:
+    for stream in KINDS:
+        a_list(server, stream, 6)
+    first = run_tap(*KINDS)
+    server.requests.clear()
+    second = run_tap(*KINDS, state=first.state)
+    incremental = ("contacts", "ledger_entries", "sales_quotes", "products")
+    assert all(row["updated_at"].startswith(LONG_AGO.date().isoformat()) for row in second.records["contacts"])
+    assert {stream: len(server.requests.of(stream)) for stream in incremental} == {
+        "contacts": 2,
+        "ledger_entries": 1,
+        "sales_quotes": 1,
+        "products": 3,
+    }
+    assert FLAGGED[0] in incremental
