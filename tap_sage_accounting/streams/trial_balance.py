@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
 from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.deletions import pack, unpack
 from tap_sage_accounting.errors import MalformedAnswerError
 from tap_sage_accounting.paging import Page, PagesAhead, parse_json, served_at
 from tap_sage_accounting.settings import parse_start_date
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_sage_accounting.lookahead import StartedRead
+    from tap_sage_accounting.reading import ListRead
 
 READ_AT = "read_at"
 """The state's key for the moment, by Sage's clock, at which the last complete read began."""
+LISTED = "accounts"
+"""The state's key for the accounts that were ever listed, packed."""
 NOTHING = {"debit": "0", "credit": "0"}
 MONTHS_WITHOUT_SETTINGS = 24
 """How far back to read where neither the settings nor `start_date` tell when the accounts begin."""
@@ -85,17 +89,21 @@ class TrialBalance(SageStream):
 
     def read_months(self, context: Context | None, settings: Future[Page]) -> Iterator[Record]:
         """Yield the months that may have changed, then note when they were read."""
-        now, begin = self._beginning(settings)
+        now, begin = self._beginning(context, settings)
         state = self.get_context_state(context)
-        accounts: list[Record] = []
+        listed = unpack(state[LISTED]) if LISTED in state else set()
+        idle: list[Record] = []
         if last_read := state.get(READ_AT):
             begin = max(begin, self._first_changed(context, last_read, now))
-            accounts = list(self._other_list(context, "ledger_accounts", {}))
+            accounts = self._other_list(context, "ledger_accounts", {}).pages()
+            idle = [account for page in accounts for account in page.items if account["id"] in listed]
         months = begin.until(Month.of(now))
         with PagesAhead(lambda n: self._fetch_month(context, months, n), self._tap.executor, self.width) as pages:
             for month, page in zip(months, pages, strict=True):
-                yield from (self._row(raw, month, context) for raw in _with_idle(page.items, accounts))
+                listed |= {raw["id"] for raw in page.items}
+                yield from (self._row(raw, month, context) for raw in _with_idle(page.items, idle))
         state[READ_AT] = instant(now)
+        state[LISTED] = pack(listed)
 
     def _fetch_month(self, context: Context | None, months: list[Month], number: int) -> Page:
         month = months[number - 1]
@@ -122,20 +130,17 @@ class TrialBalance(SageStream):
                 flat[f"{balance}_{side}"] = amount
         return self.clean(flat, context)
 
-    def _beginning(self, answer: Future[Page]) -> tuple[datetime, Month]:
+    def _beginning(self, context: Context | None, answer: Future[Page]) -> tuple[datetime, Month]:
         """Tell the present moment by Sage's clock, and the month in which to begin."""
-        start = self.config.get("start_date")
-        earliest = parse_start_date(start).date() if start else None
+        opened = None
         try:
-            settings = answer.result()
+            now, opened = answer.result().served_at, answer.result().items[0].get("accounts_start_date")
         except SkippableAPIError:
-            now = datetime.now(UTC)
-            return now, Month.of(earliest) if earliest else Month.of(now).plus(-MONTHS_WITHOUT_SETTINGS)
-        now = settings.served_at
-        opened = settings.items[0].get("accounts_start_date")
-        if earliest is None:
-            earliest = date.fromisoformat(opened) if opened else None
-        return now, Month.of(earliest) if earliest else Month.of(now).plus(-MONTHS_WITHOUT_SETTINGS)
+            first_page = next(iter(self._other_list(context, "ledger_accounts", {}).pages()))
+            now = first_page.served_at
+        if start := self.config.get("start_date"):
+            return now, Month.of(parse_start_date(start).date())
+        return now, Month.of(date.fromisoformat(opened)) if opened else Month.of(now).plus(-MONTHS_WITHOUT_SETTINGS)
 
     def _fetch_settings(self, context: Context | None) -> Page:
         what = f"accounts start date for {self.describe(context)}"
@@ -154,36 +159,26 @@ class TrialBalance(SageStream):
         A change in a month moves the balances of all later ones. The last two months are always read again.
         """
         since = datetime.fromisoformat(last_read) - timedelta(seconds=self.config["lookback_window"])
-        params = {"attributes": "date", "updated_or_created_since": instant(since)}
+        changes = {"attributes": "date", "updated_or_created_since": instant(since)}
+        transactions = self._other_list(context, "transactions", changes)
         try:
-            days = [row.get("date") for row in self._other_list(context, "transactions", params)]
+            days = [row.get("date") for page in transactions.pages() for row in page.items]
+            days += [row.get("date") for row in transactions.slipped(lambda: False)]
         except SkippableAPIError:
             return Month(1, 1)
         changed = [Month.of(date.fromisoformat(day)) for day in days if day]
         return min([*changed, Month.of(now).plus(-1)])
 
-    def _other_list(self, context: Context | None, name: str, params: dict[str, Any]) -> Iterator[Record]:
-        """Yield the records of another list, as sent."""
-
-        def fetch(number: int) -> Page:
-            what = f"{name}, page {number}, for {self.describe(context)}"
-            size = self.config["page_size"]
-            request = HTTPRequest(
-                url=f"{self.url_base}/{name}", params={"page": number, "items_per_page": size, **params}
-            )
-
-            def parse(response: requests.Response) -> Page:
-                return Page.parse(response.content, asked=number, size=size, served_at=served_at(response), what=what)
-
-            return self.ask(request, context, what, parse)
-
-        with PagesAhead(fetch, self._tap.executor, self.width) as pages:
-            for page in pages:
-                yield from page.items
+    def _other_list(self, context: Context | None, name: str, changes: dict[str, Any]) -> ListRead:
+        """Prepare a read of another list, with query parameters that differ from the usual ones."""
+        stream = self._tap.streams[name]
+        if not isinstance(stream, SageStream):
+            raise TypeError(name)
+        return stream.begin_read(context, {"updated_or_created_since": None, "attributes": None, **changes})
 
 
 def _with_idle(rows: list[Record], accounts: list[Record]) -> list[Record]:
-    """Add the accounts that Sage leaves out because nothing is in them, so that rows read earlier do not go stale."""
+    """Add the accounts that Sage no longer lists because nothing is in them, so that earlier rows do not go stale."""
     present = {row.get("id") for row in rows}
     idle = {"opening_balance": NOTHING, "closing_balance": NOTHING, **NOTHING}
     return rows + [
