@@ -95,7 +95,7 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "business_ids",
-        th.ArrayType(th.StringType),
+        th.ArrayType(th.StringType(min_length=1)),
         title="Business IDs",
         description="Which businesses to extract. Default: all that the user may see.",
     ),

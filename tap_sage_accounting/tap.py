@@ -308,6 +308,8 @@ class TapSageAccounting(Tap):
         """Begin with nothing, end with everything closed and told, and fail when something is missing."""
         began = time.monotonic()
         try:
+            # Asked for here, so that no stream is blamed when there is no token or no such business.
+            self.logger.info("Extracting %s.", "; ".join(map(str, self.businesses)))
             yield
         finally:
             if isinstance(self.message_writer, WholeMessageWriter):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Run
+
     from tap_sage_accounting.sandbox.server import SandboxServer
     from tap_sage_accounting.sandbox.store import Business
 
