@@ -17,6 +17,7 @@ import yaml
 
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.streams import STREAMS
+from tap_sage_accounting.streams.deletions import Deletions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,7 +61,7 @@ def selections() -> dict[str, list[str]]:
     return {
         "select": ["*.*", *(f"!{stream.name}.*" for stream in STREAMS if stream.retired)],
         "transactional": [f"{stream.name}.*" for stream in current if not stream.static],
-        "reference": [f"{stream.name}.*" for stream in current if stream.static],
+        "reference": [f"{stream.name}.*" for stream in current if stream.static or stream is Deletions],
     }
 
 

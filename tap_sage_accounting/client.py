@@ -394,6 +394,11 @@ class SageStream(RESTStream[int]):
         """Keep the SDK from telling a version before its records: a read that fails would empty the table."""
         return False
 
+    @property
+    def lost_businesses(self) -> frozenset[str]:
+        """Businesses that earlier runs read and the user no longer sees."""
+        return self._tap.lost_businesses if self.per_business else frozenset()
+
     def begin_version(self) -> None:
         """Let the records to come carry this run's version of the table."""
         self._stream_version = self._initialized_at // 1000

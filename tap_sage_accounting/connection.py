@@ -42,7 +42,12 @@ CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 120.0
 
 _HEAVY = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
-_PASSING = (requests.ConnectionError, requests.Timeout, requests.exceptions.ContentDecodingError)
+_PASSING = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
 
 
 class Connection:

@@ -38,13 +38,13 @@ INVENTORY = "inventory"
 """The state's key for the packed ids of a list whose deletions Sage does not tell."""
 INVENTORY_AT = "inventory_at"
 LARGEST_INVENTORY = 20_000
-"""Ids remembered per list and business, at about 20 bytes of state each; a longer list is not watched."""
+"""Ids remembered per list and business, at about 23 bytes of state each; a longer list is not watched."""
 _SUMMARY = frozenset(("id", "displayed_as", "$path", "created_at", "updated_at", DELETED_AT))
 """What a deleted record is told with when it is told by its id only."""
 
 
 def pack(keys: set[str]) -> str:
-    """Pack ids into text for the state; 32 hexadecimal digits become about 20 characters."""
+    """Pack ids into text for the state; 32 hexadecimal digits become about 23 characters."""
     return base64.b85encode(zlib.compress("\n".join(sorted(keys)).encode(), 9)).decode()
 
 

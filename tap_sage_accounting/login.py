@@ -20,12 +20,13 @@ from tap_sage_accounting.consent import CallbackServer, ConsentError, ConsentReq
 from tap_sage_accounting.paging import parse_json
 from tap_sage_accounting.redaction import install
 from tap_sage_accounting.status import BusinessAccess
-from tap_sage_accounting.tap import Business, TapSageAccounting
+from tap_sage_accounting.tap import TapSageAccounting
 from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tap_sage_accounting.businesses import Business
     from tap_sage_accounting.lineage import Lineage
 
 SECRET_SETTINGS = ("client_secret", "refresh_token", "token_store_key")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class Lookahead:
     """Starts reads in the order of the run, a bounded number ahead of the one that is worked on.
 
+    Attributes:
+        planned: how many reads the run consists of.
+
     Args:
         reads: streams and businesses, in the order in which they will be read.
         width: reads started ahead at most; the answers of so many first requests are held in memory.
@@ -25,6 +28,7 @@ class Lookahead:
 
     def __init__(self, reads: Iterable[tuple[SageStream, Context | None]], width: int) -> None:
         self._to_come = deque(reads)
+        self.planned = len(self._to_come)
         self._width = width
         self._started: dict[tuple[str, str | None], StartedRead] = {}
 

@@ -49,6 +49,11 @@ class RunReport:
     failed: list[Outcome] = field(default_factory=list)
     surprises: dict[str, Surprises] = field(default_factory=dict)
 
+    @property
+    def done(self) -> int:
+        """How many reads came to an end, good or bad."""
+        return self.complete + len(self.skipped) + len(self.failed)
+
     def skip(self, stream: str, business: str, error: SkippableAPIError) -> None:
         """Note a read that rights or the edition do not allow."""
         self.skipped.append(Outcome(stream, business, WHY[type(error)]))

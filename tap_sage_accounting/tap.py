@@ -13,7 +13,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -21,16 +20,16 @@ from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError, FatalSyncError
 from typing_extensions import override
 
+from tap_sage_accounting.businesses import Business, visible_businesses
 from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.errors import SettingsError
 from tap_sage_accounting.limits import RequestGate
 from tap_sage_accounting.lookahead import Lookahead
-from tap_sage_accounting.paging import Page, PagesAhead, served_at
+from tap_sage_accounting.progress import Progress, terminal_of
 from tap_sage_accounting.redaction import SecretFilter, install
 from tap_sage_accounting.report import RunReport
 from tap_sage_accounting.settings import (
     CONFIG_JSONSCHEMA,
-    HIGHEST_PAGE_SIZE,
     start_date_problems,
     unknown_settings,
     value_problems,
@@ -40,11 +39,10 @@ from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
 
     import click
-    import requests
     from singer_sdk.helpers.types import Context
 
     from tap_sage_accounting.auth import TokenManager
@@ -58,17 +56,6 @@ WAITING = 4
 """Threads for each request that may be in flight: some wait for their turn or for a fault to pass."""
 
 
-@dataclass(frozen=True, slots=True)
-class Business:
-    """A business that the user may see."""
-
-    id: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.id})" if self.name else self.id
-
-
 class TapSageAccounting(Tap):
     """Extracts everything that Sage Business Cloud Accounting lets one read."""
 
@@ -76,6 +63,9 @@ class TapSageAccounting(Tap):
     package_name = "tap-sage-accounting"
     config_jsonschema: ClassVar[dict[str, Any]] = CONFIG_JSONSCHEMA
     message_writer_class = WholeMessageWriter
+
+    lost_businesses: frozenset[str] = frozenset()
+    """Businesses that earlier runs read and the user no longer sees."""
 
     _stopped_by: int | None = None
 
@@ -235,7 +225,8 @@ class TapSageAccounting(Tap):
         Raises:
             SettingsError: `business_ids` names one that the user cannot see, or there is none at all.
         """
-        visible = {business.id: business for business in self._visible_businesses()}
+        visible = {business.id: business for business in visible_businesses(self.connection, self.executor)}
+        self._tell_who_came_and_went(visible)
         wanted = self.config.get("business_ids") or list(visible)
         if strangers := [business_id for business_id in wanted if business_id not in visible]:
             raise SettingsError(
@@ -248,23 +239,21 @@ class TapSageAccounting(Tap):
             )
         return tuple(business for business in visible.values() if business.id in wanted)
 
-    def _visible_businesses(self) -> list[Business]:
-        with PagesAhead(self._fetch_businesses, self.executor, width=1) as pages:
-            return [
-                Business(str(item["id"]), str(item.get("displayed_as") or item.get("name") or ""))
-                for page in pages
-                for item in page.items
-            ]
-
-    def _fetch_businesses(self, number: int) -> Page:
-        what = f"list of businesses, page {number}"
-        size = HIGHEST_PAGE_SIZE
-
-        def parse(response: requests.Response) -> Page:
-            return Page.parse(response.content, asked=number, size=size, served_at=served_at(response), what=what)
-
-        params = {"page": number, "items_per_page": size}
-        return self.connection.ask("/businesses", params, business_id=None, what=what, parse=parse)
+    def _tell_who_came_and_went(self, visible: Mapping[str, Business]) -> None:
+        """Name the businesses that earlier runs did not read, and those that they read and the user no longer sees."""
+        bookmarks = self.state.get("bookmarks", {}).values()
+        partitions = [partition for each in bookmarks for partition in each.get("partitions", ())]
+        known = {partition["context"]["business_id"] for partition in partitions}
+        self.lost_businesses = frozenset(known - visible.keys())
+        for business_id in sorted(self.lost_businesses):
+            self.logger.warning(
+                "Business %s, which earlier runs read, is no longer among those that this user sees. Its rows stay as "
+                "they are.",
+                business_id,
+            )
+        for business_id, business in visible.items():
+            if known and business_id not in known:
+                self.logger.info("No earlier run read %s.", business)
 
     def name_of(self, business_id: str) -> str:
         """Name a business for a person."""
@@ -310,7 +299,8 @@ class TapSageAccounting(Tap):
         try:
             # Asked for here, so that no stream is blamed when there is no token or no such business.
             self.logger.info("Extracting %s.", "; ".join(map(str, self.businesses)))
-            yield
+            with self._progress():
+                yield
         finally:
             if isinstance(self.message_writer, WholeMessageWriter):
                 self.message_writer.flush()
@@ -326,6 +316,15 @@ class TapSageAccounting(Tap):
             if self._stopped_by is not None:
                 self._leave(self._stopped_by)
         self.report.check()
+
+    def _progress(self) -> Progress:
+        return Progress(
+            self.report,
+            self.gate,
+            planned=lambda: self.lookahead.planned,
+            logger=self.logger,
+            terminal=terminal_of(),
+        )
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

@@ -14,7 +14,8 @@ class FullTableVersion:
     """Counts the complete reads of a stream, and tells the target to let go of older rows when all are.
 
     A target that hears of a version drops or flags every row of an older one. So it is told after the last record, and
-    only when every business that the user sees was read: rows of one that was left out, skipped or failed must stay.
+    only when every business was read: rows of one that was left out, skipped or failed must stay, and those of one that
+    the user no longer sees too.
     """
 
     def __init__(self, stream: SageStream) -> None:
@@ -25,7 +26,7 @@ class FullTableVersion:
             and stream.replication_method == REPLICATION_FULL_TABLE
             and not config.get("business_ids")
         )
-        self._left = len(stream.partitions or [{}])
+        self._left = len(stream.partitions or [{}]) + len(stream.lost_businesses)
 
     def begin(self) -> None:
         """Let the records of the coming read carry the version."""

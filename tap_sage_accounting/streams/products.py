@@ -41,6 +41,7 @@ class Products(SageStream):
     deletable = True
     parts = INACTIVE_TOO
     areas = CATALOGUE
+    static = True
 
 
 class ServiceRateTypes(SageStream):
@@ -63,6 +64,7 @@ class Services(SageStream):
     deletable = True
     parts = INACTIVE_TOO
     areas = CATALOGUE
+    static = True
 
 
 class StockItems(SageStream):

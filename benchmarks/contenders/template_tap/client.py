@@ -29,7 +29,7 @@ class SagePaginator(PageNumberPaginator):
 
     @override
     def has_more(self, response: requests.Response) -> bool:
-        return response.json().get("$next") is not None
+        return bool(response.json().get("$next"))
 
 
 class SageStream(RESTStream[int]):

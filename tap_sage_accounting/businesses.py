@@ -1,0 +1,84 @@
+"""Whose books there are to read: the businesses that Sage lists for the user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tap_sage_accounting.errors import MalformedAnswerError, StubbornFaultError
+from tap_sage_accounting.paging import Page, parse_json, served_at
+from tap_sage_accounting.reading import ListRead
+from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Executor
+
+    import requests
+
+    from tap_sage_accounting.connection import Connection
+
+    Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True, slots=True)
+class Business:
+    """A business that the user may see."""
+
+    id: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id})" if self.name else self.id
+
+
+@dataclass(frozen=True, slots=True)
+class _BusinessList:
+    """The list of the user's businesses, as `ListRead` asks for it; it tells no more than ids and names anyway."""
+
+    connection: Connection
+
+    def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:  # noqa: ARG002
+        """Ask for a page."""
+        what = f"list of businesses, page {number}"
+
+        def parse(response: requests.Response) -> Page:
+            return Page.parse(response.content, asked=number, size=size, served_at=served_at(response), what=what)
+
+        return self._ask("", {"page": number, "items_per_page": size}, what, parse, tries)
+
+    def record(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Ask for one business."""
+        what = f"business {item['id']}"
+
+        def parse(response: requests.Response) -> dict[str, Any]:
+            found = parse_json(response.content, what)
+            if not isinstance(found, dict):
+                raise MalformedAnswerError(f"{what}: the answer is no record.")
+            return found
+
+        return self._ask(f"/{item['id']}", {}, what, parse, None)
+
+    def _ask(
+        self,
+        path: str,
+        params: Mapping[str, Any],
+        what: str,
+        parse: Callable[[requests.Response], Parsed],
+        tries: int | None,
+    ) -> Parsed:
+        return self.connection.ask(f"/businesses{path}", params, business_id=None, what=what, parse=parse, tries=tries)
+
+
+def visible_businesses(connection: Connection, executor: Executor) -> list[Business]:
+    """List the businesses that the user may see, in Sage's order.
+
+    Raises:
+        FatalAPIError: Sage does not tell them, or not all of them.
+    """
+    reading = ListRead(_BusinessList(connection), executor, width=1, size=HIGHEST_PAGE_SIZE)
+    items = [item for page in reading.pages() for item in page.items]
+    items += reading.slipped(lambda: False)
+    if reading.undeliverable:
+        raise StubbornFaultError(f"Sage does not tell all businesses ({', '.join(reading.undeliverable)}).")
+    return [Business(str(item["id"]), str(item.get("displayed_as") or item.get("name") or "")) for item in items]

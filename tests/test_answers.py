@@ -1,0 +1,311 @@
+"""Single odd answers of Sage: what is tried again, what is not, and what the user is told of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from singer_sdk.exceptions import FatalAPIError
+
+from tap_sage_accounting.connection import TRIES, TRIES_WHEN_REFUSED, Connection
+from tap_sage_accounting.errors import (
+    EditionError,
+    HeavyRequestError,
+    LimitReachedError,
+    MalformedAnswerError,
+    NotFoundError,
+    RightsError,
+    StubbornFaultError,
+)
+from tap_sage_accounting.limits import RequestGate
+from tap_sage_accounting.paging import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from requests_mock import Mocker
+
+API = "https://sage.test/v3.1"
+CONTACTS = f"{API}/contacts"
+CUSTOMER = "Ms. Private Person, 1 Hidden Lane"
+
+
+class Tokens:
+    """Gives a new access token whenever the one before was rejected."""
+
+    def __init__(self) -> None:
+        self.rejected: list[str] = []
+
+    def access_token(self) -> str:
+        return f"access-token-{len(self.rejected)}"
+
+    def reject(self, token: str) -> None:
+        self.rejected.append(token)
+
+
+@pytest.fixture
+def tokens() -> Tokens:
+    return Tokens()
+
+
+@pytest.fixture
+def connection(tokens: Tokens) -> Iterator[Connection]:
+    found = Connection(
+        tokens=tokens,  # type: ignore[arg-type] # what a connection asks of its token manager
+        gate=RequestGate(concurrency=2),
+        api_url=API,
+        user_agent="test/1",
+        connections=2,
+        patience=30,
+    )
+    yield found
+    found.close()
+
+
+def ask(connection: Connection, **options: Any) -> Any:
+    return connection.ask(
+        "/contacts",
+        {"page": 1},
+        business_id="b1",
+        what="'contacts' of Harbour Lights",
+        parse=lambda response: parse_json(response.content, "contacts"),
+        **options,
+    )
+
+
+def refusal(code: str, message: str) -> list[dict[str, str]]:
+    return [{"$severity": "error", "$dataCode": code, "$message": message, "$source": ""}]
+
+
+SUCCESS: dict[str, Any] = {"json": {"$items": []}}
+EXPIRED: dict[str, Any] = {"status_code": 401, "json": refusal("Unauthorized", "The access token is invalid.")}
+UNSUBSCRIBED: dict[str, Any] = {"status_code": 401, "json": refusal("Unauthorized", "No active subscription found.")}
+
+
+# Tokens
+
+
+def test_a_rejected_token_is_renewed_once_and_the_request_goes_on(
+    connection: Connection, tokens: Tokens, requests_mock: Mocker
+) -> None:
+    requests_mock.get(CONTACTS, [EXPIRED, SUCCESS])
+    assert ask(connection) == {"$items": []}
+    sent = [request.headers["Authorization"] for request in requests_mock.request_history]
+    assert sent == ["Bearer access-token-0", "Bearer access-token-1"]
+    assert tokens.rejected == ["access-token-0"]
+
+
+def test_a_renewed_token_that_is_rejected_too_is_the_end(connection: Connection, requests_mock: Mocker) -> None:
+    requests_mock.get(CONTACTS, [EXPIRED])
+    with pytest.raises(FatalAPIError, match="A renewed token was not accepted either"):
+        ask(connection)
+    assert requests_mock.call_count == 2
+
+
+def test_a_missing_subscription_renews_no_token(connection: Connection, tokens: Tokens, requests_mock: Mocker) -> None:
+    requests_mock.get(CONTACTS, [UNSUBSCRIBED])
+    with pytest.raises(EditionError, match="subscription or edition does not offer"):
+        ask(connection)
+    assert requests_mock.call_count == 1
+    assert tokens.rejected == []
+
+
+# Refusals for good
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "InvalidParameter", FatalAPIError),
+        (403, "MultiUserAccessDenied", RightsError),
+        (404, "RecordNotFound", NotFoundError),
+        (415, "UnsupportedMediaType", FatalAPIError),
+        (422, "ValidationError", FatalAPIError),
+    ],
+)
+def test_what_sage_refuses_for_good_is_asked_once_and_told_in_sages_words(
+    connection: Connection, requests_mock: Mocker, status: int, code: str, kind: type[Exception]
+) -> None:
+    body = refusal(code, "This is not possible.")
+    requests_mock.get(CONTACTS, status_code=status, json=body, headers={"x_request_id": "r-42"})
+    with pytest.raises(kind) as refused:
+        ask(connection)
+    assert requests_mock.call_count == 1
+    told = str(refused.value)
+    assert told.startswith(f"'contacts' of Harbour Lights: Sage answered {status}")
+    assert f"[{code}] This is not possible." in told
+    assert "r-42" in told
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (json.dumps(refusal("InvalidPage", "No such page.")), "[InvalidPage] No such page."),
+        (json.dumps(refusal("InvalidPage", "No such page.")[0]), "[InvalidPage] No such page."),
+        ('{"error": "invalid_request", "error_description": "A header is missing."}', "[invalid_request] A header is"),
+        ("[]", "Sage answered 400"),
+        ("<html><body>Bad gateway for Ms. Private Person, 1 Hidden Lane</body></html>", "Sage answered 400"),
+        (json.dumps(refusal("Invalid", CUSTOMER * 10)), "[Invalid]"),
+        (json.dumps({"contacts": [{"name": CUSTOMER}]}), "Sage answered 400"),
+        ("", "Sage answered 400"),
+        (b"\xff\xfe", "Sage answered 400"),
+    ],
+    ids=["array", "object", "oauth", "empty array", "html", "long", "data", "empty", "binary"],
+)
+def test_an_error_in_any_shape_is_told_without_data(
+    connection: Connection,
+    requests_mock: Mocker,
+    caplog: pytest.LogCaptureFixture,
+    body: str | bytes,
+    told: str,
+) -> None:
+    requests_mock.get(CONTACTS, status_code=400, content=body if isinstance(body, bytes) else body.encode())
+    with caplog.at_level(logging.DEBUG), pytest.raises(FatalAPIError) as refused:
+        ask(connection)
+    assert told in str(refused.value)
+    for text in (str(refused.value), caplog.text):
+        assert "Private" not in text
+        assert "access-token" not in text
+
+
+# Too many requests
+
+
+def refused(after: str | None) -> dict[str, Any]:
+    return {"status_code": 429, "headers": {} if after is None else {"Retry-After": after}}
+
+
+@pytest.mark.parametrize("after", ["0", "0.01"])
+def test_a_429_is_waited_out(connection: Connection, requests_mock: Mocker, after: str) -> None:
+    requests_mock.get(CONTACTS, [refused(after), refused(after), SUCCESS])
+    assert ask(connection) == {"$items": []}
+    assert requests_mock.call_count == 3
+
+
+def test_sage_is_obeyed_when_it_says_how_long_to_wait(
+    connection: Connection, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float | None] = []
+    monkeypatch.setattr(connection._gate, "refused", asked.append)
+    requests_mock.get(CONTACTS, [refused("7"), refused(None), refused("soon"), SUCCESS])
+    ask(connection)
+    assert asked == [7.0, None, None]
+
+
+def test_a_wait_beyond_our_patience_ends_the_run_with_the_time_to_come_back(
+    connection: Connection, requests_mock: Mocker
+) -> None:
+    requests_mock.get(CONTACTS, [refused("86400")])
+    with pytest.raises(LimitReachedError, match=r"wait 86400 s, longer than .*'patience'.*run again after 20\d\d-"):
+        ask(connection)
+    assert requests_mock.call_count == 1
+
+
+def test_refusals_without_end_have_an_end(
+    connection: Connection, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection._gate, "refused", lambda _: None)
+    requests_mock.get(CONTACTS, [refused(None)])
+    with pytest.raises(StubbornFaultError, match="fewer requests"):
+        ask(connection)
+    assert requests_mock.call_count == TRIES_WHEN_REFUSED
+
+
+# Faults that pass
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status_code": 500},
+        {"status_code": 502, "text": "<html>Bad Gateway</html>"},
+        {"status_code": 503, "headers": {"Retry-After": "0"}},
+        {"status_code": 504},
+        {"exc": requests.ConnectionError("connection reset while sending Bearer access-token-0")},
+        {"exc": requests.ConnectTimeout()},
+        {"exc": requests.ReadTimeout()},
+        {"exc": requests.exceptions.ChunkedEncodingError()},
+        {"exc": requests.exceptions.ContentDecodingError()},
+        {"text": '{"$items": [{"name": "Ms. Private'},
+        {"text": "<html>Maintenance</html>"},
+    ],
+    ids=str,
+)
+def test_a_passing_fault_passes_unnoticed_but_for_the_log(
+    connection: Connection, requests_mock: Mocker, caplog: pytest.LogCaptureFixture, fault: dict[str, Any]
+) -> None:
+    requests_mock.get(CONTACTS, [fault, fault, SUCCESS])
+    with caplog.at_level(logging.DEBUG, logger="tap-sage-accounting"):
+        assert ask(connection) == {"$items": []}
+    assert requests_mock.call_count == 3
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 2
+    assert all("Trying again in" in told for told in warnings)
+    assert "Private" not in caplog.text
+    assert "access-token" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"status_code": 503}, StubbornFaultError),
+        ({"status_code": 504}, HeavyRequestError),
+        ({"exc": requests.ReadTimeout()}, HeavyRequestError),
+        ({"exc": requests.ConnectionError()}, StubbornFaultError),
+        ({"text": "[1, 2"}, StubbornFaultError),
+    ],
+    ids=str,
+)
+def test_a_fault_that_does_not_pass_is_an_error_after_so_many_tries(
+    connection: Connection, requests_mock: Mocker, fault: dict[str, Any], kind: type[Exception]
+) -> None:
+    requests_mock.get(CONTACTS, [fault])
+    with pytest.raises(FatalAPIError, match=f"Tried {TRIES} times") as failed:
+        ask(connection)
+    assert type(failed.value) is kind
+    assert requests_mock.call_count == TRIES
+
+
+def test_what_may_be_too_heavy_is_given_up_early_where_smaller_questions_can_be_asked(
+    connection: Connection, requests_mock: Mocker
+) -> None:
+    requests_mock.get(CONTACTS, status_code=504)
+    with pytest.raises(HeavyRequestError):
+        ask(connection, tries=2)
+    assert requests_mock.call_count == 2
+
+
+# Answers that are not what they seem
+
+
+def test_a_redirect_is_not_followed_with_the_token(connection: Connection, requests_mock: Mocker) -> None:
+    elsewhere = requests_mock.get("https://elsewhere.test/contacts", json={"$items": []})
+    requests_mock.get(CONTACTS, status_code=302, headers={"Location": "https://elsewhere.test/contacts"})
+    with pytest.raises(FatalAPIError, match="302"):
+        ask(connection)
+    assert not elsewhere.called
+
+
+def test_an_answer_about_another_business_is_not_used(connection: Connection, requests_mock: Mocker) -> None:
+    requests_mock.get(CONTACTS, json={"$items": []}, headers={"X-Business": "b2"})
+    with pytest.raises(FatalAPIError, match=r"another business \(b2\)"):
+        ask(connection)
+
+
+def test_every_request_names_the_business_and_the_program(connection: Connection, requests_mock: Mocker) -> None:
+    requests_mock.get(CONTACTS, **SUCCESS)
+    ask(connection)
+    [request] = requests_mock.request_history
+    assert request.headers["X-Business"] == "b1"
+    assert request.headers["User-Agent"] == "test/1"
+    assert request.headers["Accept"] == "application/json"
+
+
+def test_malformed_answers_are_told_by_their_place_not_their_text() -> None:
+    with pytest.raises(MalformedAnswerError) as malformed:
+        parse_json(b'{"name": "Ms. Private', "'contacts', page 3")
+    assert "'contacts', page 3" in str(malformed.value)
+    assert "Private" not in str(malformed.value)

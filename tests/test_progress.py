@@ -1,0 +1,71 @@
+"""A person can follow a run, and standard output stays free for the data."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.limits import RequestGate
+from tap_sage_accounting.progress import Progress, terminal_of
+from tap_sage_accounting.report import RunReport
+
+if TYPE_CHECKING:
+    import pytest
+
+logger = logging.getLogger("tap-sage-accounting")
+
+
+def half_done() -> tuple[RunReport, RequestGate]:
+    report, gate = RunReport(), RequestGate(concurrency=8)
+    report.complete = 20
+    report.records["contacts"] = 12_345
+    for _ in range(30):
+        with gate.turn("b"):
+            pass
+    return report, gate
+
+
+def test_the_log_tells_now_and_then_how_far_the_run_is(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report, gate = half_done()
+    with caplog.at_level(logging.INFO), Progress(report, gate, planned=lambda: 40, logger=logger, between_lines=0.01):
+        time.sleep(0.1)
+    assert len(caplog.messages) > 2
+    assert "20 of 40 reads done; 12,345 records; 30 requests" in caplog.messages[0]
+    assert "0 refused; about 0 s left." in caplog.messages[0]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_short_run_is_not_talked_about(caplog: pytest.LogCaptureFixture) -> None:
+    report, gate = half_done()
+    with caplog.at_level(logging.INFO), Progress(report, gate, planned=lambda: 40, logger=logger):
+        pass
+    assert caplog.messages == []
+
+
+def test_a_terminal_shows_a_live_line_and_the_log_above_it(capsys: pytest.CaptureFixture[str]) -> None:
+    report, gate = half_done()
+    controller, worker = os.openpty()
+    with open(worker, "w", encoding="utf-8") as terminal:  # noqa: PTH123 - a descriptor, no path
+        handler = logging.StreamHandler(terminal)
+        logger.addHandler(handler)
+        try:
+            with Progress(report, gate, planned=lambda: 40, logger=logger, terminal=terminal):
+                time.sleep(0.1)
+                logger.warning("something to know")
+            assert handler.stream is terminal
+        finally:
+            logger.removeHandler(handler)
+        shown = os.read(controller, 1 << 16).decode()
+    os.close(controller)
+    assert "20 of 40 reads done" in shown
+    assert "something to know" in shown
+    assert capsys.readouterr().out == ""
+
+
+def test_a_file_is_no_terminal() -> None:
+    assert terminal_of(io.StringIO()) is None
