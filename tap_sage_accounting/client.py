@@ -286,9 +286,7 @@ class SageStream(RESTStream[int]):
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Yield all records of one business; whatever fails here is reported and does not stop the other reads."""
-        if self._tap.state:
-            # All that is complete before this read is worth keeping. An empty state would erase an older one.
-            self._tap.state_writer.write_state(self._tap.state)
+        self._tap.checkpoint()
         report = self._tap.report
         self._versions.begin()
         try:

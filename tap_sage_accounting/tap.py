@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from tap_sage_accounting.token_store import TokenStore
 
 
+BETWEEN_CHECKPOINTS = 5.0
+"""Seconds between two states told while a stream is read; each stream ends with one anyway."""
 STARTED_AHEAD = 4
 """Reads started before their turn, for each request that may be in flight."""
 WAITING = 4
@@ -68,6 +70,7 @@ class TapSageAccounting(Tap):
     """Businesses that earlier runs read and the user no longer sees."""
 
     _stopped_by: int | None = None
+    _checkpoint_at = 0.0
 
     @override
     def discover_streams(self) -> list[SageStream]:
@@ -270,6 +273,16 @@ class TapSageAccounting(Tap):
                 {"business_id": business_id, "stream": stream, "id": key, "deleted_at": deleted_at, "how": how}
             )
 
+    def checkpoint(self) -> None:
+        """Tell the state between two reads, now and then: all that is complete is worth keeping.
+
+        Not each time, for the state grows with streams and businesses; and not an empty one, which would erase an
+        older one.
+        """
+        if self.state and time.monotonic() >= self._checkpoint_at:
+            self._state_writer.write_state(self.state)
+            self._checkpoint_at = time.monotonic() + BETWEEN_CHECKPOINTS
+
     # The run
 
     @override  # type: ignore[misc] # final in the SDK, which has no hook for the end of a run
@@ -282,15 +295,18 @@ class TapSageAccounting(Tap):
         with self._one_run():
             super().sync_all()
 
-    @override  # type: ignore[misc] # final in the SDK, where a stream that fails must raise at once
+    @override  # type: ignore[misc] # final in the SDK, which takes its own end of each read for an error
     def run_connection_test(self) -> bool:
-        """Read a first record of every stream, and fail when any stream fails.
+        """Read a first record of every stream of every business, and fail when any of that fails.
 
         Raises:
             IncompleteRunError: naming the streams that failed.
         """
         with self._one_run():
-            return super().run_connection_test()
+            for stream in self.streams.values():
+                for context in stream.partitions or (None,):
+                    next(iter(stream.get_records(context)), None)
+        return True
 
     @contextmanager
     def _one_run(self) -> Iterator[None]:

@@ -189,7 +189,7 @@ def test_sage_is_obeyed_when_it_says_how_long_to_wait(
     connection: Connection, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float | None] = []
-    monkeypatch.setattr(connection._gate, "refused", asked.append)
+    monkeypatch.setattr(connection._gate, "refused", lambda _, seconds: asked.append(seconds))
     requests_mock.get(CONTACTS, [refused("7"), refused(None), refused("soon"), SUCCESS])
     ask(connection)
     assert asked == [7.0, None, None]
@@ -207,7 +207,7 @@ def test_a_wait_beyond_our_patience_ends_the_run_with_the_time_to_come_back(
 def test_refusals_without_end_have_an_end(
     connection: Connection, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection._gate, "refused", lambda _: None)
+    monkeypatch.setattr(connection._gate, "refused", lambda *_: None)
     requests_mock.get(CONTACTS, [refused(None)])
     with pytest.raises(StubbornFaultError, match="fewer requests"):
         ask(connection)

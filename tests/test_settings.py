@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-ABSENT = object()
+ABSENT = "(absent)"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def sage() -> Iterator[SandboxServer]:
 def configure(sage: SandboxServer, tmp_path: Path) -> Callable[..., TapSageAccounting]:
     def make(**changes: Any) -> TapSageAccounting:
         config = {**sage.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}"), **changes}
-        return TapSageAccounting(config={name: value for name, value in config.items() if value is not ABSENT})
+        return TapSageAccounting(config={name: value for name, value in config.items() if value != ABSENT})
 
     return make
 

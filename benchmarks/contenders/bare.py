@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-import orjson
+import orjson  # type: ignore[import-not-found] # in an environment of its own
 import requests
 
 

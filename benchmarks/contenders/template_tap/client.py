@@ -53,7 +53,7 @@ class SageStream(RESTStream[int]):
             auth_endpoint=self.config["token_url"],
         )
         authenticator.refresh_token_setting = self.config["refresh_token"]
-        return authenticator
+        return authenticator  # type: ignore[no-any-return]
 
     @property
     @override

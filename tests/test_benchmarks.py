@@ -1,0 +1,157 @@
+"""What the benchmark's figures are made of; the benchmark itself is run by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks import report
+from benchmarks.contenders import LISTS, as_sent, described
+from benchmarks.environments import PROJECT
+from benchmarks.figures import (
+    in_flight,
+    lower_bound,
+    medians,
+    reading_seconds,
+    record_set,
+    refused_share,
+    settled_share,
+)
+from benchmarks.sage import Request
+from benchmarks.scenarios import BULK, FORTY
+from tap_sage_accounting.streams.sales import SalesInvoices
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def asked(start: float, *, took: float = 0.1, status: int = 200, business: str | None = "b") -> Request:
+    return Request("contacts", business, {}, status, start, start + took)
+
+
+def test_an_empty_list_takes_one_request_and_a_started_page_counts_whole() -> None:
+    rows = {"a": {"contacts": 0, "services": 200, "others": 900}, "b": {"contacts": 401}}
+    assert lower_bound(rows, ("contacts", "services"), 200) == (1 + 1) + (3 + 1)
+
+
+def test_medians_leave_out_what_a_run_could_not_tell() -> None:
+    assert medians([{"wall": 3.0, "share": 1.0}, {"wall": 1.0}, {"wall": 2.0, "share": 0.5}]) == {"wall": 2.0}
+
+
+def test_requests_that_overlap_are_in_flight_together() -> None:
+    assert in_flight([asked(0, took=1), asked(0.5, took=1), asked(0.9, took=1), asked(2, took=1)]) == 3
+    assert in_flight([asked(0, took=1), asked(1, took=1)]) == 1
+
+
+def test_reading_begins_with_the_first_list_not_with_the_businesses() -> None:
+    assert reading_seconds([asked(0, business=None), asked(5), asked(7, took=1)]) == 3
+
+
+def test_a_client_that_uses_the_limit_in_every_whole_minute_has_settled_at_all_of_it() -> None:
+    steady = [asked(second / 10) for second in range(251)]  # ten a second, for 25 s
+    assert settled_share(steady, limit=50, minute=5, after=2) == pytest.approx(1.0)
+    assert settled_share(steady, limit=100, minute=5, after=2) == pytest.approx(0.5)
+
+
+def test_refused_requests_use_nothing_of_a_limit() -> None:
+    half = [asked(second / 10, status=429 if second % 2 else 200) for second in range(251)]
+    assert settled_share(half, limit=50, minute=5, after=2) == pytest.approx(0.5)
+
+
+def test_a_run_that_ends_before_the_client_settles_tells_no_share() -> None:
+    assert settled_share([asked(0), asked(9)], limit=1, minute=5, after=2) is None
+
+
+def test_refusals_of_the_first_minute_are_forgiven() -> None:
+    requests = [asked(0, status=429), asked(6), asked(7, status=429), asked(8), asked(9)]
+    assert refused_share(requests, minute=5) == 0.25
+    assert refused_share(requests, minute=5, after=0) == 0.4
+
+
+def test_records_count_as_equal_byte_for_byte_whenever_they_were_extracted() -> None:
+    def line(record: str, extracted: str) -> bytes:
+        return f'{{"type":"RECORD","stream":"s","record":{record},"time_extracted":"{extracted}"}}'.encode()
+
+    early = record_set([line('{"id":"1","net":1.0}', "now"), b'{"type":"STATE","value":{}}'])
+    assert early == record_set([line('{"id":"1","net":1.0}', "later")])
+    assert early != record_set([line('{"id":"1","net":1.00}', "now")])
+    assert early != record_set([line('{"id":"1","net":1.0}', "now")] * 2)
+
+
+def test_others_are_told_the_same_list_in_the_form_in_which_sage_sends_it() -> None:
+    told = described(SalesInvoices)
+    assert told["params"]["attributes"] == "all"
+    assert set(SalesInvoices.flags) < set(told["params"])
+    properties = told["schema"]["properties"]
+    assert properties["$path"]["type"] == ["string", "null"]
+    assert properties["total_amount"]["type"] == ["string", "null"]
+    assert "additional_attributes" not in properties
+    assert "$path" in properties["contact"]["properties"]
+
+
+def test_lists_inside_a_schema_are_turned_into_their_sent_form_too() -> None:
+    lines = {"type": ["array", "null"], "items": {"type": ["object", "null"], "properties": {"path": {}, "n": {}}}}
+    assert set(as_sent(lines)["items"]["properties"]) == {"$path", "n"}
+
+
+def test_only_lists_that_exist_are_compared() -> None:
+    assert len(set(FORTY)) == 40
+    assert set(FORTY) | set(BULK) <= LISTS
+
+
+def test_the_cost_of_a_command_is_measured_and_its_records_are_counted(tmp_path: Path) -> None:
+    script = 'print(\'{"type": "RECORD", "stream": "s"}\\n\' * 3 + \'{"type": "STATE"}\'); raise SystemExit(3)'
+    order = {
+        "command": [sys.executable, "-c", f"x = bytearray(40_000_000)\n{script}"],
+        "environment": {},
+        "directory": str(tmp_path),
+        "keep": True,
+        "timeout": 30,
+    }
+    done = subprocess.run(
+        [sys.executable, PROJECT / "benchmarks" / "measure.py"],
+        input=json.dumps(order).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    told = json.loads(done.stdout)
+    assert (told["code"], told["records"]) == (3, 3)
+    assert told["peak_mb"] > 40
+    assert told["cpu"] > 0
+    assert (tmp_path / "stdout").read_bytes().count(b"\n") == 4
+
+
+def kept(**medians_by_entrant: dict[str, float]) -> dict[str, Any]:
+    runs = {name: [figures] * 3 for name, figures in medians_by_entrant.items()}
+    scenario = {"what": "", "medians": medians_by_entrant, "runs": runs, "failures": {"dlt": "broke"}}
+    machine = {"processor": "p", "cores": 2, "memory_gib": 4, "system": "s", "python": "3"}
+    return {"scenarios": {"cpu": scenario}, "machine": machine}
+
+
+def test_the_table_tells_how_many_times_our_figure_the_others_need() -> None:
+    table = report.table(kept(ours={"cpu_per_100k": 2.0}, template={"cpu_per_100k": 7.0}))
+    row = next(line for line in table.splitlines() if "CPU per 100,000 records" in line)
+    assert [cell.strip() for cell in row.split("|")[2:5]] == ["2.00 s", "7.00 s (3.5 times)", "failed"]
+
+
+def test_a_wider_run_of_ours_has_a_row_of_its_own_beside_the_others() -> None:
+    figures = {"ours": {"wall": 4.0}, "ours x32": {"wall": 2.0}, "template": {"wall": 40.0}}
+    results = kept(**figures)
+    results["scenarios"] = {"latency 300 ms, much": results["scenarios"]["cpu"]}
+    rows = [line for line in report.table(results).splitlines() if "wall time" in line]
+    assert "(10.0 times)" in rows[0]
+    assert "32 in flight" in rows[1]
+    assert "(20.0 times)" in rows[1]
+
+
+def test_the_readme_keeps_everything_around_the_table(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.write(readme, "new")
+    assert readme.read_text() == f"before\n{report.BEGIN}\n\nnew\n{report.END}\nafter\n"
+    with pytest.raises(ValueError, match="benchmark:begin"):
+        report.write(tmp_path / "README.md", readme.write_text("nothing") and "new")
