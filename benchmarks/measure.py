@@ -7,9 +7,9 @@ and answers with one line of JSON.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -17,7 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-RECORD = re.compile(rb'\{"type": ?"RECORD"')
+RECORD = (b'{"type":"RECORD"', b'{"type": "RECORD"')
+"""How RECORD messages begin; inside a record's strings the quotes would be escaped."""
+AT_ONCE = 1 << 20
+"""Bytes that are taken, and that wait for it, at once: nobody should have to wait for the one who counts."""
 
 
 def measure(order: dict[str, Any]) -> dict[str, Any]:
@@ -42,10 +45,14 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
         )
         watchdog = threading.Timer(order["timeout"], process.kill)
         watchdog.start()
-        for line in process.stdout or ():
-            records += RECORD.match(line) is not None
+        pipe = process.stdout.fileno() if process.stdout else -1
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, AT_ONCE)
+        rest = b""
+        while taken := os.read(pipe, AT_ONCE):
             if keep is not None:
-                keep.write(line)
+                keep.write(taken)
+            lines, _, rest = (rest + taken).rpartition(b"\n")
+            records += sum(map(lines.count, RECORD))
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
         watchdog.cancel()

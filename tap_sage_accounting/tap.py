@@ -350,9 +350,10 @@ class TapSageAccounting(Tap):
         self._stopped_by = signum
         self.logger.warning("Told to stop (%s).", signal.Signals(signum).name)
         self.gate.close()
-        if isinstance(self.message_writer, WholeMessageWriter):
-            self.message_writer.interrupt(SystemExit(128 + signum))
-        raise SystemExit(128 + signum)
+        stop = SystemExit(128 + signum)
+        if not isinstance(self.message_writer, WholeMessageWriter):
+            raise stop
+        self.message_writer.interrupt(stop)
 
     def _leave(self, signum: int) -> NoReturn:
         """End the process without waiting for answers under way, except for one that brings new tokens."""

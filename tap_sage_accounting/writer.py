@@ -37,8 +37,9 @@ class WholeMessageWriter(MsgSpecWriter):
                 self._send()
         finally:
             self._writing = False
-        if self._interruption is not None:
-            raise self._interruption
+        if (interruption := self._interruption) is not None:
+            self._interruption = None  # what is told afterwards, such as the state, is not interrupted again
+            raise interruption
 
     def flush(self) -> None:
         """Send the records that wait."""

@@ -291,7 +291,7 @@ def test_an_outage_at_sage_asks_for_ten_minutes(
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"client_secret": None}, "'client_secret' is a required property"),
+        ({"client_secret": None}, "Setting 'client_secret' is missing"),
         ({"token_url": "http://oauth.example.com/token"}, "'token_url' must begin with https://"),
         ({"token_store": "tokens.sqlite"}, "'token_store' is no SQLAlchemy URL"),
     ],

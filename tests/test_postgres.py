@@ -5,91 +5,37 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-from calendar import monthrange
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from equality import differences
+from pipeline import ALL, PROGRAMS, Books, catalog_of, pipe
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
-from test_extraction import key_of, listable
+from test_extraction import key_of
 
-from tap_sage_accounting.sandbox.books import build_world, trial_balance
+from tap_sage_accounting.sandbox.books import build_world
 from tap_sage_accounting.sandbox.demo.postgres import USER, Postgres, make_scratch
 from tap_sage_accounting.sandbox.demo.supervision import supervised
 from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.streams import STREAMS
-from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-
-    from tap_sage_accounting.sandbox.store import Business
+    from pathlib import Path
 
     Record = dict[str, Any]
 
-PROGRAMS = Path(sys.executable).parent
 SCHEMA = "sage"
 LONG = "12345678901234567890.1234567891"
-ALL = {stream.name for stream in STREAMS}
 TOLD = {stream.name for stream in STREAMS if stream.deleted_since}
-TOLD_BY_ID = {"contact_payments", "contacts", "journals", "other_payments", "purchase_invoices"}
+TOLD_BY_ID = {"contact_payments", "contacts", "journals", "purchase_invoices"}
 DELETABLE = {stream.name for stream in STREAMS if stream.deletable}
-
-
-@dataclass(frozen=True)
-class Books:
-    """What the simulated Sage holds at a moment: by stream, business and key; the living and the deleted."""
-
-    moment: datetime
-    alive: dict[tuple[str, str, str], Record]
-    deleted: dict[tuple[str, str, str], Record]
-    objects: dict[tuple[str, str], Record]
-    trial_balance: dict[tuple[str, str, str], Record]
-
-    @classmethod
-    def of(cls, server: SandboxServer) -> Books:
-        businesses = server.world.businesses.values()
-        lists = [(name, each, each.collections[name]) for each in businesses for name in ALL & set(each.collections)]
-        return cls(
-            moment=server.world.clock.now(),
-            alive={
-                (name, each.id, key_of(body)): body
-                for name, each, collection in lists
-                for body in (listable(name, row.render()) for row in collection.rows.values())
-            },
-            deleted={
-                (name, each.id, row.id): listable(name, row.render())
-                for name, each, collection in lists
-                for row in collection.tombstones.values()
-            },
-            objects={
-                (name, each.id): body for each in businesses for name, body in {**each.objects, "": each.body}.items()
-            },
-            trial_balance={
-                (each.id, month["from_date"], line["id"]): {**line, "to_date": month["to_date"]}
-                for each in businesses
-                if "ledger_entries" in each.collections
-                for month in monthly(each, server.world.clock.now())
-                for line in month["ledger_accounts"]
-            },
-        )
-
-
-def monthly(business: Business, now: datetime) -> Iterator[Record]:
-    day = date.fromisoformat(business.objects["financial_settings"]["accounts_start_date"]).replace(day=1)
-    while day <= now.date():
-        last = day.replace(day=monthrange(day.year, day.month)[1])
-        yield trial_balance(business, day, last)
-        day = date(day.year + day.month // 12, day.month % 12 + 1, 1)
 
 
 @dataclass(frozen=True)
@@ -108,9 +54,10 @@ class Warehouse:
 
     def rows(self) -> dict[tuple[str, str, str], Record]:
         """Every row of every table that holds lists."""
-        names = sorted({name for name, _, _ in self.books.alive | self.books.deleted})
         return {
-            (name, row["business_id"], key_of(row)): row for name in names for row in self.ask(f"select * from {name}")
+            (name, row["business_id"], key_of(row)): row
+            for name in self.books.lists
+            for row in self.ask(f"select * from {name}")
         }
 
 
@@ -131,14 +78,14 @@ class Laboratory:
         url = f"postgresql+psycopg://{USER}@/{name}?host={host}"
         target = self._write(f"{name}.target", {"sqlalchemy_url": url, "default_target_schema": SCHEMA})
         config = self._settings()
-        tap = [
+        tap: list[str | Path] = [
             PROGRAMS / "tap-sage-accounting",
             f"--config={self._write(f'{name}.tap', config)}",
             f"--catalog={self._write(f'{name}.catalog', catalog_of(config, streams))}",
         ]
         if after:
             tap.append(f"--state={self._write(f'{name}.state', after.state)}")
-        states = self._pipe(tap, [PROGRAMS / "target-postgres", f"--config={target}"])
+        states = pipe(tap, [PROGRAMS / "target-postgres", f"--config={target}"], self._directory)
         conninfo = f"host={host} user={USER} dbname={name}"
         return Warehouse(conninfo, Books.of(self.server), json.loads(states.splitlines()[-1]))
 
@@ -150,26 +97,6 @@ class Laboratory:
         path = self._directory / f"{name}.json"
         path.write_text(json.dumps(content))
         return path
-
-    def _pipe(self, tap: list[Any], target: list[Any]) -> str:
-        with (self._directory / "tap.log").open("w+") as log, (self._directory / "target.log").open("w+") as other:
-            source = subprocess.Popen(tap, stdout=subprocess.PIPE, stderr=log)
-            sink = subprocess.Popen(target, stdin=source.stdout, stdout=subprocess.PIPE, stderr=other, text=True)
-            assert source.stdout
-            source.stdout.close()
-            states, _ = sink.communicate(timeout=120)
-            assert source.wait(60) == 0, (self._directory / "tap.log").read_text()[-3000:]
-            assert sink.returncode == 0, (self._directory / "target.log").read_text()[-3000:]
-        return states
-
-
-def catalog_of(config: Record, streams: Collection[str]) -> Record:
-    catalog: Record = TapSageAccounting(config=config).catalog_dict
-    for entry in catalog["streams"]:
-        for metadata in entry["metadata"]:
-            if not metadata["breadcrumb"]:
-                metadata["metadata"]["selected"] = entry["tap_stream_id"] in streams
-    return catalog
 
 
 @pytest.fixture(scope="module")

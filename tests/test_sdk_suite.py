@@ -17,7 +17,7 @@ from tap_sage_accounting.tap import TapSageAccounting
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ALL_RECORDS = SuiteConfig(max_records_limit=None, ignore_no_records_for_streams=["deletions"])
+ALL_RECORDS = SuiteConfig(max_records_limit=None)
 
 
 def everything() -> dict[str, Any]:
