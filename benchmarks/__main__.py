@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import goals, report
 from benchmarks.contenders import CONTENDERS
 from benchmarks.environments import PROJECT
 from benchmarks.scenarios import SCENARIOS, Bench
@@ -43,6 +43,9 @@ def main() -> int:
     wanted = options.only.split(",")
     if unknown := set(wanted) - set(SCENARIOS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    readme = PROJECT / "README.md"
+    if options.write and not report.has_marks(readme):
+        parser.error(f"{readme} has no {report.BEGIN} and {report.END} to put the table between")
     options.scratch.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.scratch, options.runs, options.quick, tuple(options.contenders.split(",")))
     for name in wanted:
@@ -50,8 +53,8 @@ def main() -> int:
         kept = report.keep(options.results, bench.results)
     table = report.table(kept)
     if options.write:
-        report.write(PROJECT / "README.md", table)
-    sys.stdout.write(table)
+        report.write(readme, table)
+    sys.stdout.write("\n".join((table, *goals.verdicts(kept), "")))
     return 1 if any(result.failures for result in bench.results.values()) else 0
 
 

@@ -125,7 +125,7 @@ class Extract:
     books: Books
 
     @classmethod
-    def of_six_businesses(cls, directory: Path) -> Extract:
+    def of_six_businesses(cls, directory: Path, decimals: str) -> Extract:
         """Extract everything from a simulated Sage once."""
         world = build_world(size="tiny", businesses=6, frozen=True)
         products = next(iter(world.businesses.values())).collections["products"]
@@ -133,7 +133,8 @@ class Extract:
         messages, catalog, config = (directory / name for name in ("messages.jsonl", "catalog.json", "config.json"))
         with SandboxServer(world) as server:
             server.faults.detail_flags_on_lists = True
-            settings = server.tap_config(token_store=f"sqlite:///{directory / 'tokens.sqlite'}")
+            store = f"sqlite:///{directory / 'tokens.sqlite'}"
+            settings = server.tap_config(token_store=store, decimals=decimals)
             config.write_text(json.dumps(settings))
             catalog.write_text(json.dumps(catalog_of(settings, ALL)))
             messages.write_text(
@@ -153,7 +154,7 @@ def kind_of(part: Record) -> str:
     [kind] = [name for name in ([part["type"]] if isinstance(part["type"], str) else part["type"]) if name != "null"]
     if kind == "array":
         return "array of objects" if "properties" in part["items"] else "array of texts"
-    return str(part.get("format", kind))
+    return {"x-singer.decimal": "number"}.get(part.get("format", kind), str(part.get("format", kind)))
 
 
 def types_of(extract: Extract, columns: dict[tuple[str, str], str]) -> dict[str, Counter[str]]:
@@ -259,12 +260,15 @@ def main() -> None:
     """Check all targets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--environments", type=Path, help="directory to keep the targets' environments in")
+    parser.add_argument(
+        "--decimals", choices=["number", "string", "text"], default="number", help="as the tap's setting"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
         environments = options.environments or directory / "environments"
         environments.mkdir(parents=True, exist_ok=True)
-        extract = Extract.of_six_businesses(directory)
+        extract = Extract.of_six_businesses(directory, options.decimals)
         print_table(
             [
                 check_jsonl(extract, Environment(environments, "target-jsonl"), directory),

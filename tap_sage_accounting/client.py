@@ -33,13 +33,13 @@ from tap_sage_accounting.limits import GateClosedError
 from tap_sage_accounting.movement import identity
 from tap_sage_accounting.paging import Page, parse_json, served_at
 from tap_sage_accounting.reading import ListRead
-from tap_sage_accounting.records import ADDITIONAL, Cleaner
+from tap_sage_accounting.records import ADDITIONAL, Cleaner, with_text_decimals
 from tap_sage_accounting.settings import parse_start_date
 from tap_sage_accounting.timestamps import instant
 from tap_sage_accounting.versions import FullTableVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import requests
     from singer_sdk.helpers.types import Context, Record
@@ -48,6 +48,12 @@ if TYPE_CHECKING:
     from tap_sage_accounting.tap import TapSageAccounting
 
 UPDATED_AT = "updated_at"
+DECIMALS: dict[str, dict[str, Any]] = {
+    "number": {},
+    "string": {"type": ["string", "null"], "format": "x-singer.decimal"},
+    "text": {"type": ["string", "null"]},
+}
+"""The setting `decimals`: what stands in a schema in the place of a number, if not a number."""
 ALWAYS_TOLD = frozenset(("id", "displayed_as", "path"))
 """Attributes that Sage sends whatever is asked for."""
 Parsed = TypeVar("Parsed")
@@ -122,6 +128,8 @@ class SageStream(RESTStream[int]):
         schema = schemas.load(self.name, self.primary_keys)
         if not self.per_business:
             del schema["properties"]["business_id"]
+        if text := DECIMALS[tap.config.get("decimals", "number")]:
+            schema = with_text_decimals(schema, text)
         super().__init__(tap=tap, schema=schema, path=f"/{self.name}")
 
     # Where to ask, and what for
@@ -366,24 +374,26 @@ class SageStream(RESTStream[int]):
 
     # What a target is told besides records
 
-    def write_partial(self, record: Record) -> None:
-        """Tell a target some columns of a record without touching the others.
+    def write_partial(self, records: Sequence[Record]) -> None:
+        """Tell a target the same few columns of some records without touching their others.
 
         A target sets every column that the stream's schema has. So the schema is told anew with these columns only,
         and once more as a whole afterwards.
         """
-        absent = dict.fromkeys(name for name in self.schema["properties"] if name not in record)
+        told = records[0].keys()
+        absent = dict.fromkeys(name for name in self.schema["properties"] if name not in told)
         for stream_map in self.stream_maps:
-            mapped = None if isinstance(stream_map, RemoveRecordTransform) else stream_map.transform(absent | record)
-            if mapped is None:
+            if isinstance(stream_map, RemoveRecordTransform):
                 continue
             keys = list(stream_map.transformed_key_properties or ())
-            columns = {*keys, *(name for name in record if name in mapped)}
-            properties = stream_map.transformed_schema["properties"]
-            schema = {**stream_map.transformed_schema, "properties": {name: properties[name] for name in columns}}
+            whole = stream_map.transformed_schema
+            columns = {*keys, *told} & whole["properties"].keys()
+            schema = {**whole, "properties": {name: whole["properties"][name] for name in columns}}
             self._tap.write_message(SchemaMessage(stream_map.stream_alias, schema, keys))
-            part = {name: mapped[name] for name in columns}
-            self._tap.write_message(RecordMessage(stream_map.stream_alias, part, version=self._stream_version))
+            for record in records:
+                if (mapped := stream_map.transform(absent | record)) is not None:
+                    part = {name: mapped[name] for name in columns}
+                    self._tap.write_message(RecordMessage(stream_map.stream_alias, part, version=self._stream_version))
         self._write_schema_message()
 
     @property

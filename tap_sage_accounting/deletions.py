@@ -73,6 +73,7 @@ class DeletionLookup:
         self._keys: set[str] = set()
         self._looked = False
         self._told: ListRead | None = None
+        self._marks: list[Record] = []
 
     def start(self) -> Self:
         """Ask for the first deletions, to have them when their turn comes.
@@ -104,6 +105,7 @@ class DeletionLookup:
         for page in self._told.pages():
             for raw in page.items:
                 yield from self._tombstone(raw, page.served_at)
+        self._write_marks()
         if self._told.undeliverable:
             raise StubbornFaultError(f"Sage does not tell all deletions ({', '.join(self._told.undeliverable)}).")
 
@@ -128,7 +130,7 @@ class DeletionLookup:
         record[DELETED_AT] = record.get(DELETED_AT) or instant(served_at)
         self._announce(record["id"], record[DELETED_AT], "told by Sage")
         if in_part:
-            self._mark(record["id"], record[DELETED_AT])
+            self._marks.append(self._mark(record["id"], record[DELETED_AT]))
         else:
             yield record
 
@@ -170,9 +172,10 @@ class DeletionLookup:
             if self._is_gone(key):
                 moment = instant(self._now)
                 self._announce(key, moment, "found missing")
-                self._mark(key, moment)
+                self._marks.append(self._mark(key, moment))
             else:
                 self._keys.add(key)
+        self._write_marks()
 
     @property
     def _now(self) -> datetime:
@@ -224,11 +227,17 @@ class DeletionLookup:
     def _announce(self, key: str, deleted_at: str | None, how: str) -> None:
         self._stream.announce_deletion(self._context, key, deleted_at, how)
 
-    def _mark(self, key: str, deleted_at: str) -> None:
-        """Set `deleted_at` of a row and leave its other columns alone."""
+    def _mark(self, key: str, deleted_at: str) -> Record:
+        """Make the part of a row that says that it is deleted."""
         business: dict[str, Any] = dict(self._context or {})
         own_key = next(name for name in self._stream.primary_keys if name != "business_id")
-        self._stream.write_partial({**business, own_key: key, DELETED_AT: deleted_at})
+        return {**business, own_key: key, DELETED_AT: deleted_at}
+
+    def _write_marks(self) -> None:
+        """Set `deleted_at` of rows and leave their other columns alone; together, for a switch takes a target time."""
+        if self._marks:
+            self._stream.write_partial(self._marks)
+            self._marks = []
 
 
 def _key(raw: Record) -> str:

@@ -57,6 +57,12 @@ def _number(value: Any, _: Leftovers) -> Decimal | int | None:
     raise MisfitError
 
 
+def _decimal_text(value: Any, _: Leftovers) -> str | None:
+    """A decimal in plain notation, for targets that would make a binary fraction of a JSON number."""
+    number = _number(value, _)
+    return None if number is None else format(Decimal(number), "f")
+
+
 def _integer(value: Any, _: Leftovers) -> int | None:
     number = _number(value, _)
     if number is None:
@@ -242,6 +248,12 @@ _BY_TYPE: dict[str, Converter] = {
 }
 
 
+_BY_FORMAT: dict[str | None, Converter] = {
+    "date": _date,
+    "date-time": _date_time,
+}
+
+
 def compile_converter(schema: dict[str, Any]) -> Converter:
     """Compile a schema part to a function from (value as sent, not null; leftovers) to the value as declared.
 
@@ -254,14 +266,30 @@ def compile_converter(schema: dict[str, Any]) -> Converter:
         return _compile_object(schema)
     if kind == "array":
         return _compile_array(schema)
-    match schema.get("format"):
-        case "date":
-            return _date
-        case "date-time":
-            return _date_time
+    if schema.get("x-decimal"):
+        return _decimal_text
     if schema.get("x-empty-is-null"):
         return _string_or_nothing
+    if converter := _BY_FORMAT.get(schema.get("format")):
+        return converter
     return _BY_TYPE[kind]
+
+
+def with_text_decimals(schema: dict[str, Any], text: dict[str, Any]) -> dict[str, Any]:
+    """Copy a schema with its numbers as text.
+
+    Args:
+        schema: the schema, or a part of it.
+        text: what stands in the place of a number, besides its description.
+    """
+    if schema.get("type") == ["number", "null"]:
+        return {**schema, **text, "x-decimal": True}
+    copy = dict(schema)
+    if "properties" in schema:
+        copy["properties"] = {name: with_text_decimals(part, text) for name, part in schema["properties"].items()}
+    if "items" in schema:
+        copy["items"] = with_text_decimals(schema["items"], text)
+    return copy
 
 
 @dataclass(slots=True)

@@ -159,6 +159,17 @@ SETTINGS = th.PropertiesList(
         ),
     ),
     th.Property(
+        "decimals",
+        th.StringType(nullable=False, allowed_values=["number", "string", "text"]),
+        default="number",
+        title="Decimals",
+        description=(
+            "How amounts, quantities and rates travel: `number`; `string`, which has the format `x-singer.decimal`; or "
+            "`text`, plain strings. For targets that make floating point of numbers. Decide before the first load: it "
+            "is the type of columns."
+        ),
+    ),
+    th.Property(
         "emit_activate_version_messages",
         th.BooleanType(nullable=False),
         default=False,
@@ -248,6 +259,8 @@ def _demand(error: ValidationError) -> str:
         case "minimum" | "maximum":
             lowest, highest = error.schema.get("minimum"), error.schema.get("maximum")
             return f"must be {lowest} to {highest}" if highest is not None else f"must be {lowest} or more"
+        case "enum":
+            return f"must be {' or '.join(map(repr, error.validator_value))}"
         case "minLength":
             return "must not be empty"
         case "type":

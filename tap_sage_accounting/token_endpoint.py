@@ -245,7 +245,7 @@ def _error_of(response: requests.Response, secrets: list[str]) -> tuple[str, str
     if not isinstance(body, dict):
         return "", ""
     code, description = str(body.get("error") or ""), str(body.get("error_description") or "")
-    for secret in secrets:
+    for secret in filter(None, secrets):
         description = description.replace(secret, "[secret]")
     return code[:LONGEST_DESCRIPTION], f": {description[:LONGEST_DESCRIPTION]}" if description else ""
 

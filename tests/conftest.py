@@ -60,6 +60,11 @@ class Run:
         return found
 
     @property
+    def schemas(self) -> list[Record]:
+        """The schema messages."""
+        return [message for message in self.messages if message["type"] == "SCHEMA"]
+
+    @property
     def state(self) -> dict[str, Any]:
         """The last state, as an orchestrator would keep it."""
         states = [message["value"] for message in self.messages if message["type"] == "STATE"]

@@ -58,7 +58,7 @@ def _same(sent: Any, arrived: Any) -> bool:  # noqa: PLR0911 - one line for each
         return sent is None or sent == ""
     if isinstance(sent, bool) or isinstance(arrived, bool):
         return sent is arrived
-    if isinstance(arrived, int | Decimal):
+    if isinstance(arrived, int | Decimal) or (isinstance(arrived, str) and isinstance(sent, int | Decimal)):
         try:
             return Decimal(str(sent)) == Decimal(arrived)
         except InvalidOperation:

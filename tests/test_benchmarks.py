@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import report
+from benchmarks import goals, report
 from benchmarks.contenders import LISTS, as_sent, described
 from benchmarks.environments import PROJECT
 from benchmarks.figures import (
@@ -22,7 +22,7 @@ from benchmarks.figures import (
     settled_share,
 )
 from benchmarks.sage import Request
-from benchmarks.scenarios import BULK, FORTY
+from benchmarks.scenarios import BULK, FORTY, Result
 from tap_sage_accounting.streams.sales import SalesInvoices
 
 if TYPE_CHECKING:
@@ -153,5 +153,25 @@ def test_the_readme_keeps_everything_around_the_table(tmp_path: Path) -> None:
     readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     report.write(readme, "new")
     assert readme.read_text() == f"before\n{report.BEGIN}\n\nnew\n{report.END}\nafter\n"
-    with pytest.raises(ValueError, match="benchmark:begin"):
-        report.write(tmp_path / "README.md", readme.write_text("nothing") and "new")
+    assert report.has_marks(readme)
+    readme.write_text("nothing")
+    assert not report.has_marks(readme)
+
+
+def test_a_goal_tells_whether_it_is_reached_and_by_which_figure() -> None:
+    def verdict(template: float) -> str:
+        return goals.verdicts(kept(ours={"cpu_per_100k": 2.0}, template={"cpu_per_100k": template}))[0]
+
+    assert verdict(6.0) == "yes: CPU, SDK template tap in ours: 3 (at least 3)"
+    assert verdict(5.0).startswith("NO: ")
+
+
+def test_a_goal_whose_scenario_did_not_run_is_not_taken_for_reached() -> None:
+    assert goals.verdicts({"scenarios": {}})[0] == "not measured: CPU, SDK template tap in ours"
+
+
+def test_what_the_records_alone_cost_leaves_start_up_out(tmp_path: Path) -> None:
+    whole = Result("", {"ours": [{"cpu": 3.0, "records": 50_000.0, "cpu_per_100k": 6.0}]})
+    smallest = Result("", {"ours": [{"cpu": 1.0}]})
+    told = report.keep(tmp_path / "results.json", {"cpu": whole, "startup smallest run": smallest})
+    assert told["scenarios"]["cpu"]["medians"]["ours"]["cpu_beyond_start_per_100k"] == 4.0

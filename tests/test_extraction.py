@@ -101,6 +101,15 @@ def test_decimals_of_twenty_digits_stay_exact(server: SandboxServer, run_tap: Ru
     assert rows[invoice]["total_amount"] == Decimal("12345678901234567890.1234567891")
 
 
+def test_decimals_travel_as_text_on_request_and_the_schema_says_so(run_tap: RunTap) -> None:
+    numbers = {row["id"]: row["total_amount"] for row in run_tap("sales_invoices").records["sales_invoices"]}
+    run = run_tap("sales_invoices", decimals="string")
+    [schema] = {str(message["schema"]["properties"]["total_amount"]["format"]) for message in run.schemas}
+    assert schema == "x-singer.decimal"
+    assert {row["id"]: Decimal(row["total_amount"]) for row in run.records["sales_invoices"]} == numbers
+    assert all(isinstance(row["total_amount"], str) for row in run.records["sales_invoices"])
+
+
 @pytest.mark.parametrize(
     "switches",
     [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tap_sage_accounting.records import Cleaner
+from tap_sage_accounting.records import Cleaner, with_text_decimals
 
 NULLABLE = {
     "number": {"type": ["number", "null"]},
@@ -226,6 +226,22 @@ def test_lists_keep_nulls_and_positions_and_lists_within_lists() -> None:
 
 def test_a_lone_object_where_a_list_of_objects_belongs_is_a_list_of_one() -> None:
     assert clean(lines={"quantity": "2"})["lines"] == [{"quantity": Decimal(2)}]
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("10.0", "10.0"),
+        ("1E+3", "1000"),
+        (5, "5"),
+        ("12345678901234567890.1234567891", "12345678901234567890.1234567891"),
+    ],
+)
+def test_decimals_travel_as_text_on_request(sent: Any, expected: str) -> None:
+    record = Cleaner(with_text_decimals(SCHEMA, {"type": ["string", "null"]}), ADDED).clean(
+        {"number": sent, "lines": [{"quantity": sent}]}
+    )
+    assert record == {"number": expected, "lines": [{"quantity": expected}]}
 
 
 def test_an_empty_string_for_a_list_or_an_object_is_null() -> None:
