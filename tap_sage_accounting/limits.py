@@ -183,15 +183,22 @@ class Limiter:
                 lane.forget()
             self.application.refuse(now, retry_after)
             self._suspect, self._learned_at = None, now
-        elif self.application.answered(now) <= CLEARLY_BELOW * self.application.proven:
+        elif self._is_own(ticket, now):
             own.refuse(now, retry_after)
-            self._learned_at = now
+            self._suspect, self._learned_at = None, now
         else:
             own.pause(now, retry_after)
             self._suspect = ticket
 
+    def _is_own(self, ticket: Ticket, now: float) -> bool:
+        """Tell whether a refusal is certainly, or for a second time probably, about the business's own limit."""
+        if self.application.answered(now) <= CLEARLY_BELOW * self.application.proven:
+            return True
+        return self._suspect is not None and self._suspect.business_id == ticket.business_id
+
     def _is_applications(self, ticket: Ticket, now: float) -> bool:
-        if len(self._businesses) == 1 or self.application.is_near_limit(now):
+        """Tell whether a refusal is about the limit of the application."""
+        if len(self._businesses.keys() - {None}) <= 1 or self.application.is_near_limit(now):
             return True
         if self.application.answered(now) <= CLEARLY_BELOW * self.application.proven:
             return False

@@ -89,5 +89,6 @@ class Watch:
     def _tidy_up(self) -> None:
         """Sort the marks and drop repeated ones, bucket by bucket, so that no copy of them all is made."""
         if not self._tidy:
-            self._seen = [array("q", sorted(set(bucket))) for bucket in self._seen]
+            for number, bucket in enumerate(self._seen):
+                self._seen[number] = array("q", sorted(set(bucket)))
             self._tidy = True

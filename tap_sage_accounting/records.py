@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,15 +44,21 @@ class MisfitError(ValueError):
         self.instead = instead
 
 
+@lru_cache(maxsize=4096)
+def _decimal(text: str) -> Decimal | None:
+    """Read a decimal; the same few amounts and rates come again and again."""
+    text = text.strip()
+    if not text:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise MisfitError
+    return Decimal(text)
+
+
 def _number(value: Any, _: Leftovers) -> Decimal | int | None:
     """Sage writes decimals as strings in plain notation; real JSON numbers occur too."""
     if isinstance(value, str):
-        text = value.strip()
-        if not text:
-            return None
-        if not _NUMBER.fullmatch(text):
-            raise MisfitError
-        return Decimal(text)
+        return _decimal(value)
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return value
     raise MisfitError
@@ -152,44 +159,47 @@ def api_name(name: str) -> str:
     return name.lstrip("$").lower()
 
 
+def _tell_place(leftovers: Leftovers, before: int, place: str) -> None:
+    """Put the place of something composed before the places of what it left over."""
+    for index in range(before, len(leftovers)):
+        inner, left = leftovers[index]
+        leftovers[index] = (f"{place}{'' if inner[0] == '[' else '.'}{inner}", left)
+
+
 def _inside(converter: Converter, place: str) -> Converter:
     """Let a converter of something composed tell the full place of whatever it leaves over."""
 
     def convert(value: Any, leftovers: Leftovers) -> Any:
         before = len(leftovers)
         converted = converter(value, leftovers)
-        for index in range(before, len(leftovers)):
-            inner, left = leftovers[index]
-            leftovers[index] = (f"{place}{'' if inner[0] == '[' else '.'}{inner}", left)
+        if len(leftovers) > before:
+            _tell_place(leftovers, before, place)
         return converted
 
     return convert
 
 
-def _is_composed(schema: dict[str, Any]) -> bool:
-    return "properties" in schema or "items" in schema
+class _Places(dict[str, tuple[str, "Converter | None", bool]]):
+    """Where the attributes of an object go, by Sage's name: our name, the conversion, and whether it is plain text."""
 
+    def __init__(self, parts: dict[str, dict[str, Any]]) -> None:
+        super().__init__()
+        self._converters = {name: compile_converter(part) for name, part in parts.items()}
+        self._composed = {name for name, part in parts.items() if "properties" in part or "items" in part}
 
-def _place(
-    key: str,
-    parts: dict[str, dict[str, Any]],
-    converters: dict[str, Converter],
-    places: dict[str, tuple[str, Converter | None]],
-) -> tuple[str, Converter | None]:
-    """Find where an attribute goes, and remember it; two of one name: the first has the place."""
-    name = api_name(key)
-    converter = converters.get(name)
-    if any(other == name for other, _ in places.values()):
-        converter = None
-    elif converter is not None and _is_composed(parts[name]):
-        converter = _inside(converter, key)
-    return places.setdefault(key, (name, converter))
+    def __missing__(self, key: str) -> tuple[str, Converter | None, bool]:
+        name = api_name(key)
+        converter = self._converters.get(name)
+        if any(other == name for other, _, _ in self.values()):
+            converter = None  # two attributes of one name: the first has the place
+        elif converter is not None and name in self._composed:
+            converter = _inside(converter, key)
+        self[key] = place = (name, converter, converter is _string)
+        return place
 
 
 def _compile_object(schema: dict[str, Any]) -> Converter:
-    parts: dict[str, dict[str, Any]] = schema["properties"]
-    converters = {name: compile_converter(part) for name, part in parts.items()}
-    places: dict[str, tuple[str, Converter | None]] = {}
+    places = _Places(schema["properties"])
 
     def convert(value: Any, leftovers: Leftovers) -> Record | None:
         if not isinstance(value, dict):
@@ -198,11 +208,11 @@ def _compile_object(schema: dict[str, Any]) -> Converter:
             raise MisfitError
         record: Record = {}
         for key, part in value.items():
-            name, converter = places.get(key) or _place(key, parts, converters, places)
+            name, converter, is_text = places[key]
             if converter is None:
                 leftovers.append((key, part))
-            elif part is None:
-                record[name] = None
+            elif part is None or (is_text and type(part) is str and "\0" not in part):
+                record[name] = part
             else:
                 try:
                     record[name] = converter(part, leftovers)
@@ -216,7 +226,6 @@ def _compile_object(schema: dict[str, Any]) -> Converter:
 
 def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Leftovers], list[Any] | None]:
     converter = compile_converter(schema["items"])
-    is_composed = _is_composed(schema["items"])
     of_objects = "properties" in schema["items"]
 
     def convert(value: Any, leftovers: Leftovers) -> list[Any] | None:
@@ -228,13 +237,14 @@ def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Leftovers], list[An
             raise MisfitError
         items: list[Any] = []
         for position, part in enumerate(value):
-            place = f"[{position}]"
+            before = len(leftovers)
             try:
-                convert_part = _inside(converter, place) if is_composed else converter
-                items.append(None if part is None else convert_part(part, leftovers))
+                items.append(None if part is None else converter(part, leftovers))
             except MisfitError as misfit:
                 items.append(misfit.instead)
-                leftovers.append((place, part))
+                leftovers.append((f"[{position}]", part))
+            else:
+                _tell_place(leftovers, before, f"[{position}]")
         return items
 
     return convert

@@ -104,6 +104,25 @@ def test_it_settles_at_the_limit_of_the_application(
     assert outcome.refusals < 0.03
 
 
+def test_the_list_of_businesses_does_not_make_a_lone_business_look_like_many() -> None:
+    limiter = Limiter(900)
+    limiter.accept(limiter.send(None, 0.0), 0.3)
+    tickets = [limiter.send("b", 0.3) for _ in range(40)]
+    for ticket in tickets[:30]:
+        limiter.accept(ticket, 0.6)
+    limiter.refuse(tickets[30], 0.6, None)
+    assert limiter.application.limit == 15.5
+
+
+def test_a_business_that_is_refused_twice_in_a_row_is_asked_less() -> None:
+    limiter = Limiter(900)
+    limiter.accept(limiter.send("a", 0.0), 0.3)
+    for moment in (1.0, 3.0):
+        limiter.accept(limiter.send("b", moment), moment + 0.3)
+        limiter.refuse(limiter.send("b", moment + 0.4), moment + 0.7, None)
+    assert limiter.business("b").limit <= 2
+
+
 @pytest.mark.parametrize("tells_when", [True, False], ids=["retry-after", "no-retry-after"])
 def test_a_limit_of_each_business_lets_many_businesses_go_many_times_as_fast(*, tells_when: bool) -> None:
     one = run(Sage(20, per_business=True, tells_when=tells_when), minutes=10)
