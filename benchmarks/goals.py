@@ -33,11 +33,11 @@ class Goal:
     is_least: bool = True
 
     def verdict(self, medians: Medians) -> str:
-        """Tell whether it is reached, with the figure; or that nobody measured it."""
+        """Tell whether it is reached, with the figure; or that there is none."""
         try:
             figure = self.measure(medians)
         except KeyError:
-            return f"not measured: {self.what}"
+            return f"not measured, or failed: {self.what}"
         reached = figure >= self.bound if self.is_least else figure <= self.bound
         sign = "at least" if self.is_least else "at most"
         return f"{'yes' if reached else 'NO'}: {self.what}: {figure:.3g} ({sign} {self.bound:.3g})"

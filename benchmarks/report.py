@@ -122,30 +122,37 @@ def _covers(scenario: str, title: str) -> bool:
 def _rows(title: str, scenario: dict[str, Any], figure: str, label: str, style: str) -> list[str]:
     """Write one row for each way in which the entrants ran: usually one, but also `ours x32`."""
     ways: dict[str, dict[str, float]] = {}
-    for entrant, figures in scenario["medians"].items():
+    failures: set[tuple[str, str]] = set()
+    is_told = not scenario["medians"] or any(figure in figures for figures in scenario["medians"].values())
+    for entrant in (*scenario["medians"], *scenario["failures"]):
         name, _, way = re.sub(r"[ ,]+", " ", entrant).partition(" ")
-        if figure in figures:
+        figures = scenario["medians"].get(entrant, {})
+        if entrant in scenario["failures"] and is_told:
+            failures.add((name, way))
+            ways.setdefault(way, {})
+        elif figure in figures:
             ways.setdefault(way, {})[name] = figures[figure]
     base = ways.get("", {})
     rows = []
     for way, values in ways.items():
         compared = base | values if way else values
         cells = [
-            _cell(name, compared, scenario["failures"], style, multiples=label.startswith(COMPARED)) for name in COLUMNS
+            "failed" if (name, way) in failures else _cell(name, compared, style, multiples=label.startswith(COMPARED))
+            for name in COLUMNS
         ]
         told = ", ".join(filter(None, (_plain(title), way.replace("x", "") + " in flight" if way[:1] == "x" else way)))
-        rows.append(f"| {told}: {label} | {' | '.join(cells)} |")
+        rows.append(f"| {told}{': ' if told else ''}{label} | {' | '.join(cells)} |")
     return rows
 
 
 def _plain(title: str) -> str:
     """Leave out of a scenario's name what its figures say anyway."""
-    return {"cpu": "no latency", "cpu_mapped": "no latency"}.get(title, title.partition(" --")[0])
+    return {"cpu": "no latency", "cpu_mapped": "no latency"}.get(title, "" if title.startswith("startup") else title)
 
 
-def _cell(name: str, values: Mapping[str, float], failures: Mapping[str, str], style: str, *, multiples: bool) -> str:
+def _cell(name: str, values: Mapping[str, float], style: str, *, multiples: bool) -> str:
     if name not in values:
-        return "failed" if name in failures else ""
+        return ""
     value, ours = values[name], values.get("ours")
     if name == "ours" or not multiples or not ours:
         return style.format(value)

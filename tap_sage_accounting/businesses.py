@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tap_sage_accounting.errors import MalformedAnswerError, StubbornFaultError
@@ -70,8 +71,11 @@ class _BusinessList:
         return self.connection.ask(f"/businesses{path}", params, business_id=None, what=what, parse=parse, tries=tries)
 
 
-def visible_businesses(connection: Connection, executor: Executor) -> list[Business]:
+def visible_businesses(connection: Connection, executor: Executor) -> tuple[list[Business], datetime]:
     """List the businesses that the user may see, in Sage's order.
+
+    Returns:
+        The businesses, and the moment of the answer by Sage's clock.
 
     Raises:
         FatalAPIError: Sage does not tell them, or not all of them.
@@ -81,4 +85,5 @@ def visible_businesses(connection: Connection, executor: Executor) -> list[Busin
     items += reading.slipped(lambda: False)
     if reading.undeliverable:
         raise StubbornFaultError(f"Sage does not tell all businesses ({', '.join(reading.undeliverable)}).")
-    return [Business(str(item["id"]), str(item.get("displayed_as") or item.get("name") or "")) for item in items]
+    found = [Business(str(item["id"]), str(item.get("displayed_as") or item.get("name") or "")) for item in items]
+    return found, reading.watch.started or datetime.now(UTC)

@@ -22,7 +22,7 @@ from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
 from tap_sage_accounting import schemas
-from tap_sage_accounting.deletions import DeletionLookup
+from tap_sage_accounting.deletions import TOLD_UNTIL, DeletionLookup
 from tap_sage_accounting.errors import (
     AuthorizationError,
     LimitReachedError,
@@ -131,6 +131,7 @@ class SageStream(RESTStream[int]):
         if text := DECIMALS[tap.config.get("decimals", "number")]:
             schema = with_text_decimals(schema, text)
         super().__init__(tap=tap, schema=schema, path=f"/{self.name}")
+        self.first_reads: set[str | None] = set()
 
     # Where to ask, and what for
 
@@ -186,6 +187,15 @@ class SageStream(RESTStream[int]):
     def lookback(self) -> timedelta:
         """How late Sage may show a change, and how far its clocks may differ."""
         return timedelta(seconds=self.config["lookback_window"])
+
+    def foresee_deletions(self, context: Context | None, now: datetime) -> bool:
+        """Note when a first read begins whose deletions Sage will tell; tell whether this is one."""
+        state = self.get_context_state(context)
+        if not self.deleted_since or TOLD_UNTIL in state:
+            return False
+        state[TOLD_UNTIL] = instant(now)
+        self.first_reads.add(context["business_id"] if context else None)
+        return True
 
     def describe(self, context: Context | None) -> str:
         """Name what is read, for logs and errors."""
@@ -331,14 +341,17 @@ class SageStream(RESTStream[int]):
             UndeliverableError: Sage lists records that it does not deliver; the bookmark stays where it is.
         """
         newest: str | None = None
-        for raw in chain.from_iterable(page.items for reading in readings for page in reading.pages()):
-            record = self.clean(raw, context)
-            newest = max(filter(None, (newest, record.get(UPDATED_AT))), default=None)
-            deletions.note(raw, record)
-            yield record
+        for page in chain.from_iterable(reading.pages() for reading in readings):
+            deletions.foresee(page.items)
+            for raw in page.items:
+                record = self.clean(raw, context)
+                newest = max(filter(None, (newest, record.get(UPDATED_AT))), default=None)
+                deletions.note(raw, record)
+                yield record
         yield from deletions.told()
         was_replaced = partial(deletions.was_replaced, newest)
         for raw in chain.from_iterable(reading.slipped(was_replaced) for reading in readings):
+            deletions.foresee([raw])
             record = self.clean(raw, context)
             deletions.note(raw, record)
             yield record
@@ -415,6 +428,10 @@ class SageStream(RESTStream[int]):
         """Tell the target that rows of other versions are gone."""
         if self._stream_version is not None:
             self._write_activate_version_message(self._stream_version)
+
+    def tell_state(self) -> None:
+        """Write the state as it is now."""
+        self._tap.state_writer.write_state(self._tap.state)
 
     def announce_deletion(self, context: Context | None, key: str, deleted_at: str | None, how: str) -> None:
         """Pass a deletion on to the stream that collects them."""

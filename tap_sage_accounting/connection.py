@@ -134,10 +134,12 @@ class Connection:
         """Accept a refusal, unless it is one of many or asks for more patience than there is."""
         if error.retry_after is not None and error.retry_after > self._patience:
             back = datetime.now(UTC) + timedelta(seconds=error.retry_after)
-            raise LimitReachedError(
+            limit = LimitReachedError(
                 f"{error} It asks to wait {error.retry_after:.0f} s, longer than the setting 'patience' allows "
                 f"({self._patience} s). What was complete is kept; run again after {back:%Y-%m-%d %H:%M:%S} UTC."
-            ) from None
+            )
+            self._gate.close(limit)  # nobody else need wait for hours at the gate
+            raise limit from None
         if refusals >= TRIES_WHEN_REFUSED:
             raise StubbornFaultError(f"{error} It did so {refusals} times in a row.") from None
         self._logger.warning("%s Waiting, then trying again.", error)

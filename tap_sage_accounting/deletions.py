@@ -70,6 +70,7 @@ class DeletionLookup:
         self._state = stream.get_context_state(context)
         self._whole = stream.reading_since(context) is None
         self._untold = stream.deletable and not stream.deleted_since and stream.deletion_flag is None
+        self._known = unpack(self._state[INVENTORY]) if self._untold and INVENTORY in self._state else set()
         self._keys: set[str] = set()
         self._looked = False
         self._told: ListRead | None = None
@@ -80,10 +81,21 @@ class DeletionLookup:
 
         A first read asks for none: whatever it saw is deleted later, if at all.
         """
-        if self._stream.deleted_since and TOLD_UNTIL in self._state:
+        business_id = self._context["business_id"] if self._context else None
+        if TOLD_UNTIL in self._state and business_id not in self._stream.first_reads:
             since = datetime.fromisoformat(self._state[TOLD_UNTIL]) - self._stream.lookback
             self._told = self._stream.begin_read(self._context, self._deleted_since(since)).start()
         return self
+
+    def foresee(self, items: list[Record]) -> None:
+        """Remember records in the state before they are delivered: a run that is killed then has delivered them."""
+        if not self._untold:
+            return
+        new = {_key(item) for item in items} - self._known
+        self._known |= new
+        if new and len(self._known) <= LARGEST_INVENTORY:
+            self._state[INVENTORY] = pack(self._known)
+            self._stream.tell_state()
 
     def note(self, raw: Record, record: Record) -> None:
         """Look at a record of the read."""
@@ -161,14 +173,13 @@ class DeletionLookup:
         """Compare the list with what it held before, when the read saw it whole or when it is time to look."""
         if not self._untold:
             return
-        before = unpack(self._state[INVENTORY]) if INVENTORY in self._state else set()
         self._looked = self._whole or self._is_due()
         if not self._looked:
-            self._keys |= before
+            self._keys |= self._known
             return
         if not self._whole:
             self._keys |= self._listed_keys()
-        for key in sorted(before - self._keys):
+        for key in sorted(self._known - self._keys):
             if self._is_gone(key):
                 moment = instant(self._now)
                 self._announce(key, moment, "found missing")

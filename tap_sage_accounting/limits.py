@@ -231,7 +231,7 @@ class RequestGate:
         self._clock = clock
         self._changed = threading.Condition()
         self._in_flight = 0
-        self._closed = False
+        self._closed_by: Exception | None = None
         self.requests = 0
         self.refusals = 0
 
@@ -240,7 +240,7 @@ class RequestGate:
         """Wait for a turn to send one request, and hold a place in flight until it is answered.
 
         Raises:
-            GateClosedError: the run ended while waiting.
+            GateClosedError: the run ended while waiting; or the reason for which it did.
         """
         with self._changed:
             while (wait := self._wait(business_id)) != 0:
@@ -263,8 +263,8 @@ class RequestGate:
         return self._limiter.wait(business_id, self._clock())
 
     def _check_open(self) -> None:
-        if self._closed:
-            raise GateClosedError("The run is over.")
+        if self._closed_by is not None:
+            raise self._closed_by
 
     def refused(self, ticket: Ticket, retry_after: float | None) -> None:
         """Learn from a 429."""
@@ -282,7 +282,7 @@ class RequestGate:
         """Let this thread wait before it tries again; the end of the run ends the wait.
 
         Raises:
-            GateClosedError: the run ended while waiting.
+            GateClosedError: the run ended while waiting; or the reason for which it did.
         """
         until = self._clock() + seconds
         with self._changed:
@@ -291,8 +291,12 @@ class RequestGate:
                 self._changed.wait(left)
                 self._check_open()
 
-    def close(self) -> None:
-        """End the run: wake everybody who waits, let nobody in any more."""
+    def close(self, reason: Exception | None = None) -> None:
+        """End the run: wake everybody who waits, let nobody in any more.
+
+        Args:
+            reason: what whoever waits is told; the first one counts.
+        """
         with self._changed:
-            self._closed = True
+            self._closed_by = self._closed_by or reason or GateClosedError("The run is over.")
             self._changed.notify_all()

@@ -39,7 +39,7 @@ from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from types import FrameType
 
     import click
@@ -212,14 +212,20 @@ class TapSageAccounting(Tap):
         return ThreadPoolExecutor(WAITING * self.config["concurrency"], thread_name_prefix="request")
 
     @cached_property
+    def reads(self) -> list[tuple[SageStream, Context | None]]:
+        """What the run reads, in order: each stream of each business."""
+        chosen = [stream for stream in self.streams.values() if isinstance(stream, SageStream) and stream.selected]
+        return [
+            (stream, context)
+            for stream in chosen
+            if not isinstance(stream, Deletions)
+            for context in stream.partitions or (None,)
+        ]
+
+    @cached_property
     def lookahead(self) -> Lookahead:
         """What starts the reads to come before their turn."""
-        reads: list[tuple[SageStream, Context | None]] = []
-        for stream in self.streams.values():
-            if isinstance(stream, SageStream) and stream.selected and not isinstance(stream, Deletions):
-                contexts: Sequence[Context | None] = stream.partitions or (None,)
-                reads += [(stream, context) for context in contexts]
-        return Lookahead(reads, STARTED_AHEAD * self.config["concurrency"])
+        return Lookahead(self.reads, STARTED_AHEAD * self.config["concurrency"])
 
     @cached_property
     def businesses(self) -> tuple[Business, ...]:
@@ -228,7 +234,8 @@ class TapSageAccounting(Tap):
         Raises:
             SettingsError: `business_ids` names one that the user cannot see, or there is none at all.
         """
-        visible = {business.id: business for business in visible_businesses(self.connection, self.executor)}
+        listed, self._began_at = visible_businesses(self.connection, self.executor)
+        visible = {business.id: business for business in listed}
         self._tell_who_came_and_went(visible)
         wanted = self.config.get("business_ids") or list(visible)
         if strangers := [business_id for business_id in wanted if business_id not in visible]:
@@ -273,6 +280,15 @@ class TapSageAccounting(Tap):
                 {"business_id": business_id, "stream": stream, "id": key, "deleted_at": deleted_at, "how": how}
             )
 
+    def _foresee_deletions(self) -> None:
+        """Tell the state of lists that are read for the first time that their deletions matter from now on.
+
+        This goes before any of their rows. A run that is killed has delivered some of them, and knows of it only from
+        the state.
+        """
+        if any([stream.foresee_deletions(context, self._began_at) for stream, context in self.reads]):
+            self._state_writer.write_state(self.state)
+
     def checkpoint(self) -> None:
         """Tell the state between two reads, now and then: all that is complete is worth keeping.
 
@@ -293,6 +309,7 @@ class TapSageAccounting(Tap):
             IncompleteRunError: data that should have come did not.
         """
         with self._one_run():
+            self._foresee_deletions()
             super().sync_all()
 
     @override  # type: ignore[misc] # final in the SDK, which takes its own end of each read for an error

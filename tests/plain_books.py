@@ -63,9 +63,10 @@ class List:
         self.collection.add(Row(row_id, body, None if timeless else at, None if timeless else at))
         return row_id
 
-    def edit(self, row_id: str) -> None:
+    def edit(self, row_id: str, late: timedelta = timedelta()) -> None:
+        """Change a row; `late` is for how long Sage already knew of it without showing it."""
         timeless = self.collection.rows[row_id].updated_at is None
-        now = self._world.clock.now()
+        now = self._world.clock.now() - late
         body = self.collection.rows[row_id].render()
         self.collection.change(row_id, {"displayed_as": f"{body['displayed_as']}*"}, None if timeless else now)
 

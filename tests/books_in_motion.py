@@ -1,0 +1,212 @@
+"""A machine that works in the books, runs the tap, kills it and spoils its requests, and compares after every run."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conftest import Recorder, Run
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from merge import Warehouse, disagreements
+from plain_books import List, plain_world
+from typing_extensions import override
+
+from tap_sage_accounting.sandbox.faults import Fault
+from tap_sage_accounting.sandbox.server import SandboxServer
+from tap_sage_accounting.tap import TapSageAccounting
+
+if TYPE_CHECKING:
+    from tap_sage_accounting.client import SageStream
+    from tap_sage_accounting.sandbox.api import Call
+
+STREAMS = ("contacts", "ledger_entries", "sales_quotes", "stock_movements", "products")
+"""One of each kind: deletions told, rows flagged, changes told only, nothing told, in two lists."""
+BUSINESSES = 2
+LATEST = 250
+"""Seconds that a change may be shown late and a clock may go back, where the lookback is 300."""
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Something that is done to a row of a list, so many seconds after what was done before."""
+
+    what: str
+    place: int
+    row: int
+    seconds: int
+
+
+DEEDS = st.builds(
+    Deed,
+    st.sampled_from(("insert", "edit", "edit late", "delete", "replace")),
+    st.integers(0, len(STREAMS) * BUSINESSES - 1),
+    st.integers(0, 30),
+    st.integers(0, 2),
+)
+FAULTS = st.builds(
+    lambda path, what, times, skip: Fault(path, what, times=times, skip=skip),
+    st.sampled_from((*STREAMS, "*")),
+    st.sampled_from((403, 500, 503, "drop", "cut", "html", "no_items", "empty_page")),
+    st.sampled_from((1, 3, 8, None)),
+    st.integers(0, 4),
+)
+
+
+class SmallTap(TapSageAccounting):
+    """The tap with a few streams, so that a run takes as little time as possible."""
+
+    @override
+    def discover_streams(self) -> list[SageStream]:
+        return [stream for stream in super().discover_streams() if stream.name in {*STREAMS, "deletions"}]
+
+
+class BooksInMotion(RuleBasedStateMachine):
+    """Whatever is done, after a run that completed and one more without disturbance the warehouse agrees."""
+
+    runs = 0
+    compared = 0
+
+    @initialize(
+        lookback=st.sampled_from((0, 300)),
+        tombstones=st.sampled_from(("full", "dated_id", "id_only")),
+        page_size=st.sampled_from((2, 3, 200)),
+        concurrency=st.sampled_from((1, 8)),
+        sweep_days=st.sampled_from((0, 7)),
+        rows=st.integers(0, 9),
+    )
+    def open(
+        self, *, lookback: int, tombstones: str, page_size: int, concurrency: int, sweep_days: int, rows: int
+    ) -> None:
+        self.directory = tempfile.TemporaryDirectory()
+        self.server = SandboxServer(plain_world(BUSINESSES)).__enter__()
+        self.server.faults.update({"tombstones": tombstones})
+        world = self.server.world
+        self.lists = [List(world, business, stream) for business in world.businesses.values() for stream in STREAMS]
+        for each in self.lists:
+            each.fill(rows)
+        self.settings = {
+            "lookback_window": lookback,
+            "page_size": page_size,
+            "concurrency": concurrency,
+            "deletion_sweep_days": sweep_days,
+            "token_store": f"sqlite:///{Path(self.directory.name) / 'tokens.sqlite'}",
+        }
+        self.late = LATEST if lookback else 0
+        self.latest: datetime = world.clock.now()
+        self.warehouse = Warehouse()
+        self.arrived: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
+        self.state: dict[str, Any] = {}
+
+    @override
+    def teardown(self) -> None:
+        if hasattr(self, "server"):
+            self.server.stop()
+            self.directory.cleanup()
+
+    def do(self, deed: Deed) -> None:
+        self.pass_time(deed.seconds)
+        rows = self.lists[deed.place]
+        if not rows.keys or deed.what == "insert":
+            rows.insert()
+            return
+        key = rows.keys[deed.row % len(rows.keys)]
+        match deed.what:
+            case "edit":
+                rows.edit(key)
+            case "edit late":
+                rows.edit(key, late=timedelta(seconds=min(self.late, deed.row * 8)))
+            case "delete":
+                rows.delete(key)
+            case "replace":
+                rows.delete(key)
+                rows.insert()
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the clock, but never so far back that changes would be out of the lookback's reach."""
+        clock = self.server.world.clock
+        aim = max(clock.now() + timedelta(seconds=seconds), self.latest - timedelta(seconds=self.late))
+        clock.advance(aim - clock.now())
+        self.latest = max(self.latest, aim)
+
+    def sync(self) -> Run:
+        recorder = Recorder()
+        tap = SmallTap(config=self.server.tap_config(**self.settings), state=self.state, message_writer=recorder)
+        error: Exception | None = None
+        logging.disable(logging.CRITICAL)
+        try:
+            tap.sync_all()
+        except Exception as caught:  # noqa: BLE001 - a run that fails is looked at
+            error = caught
+        finally:
+            logging.disable(logging.NOTSET)
+        type(self).runs += 1
+        return Run(recorder.messages, error, tap)
+
+    def load(self, run: Run, messages: list[dict[str, Any]]) -> None:
+        """Load what came out of a run, and go on from its last state, as an orchestrator does."""
+        kept = Run(messages, run.error, run.tap)
+        self.warehouse.load(messages)
+        self.state = kept.state or self.state
+        for stream, table in self.warehouse.tables.items():
+            self.arrived[stream] |= {key for key, row in table.items() if row.get("displayed_as")}
+
+    @rule(deeds=st.lists(DEEDS, min_size=1, max_size=6))
+    def work(self, deeds: list[Deed]) -> None:
+        with self.server.paused():
+            for deed in deeds:
+                self.do(deed)
+
+    @rule(seconds=st.one_of(st.integers(-120, 3600), st.integers(0, 9 * 86400)))
+    def wait(self, seconds: int) -> None:
+        with self.server.paused():
+            self.pass_time(seconds)
+
+    @rule(
+        meanwhile=st.dictionaries(st.integers(0, 40), st.lists(DEEDS, min_size=1, max_size=4), max_size=8),
+        faults=st.lists(FAULTS, max_size=2),
+        killed_at=st.one_of(st.none(), st.floats(0, 1)),
+    )
+    def run(self, meanwhile: dict[int, list[Deed]], faults: list[Fault], killed_at: float | None) -> None:
+        requests = iter(range(1_000_000))
+
+        def on_request(_: Call) -> None:
+            for deed in meanwhile.get(next(requests), ()):
+                self.do(deed)
+
+        self.server.faults.script = [Fault(**vars(fault)) for fault in faults]
+        self.server.on_request = on_request
+        run = self.sync()
+        self.server.on_request = None
+        self.server.faults.script = []
+        if killed_at is not None:
+            self.load(run, run.messages[: int(len(run.messages) * killed_at)])
+            return
+        self.load(run, run.messages)
+        if run.error is None and not run.tap.report.skipped:
+            self.compare()
+
+    def compare(self) -> None:
+        """Run once more without disturbance, and find every row where it must be."""
+        with self.server.paused():
+            self.pass_time(8 * 86400 if self.settings["deletion_sweep_days"] else 0)
+        run = self.sync()
+        assert run.error is None
+        self.load(run, run.messages)
+        wrong = disagreements(self.server.world, self.warehouse, STREAMS)
+        assert not wrong, wrong
+        told = {tuple(row[name] for name in ("business_id", "stream", "id")) for row in self._table("deletions")}
+        for stream in STREAMS:
+            for key, row in self.warehouse.tables[stream].items():
+                if row.get("deleted_at") or row.get("deleted"):
+                    assert (row["business_id"], stream, row["id"]) in told
+                    assert row.get("displayed_as") or key not in self.arrived[stream]
+        type(self).compared += 1
+
+    def _table(self, stream: str) -> list[dict[str, Any]]:
+        return list(self.warehouse.tables[stream].values())
