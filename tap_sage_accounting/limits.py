@@ -23,6 +23,8 @@ STANDARD_LIMIT = 60
 HIGHEST_LIMIT = 900
 """Requests a minute: Sage's published 1,296,000 a day and application, spread evenly."""
 LOWEST_LIMIT = 2
+PAUSES = 12
+"""Attempts a minute after refusals that do not say when to come back."""
 CLEARLY_BELOW = 0.8
 """A count that is no more than this part of one that was fine cannot be what Sage refused."""
 MARGIN = 0.99
@@ -54,6 +56,7 @@ class Lane:
         self._minute = minute
         self._found: float | None = None
         self._found_at = 0.0
+        self._refused_at: float | None = None
         self._paused_until = 0.0
         self._sent: deque[float] = deque()
         self._answered: deque[float] = deque()
@@ -90,11 +93,14 @@ class Lane:
     def refuse(self, now: float, retry_after: float | None) -> None:
         """Learn from a refusal: what was answered in the last minute is the limit.
 
-        A refusal out of the blue halves what may be sent, to be safe; one near the known limit only corrects it.
+        A refusal out of the blue halves what may be sent, to be safe; one near the known limit only corrects it. A
+        limit below the standard is believed when it shows a second time: others may share it, or it was a mishap.
         """
         count = float(max(self.answered(now), LOWEST_LIMIT))
         self.limit = max(count * MARGIN if self.is_near_limit(now) else count / 2, LOWEST_LIMIT)
-        self._found, self._found_at = count, now
+        seen_before = self._refused_at is not None and count > CLEARLY_BELOW * self._refused_at
+        self._found = count if count >= STANDARD_LIMIT or seen_before else None
+        self._found_at, self._refused_at = now, count
         self.pause(now, retry_after)
 
     def is_near_limit(self, now: float) -> bool:
@@ -108,12 +114,12 @@ class Lane:
 
     def pause(self, now: float, retry_after: float | None) -> None:
         """Send nothing for as long as Sage asks; where it does not say, for the time in which one place comes free."""
-        wait = self._minute / min(self.limit, STANDARD_LIMIT) if retry_after is None else retry_after
+        wait = self._minute / max(PAUSES, min(self.limit, STANDARD_LIMIT)) if retry_after is None else retry_after
         self._paused_until = max(self._paused_until, now + wait)
 
     def forget(self) -> None:
         """Take back what was learned from a refusal that another limit explains."""
-        self.limit, self._found, self._paused_until = self._ceiling, None, 0.0
+        self.limit, self._found, self._refused_at, self._paused_until = self._ceiling, None, None, 0.0
 
 
 def _recent(moments: deque[float], since: float) -> int:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError, FatalSyncError
+from singer_sdk.singerlib import StateMessage
 from typing_extensions import override
 
 from tap_sage_accounting.businesses import Business, visible_businesses
@@ -286,7 +287,8 @@ class TapSageAccounting(Tap):
         This goes before any of their rows. A run that is killed has delivered some of them, and knows of it only from
         the state.
         """
-        if any([stream.foresee_deletions(context, self._began_at) for stream, context in self.reads]):
+        first = [stream.foresee_deletions(context, self._began_at) for stream, context in self.reads]
+        if any(first):
             self._state_writer.write_state(self.state)
 
     def checkpoint(self) -> None:
@@ -335,8 +337,7 @@ class TapSageAccounting(Tap):
             with self._progress():
                 yield
         finally:
-            if isinstance(self.message_writer, WholeMessageWriter):
-                self.message_writer.flush()
+            self._tell_last_state()
             self.gate.close()
             self.executor.shutdown(wait=self._stopped_by is None, cancel_futures=True)
             self.connection.close()
@@ -349,6 +350,13 @@ class TapSageAccounting(Tap):
             if self._stopped_by is not None:
                 self._leave(self._stopped_by)
         self.report.check()
+
+    def _tell_last_state(self) -> None:
+        """End with a state, after the last record, however the run ends: some targets keep none that records follow."""
+        if self.state:
+            self.write_message(StateMessage(value=self.state))
+        if isinstance(self.message_writer, WholeMessageWriter):
+            self.message_writer.flush()
 
     def _progress(self) -> Progress:
         return Progress(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections import defaultdict
@@ -38,7 +39,8 @@ class Recorder(GenericSingerWriter[str, Any]):
 
     @override
     def write_message(self, message: Message) -> None:
-        self.messages.append(message.to_dict())
+        told = message.to_dict()
+        self.messages.append(copy.deepcopy(told) if told["type"] == "STATE" else told)
 
 
 @dataclass

@@ -153,6 +153,17 @@ def test_the_users_ceiling_holds_for_any_minute() -> None:
     assert limiter.wait("b", 62.0) == 0
 
 
+def test_a_lone_mishap_is_forgotten_within_two_minutes() -> None:
+    limiter = Limiter(900)
+    limiter.refuse(limiter.send("b", 0.0), 0.3, None)
+    now, answered = 0.3, 0
+    while now < 120:
+        now += max(limiter.wait("b", now), 0.1)
+        limiter.accept(limiter.send("b", now), now + 0.05)
+        answered += 1
+    assert answered > 60
+
+
 def test_retry_after_is_obeyed() -> None:
     limiter = Limiter(900)
     limiter.refuse(limiter.send("b", 0.0), 1.0, 90.0)

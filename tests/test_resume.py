@@ -1,0 +1,179 @@
+"""A run that ends anywhere, by any means, is continued by the next one without loss."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from merge import Warehouse, disagreements
+from plain_books import List, plain_world
+
+from tap_sage_accounting import tap as tap_module
+from tap_sage_accounting.sandbox.books import build_world
+from tap_sage_accounting.sandbox.server import SandboxServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Run
+
+    from tap_sage_accounting.sandbox.api import Call
+
+    RunTap = Callable[..., Run]
+
+STREAMS = ("contacts", "ledger_entries", "sales_quotes", "stock_movements")
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    world = plain_world(businesses=2)
+    for business in world.businesses.values():
+        for stream in STREAMS:
+            List(world, business, stream).fill(5)
+    with SandboxServer(world) as running:
+        yield running
+
+
+def lists_of(server: SandboxServer) -> list[List]:
+    return [List(server.world, b, stream) for b in server.world.businesses.values() for stream in STREAMS]
+
+
+def last_state(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    states = [message["value"] for message in messages if message["type"] == "STATE"]
+    return copy.deepcopy(states[-1]) if states else {}
+
+
+def work_a_little(server: SandboxServer, step: int) -> None:
+    """Delete the oldest row that is left of each list, edit another, add one."""
+    with server.paused():
+        server.world.clock.advance(timedelta(minutes=1))
+        for rows in lists_of(server):
+            rows._next = 1000 + step
+            if len(rows.keys) > 3:
+                rows.delete(rows.keys[0])
+                rows.edit(rows.keys[1])
+            rows.insert()
+
+
+def test_a_run_that_ends_at_any_request_is_continued_without_loss(
+    server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed process has put out is a part of the messages from their beginning, up to any place."""
+    monkeypatch.setattr(tap_module, "BETWEEN_CHECKPOINTS", 0.0)
+    settings: dict[str, Any] = {"page_size": 2, "concurrency": 1, "deletion_sweep_days": 0}
+    whole = run_tap(*STREAMS, "deletions", **settings)
+    ends = [0, *(n for n, message in enumerate(whole.messages) if message["type"] in {"SCHEMA", "STATE"})]
+    ends += [n for n, message in enumerate(whole.messages) if message["type"] == "RECORD"][::4]
+    for step, end in enumerate(sorted(set(ends))):
+        delivered = whole.messages[: end + 1]
+        warehouse = Warehouse()
+        warehouse.load(delivered)
+        work_a_little(server, step)
+        resumed = run_tap(*STREAMS, "deletions", state=last_state(delivered), **settings)
+        assert resumed.error is None
+        warehouse.load(resumed.messages)
+        assert disagreements(server.world, warehouse, STREAMS) == [], f"ended after message {end}"
+
+
+def test_streams_and_businesses_that_are_complete_are_not_read_again(
+    server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tap_module, "BETWEEN_CHECKPOINTS", 0.0)
+    whole = run_tap("contacts", "ledger_entries", lookback_window=0)
+    begun = next(n for n, message in enumerate(whole.messages) if message.get("stream") == "ledger_entries")
+    with server.paused():
+        server.world.clock.advance(timedelta(hours=1))
+        for rows in lists_of(server):
+            rows._next = 100
+            rows.insert()
+    state = last_state(whole.messages[: begun + 3])
+    complete = {
+        partition["context"]["business_id"]
+        for partition in state["bookmarks"]["contacts"]["partitions"]
+        if partition.get("replication_key_value")
+    }
+    server.requests.clear()
+    resumed = run_tap("contacts", "ledger_entries", state=state, lookback_window=0)
+    assert resumed.error is None
+    assert complete
+    for request in server.requests.of("contacts"):
+        filtered = {"updated_or_created_since", "deleted_since"} & request.params.keys()
+        assert bool(filtered) == (request.business in complete)
+
+
+@pytest.mark.parametrize("kill_at", [3, 7, 12])
+def test_a_killed_process_is_continued_without_loss(
+    server: SandboxServer, run_tap: RunTap, tmp_path: Path, kill_at: int
+) -> None:
+    catalog = run_tap("user").tap.catalog_dict
+    for entry in catalog["streams"]:
+        for metadata in entry["metadata"]:
+            if not metadata["breadcrumb"]:
+                metadata["metadata"]["selected"] = entry["tap_stream_id"] in {*STREAMS, "deletions"}
+    settings = server.tap_config(
+        token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}", page_size=2, deletion_sweep_days=0
+    )
+    paths = {}
+    for name, content in {"config": settings, "catalog": catalog}.items():
+        paths[name] = tmp_path / f"{name}.json"
+        paths[name].write_text(json.dumps(content))
+    program = Path(sys.executable).with_name("tap-sage-accounting")
+    command = [program, "--config", paths["config"], "--catalog", paths["catalog"]]
+    output = tmp_path / "output.jsonl"
+    requests = iter(range(1_000))
+    with output.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
+
+        def kill(_: Call) -> None:
+            if next(requests) == kill_at:
+                os.kill(process.pid, signal.SIGKILL)
+
+        server.on_request = kill
+        assert process.wait(timeout=20) == -signal.SIGKILL
+    server.on_request = None
+    lines = output.read_bytes().splitlines(keepends=True)
+    delivered = [json.loads(line) for line in lines if line.endswith(b"\n")]
+    warehouse = Warehouse()
+    warehouse.load(delivered)
+    work_a_little(server, 0)
+    resumed = run_tap(*STREAMS, "deletions", state=last_state(delivered), deletion_sweep_days=0)
+    assert resumed.error is None
+    warehouse.load(resumed.messages)
+    assert disagreements(server.world, warehouse, STREAMS) == []
+
+
+def test_the_state_is_told_before_rows_whose_deletion_only_it_can_tell(run_tap: RunTap) -> None:
+    run = run_tap(*STREAMS)
+    told: set[str] = set()
+    for message in run.messages:
+        if message["type"] == "STATE":
+            for stream, bookmarks in message["value"]["bookmarks"].items():
+                for partition in bookmarks.get("partitions", []):
+                    if "inventory" in partition or "deletions_told_until" in partition:
+                        told.add(f"{stream} of {partition['context']['business_id']}")
+        elif message["type"] == "RECORD" and message["stream"] != "ledger_entries":
+            assert f"{message['stream']} of {message['record']['business_id']}" in told
+
+
+def test_books_that_live_are_followed_through_runs_that_end_anywhere(run_tap: RunTap) -> None:
+    streams = ("contacts", "journals", "sales_invoices", "sales_quotes", "stock_movements", "transactions")
+    with SandboxServer(build_world(size="tiny", businesses=2, frozen=True)) as living:
+        living.faults.detail_flags_on_lists = True
+        settings = {**living.tap_config(), "page_size": 3, "deletion_sweep_days": 0}
+        warehouse, state = Warehouse(), {}
+        for turn in range(6):
+            run = run_tap(*streams, state=copy.deepcopy(state), **settings)
+            delivered = run.messages[: len(run.messages) * (turn + 1) // 6]
+            warehouse.load(delivered)
+            state = last_state(delivered) or state
+            living.advance(1)
+        warehouse.load(run_tap(*streams, state=state, **settings).messages)
+        assert disagreements(living.world, warehouse, streams) == []
