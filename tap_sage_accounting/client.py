@@ -422,7 +422,7 @@ class SageStream(RESTStream[int]):
 
     def begin_version(self) -> None:
         """Let the records to come carry this run's version of the table."""
-        self._stream_version = self._initialized_at // 1000
+        self._stream_version = self._initialized_at  # milliseconds: two runs may follow within a second
 
     def tell_version(self) -> None:
         """Tell the target that rows of other versions are gone."""

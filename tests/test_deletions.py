@@ -245,15 +245,7 @@ def test_a_voided_document_is_no_deletion(run_tap: RunTap, server: SandboxServer
 
 
 @pytest.mark.parametrize("inactive_items", ["listed", "hidden"])
-@pytest.mark.parametrize(
-    ("stream", "attribute"),
-    [
-        ("products", "active"),
-        ("services", "active"),
-        ("stock_items", "active"),
-        ("product_sales_price_types", "active"),
-    ],
-)
+@pytest.mark.parametrize("stream", ["products", "services", "stock_items", "product_sales_price_types"])
 def test_deactivated_items_are_no_deletions(
     server: SandboxServer, run_tap: RunTap, stream: str, inactive_items: str
 ) -> None:
