@@ -13,6 +13,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -64,7 +65,7 @@ class TapSageAccounting(Tap):
 
     name = "tap-sage-accounting"
     package_name = "tap-sage-accounting"
-    config_jsonschema: ClassVar[dict[str, Any]] = CONFIG_JSONSCHEMA
+    config_jsonschema: ClassVar[dict[str, Any]] = deepcopy(CONFIG_JSONSCHEMA)  # the SDK adds its own settings to it
     message_writer_class = WholeMessageWriter
 
     lost_businesses: frozenset[str] = frozenset()

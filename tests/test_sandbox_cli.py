@@ -35,21 +35,24 @@ def access_token(text: str) -> str:
 def test_it_tells_all_that_is_needed_serves_and_stops_cleanly() -> None:
     command = [sys.executable, "-W", "error", "-m", "tap_sage_accounting.sandbox", *TINY]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if "Ctrl-C" in line:
-                break
-        told = "".join(lines)
-        headers = {"Authorization": f"Bearer {access_token(told)}"}
-        contacts = f"{setting(told, 'api_url')}/contacts"
-        before = requests.get(contacts, headers=headers, timeout=5)
-        advance = setting(told, "api_url").replace("/v3.1", "/_sandbox/advance")
-        moved = requests.post(advance, json={"days": 2}, timeout=20)
-        after = requests.get(contacts, headers=headers, timeout=5)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        try:
+            assert process.stdout is not None
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if "Ctrl-C" in line:
+                    break
+            told = "".join(lines)
+            headers = {"Authorization": f"Bearer {access_token(told)}"}
+            contacts = f"{setting(told, 'api_url')}/contacts"
+            before = requests.get(contacts, headers=headers, timeout=5)
+            advance = setting(told, "api_url").replace("/v3.1", "/_sandbox/advance")
+            moved = requests.post(advance, json={"days": 2}, timeout=20)
+            after = requests.get(contacts, headers=headers, timeout=5)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=10)
+        finally:
+            process.kill()  # a test that failed must not wait for it
     assert before.json()["$total"] > 0
     assert moved.status_code == 200
     assert before.headers["Date"][:16] != after.headers["Date"][:16]

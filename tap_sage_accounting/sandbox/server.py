@@ -240,6 +240,7 @@ class SandboxServer:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind((self._host, self._port))
+            self._socket.listen()  # whoever comes before the server runs waits, and is not refused
         except OSError:
             self._socket.close()
             raise
