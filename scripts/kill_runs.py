@@ -55,8 +55,6 @@ SETTLING = 0.03
 """Seconds for the server to finish what a killed process had asked for."""
 
 PRELOADED = [
-    "sqlalchemy.dialects.postgresql.psycopg",
-    "sqlalchemy.dialects.sqlite.pysqlite",
     "psycopg",
     "tap_sage_accounting.auth",
     "tap_sage_accounting.token_store",

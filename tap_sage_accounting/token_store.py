@@ -9,38 +9,31 @@ let go when the holder dies.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import inspect, select, text
-from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+from typing import TYPE_CHECKING
 
 from tap_sage_accounting.lineage import Lineage, Tokens, fingerprint
 from tap_sage_accounting.token_database import (
-    LINEAGES,
+    Connection,
+    DatabaseError,
+    Row,
     TokenStoreError,
-    connect_to,
+    connector,
     default_store_url,
-    is_lock_timeout,
-    prepare_file,
-    reason_of,
-    store_url,
+    without_password,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cryptography.fernet import MultiFernet
-    from sqlalchemy import ColumnElement, Connection, Row
 
 __all__ = ["HeldLineage", "TokenStore", "TokenStoreError", "default_store_url"]
 
 LOCK_WAIT = timedelta(seconds=240)
 """How long to wait for another run that is renewing tokens; longer than a renewal can take with all its retries."""
-LOST_HOLDER = timedelta(seconds=200)
-"""When PostgreSQL ends the transaction of a holder whose machine went away without closing its connection."""
 SAVE_AGAIN_AFTER = (0.1, 0.5, 1.0, 3.0, 10.0)
 """Seconds between attempts to save new tokens when the database went away between the lock and the commit."""
 _ENCRYPTED = "fernet:"
@@ -57,7 +50,20 @@ class Seal:
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._cipher = _cipher(keys)
+        self._cipher: MultiFernet | None = None
+        if not keys:
+            return
+        try:
+            from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - loaded only where a key is set
+
+            self._cipher = MultiFernet([Fernet(key.strip()) for key in keys])
+        except ImportError:
+            raise TokenStoreError("Setting 'token_store_key' needs the package 'cryptography': install it.") from None
+        except ValueError:
+            raise TokenStoreError(
+                "Setting 'token_store_key' must hold Fernet keys: 32 bytes in URL-safe base64, made by "
+                "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'."
+            ) from None
 
     def close(self, token: str) -> str:
         """Give the form in which a token is stored."""
@@ -117,12 +123,10 @@ class HeldLineage:
         """
         renewed = self.lineage.renewed(tokens)
         try:
-            self._store.update(self._connection, renewed)
-            self._connection.commit()
-        except SQLAlchemyError:
+            self._store.write(self._connection, renewed)
+        except DatabaseError:
             # What is left of the connection may still hold the lock.
-            with suppress(SQLAlchemyError):
-                self._connection.close()
+            self._connection.close()
             self._store.save_later(self.lineage, renewed)
 
     def mark_refused(self, moment: datetime) -> None:
@@ -136,20 +140,19 @@ class HeldLineage:
     def forget(self) -> None:
         """Delete the lineage."""
         with self._store.explained():
-            self._store.delete(self._connection, self.lineage.client_id, self.lineage.key)
+            self._connection.delete(self.lineage.client_id, self.lineage.key)
             self._connection.commit()
 
     def _commit(self, lineage: Lineage) -> None:
         with self._store.explained():
-            self._store.update(self._connection, lineage)
-            self._connection.commit()
+            self._store.write(self._connection, lineage)
 
 
 class TokenStore:
     """A table of lineages in SQLite or PostgreSQL.
 
     Args:
-        url: SQLAlchemy URL, `sqlite:///...` or `postgresql://...`; None for the default place.
+        url: `sqlite:///...` or `postgresql://...`; None for the default place.
         encryption_keys: Fernet keys: the first encrypts, all decrypt. None: tokens are stored as they are.
         lock_wait: how long to wait for another holder.
 
@@ -160,15 +163,11 @@ class TokenStore:
     def __init__(
         self, url: str | None = None, *, encryption_keys: Sequence[str] = (), lock_wait: timedelta = LOCK_WAIT
     ) -> None:
-        self._url = store_url(url or default_store_url())
+        url = url or default_store_url()
+        self.place = without_password(url)
+        self._connect = connector(url, lock_wait)
         self._seal = Seal(encryption_keys)
         self._lock_wait = lock_wait
-        self._engine = connect_to(self._url, lock_wait)
-
-    @property
-    def place(self) -> str:
-        """The store's address as it may be shown: without its password."""
-        return self._url.render_as_string(hide_password=True)
 
     def check(self) -> None:
         """Open the store, making what is missing: directory 0700, file 0600, table.
@@ -176,12 +175,9 @@ class TokenStore:
         Raises:
             TokenStoreError: it cannot be opened or written.
         """
-        with self.explained():
-            prepare_file(self._url)
-            if not inspect(self._engine).has_table(LINEAGES.name):
-                self._make_table()
-            with self._engine.connect() as connection:
-                self._rows(connection, client_id="")
+        with self.explained(), closing(self._connect()) as connection:
+            connection.ensure_table()
+            connection.rows(client_id="")
 
     def read(self, client_id: str, configured: str | None) -> Lineage | None:
         """Look a lineage up without waiting for anybody.
@@ -196,8 +192,8 @@ class TokenStore:
         Raises:
             TokenStoreError: the store cannot be read.
         """
-        with self.explained(), self._engine.connect() as connection:
-            found = self._lineage(_resolve(self._rows(connection, client_id), configured))
+        with self.explained(), closing(self._connect()) as connection:
+            found = self._lineage(_resolve(connection.rows(client_id), configured))
         if found is not None and configured is not None and fingerprint(configured) not in found.seeds:
             return self._join(client_id, configured)
         return found
@@ -214,16 +210,12 @@ class TokenStore:
         Raises:
             TokenStoreError: the store cannot be used, or another holder did not let go in time.
         """
-        with self.explained():
-            connection = self._engine.connect()
-        try:
+        with ExitStack() as stack:
             with self.explained():
+                # What is not committed is rolled back at the end, which gives the lock back.
+                connection = stack.enter_context(self._transaction())
                 found = self._locked_lineage(connection, client_id, configured)
             yield None if found is None else HeldLineage(self, connection, found)
-        finally:
-            # Whatever was not committed is rolled back here, which gives the lock back.
-            with suppress(SQLAlchemyError):
-                connection.close()
 
     def keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> Lineage:
         """Store the tokens of a new consent.
@@ -239,24 +231,21 @@ class TokenStore:
             known = configured and self._locked_lineage(connection, client_id, configured)
             if known:
                 lineage = known.renewed(tokens)
-                self.update(connection, lineage)
+                connection.update(self._row(lineage))
             else:
-                for old in self._rows(connection, client_id, lock=True):
-                    if old.source == "login" and old.requested_by_id == tokens.requested_by_id:
-                        self.delete(connection, old.client_id, old.lineage)
+                for old in connection.rows(client_id, lock=True):
+                    if old["source"] == "login" and old["requested_by_id"] == tokens.requested_by_id:
+                        connection.delete(client_id, old["lineage"])
                 begun = Lineage.begin(client_id, tokens.refresh_token, "login", tokens.issued_at)
                 lineage = begun.renewed(tokens)
-                self._insert(connection, lineage)
+                connection.insert(self._row(lineage))
             connection.commit()
         return lineage
 
-    def update(self, connection: Connection, lineage: Lineage) -> None:
-        """Write the row of a lineage that is locked, without committing it."""
-        row = _key(lineage.client_id, lineage.key)
-        connection.execute(LINEAGES.update().where(row).values(self._values(lineage)))
-
-    def _insert(self, connection: Connection, lineage: Lineage) -> None:
-        connection.execute(LINEAGES.insert().values(self._values(lineage)))
+    def write(self, connection: Connection, lineage: Lineage) -> None:
+        """Write and commit the row of a lineage that is locked."""
+        connection.update(self._row(lineage))
+        connection.commit()
 
     def lock_again(self, connection: Connection, lineage: Lineage) -> Lineage:
         """Lock and read a lineage that was locked before.
@@ -264,9 +253,9 @@ class TokenStore:
         Raises:
             TokenStoreError: it was deleted.
         """
-        self._begin(connection)
-        rows = self._rows(connection, lineage.client_id, lock=True)
-        found = self._lineage(next((row for row in rows if row.lineage == lineage.key), None))
+        connection.begin()
+        rows = connection.rows(lineage.client_id, lock=True)
+        found = self._lineage(next((row for row in rows if row["lineage"] == lineage.key), None))
         if found is None:
             raise TokenStoreError(f"The login was removed from the token store {self.place} while it was in use.")
         return found
@@ -277,87 +266,56 @@ class TokenStore:
         Raises:
             TokenStoreError: it did not succeed within a quarter of a minute.
         """
-        problem: SQLAlchemyError | None = None
+        problem: DatabaseError | None = None
         for seconds in SAVE_AGAIN_AFTER:
             time.sleep(seconds)
             try:
                 with self._transaction() as connection:
-                    rows = self._rows(connection, before.client_id, lock=True)
-                    now = next((row.refresh_fingerprint for row in rows if row.lineage == before.key), None)
+                    rows = connection.rows(before.client_id, lock=True)
+                    now = next((row["refresh_fingerprint"] for row in rows if row["lineage"] == before.key), None)
                     if now == fingerprint(before.refresh_token):
-                        self.update(connection, renewed)
+                        connection.update(self._row(renewed))
                     elif now is None:
-                        self._insert(connection, renewed)
+                        connection.insert(self._row(renewed))
                     connection.commit()
                     return
-            except SQLAlchemyError as error:
+            except DatabaseError as error:
                 problem = error
         raise TokenStoreError(
             f"Sage issued new tokens, but the token store {self.place} failed before they were stored "
-            f"({reason_of(problem)}), so they are lost. Mend the store, then log in again."
+            f"({problem}), so they are lost. Mend the store, then log in again."
         ) from None
-
-    def _make_table(self) -> None:
-        try:
-            with self._transaction() as connection:
-                LINEAGES.create(connection, checkfirst=True)
-                connection.commit()
-        except (IntegrityError, ProgrammingError):
-            # PostgreSQL lets one of two simultaneous CREATE TABLE wait for the other and then fail.
-            if not inspect(self._engine).has_table(LINEAGES.name):
-                raise
 
     @contextmanager
     def explained(self) -> Iterator[None]:
         """Turn a database's errors into one sentence about the store."""
         try:
             yield
-        except (SQLAlchemyError, OSError) as error:
-            raise TokenStoreError(self._explanation(error)) from None
-
-    def _explanation(self, error: Exception) -> str:
-        if is_lock_timeout(error):
-            return (
+        except DatabaseError as error:
+            raise TokenStoreError(
                 f"The token store {self.place} stayed locked for more than {self._lock_wait.total_seconds():.0f} s: "
                 "another run is renewing its tokens and does not finish. End that run, or start this one again later."
-            )
-        return (
-            f"The token store {self.place} cannot be used: {reason_of(error)}. "
-            "Check the setting 'token_store' and that this user may write there."
-        )
+                if error.lock_timeout
+                else f"The token store {self.place} cannot be used: {error}. "
+                "Check the setting 'token_store' and that this user may write there."
+            ) from None
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         """Open a connection whose transaction may write; rolled back unless the block commits."""
-        with self._engine.connect() as connection:
-            self._begin(connection)
+        with closing(self._connect()) as connection:
+            connection.begin()
             yield connection
-
-    def _begin(self, connection: Connection) -> None:
-        connection.execution_options(sqlite_begin="IMMEDIATE")
-        connection.begin()
-        if connection.dialect.name == "postgresql":
-            limits = {"wait": f"{self._lock_wait.total_seconds()}s", "lost": f"{LOST_HOLDER.total_seconds()}s"}
-            connection.execute(
-                text(
-                    "SELECT set_config('lock_timeout', :wait, true),"
-                    " set_config('idle_in_transaction_session_timeout', :lost, true)"
-                ),
-                limits,
-            )
 
     def _locked_lineage(self, connection: Connection, client_id: str, configured: str | None) -> Lineage | None:
         """Find a lineage and lock it; one that is not there yet is inserted, so that there is something to lock."""
-        if not connection.in_transaction():
-            self._begin(connection)
-        found = self._lineage(_resolve(self._rows(connection, client_id, lock=True), configured))
+        found = self._lineage(_resolve(connection.rows(client_id, lock=True), configured))
         if found is not None or configured is None:
             return found
         begun = Lineage.begin(client_id, configured, "settings", datetime.now(UTC))
-        with suppress(IntegrityError), connection.begin_nested():
-            # Another machine may be inserting the same row: this waits for it, and fails if it is kept.
-            self._insert(connection, begun)
-        return self._lineage(_resolve(self._rows(connection, client_id, lock=True), configured))
+        # Another machine may be inserting the same row: this waits for it, and leaves it alone if it is kept.
+        connection.insert(self._row(begun), unless_there=True)
+        return self._lineage(_resolve(connection.rows(client_id, lock=True), configured))
 
     def _join(self, client_id: str, configured: str) -> Lineage | None:
         """Remember that a configured token is the newest one of a lineage: the next renewal will hide that."""
@@ -365,19 +323,11 @@ class TokenStore:
             found = self._locked_lineage(connection, client_id, configured)
             if found is not None and fingerprint(configured) not in found.seeds:
                 found = replace(found, seeds=(*found.seeds, fingerprint(configured)))
-                self.update(connection, found)
+                connection.update(self._row(found))
             connection.commit()
         return found
 
-    def _rows(self, connection: Connection, client_id: str, *, lock: bool = False) -> Sequence[Row[Any]]:
-        query = select(LINEAGES).where(LINEAGES.c.client_id == client_id).order_by(LINEAGES.c.lineage)
-        return connection.execute(query.with_for_update() if lock else query).all()
-
-    def delete(self, connection: Connection, client_id: str, key: str) -> None:
-        """Delete a lineage's row, without committing it."""
-        connection.execute(LINEAGES.delete().where(_key(client_id, key)))
-
-    def _values(self, lineage: Lineage) -> dict[str, Any]:
+    def _row(self, lineage: Lineage) -> Row:
         tokens = lineage.tokens
         return {
             "client_id": lineage.client_id,
@@ -397,61 +347,41 @@ class TokenStore:
             "answer_lost_at": lineage.answer_lost_at,
         }
 
-    def _lineage(self, row: Row[Any] | None) -> Lineage | None:
+    def _lineage(self, row: Row | None) -> Lineage | None:
         if row is None:
             return None
-        refresh_token = self._seal.open(row.refresh_token)
+        refresh_token = self._seal.open(row["refresh_token"])
         tokens = None
-        if row.access_token is not None:
+        if row["access_token"] is not None:
             tokens = Tokens(
-                access_token=self._seal.open(row.access_token),
+                access_token=self._seal.open(row["access_token"]),
                 refresh_token=refresh_token,
-                issued_at=row.issued_at,
-                lifetime=timedelta(seconds=row.lifetime_seconds),
-                refresh_lifetime=timedelta(seconds=row.refresh_lifetime_seconds),
-                scope=row.scope,
-                requested_by_id=row.requested_by_id,
+                issued_at=row["issued_at"],
+                lifetime=timedelta(seconds=row["lifetime_seconds"]),
+                refresh_lifetime=timedelta(seconds=row["refresh_lifetime_seconds"]),
+                scope=row["scope"],
+                requested_by_id=row["requested_by_id"],
             )
         return Lineage(
-            client_id=row.client_id,
-            key=row.lineage,
-            source=row.source,
-            seeds=tuple(row.seeds.split()),
+            client_id=row["client_id"],
+            key=row["lineage"],
+            source=row["source"],
+            seeds=tuple(row["seeds"].split()),
             refresh_token=refresh_token,
             tokens=tokens,
-            created_at=row.created_at,
-            refused_at=row.refused_at,
-            answer_lost_at=row.answer_lost_at,
+            created_at=row["created_at"],
+            refused_at=row["refused_at"],
+            answer_lost_at=row["answer_lost_at"],
         )
 
 
-def _resolve(rows: Sequence[Row[Any]], configured: str | None) -> Row[Any] | None:
+def _resolve(rows: Sequence[Row], configured: str | None) -> Row | None:
     """Choose the lineage that a configured refresh token means; without one, the newest that `login` stored."""
     if configured is None:
-        logins = [row for row in rows if row.source == "login"]
-        return max(logins, key=lambda row: row.created_at, default=None)
+        logins = [row for row in rows if row["source"] == "login"]
+        return max(logins, key=lambda row: row["created_at"], default=None)
     mark = fingerprint(configured)
     for row in rows:
-        if mark in row.seeds.split():
+        if mark in row["seeds"].split():
             return row
-    return next((row for row in rows if row.refresh_fingerprint == mark), None)
-
-
-def _key(client_id: str, key: str) -> ColumnElement[bool]:
-    return (LINEAGES.c.client_id == client_id) & (LINEAGES.c.lineage == key)
-
-
-def _cipher(keys: Sequence[str]) -> MultiFernet | None:
-    if not keys:
-        return None
-    try:
-        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - loaded only where a key is set
-    except ImportError:
-        raise TokenStoreError("Setting 'token_store_key' needs the package 'cryptography': install it.") from None
-    try:
-        return MultiFernet([Fernet(key.strip()) for key in keys])
-    except ValueError:
-        raise TokenStoreError(
-            "Setting 'token_store_key' must hold Fernet keys: 32 bytes in URL-safe base64, made by "
-            "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'."
-        ) from None
+    return next((row for row in rows if row["refresh_fingerprint"] == mark), None)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """Start a server of the test's own; give its SQLAlchemy URL."""
+    """Start a server of the test's own; give its URL."""
     with warnings.catch_warnings():
         # It looks for a runtime directory, which containers lack, as soon as it is imported.
         warnings.simplefilter("ignore")

@@ -293,7 +293,7 @@ def test_an_outage_at_sage_asks_for_ten_minutes(
     [
         ({"client_secret": None}, "Setting 'client_secret' is missing"),
         ({"token_url": "http://oauth.example.com/token"}, "'token_url' must begin with https://"),
-        ({"token_store": "tokens.sqlite"}, "'token_store' is no SQLAlchemy URL"),
+        ({"token_store": "tokens.sqlite"}, "'token_store' is no database URL"),
     ],
 )
 def test_wrong_settings_are_told_before_anything_else(

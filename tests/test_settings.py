@@ -58,7 +58,7 @@ def configure(sage: SandboxServer, tmp_path: Path) -> Callable[..., TapSageAccou
         ({"api_url": "http://api.example.com/v3.1"}, "'api_url' must begin with https://"),
         ({"token_url": "http://oauth.example.com/token"}, "'token_url' must begin with https://"),
         ({"api_url": "api.example.com"}, "'api_url' is no web address: write it like https://"),
-        ({"token_store": "nonsense"}, "'token_store' is no SQLAlchemy URL. Write it like sqlite:///"),
+        ({"token_store": "nonsense"}, "'token_store' is no database URL. Write it like sqlite:///"),
         ({"token_store": "mysql://host/database"}, "'token_store' must name SQLite or PostgreSQL, not 'mysql'"),
         ({"token_store": "sqlite:////dev/null/tokens.sqlite"}, "/dev/null/tokens.sqlite cannot be used"),
         ({"token_store_key": "short"}, "'token_store_key' must hold Fernet keys"),

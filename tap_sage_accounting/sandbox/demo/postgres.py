@@ -68,7 +68,7 @@ class Postgres:
 
     @property
     def sqlalchemy_url(self) -> str:
-        """Where SQLAlchemy finds the running server."""
+        """The URL of the running server."""
         return f"postgresql+psycopg://{USER}@/{DATABASE}?host={self.socket_directory}"
 
     @property
