@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tap_sage_accounting.errors import MalformedAnswerError, StubbornFaultError
-from tap_sage_accounting.paging import Page, parse_json, served_at
+from tap_sage_accounting.paging import Page, parse_json
 from tap_sage_accounting.reading import ListRead
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
 
-    import requests
-
-    from tap_sage_accounting.connection import Connection
+    from tap_sage_accounting.connection import Answer, Connection
+    from tap_sage_accounting.paging import Item
 
     Parsed = TypeVar("Parsed")
 
@@ -43,29 +42,29 @@ class _BusinessList:
         """Ask for a page."""
         what = f"list of businesses, page {number}"
 
-        def parse(response: requests.Response) -> Page:
-            return Page.parse(response.content, asked=number, size=size, served_at=served_at(response), what=what)
+        def parse(answer: Answer) -> Page:
+            return Page.parse(answer.body, asked=number, size=size, served_at=answer.served_at, what=what)
 
         return self._ask("", {"page": number, "items_per_page": size}, what, parse, tries)
 
-    def record(self, item: dict[str, Any]) -> dict[str, Any]:
+    def record(self, item: Item) -> Item:
         """Ask for one business."""
-        what = f"business {item['id']}"
+        what = f"business {item.get('id')}"
 
-        def parse(response: requests.Response) -> dict[str, Any]:
-            found = parse_json(response.content, what)
+        def parse(answer: Answer) -> dict[str, Any]:
+            found = parse_json(answer.body, what)
             if not isinstance(found, dict):
                 raise MalformedAnswerError(f"{what}: the answer is no record.")
             return found
 
-        return self._ask(f"/{item['id']}", {}, what, parse, None)
+        return self._ask(f"/{item.get('id')}", {}, what, parse, None)
 
     def _ask(
         self,
         path: str,
         params: Mapping[str, Any],
         what: str,
-        parse: Callable[[requests.Response], Parsed],
+        parse: Callable[[Answer], Parsed],
         tries: int | None,
     ) -> Parsed:
         return self.connection.ask(f"/businesses{path}", params, business_id=None, what=what, parse=parse, tries=tries)
@@ -80,10 +79,10 @@ def visible_businesses(connection: Connection, executor: Executor) -> tuple[list
     Raises:
         FatalAPIError: Sage does not tell them, or not all of them.
     """
-    reading = ListRead(_BusinessList(connection), executor, width=1, size=HIGHEST_PAGE_SIZE)
+    reading = ListRead(_BusinessList(connection), executor, width=lambda: 1, size=HIGHEST_PAGE_SIZE)
     items = [item for page in reading.pages() for item in page.items]
     items += reading.slipped(lambda: False)
     if reading.undeliverable:
         raise StubbornFaultError(f"Sage does not tell all businesses ({', '.join(reading.undeliverable)}).")
-    found = [Business(str(item["id"]), str(item.get("displayed_as") or item.get("name") or "")) for item in items]
+    found = [Business(str(item.get("id")), str(item.get("displayed_as") or item.get("name") or "")) for item in items]
     return found, reading.watch.started or datetime.now(UTC)

@@ -6,7 +6,7 @@ What a stream *is* stands in its class in `tap_sage_accounting.streams`, as attr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, partial
 from itertools import chain
@@ -30,21 +30,27 @@ from tap_sage_accounting.errors import (
     UndeliverableError,
 )
 from tap_sage_accounting.limits import GateClosedError
+from tap_sage_accounting.lookahead import StartedRead
 from tap_sage_accounting.movement import identity
-from tap_sage_accounting.paging import Page, parse_json, served_at
+from tap_sage_accounting.paging import Page, parse_json
 from tap_sage_accounting.reading import ListRead
 from tap_sage_accounting.records import ADDITIONAL, Cleaner, with_text_decimals
+from tap_sage_accounting.resuming import CREATED_AT, IN_ORDER, LongRead, began_at, forget
+from tap_sage_accounting.rows import Row, RowDecoder
 from tap_sage_accounting.settings import parse_start_date
 from tap_sage_accounting.timestamps import instant
 from tap_sage_accounting.versions import FullTableVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
-    import requests
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_sage_accounting.lookahead import StartedRead
+    from tap_sage_accounting.connection import Answer
+    from tap_sage_accounting.lookahead import Batches
+    from tap_sage_accounting.paging import Item
+    from tap_sage_accounting.reading import Source
     from tap_sage_accounting.tap import TapSageAccounting
 
 UPDATED_AT = "updated_at"
@@ -56,6 +62,8 @@ DECIMALS: dict[str, dict[str, Any]] = {
 """The setting `decimals`: what stands in a schema in the place of a number, if not a number."""
 ALWAYS_TOLD = frozenset(("id", "displayed_as", "path"))
 """Attributes that Sage sends whatever is asked for."""
+SMALL = 1 << 16
+"""Bytes of a page that are read the careful way sooner than the quick way is prepared."""
 Parsed = TypeVar("Parsed")
 
 
@@ -78,7 +86,7 @@ class SageStream(RESTStream[int]):
     Attributes:
         changed_since: the list takes `updated_or_created_since`, so it is read incrementally.
         deleted_since: the list tells deletions through `deleted_since`.
-        sortable: the list takes `sort`.
+        sortable: the list takes `sort`, so that a long read of it may go on where it was cut short.
         deletable: records can be deleted through Sage's API.
         deletion_flag: the attribute that marks deleted records, where they stay in the list.
         flags: query parameters that make the list tell more.
@@ -132,6 +140,7 @@ class SageStream(RESTStream[int]):
             schema = with_text_decimals(schema, text)
         super().__init__(tap=tap, schema=schema, path=f"/{self.name}")
         self.first_reads: set[str | None] = set()
+        self.foreseeing: list[DeletionLookup] = []
 
     # Where to ask, and what for
 
@@ -160,6 +169,8 @@ class SageStream(RESTStream[int]):
             "attributes": self.requested_attributes,
             **dict.fromkeys(self.flags, "true"),
         }
+        if self.resumable:
+            params["sort"] = IN_ORDER
         if since := self.reading_since(page.stream_context):
             params["updated_or_created_since"] = instant(since)
         return HTTPRequest(url=self.get_url(page.stream_context), params=params)
@@ -187,6 +198,16 @@ class SageStream(RESTStream[int]):
     def lookback(self) -> timedelta:
         """How late Sage may show a change, and how far its clocks may differ."""
         return timedelta(seconds=self.config["lookback_window"])
+
+    @cached_property
+    def resumable(self) -> bool:
+        """Whether a read of many pages that is cut short can go on where it was."""
+        return (
+            self.sortable
+            and self.deleted_since
+            and len(self.parts) == 1
+            and self.replication_method == REPLICATION_INCREMENTAL
+        )
 
     def foresee_deletions(self, context: Context | None, now: datetime) -> bool:
         """Note when a first read begins whose deletions Sage will tell; tell whether this is one."""
@@ -224,10 +245,15 @@ class SageStream(RESTStream[int]):
         request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=number))
         request.params = {**request.params, **(changes or {})}
         size = int(str(request.params["items_per_page"]))
-        what = f"{self.describe(context)}, page {number}" + ("" if size == self.page_size else f" of {size} records")
+        what = f"{self.describe(context)}, page {number}" + ("" if size == self.page_size else f" at {size} to a page")
 
-        def parse(response: requests.Response) -> Page:
-            return Page.parse(response.content, asked=number, size=size, served_at=served_at(response), what=what)
+        usual = request.params.get("attributes") == self.requested_attributes and "deleted_since" not in request.params
+
+        def parse(answer: Answer) -> Page:
+            decoder = self.decoder if usual and len(answer.body) > SMALL else None
+            return Page.parse(
+                answer.body, asked=number, size=size, served_at=answer.served_at, what=what, decoder=decoder
+            )
 
         return self.ask(request, context, what, parse, tries)
 
@@ -239,8 +265,8 @@ class SageStream(RESTStream[int]):
             params |= {"attributes": self.requested_attributes, **dict.fromkeys(self.flags, "true")}
         request = HTTPRequest(url=f"{self.get_url(context)}/{key}", params=params)
 
-        def parse(response: requests.Response) -> Record:
-            found = parse_json(response.content, what)
+        def parse(answer: Answer) -> Record:
+            found = parse_json(answer.body, what)
             if not isinstance(found, dict):
                 raise MalformedAnswerError(f"{what}: the answer is no record.")
             return found
@@ -252,7 +278,7 @@ class SageStream(RESTStream[int]):
         request: HTTPRequest,
         context: Context | None,
         what: str,
-        parse: Callable[[requests.Response], Parsed],
+        parse: Callable[[Answer], Parsed],
         tries: int | None = None,
     ) -> Parsed:
         """Send a request about one business (or the user) and parse its answer; safe to call from any thread."""
@@ -270,20 +296,34 @@ class SageStream(RESTStream[int]):
         """Records a page."""
         return int(self.config["page_size"])
 
-    @property
-    def width(self) -> int:
-        """How many pages of one list may be asked for ahead of their use."""
-        return int(self.config["concurrency"])
+    def width_of(self, context: Context | None) -> Callable[[], int]:
+        """Let a list tell how many of its pages may be asked for ahead of their use."""
+        return partial(self._tap.lookahead.pages_ahead, context["business_id"] if context else None)
 
     def begin_read(self, context: Context | None, changes: Mapping[str, Any] | None = None) -> ListRead:
         """Prepare a read of the list, with query parameters that differ from the usual ones."""
-        source = _ListSource(self, context, changes or {})
-        return ListRead(source, self._tap.executor, width=self.width, size=self.page_size)
+        return self._read_of(context, _ListSource(self, context, changes or {}))
 
-    @override
-    def request_records(self, context: Context | None) -> Iterable[Record]:
-        for page in self.begin_read(context).pages():
-            yield from page.items
+    def _read_of(
+        self, context: Context | None, source: Source, delivered: Callable[[Page], None] | None = None
+    ) -> ListRead:
+        width = self.width_of(context)
+        return ListRead(source, self._tap.executor, width=width, size=self.page_size, delivered=delivered)
+
+    def _begin_reads(self, context: Context | None) -> list[ListRead]:
+        """Prepare the reads that together bring all records; the first one tells what the bookmark may be."""
+        if not self.resumable:
+            return [self.begin_read(context, part) for part in self.parts]
+        long_read = LongRead(self, context, self.reading_since(context))
+        if long_read.interrupted is None:
+            return [self._read_of(context, _ListSource(self, context, {}), long_read.note)]
+        changed_since = instant(began_at(long_read.interrupted) - self.lookback)
+        rest = long_read.rest_of(_ListSource(self, context, {}, bare_attributes=CREATED_AT))
+        self.logger.info("Going on with %s, which an earlier run did not finish.", self.describe(context))
+        return [
+            self.begin_read(context, {"updated_or_created_since": changed_since}),
+            self._read_of(context, rest, long_read.note),
+        ]
 
     @cached_property
     def cleaner(self) -> Cleaner:
@@ -292,9 +332,15 @@ class SageStream(RESTStream[int]):
         self._tap.report.surprises[self.name] = cleaner.surprises
         return cleaner
 
-    def clean(self, raw: Record, context: Context | None) -> Record:
-        """Turn a record as sent into the record as declared."""
-        record = self.cleaner.clean(raw)
+    @cached_property
+    def decoder(self) -> RowDecoder | None:
+        """The quick way from pages to records as declared; None where rows are not told apart by their id."""
+        own = {name: part for name, part in self.schema["properties"].items() if name not in self.added_properties}
+        return RowDecoder(own) if {"id", "path"} <= own.keys() else None
+
+    def clean(self, raw: Item, context: Context | None) -> Record:
+        """Turn a record as sent, or as decoded by its schema, into the record as declared."""
+        record = raw.to_record() if isinstance(raw, Row) else self.cleaner.clean(raw)
         if context:
             record["business_id"] = context["business_id"]
         return record
@@ -303,14 +349,24 @@ class SageStream(RESTStream[int]):
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
-        """Yield all records of one business; whatever fails here is reported and does not stop the other reads."""
+        """Yield all records of one business, and what others bring while a limit holds that one."""
+        for batch in self._tap.lookahead.batches(self, context):
+            for record in batch:
+                self._tap.report.records[self.name] += 1
+                yield record
+
+    def start(self, context: Context | None) -> StartedRead:
+        """Send the first requests of a read, whose records are for later."""
+        batches, awaited = self.begin(context)
+        return StartedRead(self._reported(context, batches), awaited)
+
+    def _reported(self, context: Context | None, batches: Batches) -> Batches:
+        """Pass on a read's records; whatever fails is reported and does not stop the other reads."""
         self._tap.checkpoint()
         report = self._tap.report
         self._versions.begin()
         try:
-            for record in self._tap.lookahead.begin(self, context)():
-                report.records[self.name] += 1
-                yield record
+            yield from batches
         except SkippableAPIError as error:
             report.skip(self.name, self._whose(context), error)
         except (AuthorizationError, LimitReachedError, GateClosedError):
@@ -324,17 +380,21 @@ class SageStream(RESTStream[int]):
             report.complete += 1
             self._versions.complete()
 
-    def start(self, context: Context | None) -> StartedRead:
-        """Send the first requests of a read; what is returned yields its records when its turn comes."""
-        readings = [self.begin_read(context, part) for part in self.parts]
+    def begin(self, context: Context | None) -> tuple[Batches, Callable[[], Future[Any] | None]]:
+        """Send the first requests of a read.
+
+        Returns:
+            Its records in batches, and what tells which answer the next batch waits for, if any.
+        """
+        readings = self._begin_reads(context)
         # This makes the business's place in the state, before other threads look for the bookmark there.
-        deletions = DeletionLookup(self, context, readings[0].watch)
+        deletions = DeletionLookup(self, context, readings)
         for reading in readings:
             reading.start()
         deletions.start()
-        return partial(self.read, context, readings, deletions)
+        return self.read(context, readings, deletions), partial(_next_of, readings)
 
-    def read(self, context: Context | None, readings: list[ListRead], deletions: DeletionLookup) -> Iterator[Record]:
+    def read(self, context: Context | None, readings: list[ListRead], deletions: DeletionLookup) -> Batches:
         """Yield all records of one business, what was deleted, and what slipped from page to page meanwhile.
 
         Raises:
@@ -343,25 +403,26 @@ class SageStream(RESTStream[int]):
         newest: str | None = None
         for page in chain.from_iterable(reading.pages() for reading in readings):
             deletions.foresee(page.items)
-            for raw in page.items:
-                record = self.clean(raw, context)
-                newest = max(filter(None, (newest, record.get(UPDATED_AT))), default=None)
-                deletions.note(raw, record)
-                yield record
-        yield from deletions.told()
+            batch = [self.clean(raw, context) for raw in page.items]
+            newest = max(filter(None, (newest, *(record.get(UPDATED_AT) for record in batch))), default=None)
+            deletions.note(page.items, batch)
+            yield batch
+        yield list(deletions.told())
         was_replaced = partial(deletions.was_replaced, newest)
         for raw in chain.from_iterable(reading.slipped(was_replaced) for reading in readings):
             deletions.foresee([raw])
-            record = self.clean(raw, context)
-            deletions.note(raw, record)
-            yield record
+            batch = [self.clean(raw, context)]
+            deletions.note([raw], batch)
+            yield batch
         deletions.look_for_missing()
         if undeliverable := [name for reading in readings for name in reading.undeliverable]:
+            count = "a record" if len(undeliverable) == 1 else f"{len(undeliverable)} records"
             raise UndeliverableError(
-                f"Sage lists {len(undeliverable)} records that it does not deliver ({', '.join(undeliverable)}). All "
-                "others arrived; the bookmark stays, so that the next run tries again."
+                f"Sage lists {count} that it does not deliver ({', '.join(undeliverable)}). All others arrived; the "
+                "bookmark stays, so that the next run tries again. If it goes on, report the request ids above to Sage."
             )
         deletions.remember()
+        forget(self.get_context_state(context))
         if (started := readings[0].watch.started) is not None:
             self._move_bookmark(context, started, newest)
 
@@ -381,9 +442,41 @@ class SageStream(RESTStream[int]):
         state["replication_key"] = self.replication_key
         state["replication_key_value"] = bookmark
 
+    # What the SDK does with each record, less what would be done for nothing
+
     @override
     def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
         """Leave the bookmark alone: it moves when the read is complete, not record by record."""
+
+    @override
+    def _process_record(self, record: Record, child_context: Any = None, partition_context: Any = None) -> None:
+        """Do nothing: records have their business already, and no stream has children."""
+
+    @override
+    def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
+        """Make a message of a clean record: the few deselected properties go, and stream maps do their work.
+
+        The SDK's own way asks of every property of every record whether it is selected, and conforms it to the schema,
+        which the cleaner did.
+        """
+        for *parents, name in self._deselected:
+            inner: Any = record
+            for parent in parents:
+                inner = inner.get(parent) if isinstance(inner, dict) else None
+            if isinstance(inner, dict):
+                inner.pop(name, None)
+        for stream_map in self.stream_maps:
+            if (mapped := stream_map.transform(record)) is not None:
+                yield RecordMessage(stream_map.stream_alias, mapped, self._stream_version, datetime.now(UTC))
+
+    @cached_property
+    def _deselected(self) -> list[tuple[str, ...]]:
+        """The paths of the properties that the catalog deselects, outermost ones only."""
+        return [
+            breadcrumb[1::2]
+            for breadcrumb, selected in self.mask.items()
+            if not selected and set(breadcrumb[::2]) == {"properties"} and self.mask[breadcrumb[:-2]]
+        ]
 
     # What a target is told besides records
 
@@ -433,6 +526,14 @@ class SageStream(RESTStream[int]):
         """Write the state as it is now."""
         self._tap.state_writer.write_state(self._tap.state)
 
+    def checkpoint(self) -> None:
+        """Write the state if it is time to."""
+        self._tap.checkpoint()
+
+    def count_partitions(self) -> int:
+        """Count the lists of businesses that the state has to tell something of."""
+        return sum(len(told.get("partitions", ())) for told in self._tap.state.get("bookmarks", {}).values())
+
     def announce_deletion(self, context: Context | None, key: str, deleted_at: str | None, how: str) -> None:
         """Pass a deletion on to the stream that collects them."""
         self._tap.announce_deletion(self.name, context, key, deleted_at, how)
@@ -453,17 +554,17 @@ class SingleObjectStream(SageStream):
         return HTTPRequest(url=self.get_url(page.stream_context), params=params)
 
     @override
-    def start(self, context: Context | None) -> StartedRead:
+    def begin(self, context: Context | None) -> tuple[Batches, Callable[[], Future[Any] | None]]:
         answer = self._tap.executor.submit(self.fetch_object, context)
-        return lambda: (self.clean(raw, context) for raw in [answer.result()])
+        return ([self.clean(each.result(), context)] for each in [answer]), lambda: answer
 
     def fetch_object(self, context: Context | None) -> Record:
         """Ask for the object; safe to call from any thread."""
         request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=1))
         what = self.describe(context)
 
-        def parse(response: requests.Response) -> Record:
-            found = parse_json(response.content, what)
+        def parse(answer: Answer) -> Record:
+            found = parse_json(answer.body, what)
             if not isinstance(found, dict) or "$items" in found:
                 raise MalformedAnswerError(f"{what}: the answer is not a single object.")
             return found
@@ -478,11 +579,15 @@ class CurrencyKeyedStream(SageStream):
     added_properties = SageStream.added_properties | {"currency_id"}
 
     @override
-    def clean(self, raw: Record, context: Context | None) -> Record:
+    def clean(self, raw: Item, context: Context | None) -> Record:
         record = super().clean(raw, context)
         currency = record.get("currency") or {}
         record["currency_id"] = currency.get("id") or str(record.get("path") or "").rpartition("/")[2]
         return record
+
+
+def _next_of(readings: list[ListRead]) -> Future[Page] | None:
+    return next((answer for reading in readings if (answer := reading.awaited) is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,13 +597,14 @@ class _ListSource:
     stream: SageStream
     context: Context | None
     changes: Mapping[str, Any]
+    bare_attributes: str | None = None
 
     def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:
         """Ask for a page."""
-        changes = {**self.changes, "items_per_page": size, **({"attributes": None} if bare else {})}
+        changes = {**self.changes, "items_per_page": size, **({"attributes": self.bare_attributes} if bare else {})}
         return self.stream.fetch_page(self.context, number, changes, tries)
 
-    def record(self, item: Record) -> Record:
+    def record(self, item: Item) -> Item:
         """Ask for one record; a deleted one is no longer found by its id, so that what its list told must do."""
         if "deleted_since" in self.changes:
             return item

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,6 +40,8 @@ TRIES_WHEN_REFUSED = 20
 FIRST_DELAY = 1.0
 """Seconds before the second attempt; doubled for each further one."""
 LONGEST_DELAY = 60.0
+AT_ONCE = 1 << 20
+"""Bytes of an answer that are taken at once."""
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 120.0
 
@@ -48,6 +52,19 @@ _PASSING = (
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer of Sage's.
+
+    Attributes:
+        body: as sent, decompressed.
+        served_at: when it was served: by Sage's clock, or, without a `Date` header, when it was asked for by ours.
+    """
+
+    body: bytes
+    served_at: datetime
 
 
 class Connection:
@@ -89,7 +106,7 @@ class Connection:
         *,
         business_id: str | None,
         what: str,
-        parse: Callable[[requests.Response], Parsed],
+        parse: Callable[[Answer], Parsed],
         tries: int | None = None,
     ) -> Parsed:
         """Send a GET request and parse its answer, again and again while the fault is a passing one.
@@ -150,7 +167,7 @@ class Connection:
         params: Mapping[str, Any],
         business_id: str | None,
         what: str,
-        parse: Callable[[requests.Response], Parsed],
+        parse: Callable[[Answer], Parsed],
     ) -> Parsed:
         headers = {} if business_id is None else {"X-Business": business_id}
         self._tokens.access_token()  # renewed, if need be, before a turn is taken
@@ -162,8 +179,10 @@ class Connection:
                 auth=self._authenticate,
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
+                stream=True,
             )
-        error = error_of(response, what)
+            body = b"".join(response.iter_content(AT_ONCE))
+        error = error_of(response, body, what)
         if isinstance(error, RefusedForNowError):
             self._gate.refused(ticket, error.retry_after)
         else:
@@ -175,7 +194,7 @@ class Connection:
         answered_for = response.headers.get("X-Business")
         if business_id is not None and answered_for not in (None, business_id):
             raise FatalAPIError(f"{what}: Sage answered for another business ({answered_for}). Nothing of it was used.")
-        return parse(response)
+        return parse(Answer(body, _served_at(response)))
 
     def _recover(self, faults: int, error: RetriableAPIError) -> None:
         """Wait before the next attempt: longer each time, and as long as Sage asks."""
@@ -188,6 +207,13 @@ class Connection:
     def close(self) -> None:
         """Close the connections that are kept open."""
         self._session.close()
+
+
+def _served_at(response: requests.Response) -> datetime:
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC) - response.elapsed
 
 
 def _may_be_heavy(error: Exception) -> bool:

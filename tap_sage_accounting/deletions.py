@@ -22,12 +22,12 @@ from tap_sage_accounting.movement import identity
 from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from singer_sdk.helpers.types import Context, Record
 
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.movement import Watch
+    from tap_sage_accounting.paging import Item
     from tap_sage_accounting.reading import ListRead
 
 DELETED_AT = "deleted_at"
@@ -60,13 +60,14 @@ class DeletionLookup:
     Args:
         stream: the list.
         context: the business.
-        watch: what the read sees.
+        readings: the read, in as many parts as it has.
     """
 
-    def __init__(self, stream: SageStream, context: Context | None, watch: Watch) -> None:
+    def __init__(self, stream: SageStream, context: Context | None, readings: list[ListRead]) -> None:
         self._stream = stream
         self._context = context
-        self._watch = watch
+        self.readings = readings
+        self._watch = readings[0].watch
         self._state = stream.get_context_state(context)
         self._whole = stream.reading_since(context) is None
         self._untold = stream.deletable and not stream.deleted_since and stream.deletion_flag is None
@@ -81,28 +82,47 @@ class DeletionLookup:
 
         A first read asks for none: whatever it saw is deleted later, if at all.
         """
+        if self._untold:
+            self._stream.foreseeing.append(self)
         business_id = self._context["business_id"] if self._context else None
         if TOLD_UNTIL in self._state and business_id not in self._stream.first_reads:
             since = datetime.fromisoformat(self._state[TOLD_UNTIL]) - self._stream.lookback
             self._told = self._stream.begin_read(self._context, self._deleted_since(since)).start()
         return self
 
-    def foresee(self, items: list[Record]) -> None:
-        """Remember records in the state before they are delivered: a run that is killed then has delivered them."""
+    def foresee(self, items: list[Item]) -> None:
+        """Remember records in the state before they are delivered: a run that is killed then has delivered them.
+
+        The state grows with streams and businesses, so what has arrived for the businesses to come goes into the same
+        one.
+        """
         if not self._untold:
             return
-        new = {_key(item) for item in items} - self._known
-        self._known |= new
-        if new and len(self._known) <= LARGEST_INVENTORY:
-            self._state[INVENTORY] = pack(self._known)
+        waiting = self._stream.foreseeing
+        if self in waiting:
+            waiting.remove(self)
+        if self.take_in(items):
+            for other in waiting:
+                other.take_in([item for reading in other.readings for item in reading.arrived])
             self._stream.tell_state()
 
-    def note(self, raw: Record, record: Record) -> None:
-        """Look at a record of the read."""
+    def take_in(self, items: list[Item]) -> bool:
+        """Put the ids of records into the state; tell whether one of them is new there."""
+        new = {_key(item) for item in items} - self._known
+        self._known |= new
+        if not new or len(self._known) > LARGEST_INVENTORY:
+            return False
+        self._state[INVENTORY] = pack(self._known)
+        return True
+
+    def note(self, items: Sequence[Item], records: Sequence[Record]) -> None:
+        """Look at records of the read, as sent and as declared."""
         if self._untold:
-            self._keys.add(_key(raw))
-        if self._stream.deletion_flag and record.get(self._stream.deletion_flag):
-            self._announce(record["id"], record.get("updated_at"), "flagged by Sage")
+            self._keys |= {_key(item) for item in items}
+        if flag := self._stream.deletion_flag:
+            for record in records:
+                if record.get(flag):
+                    self._announce(record["id"], record.get("updated_at"), "flagged by Sage")
 
     # Told deletions
 
@@ -123,19 +143,20 @@ class DeletionLookup:
 
     def _deleted_since(self, moment: datetime) -> dict[str, Any]:
         """Name the query parameters for deletions from a moment on; the filter itself leaves that moment out."""
-        changes = {"updated_or_created_since": None, "deleted_since": instant(moment - timedelta(seconds=1))}
+        since = instant(moment - timedelta(seconds=1))
+        changes = {"updated_or_created_since": None, "sort": None, "deleted_since": since}
         if (asked := self._stream.requested_attributes) not in (None, "all"):
             changes["attributes"] = f"{asked},{DELETED_AT}"
         return changes
 
-    def _tombstone(self, raw: Record, served_at: datetime) -> Iterator[Record]:
+    def _tombstone(self, raw: Item, served_at: datetime) -> Iterator[Record]:
         """Flag a deleted record.
 
         What `deleted_since` lists is described nowhere, so a whole record without a time of deletion is asked for
         before it is taken for deleted.
         """
         record = self._stream.clean(raw, self._context)
-        in_part = set(raw) <= _SUMMARY
+        in_part = isinstance(raw, dict) and raw.keys() <= _SUMMARY
         if not in_part and not record.get(DELETED_AT) and not self._is_gone(_key(raw)):
             yield record
             return
@@ -251,6 +272,6 @@ class DeletionLookup:
             self._marks = []
 
 
-def _key(raw: Record) -> str:
+def _key(raw: Item) -> str:
     """Tell what a record is asked for by: its id, or the end of its path."""
     return identity(raw).rpartition("/")[2]

@@ -127,11 +127,12 @@ def retry_after(response: requests.Response) -> float | None:
         return None
 
 
-def error_of(response: requests.Response, what: str) -> Exception | None:
+def error_of(response: requests.Response, body: bytes, what: str) -> Exception | None:
     """Translate an answer into the error that it stands for.
 
     Args:
-        response: the answer, its body read.
+        response: the answer's head.
+        body: the answer's body.
         what: the request in words for the user: stream, page, business.
 
     Returns:
@@ -140,7 +141,7 @@ def error_of(response: requests.Response, what: str) -> Exception | None:
     status = response.status_code
     if status == HTTPStatus.OK:
         return None
-    sage = SageError.parse(response.content)
+    sage = SageError.parse(body)
     told = f"{what}: Sage answered {status} {response.reason or ''} {sage}".strip()
     if request_id := response.headers.get("x_request_id"):
         told += f" (Sage's request id {request_id})"
@@ -159,6 +160,8 @@ def error_of(response: requests.Response, what: str) -> Exception | None:
             error = RightsError(f"{told}. The user's role in this business does not let him read it.")
         case HTTPStatus.NOT_FOUND:
             error = NotFoundError(f"{told}. Sage does not offer it to this business, or no longer at all.")
+        case status if status in range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST):
+            error = FatalAPIError(f"{told}. It points elsewhere, where tokens do not go: check the setting 'api_url'.")
         case _:
             error = FatalAPIError(f"{told}. This is not a passing fault; please report it with the request id.")
     return error

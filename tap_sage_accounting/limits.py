@@ -237,6 +237,7 @@ class RequestGate:
         self._clock = clock
         self._changed = threading.Condition()
         self._in_flight = 0
+        self._held = 0
         self._closed_by: Exception | None = None
         self.requests = 0
         self.refusals = 0
@@ -250,7 +251,12 @@ class RequestGate:
         """
         with self._changed:
             while (wait := self._wait(business_id)) != 0:
-                self._changed.wait(wait)
+                held = wait is not None
+                self._held += held
+                try:
+                    self._changed.wait(wait)
+                finally:
+                    self._held -= held
             ticket = self._limiter.send(business_id, self._clock())
             self._in_flight += 1
             self.requests += 1
@@ -259,7 +265,11 @@ class RequestGate:
         finally:
             with self._changed:
                 self._in_flight -= 1
-                self._changed.notify_all()
+                # Whoever waited longest may go; but where a limit holds some of them, it may be any of the others.
+                if self._held:
+                    self._changed.notify_all()
+                else:
+                    self._changed.notify()
 
     def _wait(self, business_id: str | None) -> float | None:
         """Seconds until a turn may come; 0 for now, None for as long as it takes until something changes."""
@@ -271,6 +281,13 @@ class RequestGate:
     def _check_open(self) -> None:
         if self._closed_by is not None:
             raise self._closed_by
+
+    def holds(self, business_id: str | None) -> bool:
+        """Tell whether a business must wait for a limit of its own, while others may go on."""
+        with self._changed:
+            now = self._clock()
+            own, all_of_them = self._limiter.business(business_id).wait(now), self._limiter.application.wait(now)
+        return own > all_of_them
 
     def refused(self, ticket: Ticket, retry_after: float | None) -> None:
         """Learn from a 429."""

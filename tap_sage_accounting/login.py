@@ -208,7 +208,7 @@ def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
 
 def _get(tap: TapSageAccounting, path: str, what: str) -> dict[str, Any]:
     found: dict[str, Any] = tap.connection.ask(
-        path, {}, business_id=None, what=what, parse=lambda response: parse_json(response.content, what)
+        path, {}, business_id=None, what=what, parse=lambda answer: parse_json(answer.body, what)
     )
     return found
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -16,9 +14,12 @@ from tap_sage_accounting.errors import MalformedAnswerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor, Future
+    from datetime import datetime
     from types import TracebackType
 
-    import requests
+    from tap_sage_accounting.rows import Row, RowDecoder
+
+    Item = dict[str, Any] | Row
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -32,7 +33,8 @@ def parse_json(body: bytes, what: str) -> Any:
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedAnswerError(f"{what}: the answer is not complete JSON ({len(body)} bytes).") from error
+        kind = "a web page, perhaps of a proxy on the way" if body.lstrip().startswith(b"<") else "not complete JSON"
+        raise MalformedAnswerError(f"{what}: the answer is {kind} ({len(body)} bytes).") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Page:
         asked: the page number that was asked for, from 1.
         number: the page number that Sage says it answered, None where it does not say.
         size: records that a full page holds.
-        items: the records, as sent.
+        items: the records, as sent, or decoded as declared.
         total: records in the whole list at that moment, None where Sage does not say.
         has_next: whether Sage names a next page.
         served_at: when Sage answered, by its own clock.
@@ -52,34 +54,51 @@ class Page:
     asked: int
     number: int | None
     size: int
-    items: list[dict[str, Any]]
+    items: list[Item]
     total: int | None
     has_next: bool
     served_at: datetime
 
     @classmethod
-    def parse(cls, body: bytes, *, asked: int, size: int, served_at: datetime, what: str) -> Page:
+    def parse(
+        cls, body: bytes, *, asked: int, size: int, served_at: datetime, what: str, decoder: RowDecoder | None = None
+    ) -> Page:
         """Open Sage's envelope; `/businesses` spells the page size another way.
+
+        Args:
+            body: the answer.
+            asked: the page number that was asked for.
+            size: the page size that was asked for.
+            served_at: when Sage answered.
+            what: the question in words, for errors.
+            decoder: decodes the records by their schema, if the page holds nothing unexpected.
 
         Raises:
             MalformedAnswerError: the body is no envelope with a list of objects in it, or its page is empty although
                 its own total says that rows belong there.
         """
-        envelope = parse_json(body, what)
-        items = envelope.get("$items") if isinstance(envelope, dict) else None
-        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise MalformedAnswerError(f"{what}: the answer has no `$items`.")
-        size = _whole(envelope.get("$itemsPerPage", envelope.get("$items_per_page"))) or size
-        total = _whole(envelope.get("$total"))
+        envelope = decoder.decode(body) if decoder is not None else None
+        items: Any
+        if envelope is not None:
+            items, number, total, following = envelope.rows, envelope.page, envelope.total, envelope.next
+            told_size = envelope.size
+        else:
+            told = parse_json(body, what)
+            told = told if isinstance(told, dict) else {}
+            items, number, total, following = map(told.get, ("$items", "$page", "$total", "$next"))
+            told_size = told.get("$itemsPerPage", told.get("$items_per_page"))
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                raise MalformedAnswerError(f"{what}: the answer has no `$items`.")
+        size, total = _whole(told_size) or size, _whole(total)
         if not items and total is not None and (asked - 1) * size < total:
             raise MalformedAnswerError(f"{what}: the answer has no rows, although Sage counts {total} in the list.")
         return cls(
             asked=asked,
-            number=_whole(envelope.get("$page")),
+            number=_whole(number),
             size=size,
             items=items,
             total=total,
-            has_next=bool(envelope.get("$next")),
+            has_next=bool(following),
             served_at=served_at,
         )
 
@@ -105,25 +124,24 @@ class Page:
         return self.has_next and bool(self.items)
 
 
-def served_at(response: requests.Response) -> datetime:
-    """Tell when an answer was served: by Sage's clock, or, without a `Date` header, when it was asked for by ours."""
-    try:
-        return parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return datetime.now(UTC) - response.elapsed
-
-
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 class PagesAhead:
-    """Pages of one list, requested ahead of their use, at most `width` at a time; memory holds no more than those."""
+    """Pages of one list, requested ahead of their use; memory holds no more than those.
 
-    def __init__(self, fetch: Callable[[int], Page], executor: Executor, width: int) -> None:
+    Args:
+        fetch: asks for a page by its number.
+        executor: the threads that ask.
+        width: tells how many pages may be asked for ahead of their use just now, at least one.
+    """
+
+    def __init__(self, fetch: Callable[[int], Page], executor: Executor, width: Callable[[], int]) -> None:
         self._fetch = fetch
         self._executor = executor
         self._width = width
+        self._next = 1
         self._coming: dict[int, Future[Page]] = {}
 
     def __enter__(self) -> Self:
@@ -135,25 +153,33 @@ class PagesAhead:
         for future in self._coming.values():
             future.cancel()
 
-    def _take(self, number: int, last: int) -> Page:
-        for ahead in range(number, max(number, min(last, number + self._width - 1)) + 1):
-            if ahead not in self._coming:
-                self._coming[ahead] = self._executor.submit(self._fetch, ahead)
-        return self._coming.pop(number).result()
+    def _ask(self, first: int, last: int) -> None:
+        for number in range(first, last + 1):
+            if number not in self._coming:
+                self._coming[number] = self._executor.submit(self._fetch, number)
 
     def start(self) -> None:
         """Ask for the first page, to have it when its turn comes."""
-        self._coming[1] = self._executor.submit(self._fetch, 1)
+        self._ask(1, 1)
+
+    @property
+    def awaited(self) -> Future[Page] | None:
+        """The page that comes next, if it was asked for."""
+        return self._coming.get(self._next)
 
     def __iter__(self) -> Iterator[Page]:
-        """Yield every page of the list once, in order, to its end."""
-        number, last = 1, 1
+        """Yield every page of the list once, in order, to its end; the ones after it are asked for before."""
         before: Page | None = None
+        self._ask(1, 1)
         while True:
-            page = self._take(number, last)
+            page = self._coming[self._next].result()
+            del self._coming[self._next]
             if page.repeats(before):
                 return
+            self._next += 1
+            if more := page.has_more():
+                self._ask(self._next, max(self._next, min(page.last, self._next + self._width() - 1)))
             yield page
-            if not page.has_more():
+            if not more:
                 return
-            before, number, last = page, number + 1, page.last
+            before = page

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from tap_sage_accounting.errors import HeavyRequestError, NotFoundError, StubbornFaultError
 from tap_sage_accounting.movement import MOST_SWEEPS, Watch, identity
@@ -16,15 +16,18 @@ from tap_sage_accounting.paging import Page, PagesAhead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Executor
+    from concurrent.futures import Executor, Future
 
-Item = dict[str, Any]
+    from tap_sage_accounting.paging import Item
+
 
 HASTY = 2
 """Attempts at a page that may be too heavy, before smaller ones are tried."""
 SMALLER = (100, 50, 25, 5, 1)
 TOO_MANY = 10
 """Undeliverable records of one list after which Sage counts as not well."""
+HOPELESS = 3
+"""Undeliverable records, and none delivered, after which less time is given to each: Sage is probably not well."""
 
 
 class Source(Protocol):
@@ -52,23 +55,36 @@ class ListRead:
     Args:
         source: the list.
         executor: the threads that ask for pages ahead.
-        width: pages asked for ahead of their use.
+        width: tells how many pages may be asked for ahead of their use just now.
         size: records a page.
+        delivered: told of each page when all of its records were taken.
 
     Attributes:
         watch: what was seen.
         undeliverable: records that Sage lists but does not deliver, by id.
+        arrived: the records of the first page, from when it arrived until it is taken.
     """
 
-    def __init__(self, source: Source, executor: Executor, *, width: int, size: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        executor: Executor,
+        *,
+        width: Callable[[], int],
+        size: int,
+        delivered: Callable[[Page], None] | None = None,
+    ) -> None:
         self.watch = Watch()
         self.undeliverable: list[str] = []
+        self.arrived: list[Item] = []
         self._source = source
         self._executor = executor
         self._width = width
         self._size = size
+        self._delivered = delivered
         self._bearable = size
         self._not_found: set[str] = set()
+        self._delivers = False
         self._ahead = PagesAhead(self._page, executor, width)
         self._logger = logging.getLogger("tap-sage-accounting.reading")
 
@@ -77,12 +93,20 @@ class ListRead:
         self._ahead.start()
         return self
 
+    @property
+    def awaited(self) -> Future[Page] | None:
+        """The page that comes next, if it was asked for."""
+        return self._ahead.awaited
+
     def pages(self) -> Iterator[Page]:
         """Yield every page of the list, in order."""
         with self._ahead as pages:
             for page in pages:
+                self.arrived = []
                 self.watch.note(page)
                 yield page
+                if self._delivered is not None and not self.undeliverable:
+                    self._delivered(page)
 
     def slipped(self, was_replaced: Callable[[], bool]) -> Iterator[Item]:
         """Yield rows that slipped from one page to another while the list was read.
@@ -143,16 +167,23 @@ class ListRead:
         """Ask for a page in full; when that is too much for Sage, in as many smaller ones as it takes."""
         if self._bearable == self._size:
             try:
-                return self._source.page(number, self._size, tries=HASTY)
+                page = self._source.page(number, self._size, tries=HASTY)
             except HeavyRequestError as error:
                 self._logger.warning("%s Reading the same range in smaller pages.", error)
+            else:
+                self._delivers = True
+                if number == 1:
+                    self.arrived = page.items
+                return page
         return self._in_parts(number, min(self._bearable, _smaller(self._size)))
 
     def _in_parts(self, number: int, size: int) -> Page:
         first = (number - 1) * self._size
         parts = list(self._range(first, first + self._size, size))
         if not parts:
-            raise StubbornFaultError(f"Sage delivers none of the rows {first + 1} to {first + self._size}.")
+            raise StubbornFaultError(
+                f"Sage delivers none of the rows {first + 1} to {first + self._size}; its answers are in the log above."
+            )
         self._bearable = min(self._bearable, max(part.size for part in parts))
         last = parts[-1]
         items = [item for part in parts for item in part.items]
@@ -171,17 +202,21 @@ class ListRead:
 
     def _part(self, first: int, end: int, size: int) -> Iterator[Page]:
         try:
-            yield self._source.page(first // size + 1, size, tries=HASTY)
+            part = self._source.page(first // size + 1, size, tries=HASTY)
         except HeavyRequestError:
             if size > 1:
                 yield from self._range(first, min(first + size, end), _smaller(size))
             else:
                 yield from self._lone(first + 1)
+        else:
+            self._delivers = True
+            yield part
 
     def _lone(self, position: int) -> Iterator[Page]:
         """Read the record at a position by its id."""
         try:
-            bare = self._source.page(position, 1, bare=True)
+            hopeless = len(self.undeliverable) >= HOPELESS and not self._delivers
+            bare = self._source.page(position, 1, bare=True, tries=HASTY if hopeless else None)
         except HeavyRequestError as error:
             self._note_undeliverable(f"row {position}", error)
         else:
@@ -194,13 +229,16 @@ class ListRead:
         """
         name = identity(item)
         try:
-            return [self._source.record(item)]
+            record = self._source.record(item)
         except NotFoundError as error:
             if name in self._not_found:
                 self._note_undeliverable(name, error)
             self._not_found.add(name)
         except StubbornFaultError as error:
             self._note_undeliverable(name, error)
+        else:
+            self._delivers = True
+            return [record]
         return []
 
     def _note_undeliverable(self, name: str, error: Exception) -> None:

@@ -258,6 +258,8 @@ _BY_TYPE: dict[str, Converter] = {
 }
 
 
+NATIVE: dict[Converter, type] = {_boolean: bool, _string: str}
+"""Conversions that leave a value of this type alone."""
 _BY_FORMAT: dict[str | None, Converter] = {
     "date": _date,
     "date-time": _date_time,
@@ -276,13 +278,18 @@ def compile_converter(schema: dict[str, Any]) -> Converter:
         return _compile_object(schema)
     if kind == "array":
         return _compile_array(schema)
+    return leaf_converter(schema)
+
+
+def leaf_converter(schema: dict[str, Any]) -> Converter:
+    """Choose the conversion of a value that is neither an object nor an array."""
     if schema.get("x-decimal"):
         return _decimal_text
     if schema.get("x-empty-is-null"):
         return _string_or_nothing
     if converter := _BY_FORMAT.get(schema.get("format")):
         return converter
-    return _BY_TYPE[kind]
+    return next(converter for kind, converter in _BY_TYPE.items() if kind in schema["type"])
 
 
 def with_text_decimals(schema: dict[str, Any], text: dict[str, Any]) -> dict[str, Any]:

@@ -60,10 +60,18 @@ class RunReport:
 
     def fail(self, stream: str, business: str, reason: str) -> None:
         """Note a read that should have delivered and did not."""
-        self.failed.append(Outcome(stream, business, reason))
+        self.failed.append(Outcome(stream, business, reason.removeprefix(f"'{stream}' of {business}, ")))
 
-    def tell(self, logger: logging.Logger, *, requests: int, refusals: int, seconds: float) -> None:
-        """Log the summary of the run, a line for each thing that a person should know."""
+    def tell(self, logger: logging.Logger, *, planned: int, requests: int, refusals: int, seconds: float) -> None:
+        """Log the summary of the run, a line for each thing that a person should know.
+
+        Args:
+            logger: where to.
+            planned: reads that a run consisted of that was cut short; 0 for one that was not.
+            requests: requests that were sent.
+            refusals: how many of them Sage refused for their number.
+            seconds: how long the run took.
+        """
         for stream, surprises in sorted(self.surprises.items()):
             if surprises.unknown:
                 logger.warning(
@@ -81,6 +89,13 @@ class RunReport:
             logger.warning("Skipped of %s, because %s: %s.", business, reason, ", ".join(streams))
         for outcome in self.failed:
             logger.error("Failed: '%s' of %s: %s", outcome.stream, outcome.business, outcome.reason)
+        if self.done < planned:
+            logger.warning(
+                "The run ended early: %d of %d reads did not come to their end. The next run goes on from the last "
+                "state.",
+                planned - self.done,
+                planned,
+            )
         logger.info(
             "Run finished: %d records, %d reads complete, %d skipped, %d failed; %d requests (%d refused) in %.1f s.",
             self.records.total(),
@@ -106,7 +121,8 @@ class RunReport:
         """
         if self.failed:
             streams = ", ".join(sorted({outcome.stream for outcome in self.failed}))
+            reads = "1 read" if len(self.failed) == 1 else f"{len(self.failed)} reads"
             raise IncompleteRunError(
-                f"{len(self.failed)} reads failed ({streams}). Everything else was delivered; what failed is read "
-                "again from its last bookmark on the next run."
+                f"{reads} failed ({streams}). Everything else was delivered; what failed is read again from its last "
+                "bookmark on the next run."
             )

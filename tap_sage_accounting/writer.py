@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from singer_sdk.contrib.msgspec import MsgSpecWriter
+from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
 from singer_sdk.singerlib import RecordMessage
 from typing_extensions import override
 
@@ -32,7 +32,8 @@ class WholeMessageWriter(MsgSpecWriter):
     def write_message(self, message: Message) -> None:
         self._writing = True
         try:
-            self._waiting += self.format_message(message)
+            encoder.encode_into(message.to_dict(), self._waiting, -1)
+            self._waiting += b"\n"
             if len(self._waiting) >= FULL or not isinstance(message, RecordMessage):
                 self._send()
         finally:

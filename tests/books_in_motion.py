@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from conftest import Recorder, Run
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from merge import Warehouse, disagreements
-from plain_books import List, plain_world
+from merge import Warehouse, disagreements, trial_balance_disagreements
+from plain_books import Ledger, List, plain_world
 from typing_extensions import override
 
 from tap_sage_accounting.sandbox.faults import Fault
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 STREAMS = ("contacts", "ledger_entries", "sales_quotes", "stock_movements", "products")
 """One of each kind: deletions told, rows flagged, changes told only, nothing told, in two lists."""
 BUSINESSES = 2
+"""Businesses with these lists; one more has a ledger, whose trial balance must follow it."""
 LATEST = 250
 """Seconds that a change may be shown late and a clock may go back, where the lookback is 300."""
 
@@ -45,14 +46,14 @@ class Deed:
 
 DEEDS = st.builds(
     Deed,
-    st.sampled_from(("insert", "edit", "edit late", "delete", "replace")),
+    st.sampled_from(("insert", "edit", "edit late", "delete", "replace", "post", "post", "move", "move late", "void")),
     st.integers(0, len(STREAMS) * BUSINESSES - 1),
     st.integers(0, 30),
     st.integers(0, 2),
 )
 FAULTS = st.builds(
     lambda path, what, times, skip: Fault(path, what, times=times, skip=skip),
-    st.sampled_from((*STREAMS, "businesses")),
+    st.sampled_from((*STREAMS, "transactions", "trial_balance", "businesses")),
     st.sampled_from((403, 500, 503, "drop", "cut", "html", "no_items", "empty_page")),
     st.sampled_from((1, 3, 8, None)),
     st.integers(0, 4),
@@ -64,7 +65,8 @@ class SmallTap(TapSageAccounting):
 
     @override
     def discover_streams(self) -> list[SageStream]:
-        return [stream for stream in super().discover_streams() if stream.name in {*STREAMS, "deletions"}]
+        names = {*STREAMS, *Ledger.STREAMS, "trial_balance", "deletions"}
+        return [stream for stream in super().discover_streams() if stream.name in names]
 
 
 class BooksInMotion(RuleBasedStateMachine):
@@ -85,10 +87,14 @@ class BooksInMotion(RuleBasedStateMachine):
         self, *, lookback: int, tombstones: str, page_size: int, concurrency: int, sweep_days: int, rows: int
     ) -> None:
         self.directory = tempfile.TemporaryDirectory()
-        self.server = SandboxServer(plain_world(BUSINESSES)).__enter__()
+        self.server = SandboxServer(plain_world(BUSINESSES + 1)).__enter__()
         self.server.faults.update({"tombstones": tombstones})
         world = self.server.world
-        self.lists = [List(world, business, stream) for business in world.businesses.values() for stream in STREAMS]
+        *others, bookkeeper = world.businesses.values()
+        self.lists = [List(world, business, stream) for business in others for stream in STREAMS]
+        self.ledger = Ledger(world, bookkeeper)
+        for number in range(rows):
+            self.ledger.post(number)
         for each in self.lists:
             each.fill(rows)
         self.settings = {
@@ -112,16 +118,26 @@ class BooksInMotion(RuleBasedStateMachine):
 
     def do(self, deed: Deed) -> None:
         self.pass_time(deed.seconds)
+        late = timedelta(seconds=min(self.late, deed.row * 8)) if deed.what.endswith("late") else timedelta()
+        match deed.what:
+            case "post":
+                self.ledger.post(deed.row)
+            case "move" | "move late":
+                self.ledger.move(deed.row, late)
+            case "void":
+                self.ledger.void(deed.row)
+            case _:
+                self.do_to_a_list(deed, late)
+
+    def do_to_a_list(self, deed: Deed, late: timedelta) -> None:
         rows = self.lists[deed.place]
         if not rows.keys or deed.what == "insert":
             rows.insert()
             return
         key = rows.keys[deed.row % len(rows.keys)]
         match deed.what:
-            case "edit":
-                rows.edit(key)
-            case "edit late":
-                rows.edit(key, late=timedelta(seconds=min(self.late, deed.row * 8)))
+            case "edit" | "edit late":
+                rows.edit(key, late)
             case "delete":
                 rows.delete(key)
             case "replace":
@@ -200,7 +216,9 @@ class BooksInMotion(RuleBasedStateMachine):
         run = self.sync()
         assert run.error is None
         self.load(run, run.messages)
-        wrong = disagreements(self.server.world, self.warehouse, STREAMS)
+        wrong = disagreements(self.server.world, self.warehouse, {*STREAMS, *Ledger.STREAMS})
+        assert not wrong, wrong
+        wrong = trial_balance_disagreements(self.ledger.owner, self.server.world.clock.now(), self.warehouse)
         assert not wrong, wrong
         told = {tuple(row[name] for name in ("business_id", "stream", "id")) for row in self._table("deletions")}
         for stream in STREAMS:

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from equality import differences
 from test_extraction import key_of, listable
 
+from tap_sage_accounting.sandbox.books import trial_balance
+from tap_sage_accounting.streams.trial_balance import Month
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from tap_sage_accounting.sandbox.store import Business, World
 
 Record = dict[str, Any]
 Key = tuple[Any, ...]
+Amounts = tuple[Decimal, ...]
+AMOUNTS = (
+    "opening_balance_debit",
+    "opening_balance_credit",
+    "closing_balance_debit",
+    "closing_balance_credit",
+    "debit",
+    "credit",
+)
 
 
 class Warehouse:
@@ -73,6 +88,31 @@ def disagreements(world: World, warehouse: Warehouse, streams: Iterable[str]) ->
         for stream in streams
         for found in _of_one_list(business, stream, warehouse)
     ]
+
+
+def trial_balance_disagreements(business: Business, now: datetime, warehouse: Warehouse) -> list[str]:
+    """List every account and month whose amounts differ from the books; where the books have none, zeros are right."""
+    first = Month.of(date.fromisoformat(business.objects["financial_settings"]["accounts_start_date"]))
+    expected: dict[tuple[str, str], Amounts] = {}
+    for month in first.until(Month.of(now)):
+        told = trial_balance(business, date.fromisoformat(month.first_day), date.fromisoformat(month.last_day))
+        expected |= {(month.first_day, each["id"]): _amounts(each) for each in told["ledger_accounts"]}
+    arrived = {
+        (row["from_date"], row["ledger_account_id"]): tuple(Decimal(str(row[name])) for name in AMOUNTS)
+        for row in warehouse.tables["trial_balance"].values()
+        if row["business_id"] == business.id
+    }
+    nothing = (Decimal(0),) * len(AMOUNTS)
+    return [
+        f"{place}: {arrived.get(place, nothing)}, in the books {expected.get(place, nothing)}"
+        for place in sorted(expected.keys() | arrived.keys())
+        if arrived.get(place, nothing) != expected.get(place, nothing)
+    ]
+
+
+def _amounts(account: Record) -> Amounts:
+    opening, closing = account["opening_balance"], account["closing_balance"]
+    return tuple(Decimal(side[name]) for side in (opening, closing, account) for name in ("debit", "credit"))
 
 
 def _of_one_list(business: Business, stream: str, warehouse: Warehouse) -> Iterator[str]:

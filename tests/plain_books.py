@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from small_sage import business
@@ -56,7 +56,9 @@ class List:
         self._next += 1
         body: Body = {"id": row_id, "displayed_as": f"Row {row_id[-4:]}", "$path": f"/{self.stream}/{row_id}"}
         if self.stream in FLAGGED:
-            body["deleted"] = False
+            body |= {"deleted": False, "date": NOW.date().isoformat()}
+        if self.stream == "ledger_entries":
+            body |= {"debit": "0.0", "credit": "0.0", "ledger_account": {"id": key(1), "displayed_as": "Account"}}
         if self.stream in LINES:
             body[LINES[self.stream]] = []
         timeless = self.stream == "unallocated_artefacts"
@@ -81,6 +83,68 @@ class List:
     def keys(self) -> list[str]:
         """The ids of what is there, oldest first."""
         return list(self.collection.rows)
+
+
+class Ledger:
+    """The ledger of one business: transactions of two entries each, whose dates move from month to month."""
+
+    STREAMS = ("ledger_accounts", "ledger_entries", "transactions")
+    ACCOUNTS = 4
+    OPENED = date(2026, 1, 1)
+    DAYS = 180
+
+    def __init__(self, world: World, owner: Business) -> None:
+        self.owner = owner
+        self._world = world
+        self.accounts = List(world, owner, "ledger_accounts")
+        self.accounts.fill(self.ACCOUNTS)
+        self.transactions = List(world, owner, "transactions")
+        self.entries = List(world, owner, "ledger_entries")
+        owner.objects["financial_settings"] = {
+            "$path": "/financial_settings",
+            "accounts_start_date": self.OPENED.isoformat(),
+        }
+
+    def post(self, number: int) -> None:
+        """Book an amount from one account to another on some day; a number decides which."""
+        transaction = self.transactions.insert()
+        day = self._day(number)
+        self._change(self.transactions, transaction, {"date": day})
+        amount = f"{100 * (1 + number % 2)}.0"
+        for side, account in (("debit", number % self.ACCOUNTS), ("credit", (number // 2 + 1) % self.ACCOUNTS)):
+            account_id = self.accounts.keys[account]
+            reference = {"id": transaction, "displayed_as": "Transaction", "$path": f"/transactions/{transaction}"}
+            changes = {
+                side: amount,
+                "date": day,
+                "transaction": reference,
+                "ledger_account": {"id": account_id, "displayed_as": "Account", "$path": f"/accounts/{account_id}"},
+            }
+            self._change(self.entries, self.entries.insert(), changes)
+
+    def move(self, number: int, late: timedelta) -> None:
+        """Give a transaction another date."""
+        self._change_whole(number, {"date": self._day(number * 7 + 3)}, late)
+
+    def void(self, number: int) -> None:
+        """Flag a transaction and its entries as deleted."""
+        self._change_whole(number, {"deleted": True})
+
+    def _day(self, number: int) -> str:
+        return (self.OPENED + timedelta(days=number * 37 % self.DAYS)).isoformat()
+
+    def _change_whole(self, number: int, changes: Body, late: timedelta = timedelta()) -> None:
+        transactions = self.transactions.keys
+        if not transactions:
+            return
+        chosen = transactions[number % len(transactions)]
+        self._change(self.transactions, chosen, changes, late)
+        for row in list(self.entries.collection.rows.values()):
+            if row.render()["transaction"]["id"] == chosen:
+                self._change(self.entries, row.id, changes, late)
+
+    def _change(self, rows: List, row_id: str, changes: Body, late: timedelta = timedelta()) -> None:
+        rows.collection.change(row_id, changes, self._world.clock.now() - late)
 
 
 def before_page(stream: str, page: int, act: Callable[[], None]) -> Callable[[Call], None]:

@@ -71,7 +71,7 @@ def ask(connection: Connection, **options: Any) -> Any:
         {"page": 1},
         business_id="b1",
         what="'contacts' of Harbour Lights",
-        parse=lambda response: parse_json(response.content, "contacts"),
+        parse=lambda answer: parse_json(answer.body, "contacts"),
         **options,
     )
 

@@ -263,6 +263,25 @@ def test_a_record_that_sage_never_delivers_is_named_and_holds_up_the_bookmark_on
     assert sick in {row["id"] for row in run_tap(stream, state=run.state).records[stream]}
 
 
+def test_a_list_that_sage_always_fails_on_is_given_up_before_long(server: SandboxServer, run_tap: RunTap) -> None:
+    a_list(server, "contacts", 30)
+    server.faults.add(Fault("contacts*", 500, times=None))
+    run = run_tap("contacts", page_size=30)
+    assert "delivers too little of this list" in run.tap.report.failed[0].reason
+    assert len([line for line in run.log if "attempt 5 failed" in line]) == 3
+    assert len(server.requests) < 80
+
+
+def test_records_that_sage_never_delivers_at_the_beginning_of_a_list_do_not_hide_the_others(
+    server: SandboxServer, run_tap: RunTap
+) -> None:
+    rows = a_list(server, "contacts", 12)
+    sick = rows.keys[:5]
+    server.faults.poison = dict.fromkeys(sick, "always")
+    run = run_tap("contacts", page_size=12)
+    assert {row["id"] for row in run.records["contacts"]} == set(rows.keys[5:])
+
+
 def test_many_undeliverable_records_mean_that_sage_is_not_well(server: SandboxServer, run_tap: RunTap) -> None:
     rows = a_list(server, "contacts", 30)
     server.faults.poison = dict.fromkeys(rows.keys, "record")
@@ -333,7 +352,7 @@ def test_rows_that_are_counted_but_never_listed_are_told_once_and_do_not_fail_th
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with ThreadPoolExecutor(1) as executor:
-        reading = ListRead(ListWithHiddenRows(), executor, width=1, size=2)
+        reading = ListRead(ListWithHiddenRows(), executor, width=lambda: 1, size=2)
         items = [item for page in reading.pages() for item in page.items]
         assert list(reading.slipped(lambda: False)) == []
     assert [item["id"] for item in items] == [key(number) for number in (1, 2, 4, 5)]

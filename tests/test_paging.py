@@ -60,7 +60,7 @@ def serve(records: int, of: int, /, **quirks: Any) -> tuple[Callable[[int], Page
 
 
 def read(fetch: Callable[[int], Page], executor: ThreadPoolExecutor, width: int = 4) -> list[str]:
-    with PagesAhead(fetch, executor, width) as pages:
+    with PagesAhead(fetch, executor, lambda: width) as pages:
         return [item["id"] for page in pages for item in page.items]
 
 
@@ -149,7 +149,7 @@ def test_a_failing_page_ends_the_read_with_its_error(executor: ThreadPoolExecuto
         return fetch(number)
 
     seen = []
-    with pytest.raises(MalformedAnswerError), PagesAhead(fetch_some, executor, 4) as pages:
+    with pytest.raises(MalformedAnswerError), PagesAhead(fetch_some, executor, lambda: 4) as pages:
         seen += [item["id"] for page in pages for item in page.items]
 
 
@@ -175,7 +175,7 @@ def test_pages_are_asked_for_in_parallel_but_never_more_than_the_width(executor:
 
 def test_a_reader_who_stops_leaves_no_further_pages_coming(executor: ThreadPoolExecutor) -> None:
     fetch, asked = serve(1000, 2)
-    with PagesAhead(fetch, executor, 3) as pages:
+    with PagesAhead(fetch, executor, lambda: 3) as pages:
         next(iter(pages))
     executor.shutdown()
     assert len(asked) <= 4

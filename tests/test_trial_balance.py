@@ -6,7 +6,12 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from merge import Warehouse, trial_balance_disagreements
+from plain_books import Ledger, plain_world
+
 from tap_sage_accounting.sandbox.books import advance, trial_balance
+from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.streams.trial_balance import Month
 
 if TYPE_CHECKING:
@@ -14,7 +19,7 @@ if TYPE_CHECKING:
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.server import SandboxServer
+    from tap_sage_accounting.sandbox.api import Call
 
     RunTap = Callable[..., Run]
 
@@ -116,3 +121,100 @@ def test_without_the_right_to_settings_two_years_are_read(server: SandboxServer,
     assert run.error is None
     check(server, merged(run))
     assert len({row["from_date"] for row in run.records["trial_balance"]}) == 25
+
+
+# Transactions whose dates move
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    world = plain_world()
+    return Ledger(world, next(iter(world.businesses.values())))
+
+
+def book(ledger: Ledger, day: str, *, reverse: bool = False) -> int:
+    """Book one amount on a day, and tell how many transactions there were before."""
+    number = len(ledger.transactions.keys)
+    ledger.post(0)
+    for entry in ledger.entries.keys[-2:]:
+        body = ledger.entries.collection.rows[entry].render()
+        sides = {"debit": body["credit"], "credit": body["debit"]} if reverse else {}
+        ledger.entries.collection.change(entry, {"date": day, **sides}, None)
+    ledger.transactions.collection.change(ledger.transactions.keys[number], {"date": day}, None)
+    return number
+
+
+def move(ledger: Ledger, number: int, day: str) -> None:
+    ledger._change_whole(number, {"date": day})
+
+
+def pass_hour(server: SandboxServer) -> None:
+    with server.paused():
+        server.world.clock.advance(timedelta(hours=1))
+
+
+@pytest.mark.parametrize("day", ["2026-01-02", "2026-03-05", "2026-04-20", "2026-06-10"])
+def test_a_transaction_that_moves_to_another_month_leaves_no_month_stale(
+    ledger: Ledger, run_tap: RunTap, day: str
+) -> None:
+    with SandboxServer(ledger._world) as server:
+        [_, moved, *_] = [book(ledger, f"2026-0{month}-15") for month in (1, 2, 3, 4, 5)]
+        pass_hour(server)
+        warehouse = Warehouse()
+        first = run_tap("trial_balance", **server.tap_config())
+        warehouse.load(first.messages)
+        pass_hour(server)
+        move(ledger, moved, day)
+        second = run_tap("trial_balance", state=first.state, **server.tap_config())
+        warehouse.load(second.messages)
+        assert trial_balance_disagreements(ledger.owner, server.world.clock.now(), warehouse) == []
+        read = {row["from_date"] for row in second.records["trial_balance"]}
+        assert min(read) == min(f"{day[:7]}-01", "2026-02-01")
+
+
+def test_moves_that_make_up_for_each_other_are_found_when_all_months_are_due(ledger: Ledger, run_tap: RunTap) -> None:
+    """An amount of January and its reversal of March both move to May: what March closed with stays as it was."""
+    with SandboxServer(ledger._world) as server:
+        pair = [book(ledger, "2026-01-15"), book(ledger, "2026-03-15", reverse=True)]
+        warehouse = Warehouse()
+        run = run_tap("trial_balance", **server.tap_config())
+        warehouse.load(run.messages)
+        pass_hour(server)
+        for number in pair:
+            move(ledger, number, "2026-05-20")
+        asked = []
+        for _ in range(8):
+            with server.paused():
+                server.world.clock.advance(timedelta(days=1))
+                server.requests.clear()
+            run = run_tap("trial_balance", state=run.state, **server.tap_config())
+            warehouse.load(run.messages)
+            asked.append(len(server.requests.of("trial_balance")))
+        assert trial_balance_disagreements(ledger.owner, server.world.clock.now(), warehouse) == []
+        assert asked == [3, 2, 2, 2, 2, 2, 7, 2]
+
+
+def test_a_move_while_the_months_are_read_leaves_no_month_stale(ledger: Ledger, run_tap: RunTap) -> None:
+    with SandboxServer(ledger._world) as server:
+        moved = book(ledger, "2026-02-15")
+        settings = server.tap_config(concurrency=1, lookback_window=0)
+        warehouse = Warehouse()
+
+        def act(call: Call) -> None:
+            if call.path == "trial_balance" and call.params["from_date"] == "2026-04-01" and not warehouse.tables:
+                move(ledger, moved, "2026-05-20")
+
+        server.on_request = act
+        first = run_tap("trial_balance", **settings)
+        server.on_request = None
+        warehouse.load(first.messages)
+        pass_hour(server)
+        warehouse.load(run_tap("trial_balance", state=first.state, **settings).messages)
+        assert trial_balance_disagreements(ledger.owner, server.world.clock.now(), warehouse) == []
+
+
+def test_an_earlier_start_date_brings_the_earlier_months(server: SandboxServer, run_tap: RunTap) -> None:
+    first = run_tap("trial_balance", start_date="2026-03-15")
+    second = run_tap("trial_balance", start_date="2025-11-15", state=first.state)
+    assert min(row["from_date"] for row in second.records["trial_balance"]) == "2025-11-01"
+    check(server, merged(first, second))

@@ -1,39 +1,57 @@
-"""The trial balance, month by month: the oracle that the ledger is checked against."""
+"""The trial balance, month by month: the oracle that the ledger is checked against.
+
+A transaction that changed tells the month that it is in, not the one that it was in before. What each account holds at
+the end of a month is what it holds at the beginning of the next one; where that is not so, the earlier month is read
+again, and the one before it, as far back as it takes. Changes that make up for each other account by account before the
+first month that is read anyway would escape this; so after changes of older transactions all months are read again at
+times, as often as other lists are swept for deletions.
+"""
 
 from __future__ import annotations
 
 from calendar import monthrange
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from zlib import crc32
 
 from singer_sdk.exceptions import SkippableAPIError
 from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
-from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.client import UPDATED_AT, SageStream
 from tap_sage_accounting.deletions import pack, unpack
 from tap_sage_accounting.errors import MalformedAnswerError
-from tap_sage_accounting.paging import Page, PagesAhead, parse_json, served_at
+from tap_sage_accounting.paging import Page, PagesAhead, parse_json
 from tap_sage_accounting.settings import parse_start_date
 from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from concurrent.futures import Future
 
-    import requests
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_sage_accounting.lookahead import StartedRead
+    from tap_sage_accounting.connection import Answer
+    from tap_sage_accounting.lookahead import Batches
+    from tap_sage_accounting.paging import Item
     from tap_sage_accounting.reading import ListRead
 
 READ_AT = "read_at"
 """The state's key for the moment, by Sage's clock, at which the last complete read began."""
 LISTED = "accounts"
 """The state's key for the accounts that were ever listed, packed."""
+CLOSINGS = "closings"
+"""The state's key for what each month closed with: the first month, and eight digits for each one from there."""
+ALL_READ_AT = "all_read_at"
+"""The state's key for the last time when all months were read."""
+OLDER_CHANGED = "older_changed"
+"""The state's key for whether transactions changed since then that may have been in another month before."""
+CREATED_AT = "created_at"
 NOTHING = {"debit": "0", "credit": "0"}
+_UNKNOWN = "-" * 8
 MONTHS_WITHOUT_SETTINGS = 24
 """How far back to read where neither the settings nor `start_date` tell when the accounts begin."""
 
@@ -71,6 +89,65 @@ class Month:
         return date(self.year, self.month, monthrange(self.year, self.month)[1]).isoformat()
 
 
+@dataclass
+class _Seen:
+    """What is known of the months of one business.
+
+    Attributes:
+        listed: accounts that were ever listed.
+        closings: what each month closed with when it was read last, in eight digits.
+        idle: accounts to add to a month where Sage lists them no longer.
+        met: accounts that were listed in this run for the first time.
+        openings: what each month opened with that was read in this run.
+        again: months that were read again because the next one opened with something else.
+    """
+
+    listed: set[str]
+    closings: dict[Month, str]
+    idle: list[Item] = field(default_factory=list)
+    met: dict[str, Item] = field(default_factory=dict)
+    openings: dict[Month, str] = field(default_factory=dict)
+    again: set[Month] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> _Seen:
+        """Read what the last run left in the state."""
+        first, _, sums = state.get(CLOSINGS, "").partition(":")
+        parts = [sums[place : place + len(_UNKNOWN)] for place in range(0, len(sums), len(_UNKNOWN))]
+        closings = {
+            Month.of(date.fromisoformat(first)).plus(number): part
+            for number, part in enumerate(parts)
+            if part != _UNKNOWN
+        }
+        return cls(unpack(state[LISTED]) if LISTED in state else set(), closings)
+
+    def packed_closings(self) -> str:
+        """Write down what months closed with, from the first one on without a gap."""
+        first = min(self.closings)
+        sums = [self.closings.get(month, _UNKNOWN) for month in first.until(max(self.closings))]
+        return f"{first.first_day}:{''.join(sums)}"
+
+    def note(self, month: Month, page: Page) -> list[Record]:
+        """Look at the accounts of a month, and add those that Sage lists there no longer."""
+        found = cast("list[Record]", page.items)
+        self.openings[month] = _sum_of(found, "opening_balance")
+        self.closings[month] = _sum_of(found, "closing_balance")
+        new = {str(raw.get("id")): raw for raw in found}
+        rows = _with_idle(found, [*self.idle, *self.met.values()] if month in self.again else self.idle)
+        self.met |= {account: raw for account, raw in new.items() if account not in self.listed}
+        self.listed |= new.keys()
+        return rows
+
+    def stale_month(self, opened: Month) -> Month | None:
+        """Find a month that closed with something else than the next one opened with; each month is told once."""
+        for month in sorted(self.openings, reverse=True):
+            before = month.plus(-1)
+            if before >= opened and before not in self.again and self.openings[month] != self.closings.get(before):
+                self.again.add(before)
+                return before
+        return None
+
+
 class TrialBalance(SageStream):
     """What every ledger account held at the start and the end of each month, and what moved in it."""
 
@@ -84,38 +161,46 @@ class TrialBalance(SageStream):
         return HTTPRequest(url=f"{self.url_base}/trial_balance", params=params)
 
     @override
-    def start(self, context: Context | None) -> StartedRead:
-        return partial(self.read_months, context, self._tap.executor.submit(self._fetch_settings, context))
+    def begin(self, context: Context | None) -> tuple[Batches, Callable[[], Future[Any] | None]]:
+        settings = self._tap.executor.submit(self._fetch_settings, context)
+        return self.read_months(context, settings), lambda: settings
 
-    def read_months(self, context: Context | None, settings: Future[Page]) -> Iterator[Record]:
+    def read_months(self, context: Context | None, settings: Future[Page]) -> Batches:
         """Yield the months that may have changed, then note when they were read."""
-        now, begin = self._beginning(context, settings)
+        now, opened = self._beginning(context, settings)
         state = self.get_context_state(context)
-        listed = unpack(state[LISTED]) if LISTED in state else set()
-        idle: list[Record] = []
-        if last_read := state.get(READ_AT):
+        seen = _Seen.of(state)
+        begin = opened
+        if (last_read := state.get(READ_AT)) and not (seen.closings and opened < min(seen.closings)):
             begin = max(begin, self._first_changed(context, last_read, now))
             accounts = self._other_list(context, "ledger_accounts", {}).pages()
-            idle = [account for page in accounts for account in page.items if account["id"] in listed]
+            seen.idle = [account for page in accounts for account in page.items if account.get("id") in seen.listed]
         months = begin.until(Month.of(now))
-        with PagesAhead(lambda n: self._fetch_month(context, months, n), self._tap.executor, self.width) as pages:
+        fetch = partial(self._fetch_month, context, months)
+        with PagesAhead(fetch, self._tap.executor, self.width_of(context)) as pages:
             for month, page in zip(months, pages, strict=True):
-                listed |= {raw["id"] for raw in page.items}
-                yield from (self._row(raw, month, context) for raw in _with_idle(page.items, idle))
+                yield [self._row(raw, month, context) for raw in seen.note(month, page)]
+        while (stale := seen.stale_month(opened)) is not None:
+            page = self._fetch_month(context, [stale], 1)
+            yield [self._row(raw, stale, context) for raw in seen.note(stale, page)]
         state[READ_AT] = instant(now)
-        state[LISTED] = pack(listed)
+        state[LISTED] = pack(seen.listed)
+        state[CLOSINGS] = seen.packed_closings()
+        if begin == opened:
+            state[ALL_READ_AT] = instant(now)
+            state.pop(OLDER_CHANGED, None)
 
     def _fetch_month(self, context: Context | None, months: list[Month], number: int) -> Page:
         month = months[number - 1]
         what = f"{self.describe(context)}, {month.first_day} to {month.last_day}"
 
-        def parse(response: requests.Response) -> Page:
-            found = parse_json(response.content, what)
+        def parse(answer: Answer) -> Page:
+            found = parse_json(answer.body, what)
             found = found.get("trial_balance", found) if isinstance(found, dict) else None
             accounts = found.get("ledger_accounts") if isinstance(found, dict) else None
             if not isinstance(accounts, list):
                 raise MalformedAnswerError(f"{what}: the answer has no `ledger_accounts`.")
-            served = served_at(response)
+            served = answer.served_at
             return Page(number, number, 1, accounts, total=len(months), has_next=False, served_at=served)
 
         return self.ask(self.get_http_request(page=PageContext(context, month)), context, what, parse)
@@ -145,11 +230,11 @@ class TrialBalance(SageStream):
     def _fetch_settings(self, context: Context | None) -> Page:
         what = f"accounts start date for {self.describe(context)}"
 
-        def parse(response: requests.Response) -> Page:
-            found = parse_json(response.content, what)
+        def parse(answer: Answer) -> Page:
+            found = parse_json(answer.body, what)
             if not isinstance(found, dict):
                 raise MalformedAnswerError(f"{what}: the answer is not a single object.")
-            return Page(1, 1, 1, [found], total=1, has_next=False, served_at=served_at(response))
+            return Page(1, 1, 1, [found], total=1, has_next=False, served_at=answer.served_at)
 
         return self.ask(HTTPRequest(url=f"{self.url_base}/financial_settings"), context, what, parse)
 
@@ -158,15 +243,22 @@ class TrialBalance(SageStream):
 
         A change in a month moves the balances of all later ones. The last two months are always read again.
         """
+        state = self.get_context_state(context)
         since = datetime.fromisoformat(last_read) - timedelta(seconds=self.config["lookback_window"])
-        changes = {"attributes": "date", "updated_or_created_since": instant(since)}
+        changes = {"attributes": f"date,{CREATED_AT},{UPDATED_AT}", "updated_or_created_since": instant(since)}
         transactions = self._other_list(context, "transactions", changes)
         try:
-            days = [row.get("date") for page in transactions.pages() for row in page.items]
-            days += [row.get("date") for row in transactions.slipped(lambda: False)]
+            rows = [row for page in transactions.pages() for row in page.items]
+            rows += transactions.slipped(lambda: False)
         except SkippableAPIError:
             return Month(1, 1)
-        changed = [Month.of(date.fromisoformat(day)) for day in days if day]
+        if any(_may_have_moved(row, last_read) for row in rows):
+            state[OLDER_CHANGED] = True
+        days_between = timedelta(days=self.config["deletion_sweep_days"])
+        all_read_at = datetime.fromisoformat(state.get(ALL_READ_AT, last_read))
+        if state.get(OLDER_CHANGED) and all_read_at + days_between <= now:
+            return Month(1, 1)
+        changed = [Month.of(date.fromisoformat(day)) for row in rows if (day := row.get("date"))]
         return min([*changed, Month.of(now).plus(-1)])
 
     def _other_list(self, context: Context | None, name: str, changes: dict[str, Any]) -> ListRead:
@@ -177,12 +269,29 @@ class TrialBalance(SageStream):
         return stream.begin_read(context, {"updated_or_created_since": None, "attributes": None, **changes})
 
 
-def _with_idle(rows: list[Record], accounts: list[Record]) -> list[Record]:
+def _may_have_moved(row: Item, last_read: str) -> bool:
+    """Tell whether a transaction may have been in another month when the months were read last."""
+    created_at, updated_at = row.get(CREATED_AT) or "", row.get(UPDATED_AT) or ""
+    return created_at <= last_read or created_at < updated_at
+
+
+def _sum_of(rows: list[Record], balance: str) -> str:
+    """Make eight digits of what all accounts held: the same for the same balances, however they are written."""
+    held = []
+    for row in rows:
+        sides = row.get(balance) or {}
+        amount = Decimal(str(sides.get("debit") or 0)) - Decimal(str(sides.get("credit") or 0))
+        if amount:
+            held.append(f"{row.get('id')} {amount.normalize()}")
+    return f"{crc32(' '.join(sorted(held)).encode()):08x}"
+
+
+def _with_idle(rows: list[Record], accounts: list[Item]) -> list[Record]:
     """Add the accounts that Sage no longer lists because nothing is in them, so that earlier rows do not go stale."""
     present = {row.get("id") for row in rows}
     idle = {"opening_balance": NOTHING, "closing_balance": NOTHING, **NOTHING}
     return rows + [
-        {"id": account["id"], "displayed_as": account.get("displayed_as"), "$path": account.get("$path"), **idle}
+        {"id": account.get("id"), "displayed_as": account.get("displayed_as"), "$path": account.get("$path"), **idle}
         for account in accounts
-        if account["id"] not in present
+        if account.get("id") not in present
     ]
