@@ -72,7 +72,7 @@ SETTINGS = th.PropertiesList(
         secret=True,
         title="Token store",
         description=(
-            "SQLAlchemy URL of the database that keeps the rotated tokens: sqlite:///path or postgresql+psycopg://... "
+            "URL of the database that keeps the rotated tokens: sqlite:///path or postgresql://... "
             "Default: an SQLite file under the Meltano project, or else in the user's data directory."
         ),
     ),
