@@ -3,7 +3,8 @@
 
 Settings are declared once, in `tap_sage_accounting/settings.py`, and what a stream is in
 `tap_sage_accounting/streams`. From there, `--write` renews README.md's table, the definitions in meltano.yml and
-plugin.yaml, and .env.example; without it, the script tells which of them are stale and exits with 1 if any is.
+plugin.yaml, and .env.example, which also names what meltano.yml's loaders must be told; without it, the script tells
+which of them are stale and exits with 1 if any is.
 """
 
 from __future__ import annotations
@@ -20,11 +21,38 @@ from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.deletions import Deletions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
 Settings = dict[str, dict[str, Any]]
 _KINDS = {"integer": "integer", "number": "decimal", "boolean": "boolean", "array": "array", "object": "object"}
+SDK_SETTINGS: list[dict[str, Any]] = [
+    {
+        "name": "stream_maps",
+        "label": "Stream maps",
+        "kind": "object",
+        "description": "How to change, hash, drop or filter attributes and records before they leave the tap.",
+    },
+    {
+        "name": "stream_map_config",
+        "label": "Values for stream maps",
+        "kind": "object",
+        "description": "Values that the expressions of stream_maps may use, such as the seed of a hash.",
+    },
+    {
+        "name": "flattening_enabled",
+        "label": "Flatten",
+        "kind": "boolean",
+        "description": "Make columns of nested attributes; for targets that cannot store objects.",
+    },
+    {
+        "name": "flattening_max_depth",
+        "label": "Depth of flattening",
+        "kind": "integer",
+        "description": "How many levels of nested attributes become columns.",
+    },
+]
+"""Settings that the Singer SDK gives to every tap, as far as this tap's users need them."""
 
 
 def declared() -> Settings:
@@ -35,7 +63,9 @@ def declared() -> Settings:
 
 def meltano_setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """Describe a setting as Meltano wants it."""
-    setting: dict[str, Any] = {"name": name, "label": schema["title"], "kind": _kind(schema)}
+    setting: dict[str, Any] = {"name": name, "label": schema["title"], "kind": _kind(name, schema)}
+    if "enum" in schema:
+        setting["options"] = [{"label": str(value).capitalize(), "value": value} for value in schema["enum"]]
     if schema.get("secret"):
         setting["sensitive"] = True
     if "default" in schema:
@@ -43,14 +73,18 @@ def meltano_setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {**setting, "description": schema["description"]}
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def _kind(name: str, schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return "options"
+    if name.endswith("_date"):
+        return "date_iso8601"  # Meltano then also takes "6 months ago"
     types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
     return next((_KINDS[each] for each in types if each in _KINDS), "string")
 
 
 def meltano_block(settings: Settings, indent: str) -> str:
     """Write the settings as a block of a YAML list."""
-    entries = [meltano_setting(name, schema) for name, schema in settings.items()]
+    entries = [*(meltano_setting(name, schema) for name, schema in settings.items()), *SDK_SETTINGS]
     text = yaml.safe_dump(entries, sort_keys=False, width=10_000, allow_unicode=True)
     return "".join(f"{indent}{line}\n" for line in text.splitlines())
 
@@ -65,13 +99,23 @@ def selections() -> dict[str, list[str]]:
     }
 
 
-def definition(text: str, indent: str, names: Iterable[str]) -> str:
-    """Renew a Meltano definition: its settings and the named selections."""
-    text = between(text, "# settings:begin", "# settings:end", meltano_block(declared(), indent))
-    for name in names:
-        block = "".join(f"{indent}- '{rule}'\n" for rule in selections()[name])
-        text = between(text, f"# {name}:begin", f"# {name}:end", block)
+def selection(name: str, indent: str) -> str:
+    """Write one of the selections as a block of a YAML list."""
+    return "".join(f"{indent}- '{rule}'\n" for rule in selections()[name])
+
+
+def project_definition(text: str) -> str:
+    """Renew the tap's definition in meltano.yml: its settings and the selections."""
+    text = between(text, "# settings:begin", "# settings:end", meltano_block(declared(), "    "))
+    for name in selections():
+        text = between(text, f"# {name}:begin", f"# {name}:end", selection(name, "    "))
     return text
+
+
+def plugin_definition(text: str) -> str:
+    """Renew plugin.yaml. Its own keys are the marks, for `meltano add` would copy comments into the user's project."""
+    text = between(text, "select:", "settings_group_validation:", selection("select", ""))
+    return between(text, "settings:", "commands:", meltano_block(declared(), ""))
 
 
 def readme_block(settings: Settings) -> str:
@@ -92,20 +136,37 @@ def environment_example(settings: Settings) -> str:
     for name, schema in settings.items():
         comment = "" if name in required else "# "
         lines += ["", f"# {schema['description']}"]
-        lines.append(f"{comment}TAP_SAGE_ACCOUNTING_{name.upper()}={schema.get('default', '')}")
-    return "\n".join(lines) + "\n"
+        lines.append(f"{comment}TAP_SAGE_ACCOUNTING_{name.upper()}={_example(schema.get('default'))}")
+    return "\n".join([*lines, *_loaders_example()]) + "\n"
+
+
+def _loaders_example() -> Iterator[str]:
+    """Name the variables of each loader's settings that have no value yet."""
+    plugins = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"]
+    for loader in plugins["loaders"]:
+        if unset := [setting for setting in loader["settings"] if "value" not in setting]:
+            yield f"\n# {loader['name']}"
+        for setting in unset:
+            yield f"# {setting['description']}."
+            yield f"# {loader['name'].upper().replace('-', '_')}_{setting['name'].upper()}="
+
+
+def _example(default: Any) -> str:
+    if default is None:
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def between(text: str, begin: str, end: str, block: str) -> str:
-    """Replace what stands between the line that holds one marker and the line that holds the other.
+    """Replace the lines between the one that holds a mark first and the next that holds the other.
 
     Raises:
-        ValueError: A marker is missing.
+        ValueError: A mark is missing.
     """
     head, found_begin, rest = text.partition(begin)
     _, found_end, tail = rest.partition(end)
     if not found_begin or not found_end:
-        raise ValueError(f"Marker {begin!r} or {end!r} is missing.")
+        raise ValueError(f"Mark {begin!r} or {end!r} is missing.")
     indent = head.rpartition("\n")[2]
     return f"{head}{begin}\n{block}{indent}{end}{tail}"
 
@@ -114,8 +175,8 @@ RENEWALS: dict[str, Callable[[str], str]] = {
     "README.md": lambda text: between(
         text, "<!-- settings:begin -->", "<!-- settings:end -->", readme_block(declared())
     ),
-    "meltano.yml": lambda text: definition(text, "    ", selections()),
-    "plugin.yaml": lambda text: definition(text, "", []),
+    "meltano.yml": project_definition,
+    "plugin.yaml": plugin_definition,
     ".env.example": lambda _: environment_example(declared()),
 }
 """How each file's text is renewed."""

@@ -97,6 +97,10 @@ class Connection:
         self._logger = logging.getLogger("tap-sage-accounting.requests")
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
+        # Proxies and certificates, as the environment has them: looked up once, not for each request.
+        self._surroundings = self._session.merge_environment_settings(
+            api_url, proxies={}, stream=True, verify=None, cert=None
+        )
         self._session.mount(api_url, HTTPAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True))
 
     def ask(
@@ -171,15 +175,13 @@ class Connection:
     ) -> Parsed:
         headers = {} if business_id is None else {"X-Business": business_id}
         self._tokens.access_token()  # renewed, if need be, before a turn is taken
+        request = requests.Request("GET", f"{self.api_url}{path}", headers, params=params, auth=self._authenticate)
         with self._gate.turn(business_id) as ticket:
-            response = self._session.get(
-                f"{self.api_url}{path}",
-                params=params,
-                headers=headers,
-                auth=self._authenticate,
+            response = self._session.send(
+                self._session.prepare_request(request),  # signed now: the turn may have been long in coming
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
-                stream=True,
+                **self._surroundings,
             )
             body = b"".join(response.iter_content(AT_ONCE))
         error = error_of(response, body, what)

@@ -19,6 +19,8 @@ from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 ROOT = Path(__file__).parent.parent
 DECLARED: dict[str, dict[str, Any]] = CONFIG_JSONSCHEMA["properties"]
 REQUIREMENTS = (ROOT / ".ci" / "requirements.txt").read_text()
+JSON_TYPES = {"date_iso8601": "string", "decimal": "number", "options": "string"}
+"""JSON types of Meltano's kinds of settings, where they are called differently."""
 PACKAGE_INDEX = re.compile(r"https?://\S+/(simple|packages)/|--(extra-)?index-url|UV_INDEX")
 TEXT_FILES = [
     path
@@ -60,13 +62,14 @@ def test_about_tells_the_declared_settings() -> None:
 @pytest.mark.parametrize("definition", [extractor(), load_yaml("plugin.yaml")], ids=["meltano.yml", "plugin.yaml"])
 def test_meltano_is_told_the_declared_settings(definition: dict[str, Any]) -> None:
     settings = {setting["name"]: setting for setting in definition["settings"]}
-    assert list(settings) == list(DECLARED)
+    assert list(settings)[: len(DECLARED)] == list(DECLARED)
     for name, schema in DECLARED.items():
         assert settings[name]["description"] == schema["description"], name
         assert settings[name].get("value") == schema.get("default"), name
         assert settings[name].get("sensitive", False) == schema.get("secret", False), name
         types = {schema["type"]} if isinstance(schema["type"], str) else set(schema["type"])
-        assert types - {"null"} == {{"decimal": "number"}.get(settings[name]["kind"], settings[name]["kind"])}, name
+        assert types - {"null"} == {JSON_TYPES.get(settings[name]["kind"], settings[name]["kind"])}, name
+        assert [each["value"] for each in settings[name].get("options", [])] == schema.get("enum", []), name
 
 
 def test_the_readme_tells_the_declared_settings() -> None:
@@ -110,6 +113,8 @@ def test_both_definitions_of_the_tap_offer_the_same() -> None:
     here, elsewhere = extractor(), load_yaml("plugin.yaml")
     assert here["capabilities"] == elsewhere["capabilities"]
     assert here["commands"] == elsewhere["commands"]
+    assert here["select"] == elsewhere["select"]
+    assert here["settings"] == elsewhere["settings"]
     assert elsewhere["pip_url"] == "tap-sage-accounting"
 
 
@@ -145,7 +150,10 @@ def test_another_project_adds_the_tap_without_a_hub(tmp_path: Path) -> None:
     )
     (added,) = yaml.safe_load((project / "meltano.yml").read_text())["plugins"]["extractors"]
     assert added["pip_url"] == "tap-sage-accounting"
-    assert [setting["name"] for setting in added["settings"]] == list(DECLARED)
+    assert [setting["name"] for setting in added["settings"]] == [
+        s["name"] for s in load_yaml("plugin.yaml")["settings"]
+    ]
+    assert list(added["commands"]) == ["login", "status", "logout"]
 
 
 def test_the_selections_for_different_rates_divide_the_streams() -> None:
