@@ -55,7 +55,7 @@ NOT_RUN_IN_README = {
     "uv run meltano invoke tap-sage-accounting:login": "it opens a browser; tests/test_login_chromium.py does",
     "uv run meltano invoke tap-sage-accounting:status": "Meltano is slow; tests/test_login.py runs the command",
     "mkdir -p output && uv run meltano run": "it installs target-jsonl",
-    "uv run meltano config set target-postgres": "it needs a Postgres; tests/test_demo.py runs the pipeline",
+    "uv run meltano --environment=prod run": "it needs a Postgres; tests/test_meltano_project.py runs the jobs",
     "meltano add --plugin-type extractor": "it installs the tap; tests/test_front_door.py adds it without",
 }
 """Beginnings of the README's blocks that do not run here, and why: the front door has no room for comments."""

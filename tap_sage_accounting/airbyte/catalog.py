@@ -1,0 +1,144 @@
+"""Airbyte's catalogs and states, and the Singer ones that they stand for."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from tap_sage_accounting.errors import SettingsError
+from tap_sage_accounting.streams.deletions import Deletions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from tap_sage_accounting.client import SageStream
+
+FULL_REFRESH, INCREMENTAL = "full_refresh", "incremental"
+_KEYWORDS = ("type", "description", "format")
+
+
+def told_catalog(streams: Iterable[SageStream]) -> dict[str, Any]:
+    """Give the `catalog` of a CATALOG message."""
+    return {"streams": [_stream(stream) for stream in streams]}
+
+
+def _stream(stream: SageStream) -> dict[str, Any]:
+    """Describe a stream.
+
+    None is resumable: a full refresh that fails starts anew, so that its second attempt holds every row once. (What
+    Airbyte resumes, it keeps from the failed attempt, and a business that was read in part would be there twice.)
+    """
+    told = {
+        "name": stream.name,
+        "json_schema": {
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            **schema_of(stream.schema),
+            "additionalProperties": True,
+        },
+        "supported_sync_modes": [FULL_REFRESH],
+        "source_defined_primary_key": [[key] for key in stream.primary_keys],
+        "is_resumable": False,
+    }
+    if stream.name == Deletions.name:
+        # Each sync tells the deletions since the one before: to replace the table with them would lose the others.
+        return told | {
+            "supported_sync_modes": [INCREMENTAL],
+            "source_defined_cursor": True,
+            "default_cursor_field": ["deleted_at"],
+        }
+    if stream.replication_key:
+        return told | {
+            "supported_sync_modes": [FULL_REFRESH, INCREMENTAL],
+            "source_defined_cursor": True,
+            "default_cursor_field": [stream.replication_key],
+        }
+    return told
+
+
+def schema_of(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate a schema, at all its levels, into the types that Airbyte knows."""
+    told = {key: part[key] for key in _KEYWORDS if key in part}
+    if told.get("format") == "date-time":
+        told["airbyte_type"] = "timestamp_with_timezone"
+    elif told.get("format") not in (None, "date"):
+        del told["format"]  # `x-singer.decimal`
+    if "properties" in part:
+        told["properties"] = {name: schema_of(each) for name, each in part["properties"].items()}
+    if "items" in part:
+        told["items"] = schema_of(part["items"])
+    return told
+
+
+class Selection:
+    """A configured catalog: which streams to read, how, and with which columns.
+
+    Args:
+        configured: `{"streams": [{"stream": {"name", "json_schema", ...}, "sync_mode", ...}]}`.
+
+    Raises:
+        SettingsError: it is no configured catalog.
+    """
+
+    def __init__(self, configured: Any) -> None:
+        try:
+            self._chosen = {each["stream"]["name"]: each for each in configured["streams"]}
+            modes = {each["sync_mode"] for each in self._chosen.values()}
+        except (KeyError, TypeError):
+            raise SettingsError(
+                "The configured catalog is none: it must list streams, each with a sync_mode."
+            ) from None
+        if unknown := modes - {FULL_REFRESH, INCREMENTAL}:
+            raise SettingsError(f"The configured catalog asks for the sync mode {', '.join(map(str, unknown))}.")
+
+    def catalog(self, discovered: dict[str, Any]) -> dict[str, Any]:
+        """Give the Singer catalog, with everything selected that was chosen and nothing else.
+
+        Raises:
+            SettingsError: a stream was chosen that there is not.
+        """
+        catalog = deepcopy(discovered)
+        entries = {entry["tap_stream_id"]: entry for entry in catalog["streams"]}
+        if unknown := sorted(self._chosen.keys() - entries.keys()):
+            raise SettingsError(
+                f"There is no stream {', '.join(unknown)}. Refresh the source's schema, or correct the catalog."
+            )
+        for name, entry in entries.items():
+            chosen = self._chosen.get(name)
+            if chosen and chosen["sync_mode"] == FULL_REFRESH:
+                entry["replication_method"] = "FULL_TABLE"
+            columns = (chosen or {}).get("stream", {}).get("json_schema", {}).get("properties")
+            for metadata in entry["metadata"]:
+                match metadata["breadcrumb"]:
+                    case []:
+                        metadata["metadata"]["selected"] = chosen is not None
+                    case ["properties", column] if columns and column not in columns:
+                        metadata["metadata"]["selected"] = False
+        return catalog
+
+    def state(self, told: Any) -> dict[str, Any]:
+        """Give the Singer state that an Airbyte state stands for; a full refresh begins without one.
+
+        Args:
+            told: a list of messages of type STREAM, GLOBAL or LEGACY, an object of the old form, or nothing.
+        """
+        kept = {
+            name: state
+            for name, state in _states(told)
+            if isinstance(state, dict) and name in self._chosen and self._chosen[name]["sync_mode"] == INCREMENTAL
+        }
+        return {"bookmarks": kept} if kept else {}
+
+
+def _states(told: Any) -> Iterator[tuple[str, Any]]:
+    """Go through the states of streams in any of the forms in which a platform may hand them over."""
+    for each in told if isinstance(told, list) else [told]:
+        match each:
+            case {"stream": {"stream_descriptor": {"name": name}, **rest}}:
+                yield name, rest.get("stream_state")
+            case {"global": {"stream_states": list(states)}}:
+                for state in states:
+                    yield state["stream_descriptor"]["name"], state.get("stream_state")
+            case {"data": {"bookmarks": dict(states)}} | {"bookmarks": dict(states)}:  # as this tap tells it to Singer
+                yield from states.items()
+            case {"data": dict(states)} | dict(states):
+                yield from states.items()

@@ -1,0 +1,165 @@
+"""`source-sage-accounting spec | check | discover | read`: the commands by which Airbyte runs a source."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import SingerSDKError
+
+from tap_sage_accounting.airbyte.catalog import Selection, told_catalog
+from tap_sage_accounting.airbyte.spec import settings_of, specification
+from tap_sage_accounting.airbyte.writer import AirbyteLogHandler, AirbyteWriter
+from tap_sage_accounting.errors import IncompleteRunError, SettingsError
+from tap_sage_accounting.redaction import install
+from tap_sage_accounting.tap import TapSageAccounting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger(TapSageAccounting.name)
+
+SECRETS = ("client_secret", "refresh_token", "access_token", "token_store", "token_store_key")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command, and exit with 0 if it did what it should."""
+    options = _options(arguments)
+    writer = AirbyteWriter()
+    _log_to(writer, debug=options.debug)
+    try:
+        _COMMANDS[options.command](options, writer)
+    except IncompleteRunError:
+        pass  # each failure has been told when it happened
+    except Exception as error:  # noqa: BLE001 - the platform learns of it in its own way
+        _tell_failure(writer, error)
+    # Whoever waits for one message only ends the program when it has come.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    writer.finish(aborted=False)
+    sys.exit(1 if writer.has_failed else 0)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="source-sage-accounting", description=__doc__)
+    parser.add_argument("--debug", action="store_true", help="log more")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, about, needs in (
+        ("spec", "tell which settings there are", ()),
+        ("check", "try the settings", ("config",)),
+        ("discover", "tell which streams there are", ("config",)),
+        ("read", "extract", ("config", "catalog", "state")),
+    ):
+        command = commands.add_parser(name, help=about)
+        command.add_argument("--debug", action="store_true", help=argparse.SUPPRESS, default=argparse.SUPPRESS)
+        for each in needs:
+            command.add_argument(f"--{each}", type=Path, required=each != "state", help=f"JSON file: {each}")
+    return parser.parse_args(arguments)
+
+
+def _log_to(writer: AirbyteWriter, *, debug: bool) -> None:
+    logging.captureWarnings(capture=True)
+    root = logging.getLogger()
+    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    root.handlers = [AirbyteLogHandler(writer)]
+
+
+def _tell_failure(writer: AirbyteWriter, error: Exception) -> None:
+    """Tell what ended a command, in words where we have them; what is open does not come to its end."""
+    from tap_sage_accounting.airbyte.source import failure_type, words_of  # noqa: PLC0415 - loads the database library
+
+    known = isinstance(error, SingerSDKError)
+    message = words_of(error) if known else f"Unexpected {type(error).__name__}: {error}"
+    writer.fail(None, message, failure_type(error), error)
+    writer.finish(aborted=True)
+
+
+# The commands
+
+
+def spec(_options: argparse.Namespace, writer: AirbyteWriter) -> None:
+    """Tell which settings there are."""
+    writer.tell({"type": "SPEC", "spec": specification()})
+
+
+def check(options: argparse.Namespace, writer: AirbyteWriter) -> None:
+    """Try the settings: a token is had, and Sage lists the businesses that they name."""
+    from tap_sage_accounting.airbyte.source import AirbyteTap, words_of  # noqa: PLC0415 - loads the database library
+
+    config = _config(options, writer)
+    try:
+        tap = AirbyteTap(config, writer)
+        try:
+            logger.info("The login reaches %s.", "; ".join(map(str, tap.businesses)))
+        finally:
+            tap.gate.close()
+            tap.executor.shutdown(cancel_futures=True)
+    except SingerSDKError as error:
+        status = {"status": "FAILED", "message": writer.mask(words_of(error))}
+    else:
+        status = {"status": "SUCCEEDED"}
+    writer.tell({"type": "CONNECTION_STATUS", "connectionStatus": status})
+
+
+def discover(options: argparse.Namespace, writer: AirbyteWriter) -> None:
+    """Tell which streams there are; the same for everybody, so nothing is asked of Sage."""
+    config = _config(options, writer)
+    tap = TapSageAccounting(config=_shape(config), validate_config=False)
+    writer.tell({"type": "CATALOG", "catalog": told_catalog(tap.discover_streams())})
+
+
+def read(options: argparse.Namespace, writer: AirbyteWriter) -> None:
+    """Extract what the configured catalog selects."""
+    from tap_sage_accounting.airbyte.source import AirbyteTap  # noqa: PLC0415 - loads the database library
+
+    config = _config(options, writer)
+    selection = Selection(_json(options.catalog))
+    discovered = TapSageAccounting(config=_shape(config), validate_config=False).catalog_dict
+    tap = AirbyteTap(
+        config,
+        writer,
+        catalog=selection.catalog(discovered),
+        state=selection.state(_json(options.state) if options.state else None),
+    )
+    try:
+        tap.sync_all()
+    finally:
+        for stream, count in sorted(writer.left_out.items()):
+            logger.warning(
+                "%d records of '%s' are known to be deleted, by id only. Their rows stay as they are; the stream "
+                "'deletions' tells of them.",
+                count,
+                stream,
+            )
+
+
+# What Airbyte hands over
+
+
+def _config(options: argparse.Namespace, writer: AirbyteWriter) -> dict[str, Any]:
+    """Read the settings, and keep their secrets out of logs and errors from here on."""
+    config = _json(options.config)
+    if not isinstance(config, dict):
+        raise SettingsError("The settings are none: they must be a JSON object.")
+    writer.mask = install(value for value in map(config.get, SECRETS) if isinstance(value, str)).masked
+    return config
+
+
+def _json(path: Path) -> Any:
+    """Read a file as JSON; an empty one, as some platforms hand over for no state, is null."""
+    try:
+        return json.loads(path.read_text() or "null")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read as JSON ({type(error).__name__}).") from None
+
+
+def _shape(config: dict[str, Any]) -> dict[str, Any]:
+    """Give the settings on which the streams' columns depend."""
+    return {"decimals": settings_of(config)["decimals"]}
+
+
+_COMMANDS = {"spec": spec, "check": check, "discover": discover, "read": read}

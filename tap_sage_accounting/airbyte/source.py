@@ -1,0 +1,210 @@
+"""The tap with Airbyte around it: its settings, its tokens, its failures."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from singer_sdk.exceptions import ConfigValidationError, RetriableAPIError, SkippableAPIError
+from typing_extensions import override
+
+from tap_sage_accounting.airbyte.spec import settings_of
+from tap_sage_accounting.airbyte.writer import now
+from tap_sage_accounting.auth import LoginRequiredError, TokenManager
+from tap_sage_accounting.errors import (
+    AuthorizationError,
+    LimitReachedError,
+    RightsError,
+    SettingsError,
+    StubbornFaultError,
+)
+from tap_sage_accounting.lineage import Tokens
+from tap_sage_accounting.report import RunReport
+from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
+from tap_sage_accounting.tap import TapSageAccounting
+from tap_sage_accounting.timestamps import instant
+from tap_sage_accounting.token_database import TokenStoreError
+from tap_sage_accounting.token_endpoint import LIFETIME, REFRESH_LIFETIME, AnswerLostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tap_sage_accounting.airbyte.writer import AirbyteWriter, FailureType
+
+_MENDED_BY_USER = (ConfigValidationError, SettingsError, AuthorizationError, SkippableAPIError)
+_PASSING = (StubbornFaultError, LimitReachedError, RetriableAPIError, AnswerLostError, TokenStoreError)
+
+
+def failure_type(error: BaseException | None) -> FailureType:
+    """Tell what must happen before this goes better: somebody mends it, time passes, or we mend the source."""
+    if isinstance(error, _PASSING) or _was_never_answered(error):
+        return "transient_error"
+    return "config_error" if isinstance(error, _MENDED_BY_USER) else "system_error"
+
+
+def _was_never_answered(error: BaseException | None) -> bool:
+    """Tell whether a token request failed without a word from Sage about the grant: all others are refusals."""
+    return type(error) is AuthorizationError and error.__context__ is not None
+
+
+def words_of(error: BaseException) -> str:
+    """Say what happened and what to do, for somebody who sees Airbyte and not a terminal."""
+    words = "\n".join(getattr(error, "errors", ())) or str(error)
+    if isinstance(error, LoginRequiredError):
+        words += " In Airbyte, log in again or give the source a fresh refresh token, and save it."
+    return words
+
+
+class AirbyteTap(TapSageAccounting):
+    """The tap, run by Airbyte.
+
+    Args:
+        config: the source's settings as Airbyte keeps them.
+        writer: takes what the tap writes.
+        catalog: a Singer catalog; None to select by default.
+        state: a Singer state.
+
+    Raises:
+        ConfigValidationError: the settings are not right.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        writer: AirbyteWriter,
+        *,
+        catalog: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        require_own_settings(config)
+        self._as_given = dict(config)
+        self._writer = writer
+        super().__init__(config=settings_of(config), catalog=catalog, state=state, message_writer=writer)
+        self.metrics_logger.setLevel("WARNING")  # Airbyte counts and times on its own
+
+    @override
+    @cached_property
+    def tokens(self) -> TokenManager:
+        self._store_access_token()
+        return TokenManager(
+            client_id=self.config["client_id"],
+            client_secret=self.config["client_secret"],
+            refresh_token=self.config.get("refresh_token"),
+            token_url=self.config["token_url"],
+            store=self.token_store,
+            user_agent=self.user_agent,
+            on_rotate=self._hand_back if self._is_keeper else None,
+            on_secret=self.secrets.learn,
+        )
+
+    @property
+    def _is_keeper(self) -> bool:
+        """Whether Airbyte keeps the tokens. With a lasting store it must not: that knows the newest, whoever asks."""
+        return bool(self.config.get("refresh_token")) and not self.config.get("token_store")
+
+    def _store_access_token(self) -> None:
+        """Put the access token that Airbyte keeps into the store, unless that knows more: using it spends nothing.
+
+        Where Airbyte does not say how long it is good, Sage will.
+        """
+        access_token, refresh_token = (self._as_given.get(name) for name in ("access_token", "refresh_token"))
+        if not access_token or not refresh_token:
+            return
+        self.secrets.learn(access_token)
+        expires_at = _moment(self._as_given.get("token_expiry_date")) or datetime.now(UTC) + LIFETIME
+        tokens = Tokens(
+            access_token=access_token,
+            refresh_token=refresh_token,
+            issued_at=expires_at - LIFETIME,
+            lifetime=LIFETIME,
+            refresh_lifetime=REFRESH_LIFETIME,
+        )
+        with self.token_store.locked(self.config["client_id"], refresh_token) as held:
+            if held is not None and held.lineage.tokens is None:
+                held.save(tokens)
+
+    def _hand_back(self, tokens: Tokens) -> None:
+        """Give Airbyte the settings with which the next run begins; called before the tokens are used."""
+        config = {
+            **self._as_given,
+            "refresh_token": tokens.refresh_token,
+            "access_token": tokens.access_token,
+            "token_expiry_date": instant(tokens.issued_at + tokens.lifetime),
+        }
+        told = {"type": "CONNECTOR_CONFIG", "emitted_at": float(now()), "connectorConfig": {"config": config}}
+        self._writer.tell_at_once({"type": "CONTROL", "control": told})
+
+    @override
+    @cached_property
+    def report(self) -> RunReport:
+        return ToldReport(fail_stream=self._writer.fail, count_reads=self._count_reads)
+
+    def _count_reads(self, stream: str) -> int:
+        return len(self.streams[stream].partitions or (None,))
+
+    @override
+    def _leave(self, signum: int) -> NoReturn:
+        """End as a program does that does not catch signals: PyAirbyte takes any other end for a crash."""
+        self._writer.finish(aborted=True)
+        self.tokens.settle()
+        self._writer.flush()
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+        os._exit(128 + signum)  # the first process of a container does not end by its own signal
+
+
+@dataclass
+class ToldReport(RunReport):
+    """Tells each failure when it happens, with the stream that it happened to.
+
+    What the user may not read is no failure where others of the same stream were read. A stream that he may not read
+    anywhere is: a full refresh that "succeeds" with nothing would empty its table.
+    """
+
+    fail_stream: Callable[[str, str, FailureType, BaseException | None], None] = field(kw_only=True)
+    count_reads: Callable[[str], int] = field(kw_only=True)
+
+    @override
+    def fail(self, stream: str, business: str, reason: str) -> None:
+        super().fail(stream, business, reason)
+        error = sys.exception()
+        self.fail_stream(stream, f"'{stream}' of {business}: {reason}", failure_type(error), error)
+
+    @override
+    def skip(self, stream: str, business: str, error: SkippableAPIError) -> None:
+        super().skip(stream, business, error)
+        skipped = [outcome for outcome in self.skipped if outcome.stream == stream]
+        if isinstance(error, RightsError) and len(skipped) == self.count_reads(stream):
+            self.fail_stream(
+                stream,
+                f"'{stream}': the user's role does not let him read it in any business (403). Give him the right in "
+                "Sage, or do not select this stream.",
+                "config_error",
+                error,
+            )
+
+
+def require_own_settings(config: Mapping[str, Any]) -> None:
+    """Refuse what the SDK adds for Singer pipelines: it changes streams and columns behind the catalog's back.
+
+    Raises:
+        ConfigValidationError: naming what there is.
+    """
+    foreign = TapSageAccounting.known_settings().keys() - CONFIG_JSONSCHEMA["properties"].keys()
+    if found := sorted(foreign & config.keys()):
+        problem = f"Settings {', '.join(found)} are for Singer pipelines; in Airbyte, use what Airbyte has for it."
+        raise ConfigValidationError(problem, errors=[problem])
+
+
+def _moment(text: object) -> datetime | None:
+    """Read the end of an access token; None where Airbyte keeps something else there."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
