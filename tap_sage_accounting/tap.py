@@ -42,7 +42,7 @@ from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
     import click
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.auth import TokenManager
     from tap_sage_accounting.connection import Connection
+    from tap_sage_accounting.lineage import Tokens
     from tap_sage_accounting.token_store import TokenStore
 
 
@@ -196,8 +197,14 @@ class TapSageAccounting(Tap):
             token_url=self.config["token_url"],
             store=self.token_store,
             user_agent=self.user_agent,
+            on_rotate=self.on_rotate,
             on_secret=self.secrets.learn,
         )
+
+    @property
+    def on_rotate(self) -> Callable[[Tokens], None] | None:
+        """What is told of new tokens before they are used, where the tokens are kept by others than the store."""
+        return None
 
     @cached_property
     def connection(self) -> Connection:

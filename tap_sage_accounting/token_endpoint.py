@@ -48,6 +48,10 @@ class AnswerLostError(AuthorizationError):
     """The request may have reached Sage, but its answer did not arrive: the tokens may have been replaced."""
 
 
+class UnreachableError(AuthorizationError):
+    """No token request had an effect, again and again; the grant is as it was."""
+
+
 class _NotActedOnError(Exception):
     """A request that had no effect and may be sent again."""
 
@@ -101,7 +105,8 @@ class TokenEndpoint:
         Raises:
             GrantRefusedError: it is dead already.
             AnswerLostError: nobody knows whether it is.
-            AuthorizationError: Sage cannot be reached, or refuses this application.
+            UnreachableError: Sage cannot be reached.
+            AuthorizationError: Sage refuses this application.
         """
         return self._tokens({"grant_type": "refresh_token", "refresh_token": refresh_token}, refresh_token)
 
@@ -116,7 +121,8 @@ class TokenEndpoint:
         Raises:
             GrantRefusedError: the code was used before, is older than 60 seconds, or belongs to another redirect URI.
             AnswerLostError: the answer did not arrive; the code is spent.
-            AuthorizationError: Sage cannot be reached, or refuses this application.
+            UnreachableError: Sage cannot be reached.
+            AuthorizationError: Sage refuses this application.
         """
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         return self._tokens({**form, "code_verifier": verifier}, None)
@@ -125,7 +131,8 @@ class TokenEndpoint:
         """Make Sage forget a refresh token.
 
         Raises:
-            AuthorizationError: Sage cannot be reached, or refuses.
+            UnreachableError: Sage cannot be reached.
+            AuthorizationError: Sage refuses.
         """
         address = urlsplit(self._token_url)
         neighbour = address._replace(path=address.path.rpartition("/")[0] + "/revoke").geturl()
@@ -149,7 +156,7 @@ class TokenEndpoint:
                 return asked_at, self._attempt(url, form)
             except _NotActedOnError as error:
                 if wait is None:
-                    raise AuthorizationError(
+                    raise UnreachableError(
                         f"No token could be had from {_host(url)}: {error}. "
                         "The stored tokens are untouched; run again when the fault has passed."
                     ) from None

@@ -40,7 +40,7 @@ from tap_sage_accounting.errors import (
 from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.streams import STREAMS
-from tap_sage_accounting.token_endpoint import AnswerLostError, TokenEndpoint
+from tap_sage_accounting.token_endpoint import AnswerLostError, TokenEndpoint, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -613,6 +613,7 @@ def test_a_dead_login_ends_the_run_before_any_stream(source: Source) -> None:
         (RightsError("403"), "config_error"),
         (AuthorizationError("invalid_client"), "config_error"),
         (AnswerLostError("lost"), "transient_error"),
+        (UnreachableError("down"), "transient_error"),
         (LimitReachedError("429"), "transient_error"),
         (StubbornFaultError("503"), "transient_error"),
         (UndeliverableError("records"), "system_error"),

@@ -29,7 +29,7 @@ from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.tap import TapSageAccounting
 from tap_sage_accounting.timestamps import instant
 from tap_sage_accounting.token_database import TokenStoreError
-from tap_sage_accounting.token_endpoint import LIFETIME, REFRESH_LIFETIME, AnswerLostError
+from tap_sage_accounting.token_endpoint import LIFETIME, REFRESH_LIFETIME, AnswerLostError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,19 +37,21 @@ if TYPE_CHECKING:
     from tap_sage_accounting.airbyte.writer import AirbyteWriter, FailureType
 
 _MENDED_BY_USER = (ConfigValidationError, SettingsError, AuthorizationError, SkippableAPIError)
-_PASSING = (StubbornFaultError, LimitReachedError, RetriableAPIError, AnswerLostError, TokenStoreError)
+_PASSING = (
+    StubbornFaultError,
+    LimitReachedError,
+    RetriableAPIError,
+    AnswerLostError,
+    UnreachableError,
+    TokenStoreError,
+)
 
 
 def failure_type(error: BaseException | None) -> FailureType:
     """Tell what must happen before this goes better: somebody mends it, time passes, or we mend the source."""
-    if isinstance(error, _PASSING) or _was_never_answered(error):
+    if isinstance(error, _PASSING):
         return "transient_error"
     return "config_error" if isinstance(error, _MENDED_BY_USER) else "system_error"
-
-
-def _was_never_answered(error: BaseException | None) -> bool:
-    """Tell whether a token request failed without a word from Sage about the grant: all others are refusals."""
-    return type(error) is AuthorizationError and error.__context__ is not None
 
 
 def words_of(error: BaseException) -> str:
@@ -91,21 +93,14 @@ class AirbyteTap(TapSageAccounting):
     @cached_property
     def tokens(self) -> TokenManager:
         self._store_access_token()
-        return TokenManager(
-            client_id=self.config["client_id"],
-            client_secret=self.config["client_secret"],
-            refresh_token=self.config.get("refresh_token"),
-            token_url=self.config["token_url"],
-            store=self.token_store,
-            user_agent=self.user_agent,
-            on_rotate=self._hand_back if self._is_keeper else None,
-            on_secret=self.secrets.learn,
-        )
+        return super().tokens
 
     @property
-    def _is_keeper(self) -> bool:
-        """Whether Airbyte keeps the tokens. With a lasting store it must not: that knows the newest, whoever asks."""
-        return bool(self.config.get("refresh_token")) and not self.config.get("token_store")
+    @override
+    def on_rotate(self) -> Callable[[Tokens], None] | None:
+        """Hand tokens back, unless there is a lasting store: that knows the newest, whoever asks."""
+        is_keeper = bool(self.config.get("refresh_token")) and not self.config.get("token_store")
+        return self._hand_back if is_keeper else None
 
     def _store_access_token(self) -> None:
         """Put the access token that Airbyte keeps into the store, unless that knows more: using it spends nothing.
