@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from tap_sage_accounting.connection import Answer, Connection
-    from tap_sage_accounting.paging import Item
+    from tap_sage_accounting.rows import Item
 
     Parsed = TypeVar("Parsed")
 

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from singer_sdk.exceptions import FatalAPIError, SkippableAPIError
+from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib import RecordMessage, SchemaMessage
@@ -32,24 +32,23 @@ from tap_sage_accounting.errors import (
 from tap_sage_accounting.limits import GateClosedError
 from tap_sage_accounting.lookahead import StartedRead
 from tap_sage_accounting.movement import identity
-from tap_sage_accounting.paging import Page, parse_json
+from tap_sage_accounting.paging import SMALL, Page, parse_json
 from tap_sage_accounting.reading import ListRead
 from tap_sage_accounting.records import ADDITIONAL, Cleaner, with_text_decimals
 from tap_sage_accounting.resuming import CREATED_AT, IN_ORDER, LongRead, began_at, forget
-from tap_sage_accounting.rows import Row, RowDecoder
+from tap_sage_accounting.rows import Item, Row, RowDecoder
 from tap_sage_accounting.settings import parse_start_date
 from tap_sage_accounting.timestamps import instant
 from tap_sage_accounting.versions import FullTableVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
 
     from tap_sage_accounting.connection import Answer
     from tap_sage_accounting.lookahead import Batches
-    from tap_sage_accounting.paging import Item
     from tap_sage_accounting.reading import Source
     from tap_sage_accounting.tap import TapSageAccounting
 
@@ -62,8 +61,6 @@ DECIMALS: dict[str, dict[str, Any]] = {
 """The setting `decimals`: what stands in a schema in the place of a number, if not a number."""
 ALWAYS_TOLD = frozenset(("id", "displayed_as", "path"))
 """Attributes that Sage sends whatever is asked for."""
-SMALL = 1 << 16
-"""Bytes of a page that are read the careful way sooner than the quick way is prepared."""
 Parsed = TypeVar("Parsed")
 
 
@@ -371,7 +368,7 @@ class SageStream(RESTStream[int]):
             report.skip(self.name, self._whose(context), error)
         except (AuthorizationError, LimitReachedError, GateClosedError):
             raise  # no other read can succeed either
-        except FatalAPIError as error:
+        except (FatalAPIError, RetriableAPIError) as error:
             report.fail(self.name, self._whose(context), str(error))
         except Exception as error:
             self.logger.exception("Reading %s met something unexpected.", self.describe(context))
@@ -401,19 +398,25 @@ class SageStream(RESTStream[int]):
             UndeliverableError: Sage lists records that it does not deliver; the bookmark stays where it is.
         """
         newest: str | None = None
+
+        def records(items: Iterable[Item]) -> Iterator[Record]:
+            nonlocal newest
+            for raw in items:
+                record = self.clean(raw, context)
+                changed_at = record.get(UPDATED_AT)
+                if changed_at is not None and (newest is None or changed_at > newest):
+                    newest = changed_at
+                deletions.note(raw, record)
+                yield record
+
         for page in chain.from_iterable(reading.pages() for reading in readings):
             deletions.foresee(page.items)
-            batch = [self.clean(raw, context) for raw in page.items]
-            newest = max(filter(None, (newest, *(record.get(UPDATED_AT) for record in batch))), default=None)
-            deletions.note(page.items, batch)
-            yield batch
-        yield list(deletions.told())
+            yield records(page.items)
+        yield deletions.told()
         was_replaced = partial(deletions.was_replaced, newest)
         for raw in chain.from_iterable(reading.slipped(was_replaced) for reading in readings):
             deletions.foresee([raw])
-            batch = [self.clean(raw, context)]
-            deletions.note([raw], batch)
-            yield batch
+            yield records([raw])
         deletions.look_for_missing()
         if undeliverable := [name for reading in readings for name in reading.undeliverable]:
             count = "a record" if len(undeliverable) == 1 else f"{len(undeliverable)} records"

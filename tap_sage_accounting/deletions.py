@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.paging import Item
     from tap_sage_accounting.reading import ListRead
+    from tap_sage_accounting.rows import Item
 
 DELETED_AT = "deleted_at"
 UPDATED_AT = "updated_at"
@@ -70,6 +70,7 @@ class DeletionLookup:
         self._watch = readings[0].watch
         self._state = stream.get_context_state(context)
         self._whole = stream.reading_since(context) is None
+        self._flag = stream.deletion_flag
         self._untold = stream.deletable and not stream.deleted_since and stream.deletion_flag is None
         self._known = unpack(self._state[INVENTORY]) if self._untold and INVENTORY in self._state else set()
         self._keys: set[str] = set()
@@ -90,7 +91,7 @@ class DeletionLookup:
             self._told = self._stream.begin_read(self._context, self._deleted_since(since)).start()
         return self
 
-    def foresee(self, items: list[Item]) -> None:
+    def foresee(self, items: Sequence[Item]) -> None:
         """Remember records in the state before they are delivered: a run that is killed then has delivered them.
 
         The state grows with streams and businesses, so what has arrived for the businesses to come goes into the same
@@ -106,7 +107,7 @@ class DeletionLookup:
                 other.take_in([item for reading in other.readings for item in reading.arrived])
             self._stream.tell_state()
 
-    def take_in(self, items: list[Item]) -> bool:
+    def take_in(self, items: Sequence[Item]) -> bool:
         """Put the ids of records into the state; tell whether one of them is new there."""
         new = {_key(item) for item in items} - self._known
         self._known |= new
@@ -115,14 +116,12 @@ class DeletionLookup:
         self._state[INVENTORY] = pack(self._known)
         return True
 
-    def note(self, items: Sequence[Item], records: Sequence[Record]) -> None:
-        """Look at records of the read, as sent and as declared."""
+    def note(self, raw: Item, record: Record) -> None:
+        """Look at a record of the read, as sent and as declared."""
         if self._untold:
-            self._keys |= {_key(item) for item in items}
-        if flag := self._stream.deletion_flag:
-            for record in records:
-                if record.get(flag):
-                    self._announce(record["id"], record.get("updated_at"), "flagged by Sage")
+            self._keys.add(_key(raw))
+        elif self._flag is not None and record.get(self._flag):
+            self._announce(record["id"], record.get("updated_at"), "flagged by Sage")
 
     # Told deletions
 

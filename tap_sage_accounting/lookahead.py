@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.client import SageStream
 
-    Batches = Iterator[list[Record]]
+    Batches = Iterator[Iterable[Record]]
     Key = tuple[str, str | None]
 
 STARTED_AHEAD = 4

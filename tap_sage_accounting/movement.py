@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from tap_sage_accounting.paging import Item, Page
+    from tap_sage_accounting.paging import Page
+    from tap_sage_accounting.rows import Item
 
 MOST_SWEEPS = 6
 """How often a list that keeps moving is looked through before its read counts as failed."""

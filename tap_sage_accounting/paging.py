@@ -1,15 +1,23 @@
-"""Pages of a list that is read by number while people work in it."""
+"""Pages of a list that is read by number while people work in it.
+
+The thread that asks for a page looks at its envelope. Its rows are decoded by the thread that uses them, just before:
+they are then at hand, in every sense.
+"""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import msgspec
+from typing_extensions import override
 
 from tap_sage_accounting.errors import MalformedAnswerError
+from tap_sage_accounting.rows import Item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,24 +25,95 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
-    from tap_sage_accounting.rows import Row, RowDecoder
+    from tap_sage_accounting.rows import RowDecoder
 
-    Item = dict[str, Any] | Row
+SMALL = 1 << 16
+"""Bytes of a page whose rows are decoded at once: preparing the quick way would cost more."""
+_NO_ROWS = re.compile(rb"\[\s*\]")
 
-_decoder = msgspec.json.Decoder(float_hook=Decimal)
+
+class _Envelope(msgspec.Struct):
+    """What Sage puts around the rows of a page; the rows are known to be whole JSON, and no more."""
+
+    rows: msgspec.Raw = msgspec.field(name="$items")
+    page: Any = msgspec.field(name="$page", default=None)
+    total: Any = msgspec.field(name="$total", default=None)
+    next: Any = msgspec.field(name="$next", default=None)
+    size: Any = msgspec.field(name="$itemsPerPage", default=None)
+
+
+_envelopes = msgspec.json.Decoder(_Envelope)
+_anything = msgspec.json.Decoder(float_hook=Decimal)
 
 
 def parse_json(body: bytes, what: str) -> Any:
-    """Parse an answer's body, numbers with a fraction as exact decimals.
+    """Parse JSON, numbers with a fraction as exact decimals.
 
     Raises:
         MalformedAnswerError: the body is cut off or is no JSON at all.
     """
     try:
-        return _decoder.decode(body)
+        return _anything.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         kind = "a web page, perhaps of a proxy on the way" if body.lstrip().startswith(b"<") else "not complete JSON"
         raise MalformedAnswerError(f"{what}: the answer is {kind} ({len(body)} bytes).") from error
+
+
+class Rows(Sequence[Item]):
+    """The rows of a page, decoded when they are looked at.
+
+    Args:
+        raw: a JSON list.
+        decoder: knows the schema; None for rows as sent.
+        what: the question in words, for errors.
+
+    Raises:
+        MalformedAnswerError: when looked at, if they are no objects.
+    """
+
+    def __init__(self, raw: msgspec.Raw, decoder: RowDecoder | None, what: str) -> None:
+        self._raw = bytes(raw)
+        self._decoder = decoder
+        self._what = what
+        self._rows: Sequence[Item] | None = None
+
+    def _decoded(self) -> Sequence[Item]:
+        if self._rows is None:
+            quick = self._decoder.decode(self._raw) if self._decoder is not None else None
+            self._rows = self._as_sent() if quick is None else quick
+            self._raw = b""
+        return self._rows
+
+    def _as_sent(self) -> Sequence[Item]:
+        items = parse_json(self._raw, self._what)
+        if not all(isinstance(item, dict) for item in items):
+            raise MalformedAnswerError(f"{self._what}: the answer's `$items` are not all records.")
+        return cast("list[Item]", items)
+
+    def __bool__(self) -> bool:
+        return bool(self._rows) if self._rows is not None else not _NO_ROWS.match(self._raw)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Item]: ...
+    @override
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+        return self._decoded()[index]
+
+    @override
+    def __len__(self) -> int:
+        return len(self._decoded())
+
+    @override
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._decoded())
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment] # as of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +133,7 @@ class Page:
     asked: int
     number: int | None
     size: int
-    items: list[Item]
+    items: Sequence[Item]
     total: int | None
     has_next: bool
     served_at: datetime
@@ -77,11 +156,10 @@ class Page:
             MalformedAnswerError: the body is no envelope with a list of objects in it, or its page is empty although
                 its own total says that rows belong there.
         """
-        envelope = decoder.decode(body) if decoder is not None else None
         items: Any
-        if envelope is not None:
-            items, number, total, following = envelope.rows, envelope.page, envelope.total, envelope.next
-            told_size = envelope.size
+        if (envelope := _open(body)) is not None:
+            number, total, following, told_size = envelope.page, envelope.total, envelope.next, envelope.size
+            items = Rows(envelope.rows, decoder, what)
         else:
             told = parse_json(body, what)
             told = told if isinstance(told, dict) else {}
@@ -122,6 +200,17 @@ class Page:
         if self.asked < self.last:
             return True
         return self.has_next and bool(self.items)
+
+
+def _open(body: bytes) -> _Envelope | None:
+    """Open the envelope of a large page; None where it is not the usual one around a list."""
+    if len(body) <= SMALL:
+        return None
+    try:
+        envelope = _envelopes.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return envelope if bytes(memoryview(envelope.rows)[:1]) == b"[" else None
 
 
 def _whole(value: object) -> int | None:

@@ -15,10 +15,10 @@ from tap_sage_accounting.movement import MOST_SWEEPS, Watch, identity
 from tap_sage_accounting.paging import Page, PagesAhead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor, Future
 
-    from tap_sage_accounting.paging import Item
+    from tap_sage_accounting.rows import Item
 
 
 HASTY = 2
@@ -76,7 +76,7 @@ class ListRead:
     ) -> None:
         self.watch = Watch()
         self.undeliverable: list[str] = []
-        self.arrived: list[Item] = []
+        self.arrived: Sequence[Item] = []
         self._source = source
         self._executor = executor
         self._width = width

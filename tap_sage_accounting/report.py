@@ -60,7 +60,8 @@ class RunReport:
 
     def fail(self, stream: str, business: str, reason: str) -> None:
         """Note a read that should have delivered and did not."""
-        self.failed.append(Outcome(stream, business, reason.removeprefix(f"'{stream}' of {business}, ")))
+        place = f"'{stream}' of {business}"  # is told anyway
+        self.failed.append(Outcome(stream, business, reason.removeprefix(f"{place}, ").removeprefix(f"{place}: ")))
 
     def tell(self, logger: logging.Logger, *, planned: int, requests: int, refusals: int, seconds: float) -> None:
         """Log the summary of the run, a line for each thing that a person should know.

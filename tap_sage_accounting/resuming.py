@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
 
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.paging import Item, Page
+    from tap_sage_accounting.paging import Page
     from tap_sage_accounting.reading import Source
+    from tap_sage_accounting.rows import Item
 
 CREATED_AT = "created_at"
 IN_ORDER = f"{CREATED_AT}:asc"

@@ -1,7 +1,7 @@
-"""Whole pages decoded in one go by what the schema says, outside Python's own loops.
+"""The rows of a page, decoded in one go by what the schema says, outside Python's own loops.
 
-This is the quick way to the very records that `records.Cleaner` makes. A page with anything in it that the schema does
-not expect is no page for it: such pages are read the careful way, which loses nothing.
+This is the quick way to the very records that `records.Cleaner` makes. Rows with anything in them that the schema does
+not expect are not for it: such pages are read the careful way, which loses nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import keyword
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Schema = dict[str, Any]
+Item = Union[dict[str, Any], "Row"]
+"""A row as sent, or as decoded by its schema."""
 
 _NOT_FOR_ROWS = (b'"path":', b"\\u0000")
 """What sends a page the careful way: a name that `$path` takes, and what no SQL database stores."""
@@ -43,16 +45,6 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
         return record
 
 
-class Envelope(msgspec.Struct):
-    """What Sage puts around the rows of a page."""
-
-    rows: list[Row] = msgspec.field(name="$items")
-    page: Any = msgspec.field(name="$page", default=None)
-    total: Any = msgspec.field(name="$total", default=None)
-    next: Any = msgspec.field(name="$next", default=None)
-    size: Any = msgspec.field(name="$itemsPerPage", default=None)
-
-
 class _AnyValue(type):
     """The type of converted values: the converter has checked them, whatever they are."""
 
@@ -60,7 +52,7 @@ class _AnyValue(type):
 
 
 class RowDecoder:
-    """Decodes pages of one stream.
+    """Decodes rows of one stream.
 
     Args:
         properties: what the schema says of the attributes that Sage sends.
@@ -68,23 +60,19 @@ class RowDecoder:
 
     def __init__(self, properties: dict[str, Schema]) -> None:
         self._structs: dict[str, type[msgspec.Struct]] = {}
-        envelope = msgspec.defstruct(
-            "StreamEnvelope",
-            [("rows", list[self._struct(properties, Row)], msgspec.field(name="$items"))],  # type: ignore[misc]
-            bases=(Envelope,),
-            kw_only=True,
+        rows: Any = list[self._struct(properties, Row)]  # type: ignore[misc]
+        self._decoder: msgspec.json.Decoder[list[Row]] = msgspec.json.Decoder(
+            rows, dec_hook=_convert, float_hook=Decimal
         )
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(envelope, dec_hook=_convert, float_hook=Decimal)
 
-    def decode(self, body: bytes) -> Envelope | None:
-        """Decode a page; None where the careful way must be taken."""
-        if any(unusual in body for unusual in _NOT_FOR_ROWS):
+    def decode(self, raw: bytes) -> list[Row] | None:
+        """Decode a list of rows; None where the careful way must be taken."""
+        if any(unusual in raw for unusual in _NOT_FOR_ROWS):
             return None
         try:
-            envelope: Envelope = self._decoder.decode(body.replace(b'"$path":', b'"path":'))
+            return self._decoder.decode(raw.replace(b'"$path":', b'"path":'))
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
-        return envelope
 
     def _struct(self, properties: dict[str, Schema], base: type[msgspec.Struct]) -> type[msgspec.Struct]:
         fields = [

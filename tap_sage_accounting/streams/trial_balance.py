@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.connection import Answer
     from tap_sage_accounting.lookahead import Batches
-    from tap_sage_accounting.paging import Item
     from tap_sage_accounting.reading import ListRead
+    from tap_sage_accounting.rows import Item
 
 READ_AT = "read_at"
 """The state's key for the moment, by Sage's clock, at which the last complete read began."""
