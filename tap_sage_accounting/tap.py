@@ -6,7 +6,6 @@ them takes a third of its time to load.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -56,8 +55,6 @@ if TYPE_CHECKING:
 
 BETWEEN_CHECKPOINTS = 5.0
 """Seconds between two states told while a stream is read; each stream ends with one anyway."""
-OBJECTS_UNWATCHED = 100_000
-"""Objects made, and not yet freed, between two searches for garbage."""
 WAITING = 8
 """Threads for each request that may be in flight: some wait for their turn, for a limit, or for a fault to pass."""
 
@@ -85,10 +82,6 @@ class TapSageAccounting(Tap):
     @override
     @classmethod
     def invoke(cls, **options: Any) -> None:
-        # Pages are thousands of objects that come and go without cycles: looking for cycles among them is wasted time,
-        # most of all among those that importing has made.
-        gc.freeze()
-        gc.set_threshold(OBJECTS_UNWATCHED)
         with cls._told_plainly():
             super().invoke(**options)
 

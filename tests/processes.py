@@ -41,10 +41,8 @@ class TapProcess:
         self._write("config", settings)
         self._write("catalog", catalog_of(settings, streams))
 
-    def _write(self, name: str, content: Record) -> Path:
-        path = self._directory / f"{name}.json"
-        path.write_text(json.dumps(content))
-        return path
+    def _write(self, name: str, content: Record) -> None:
+        (self._directory / f"{name}.json").write_text(json.dumps(content))
 
     def run(
         self, kill_when: Callable[[Call], bool] | None = None, meanwhile: Callable[[Call], None] | None = None
@@ -55,9 +53,11 @@ class TapProcess:
             kill_when: tells of each API request, while its answer is held back, whether to kill the process for it.
             meanwhile: what happens in the books before each answer.
         """
-        files = ["--config", self._directory / "config.json", "--catalog", self._directory / "catalog.json"]
+        names = ["config", "catalog"]
         if self.state:
-            files += ["--state", self._write("state", self.state)]
+            self._write("state", self.state)
+            names.append("state")
+        files = [part for name in names for part in (f"--{name}", self._directory / f"{name}.json")]
         started = threading.Event()
         output, log = self._directory / "output.jsonl", self._directory / "tap.log"
         with output.open("wb") as out, log.open("wb") as err:

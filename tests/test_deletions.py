@@ -472,3 +472,25 @@ def test_after_days_of_business_the_warehouse_agrees_with_the_books(run_tap: Run
             with living.paused():
                 assert disagreements(living.world, warehouse, set(streams) - VANISHING - {"deletions"}) == []
                 advance(living.world, days=2)
+
+
+# What a first load tells beforehand
+
+
+def test_the_ids_of_many_businesses_go_into_few_states(run_tap: RunTap) -> None:
+    """Ids go before rows, but not with a state for each business: the state is as large as all of them together."""
+    with SandboxServer(plain_world(businesses=24)) as many:
+        for business in many.world.businesses.values():
+            List(many.world, business, "tax_rates").fill(3)
+            many.faults.latency = 0.002
+        run = run_tap("tax_rates", **many.tap_config(), concurrency=8)
+        states = [message["value"] for message in run.messages if message["type"] == "STATE"]
+        assert len(run.records["tax_rates"]) == 24 * 3
+        assert len(states) <= 15
+        told: set[str] = set()
+        for message in run.messages:
+            if message["type"] == "STATE":
+                partitions = message["value"]["bookmarks"].get("tax_rates", {}).get("partitions", [])
+                told |= {each["context"]["business_id"] for each in partitions if "inventory" in each}
+            elif message["type"] == "RECORD":
+                assert message["record"]["business_id"] in told

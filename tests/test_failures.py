@@ -17,6 +17,7 @@ from plain_books import LONG_AGO, NOW, List, plain_world
 from singer_sdk.singerlib import StateMessage
 from typing_extensions import override
 
+from tap_sage_accounting import connection
 from tap_sage_accounting.errors import IncompleteRunError, LimitReachedError
 from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.sandbox.server import SandboxServer
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Run
-    from singer_sdk.singerlib import Message
 
     from tap_sage_accounting.sandbox.api import Call
     from tap_sage_accounting.sandbox.store import Business
@@ -68,8 +68,8 @@ def keys_of(run: Run, stream: str, business: Business) -> set[str]:
     [
         *((path, what) for path in ("contacts", "invoice_settings", "businesses") for what in PASSING),
         *((path, what) for path in ("contacts", "businesses") for what in OF_LISTS),
-        ("contacts", 429),
-        ("invoice_settings", 429),
+        *((path, 429) for path in ("contacts", "invoice_settings", "businesses")),
+        *((path, "wrong_type") for path in ("contacts", "invoice_settings", "businesses")),
     ],
 )
 def test_a_passing_fault_changes_nothing(server: SandboxServer, run_tap: RunTap, path: str, what: int | str) -> None:
@@ -81,6 +81,51 @@ def test_a_passing_fault_changes_nothing(server: SandboxServer, run_tap: RunTap,
         "invoice_settings": 2,
         "sales_quotes": 14,
     }
+
+
+@pytest.mark.parametrize("path", ["contacts", "invoice_settings", "businesses"])
+def test_a_right_answer_under_a_wrong_content_type_counts_for_what_it_holds(
+    server: SandboxServer, run_tap: RunTap, path: str
+) -> None:
+    server.faults.add(Fault(path, "wrong_type", times=None))
+    run = run_tap(*STREAMS)
+    assert run.error is None
+    assert not [line for line in run.log if "Trying again" in line]
+    assert [len(run.records[name]) for name in STREAMS] == [14, 2, 14]
+
+
+def test_a_slow_answer_is_waited_for_while_other_lists_are_asked_for(server: SandboxServer, run_tap: RunTap) -> None:
+    first, _ = businesses_of(server)
+    server.faults.add(Fault("contacts", "slow", business=first.id, seconds=0.2))
+    run = run_tap(*STREAMS)
+    assert run.error is None
+    assert [len(run.records[name]) for name in STREAMS] == [14, 2, 14]
+    slow = max(server.requests, key=lambda request: request.end - request.start)
+    assert (slow.path, slow.business) == ("/v3.1/contacts", first.id)
+    assert any(slow.start < request.end < slow.end for request in server.requests)
+
+
+def test_an_answer_that_does_not_come_in_time_is_asked_for_again(
+    server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "READ_TIMEOUT", 0.15)
+    first, _ = businesses_of(server)
+    server.faults.add(Fault("contacts", "slow", business=first.id, seconds=2))
+    run = run_tap(*STREAMS, concurrency=1)
+    assert run.error is None
+    assert [len(run.records[name]) for name in STREAMS] == [14, 2, 14]
+    assert any("'contacts' of Business 1" in line and "no answer within" in line for line in run.log)
+
+
+def test_a_list_of_businesses_that_is_refused_for_long_ends_the_run_with_the_time_to_come_back(
+    server: SandboxServer, run_tap: RunTap
+) -> None:
+    server.faults.add(Fault("businesses", 429, retry_after=7200, times=None))
+    run = run_tap(*STREAMS, patience=60)
+    assert isinstance(run.error, LimitReachedError)
+    assert str(run.error).startswith("list of businesses, page 1: ")
+    assert "run again after " in str(run.error)
+    assert run.messages == []
 
 
 # Faults that stay
@@ -156,7 +201,8 @@ def test_the_table_at_the_end_tells_complete_skipped_and_failed_apart(server: Sa
     assert f"Skipped of {second.name} ({second.id}), because {subscription}." in run.log
     [failed] = [line for line in run.log if line.startswith("Failed:")]
     assert failed.startswith(f"Failed: 'contacts' of {first.name} ({first.id}): ")
-    assert "not complete JSON" in failed
+    assert failed.count(first.name) == 1
+    assert "page 1: the answer is a web page" in failed
     assert any("1 reads complete, 4 skipped, 1 failed" in line for line in run.log)
 
 
@@ -342,15 +388,16 @@ class Stop(BaseException):
 
 
 def test_an_interruption_waits_until_the_message_at_hand_is_out(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    class InterruptedWriter(WholeMessageWriter):
-        @override
-        def format_message(self, message: Message) -> bytes:
-            self.interrupt(Stop())
-            return super().format_message(message)
+    writer = WholeMessageWriter()
 
-    writer = InterruptedWriter()
+    class InterruptedMessage(StateMessage):
+        @override
+        def to_dict(self) -> dict[str, Any]:
+            writer.interrupt(Stop())
+            return super().to_dict()
+
     with pytest.raises(Stop):
-        writer.write_message(StateMessage({"one": 1}))
+        writer.write_message(InterruptedMessage({"one": 1}))
     assert capfdbinary.readouterr().out == b'{"type":"STATE","value":{"one":1}}\n'
 
 
@@ -382,6 +429,8 @@ def test_a_process_that_is_told_to_stop_leaves_whole_lines_and_a_true_state(
     assert process.returncode == 128 + sign, log
     assert f"Told to stop ({sign.name})" in log
     assert "Traceback" not in log
+    assert "The run ended early: " in log
+    assert "of 4 reads did not come to their end" in log
     messages = [json.loads(line) for line in output.read_text().splitlines()]
     assert messages[-1]["type"] == "STATE"
     state = messages[-1]["value"]

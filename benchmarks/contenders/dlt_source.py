@@ -31,7 +31,6 @@ def _resource(stream: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
         "name": stream["name"],
         "primary_key": ["_businesses_id", "id"],
         "parallelized": True,
-        "max_table_nesting": 0,  # one row a record, as the others write them
         "include_from_parent": ["id"],
         "endpoint": {
             "path": stream["name"],
@@ -69,7 +68,8 @@ def main() -> None:
     )
     pipeline.run(source, loader_file_format="jsonl")
     counts = pipeline.last_trace.last_normalize_info.row_counts
-    sys.stdout.write(json.dumps({"rows": {name: count for name, count in counts.items() if name[0] != "_"}}) + "\n")
+    rows = {name: count for name, count in counts.items() if name[0] != "_" and "__" not in name}
+    sys.stdout.write(json.dumps({"rows": rows}) + "\n")
 
 
 if __name__ == "__main__":

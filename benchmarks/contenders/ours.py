@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from functools import cached_property
 
 from typing_extensions import override
 
-from tap_sage_accounting.limits import MINUTE, RequestGate
-from tap_sage_accounting.tap import TapSageAccounting
+from tap_sage_accounting.cli import OBJECTS_UNWATCHED
+
+gc.set_threshold(OBJECTS_UNWATCHED)  # as the command does it
+
+from tap_sage_accounting.limits import MINUTE, RequestGate  # noqa: E402
+from tap_sage_accounting.tap import TapSageAccounting  # noqa: E402
 
 
 class HastyTap(TapSageAccounting):
