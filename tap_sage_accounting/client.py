@@ -452,6 +452,11 @@ class SageStream(RESTStream[int]):
         """Leave the bookmark alone: it moves when the read is complete, not record by record."""
 
     @override
+    def _write_state_message(self) -> None:
+        """Tell the state at the end of a stream, unless that was done a moment ago."""
+        self._tap.checkpoint()
+
+    @override
     def _process_record(self, record: Record, child_context: Any = None, partition_context: Any = None) -> None:
         """Do nothing: records have their business already, and no stream has children."""
 

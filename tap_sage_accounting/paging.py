@@ -239,7 +239,7 @@ class PagesAhead:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for future in self._coming.values():
+        for future in list(self._coming.values()):
             future.cancel()
 
     def _ask(self, first: int, last: int) -> None:
@@ -248,8 +248,15 @@ class PagesAhead:
                 self._coming[number] = self._executor.submit(self._fetch, number)
 
     def start(self) -> None:
-        """Ask for the first page, to have it when its turn comes."""
-        self._ask(1, 1)
+        """Ask for the first page, and for the second if there is one, to have them when their turn comes."""
+        if not self._coming:
+            self._coming[1] = self._executor.submit(self._first)
+
+    def _first(self) -> Page:
+        page = self._fetch(1)
+        if page.has_more():
+            self._ask(2, 2)
+        return page
 
     @property
     def awaited(self) -> Future[Page] | None:
@@ -259,7 +266,7 @@ class PagesAhead:
     def __iter__(self) -> Iterator[Page]:
         """Yield every page of the list once, in order, to its end; the ones after it are asked for before."""
         before: Page | None = None
-        self._ask(1, 1)
+        self.start()
         while True:
             page = self._coming[self._next].result()
             del self._coming[self._next]

@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     from tap_sage_accounting.token_store import TokenStore
 
 
-BETWEEN_CHECKPOINTS = 5.0
-"""Seconds between two states told while a stream is read; each stream ends with one anyway."""
 WAITING = 8
 """Threads for each request that may be in flight: some wait for their turn, for a limit, or for a fault to pass."""
 
@@ -69,6 +67,11 @@ class TapSageAccounting(Tap):
 
     lost_businesses: frozenset[str] = frozenset()
     """Businesses that earlier runs read and the user no longer sees."""
+
+    between_checkpoints: ClassVar[float] = 5.0
+    """Seconds between two states that are told while a run lasts; it ends with one anyway."""
+
+    _is_running = False
 
     _stopped_by: int | None = None
     _checkpoint_at = 0.0
@@ -298,14 +301,14 @@ class TapSageAccounting(Tap):
             self._state_writer.write_state(self.state)
 
     def checkpoint(self) -> None:
-        """Tell the state between two reads, now and then: all that is complete is worth keeping.
+        """Tell the state now and then: all that is complete is worth keeping.
 
         Not each time, for the state grows with streams and businesses; and not an empty one, which would erase an
         older one.
         """
         if self.state and time.monotonic() >= self._checkpoint_at:
             self._state_writer.write_state(self.state)
-            self._checkpoint_at = time.monotonic() + BETWEEN_CHECKPOINTS
+            self._checkpoint_at = time.monotonic() + self.between_checkpoints * self._is_running
 
     # The run
 
@@ -337,12 +340,14 @@ class TapSageAccounting(Tap):
     def _one_run(self) -> Iterator[None]:
         """Begin with nothing, end with everything closed and told, and fail when something is missing."""
         began = time.monotonic()
+        self._is_running = True
         try:
             # Asked for here, so that no stream is blamed when there is no token or no such business.
             self.logger.info("Extracting %s.", "; ".join(map(str, self.businesses)))
             with self._progress():
                 yield
         finally:
+            self._is_running = False
             self._tell_last_state()
             self.gate.close()
             self.executor.shutdown(wait=self._stopped_by is None, cancel_futures=True)

@@ -12,10 +12,10 @@ from processes import TapProcess
 from test_resume import last_state
 
 from tap_sage_accounting import resuming
-from tap_sage_accounting import tap as tap_module
 from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.streams import STREAMS
+from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -369,7 +369,7 @@ def test_states_on_the_way_stay_a_small_part_of_what_is_written(
     server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long_list(server)
-    monkeypatch.setattr(tap_module, "BETWEEN_CHECKPOINTS", 1000.0)
+    monkeypatch.setattr(TapSageAccounting, "between_checkpoints", 1000.0)
     monkeypatch.setattr(resuming, "ROWS_PER_PARTITION", 2)
     told = []
     for streams in (

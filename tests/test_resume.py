@@ -11,9 +11,9 @@ from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, List, plain_world
 from processes import TapProcess
 
-from tap_sage_accounting import tap as tap_module
 from tap_sage_accounting.sandbox.books import build_world
 from tap_sage_accounting.sandbox.server import SandboxServer
+from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ def test_a_run_that_ends_at_any_request_is_continued_without_loss(
     server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a killed process has put out is a part of the messages from their beginning, up to any place."""
-    monkeypatch.setattr(tap_module, "BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(TapSageAccounting, "between_checkpoints", 0.0)
     settings: dict[str, Any] = {"page_size": 2, "concurrency": 1, "deletion_sweep_days": 0}
     whole = run_tap(*STREAMS, "deletions", **settings)
     ends = [0, *(n for n, message in enumerate(whole.messages) if message["type"] in {"SCHEMA", "STATE"})]
@@ -80,7 +80,7 @@ def test_a_run_that_ends_at_any_request_is_continued_without_loss(
 def test_streams_and_businesses_that_are_complete_are_not_read_again(
     server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tap_module, "BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(TapSageAccounting, "between_checkpoints", 0.0)
     whole = run_tap("contacts", "ledger_entries", lookback_window=0)
     begun = next(n for n, message in enumerate(whole.messages) if message.get("stream") == "ledger_entries")
     with server.paused():
