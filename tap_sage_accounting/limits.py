@@ -94,9 +94,13 @@ class Lane:
         """Learn from a refusal: what was answered in the last minute is the limit.
 
         A refusal out of the blue halves what may be sent, to be safe; one near the known limit only corrects it. A
-        limit below the standard is believed when it shows a second time: others may share it, or it was a mishap.
+        limit below the standard is believed when it shows a second time: others may share it, or it was a mishap. A
+        refusal after next to nothing is about what others asked, and teaches no more than to wait.
         """
-        count = float(max(self.answered(now), LOWEST_LIMIT))
+        if self.answered(now) < TELLING:
+            self.pause(now, retry_after)
+            return
+        count = float(self.answered(now))
         self.limit = max(count * MARGIN if self.is_near_limit(now) else count / 2, LOWEST_LIMIT)
         seen_before = self._refused_at is not None and count > CLEARLY_BELOW * self._refused_at
         self._found = count if count >= STANDARD_LIMIT or seen_before else None

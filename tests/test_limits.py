@@ -118,9 +118,20 @@ def test_a_business_that_is_refused_twice_in_a_row_is_asked_less() -> None:
     limiter = Limiter(900)
     limiter.accept(limiter.send("a", 0.0), 0.3)
     for moment in (1.0, 3.0):
-        limiter.accept(limiter.send("b", moment), moment + 0.3)
+        for ticket in [limiter.send("b", moment) for _ in range(6)]:
+            limiter.accept(ticket, moment + 0.3)
         limiter.refuse(limiter.send("b", moment + 0.4), moment + 0.7, None)
-    assert limiter.business("b").limit <= 2
+    limiter.refuse(limiter.send("b", 4.0), 4.3, None)
+    assert limiter.business("b").limit <= 6
+
+
+def test_refusals_before_anything_was_answered_cost_no_more_than_their_wait() -> None:
+    limiter = Limiter(900)
+    for moment in (0.0, 1.5):
+        limiter.refuse(limiter.send(None, moment), moment + 0.3, 1.0)
+    for number in range(30):
+        assert limiter.wait("b", 2.8 + number / 100) == 0
+        limiter.accept(limiter.send("b", 2.8 + number / 100), 3.0 + number / 100)
 
 
 @pytest.mark.parametrize("tells_when", [True, False], ids=["retry-after", "no-retry-after"])
