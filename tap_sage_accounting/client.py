@@ -363,7 +363,7 @@ class SageStream(RESTStream[int]):
         report = self._tap.report
         self._versions.begin()
         try:
-            yield from batches
+            yield from _failing_together(batches)
         except SkippableAPIError as error:
             report.skip(self.name, self._whose(context), error)
         except (AuthorizationError, LimitReachedError, GateClosedError):
@@ -592,6 +592,22 @@ class CurrencyKeyedStream(SageStream):
         currency = record.get("currency") or {}
         record["currency_id"] = currency.get("id") or str(record.get("path") or "").rpartition("/")[2]
         return record
+
+
+def _failing_together(batches: Batches) -> Batches:
+    """Pass on batches; what fails in the middle of one is raised here, and not to whoever takes its records."""
+    failures: list[Exception] = []
+
+    def until_failure(batch: Iterable[Record]) -> Iterator[Record]:
+        try:
+            yield from batch
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+
+    for batch in batches:
+        yield until_failure(batch)
+        for failure in failures:
+            raise failure
 
 
 def _next_of(readings: list[ListRead]) -> Future[Page] | None:

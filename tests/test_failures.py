@@ -18,10 +18,12 @@ from singer_sdk.singerlib import StateMessage
 from typing_extensions import override
 
 from tap_sage_accounting import connection
+from tap_sage_accounting.deletions import DeletionLookup
 from tap_sage_accounting.errors import IncompleteRunError, LimitReachedError
 from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.sandbox.store import timestamp
+from tap_sage_accounting.streams.contacts import Contacts
 from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
@@ -164,6 +166,29 @@ def test_a_fault_that_stays_fails_its_read_only(
     warehouse.load(again.messages)
     assert disagreements(server.world, warehouse, ["contacts", "sales_quotes"]) == []
     assert len(again.records["invoice_settings"]) == 2
+
+
+@pytest.mark.parametrize("where", ["clean", "told"])
+def test_a_failure_in_the_middle_of_a_page_is_that_reads_own(
+    run_tap: RunTap, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    state = run_tap("contacts", "sales_quotes").state
+
+    def fail(*_: Any, **__: Any) -> Iterator[Any]:
+        raise ValueError("never expected")
+        yield
+
+    if where == "clean":
+        monkeypatch.setattr(Contacts, "clean", lambda *_: next(fail()))
+    else:
+        monkeypatch.setattr(DeletionLookup, "told", fail)
+    run = run_tap("contacts", "sales_quotes", state=state if where == "told" else None)
+    assert isinstance(run.error, IncompleteRunError)
+    failed = [line for line in run.log if line.startswith("Failed:")]
+    assert len(failed) == (2 if where == "clean" else 4)
+    assert all("unexpected ValueError" in line for line in failed)
+    if where == "clean":
+        assert len(run.records["sales_quotes"]) == 14
 
 
 @pytest.mark.parametrize("what", [*STAYING, *OF_LISTS, 403])
