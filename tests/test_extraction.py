@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from equality import differences
+from singer_sdk import Stream
+from singer_sdk.singerlib import RecordMessage
 
 from tap_sage_accounting.sandbox.books import advance
 from tap_sage_accounting.sandbox.faults import Fault
@@ -278,6 +282,27 @@ def test_deselected_columns_are_not_even_asked_for(server: SandboxServer, run_ta
     assert {name for row in run.records["contacts"] for name in row} == keep
     [asked] = {request.params["attributes"] for request in server.requests.of("contacts")}
     assert set(asked.split(",")) == {"name", "updated_at", "balance"}
+
+
+@pytest.mark.parametrize("stream_maps", [{}, {"contacts": {"email": None, "shout": "name.upper()"}}], ids=["", "maps"])
+def test_messages_are_those_that_the_sdk_would_make(run_tap: RunTap, stream_maps: dict[str, Any]) -> None:
+    config = {"stream_maps": stream_maps} if stream_maps else {}
+    catalog = run_tap("user").tap.catalog_dict
+    entry = next(entry for entry in catalog["streams"] if entry["tap_stream_id"] == "contacts")
+    next(each for each in entry["metadata"] if not each["breadcrumb"])["metadata"]["selected"] = True
+    places = [metadata["breadcrumb"] for metadata in entry["metadata"] if len(metadata["breadcrumb"]) > 2]
+    for place in [*places[::3], ["properties", "main_address"], ["properties", "unknown", "properties", "x"]]:
+        entry["metadata"].append({"breadcrumb": place, "metadata": {"selected": False}})
+    records = run_tap("contacts").records["contacts"]
+    stream = run_tap("user", catalog=catalog, **config).tap.streams["contacts"]
+
+    def told(make: Callable[[Any], Any]) -> list[Any]:
+        return [(each.stream, each.record) for record in records for each in make(deepcopy(record))]
+
+    ours = told(stream._generate_record_messages)
+    assert ours == told(partial(Stream._generate_record_messages, stream))
+    assert len(ours) == len(records)
+    assert ours != told(lambda record: [RecordMessage("contacts", record)])
 
 
 def test_attributes_that_nobody_declared_are_kept_and_reported_once(server: SandboxServer, run_tap: RunTap) -> None:
