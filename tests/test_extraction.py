@@ -294,7 +294,7 @@ def test_messages_are_those_that_the_sdk_would_make(run_tap: RunTap, stream_maps
     for place in [*places[::3], ["properties", "main_address"], ["properties", "unknown", "properties", "x"]]:
         entry["metadata"].append({"breadcrumb": place, "metadata": {"selected": False}})
     records = run_tap("contacts").records["contacts"]
-    stream = run_tap("user", catalog=catalog, **config).tap.streams["contacts"]
+    stream = run_tap("contacts", catalog=catalog, **config).tap.streams["contacts"]
 
     def told(make: Callable[[Any], Any]) -> list[Any]:
         return [(each.stream, each.record) for record in records for each in make(deepcopy(record))]
