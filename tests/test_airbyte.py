@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.sandbox.api import Call
     from tap_sage_accounting.sandbox.server import SandboxServer
+    from tap_sage_accounting.sandbox.store import Business
 
     Record = dict[str, Any]
 
@@ -454,14 +455,19 @@ def test_decimals_keep_every_digit(source: Source, server: SandboxServer) -> Non
 # Deletions
 
 
-def test_what_is_known_to_be_deleted_by_its_id_only_leaves_its_row_alone(source: Source, server: SandboxServer) -> None:
-    server.faults.tombstones = "id_only"
-    first = source.read("contacts", "deletions")
+def delete_a_contact(server: SandboxServer) -> tuple[Business, str]:
     business = next(iter(server.world.businesses.values()))
     with server.paused():
         server.world.clock.advance(timedelta(hours=1))
         gone = next(iter(business.collections["contacts"].rows))
         business.collections["contacts"].delete(gone, server.world.clock.now())
+    return business, gone
+
+
+def test_what_is_known_to_be_deleted_by_its_id_only_leaves_its_row_alone(source: Source, server: SandboxServer) -> None:
+    server.faults.tombstones = "id_only"
+    first = source.read("contacts", "deletions")
+    business, gone = delete_a_contact(server)
     second = source.read("contacts", "deletions", state=list(first.states.values()))
     assert second.code == 0
     assert gone not in {row["id"] for row in second.records.get("contacts", [])}
@@ -472,11 +478,7 @@ def test_what_is_known_to_be_deleted_by_its_id_only_leaves_its_row_alone(source:
 
 def test_a_deleted_record_that_sage_tells_whole_arrives_whole(source: Source, server: SandboxServer) -> None:
     first = source.read("contacts", "deletions")
-    business = next(iter(server.world.businesses.values()))
-    with server.paused():
-        server.world.clock.advance(timedelta(hours=1))
-        gone = next(iter(business.collections["contacts"].rows))
-        business.collections["contacts"].delete(gone, server.world.clock.now())
+    _, gone = delete_a_contact(server)
     second = source.read("contacts", "deletions", state=list(first.states.values()))
     [row] = [row for row in second.records["contacts"] if row["id"] == gone]
     before = next(row for row in first.records["contacts"] if row["id"] == gone)

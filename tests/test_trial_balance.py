@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from merge import Warehouse, trial_balance_disagreements
+from merge import AMOUNTS, Warehouse, trial_balance_disagreements
 from plain_books import Ledger, plain_world
 
 from tap_sage_accounting.sandbox.books import advance, trial_balance
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     RunTap = Callable[..., Run]
 
 Key = tuple[str, str, str]
-AMOUNTS = (
-    "opening_balance_debit",
-    "opening_balance_credit",
-    "closing_balance_debit",
-    "closing_balance_credit",
-    "debit",
-    "credit",
-)
 
 
 def merged(*runs: Run) -> dict[Key, dict[str, Any]]:
