@@ -8,12 +8,13 @@ import random
 import threading
 import time
 import uuid
+from contextlib import suppress
 from email.utils import format_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tap_sage_accounting.sandbox.api import PREFIX, Answer, Api, Call
@@ -88,7 +89,8 @@ class SandboxApp:
         self._in_flight += is_api
         self.in_flight_max = max(self.in_flight_max, self._in_flight)
         try:
-            await self._serve(request, send, call, started)
+            with suppress(ClientDisconnect):  # whoever went away in the middle of a request wants no answer
+                await self._serve(request, send, call, started)
         finally:
             self._in_flight -= is_api
 
