@@ -111,6 +111,12 @@ class Lane:
         """Tell whether a limit was found before, and whether the last minute came near it."""
         return self._found is not None and self.answered(now) > CLEARLY_BELOW * self._found
 
+    def is_known_at(self, count: int) -> bool:
+        """Tell whether a refusal about this limit came at about this count before."""
+        return (
+            self._refused_at is not None and CLEARLY_BELOW * self._refused_at < count < self._refused_at / CLEARLY_BELOW
+        )
+
     def uncount(self) -> None:
         """Take back the last request: what Sage refuses it does not count."""
         if self._sent:
@@ -202,12 +208,27 @@ class Limiter:
 
     def _is_own(self, ticket: Ticket, now: float) -> bool:
         """Tell whether a refusal is certainly, or for a second time probably, about the business's own limit."""
-        if self.application.answered(now) <= CLEARLY_BELOW * self.application.proven:
+        if (
+            self._is_like_others(ticket, now)
+            or self.application.answered(now) <= CLEARLY_BELOW * self.application.proven
+        ):
             return True
         return self._suspect is not None and self._suspect.business_id == ticket.business_id
 
+    def _is_like_others(self, ticket: Ticket, now: float) -> bool:
+        """Tell whether a business was refused at the count at which one was refused for a limit of its own.
+
+        Businesses that are asked side by side come to their limits side by side, and nobody is answered in between.
+        """
+        count = self.business(ticket.business_id).answered(now)
+        if count < TELLING or count > CLEARLY_BELOW * self.application.answered(now):
+            return False
+        return any(lane.is_known_at(count) for lane in self._businesses.values())
+
     def _is_applications(self, ticket: Ticket, now: float) -> bool:
         """Tell whether a refusal is about the limit of the application."""
+        if self._is_like_others(ticket, now):
+            return False
         if len(self._businesses.keys() - {None}) <= 1 or self.application.is_near_limit(now):
             return True
         if self.application.answered(now) <= CLEARLY_BELOW * self.application.proven:

@@ -125,6 +125,22 @@ def test_a_business_that_is_refused_twice_in_a_row_is_asked_less() -> None:
     assert limiter.business("b").limit <= 6
 
 
+def test_businesses_that_come_to_their_limits_side_by_side_do_not_slow_the_application() -> None:
+    limiter = Limiter(900)
+
+    def use_up(business: str, at: float) -> Ticket:
+        for ticket in [limiter.send(business, at) for _ in range(40)]:
+            limiter.accept(ticket, at + 0.3)
+        return limiter.send(business, at + 0.4)
+
+    limiter.refuse(use_up("a", 0.0), 0.7, 59.0)
+    refused = [use_up(business, 1.0) for business in "bcd"]
+    for number, ticket in enumerate(refused):
+        limiter.refuse(ticket, 1.7 + number / 10, 58.0)
+    assert limiter.wait("e", 2.0) == 0
+    assert all(limiter.wait(business, 2.0) > 50 for business in "abcd")
+
+
 def test_refusals_before_anything_was_answered_cost_no_more_than_their_wait() -> None:
     limiter = Limiter(900)
     for moment in (0.0, 1.5):
