@@ -133,6 +133,7 @@ def test_businesses_that_come_to_their_limits_side_by_side_do_not_slow_the_appli
             limiter.accept(ticket, at + 0.3)
         return limiter.send(business, at + 0.4)
 
+    limiter.accept(limiter.send("e", 0.0), 0.1)
     limiter.refuse(use_up("a", 0.0), 0.7, 59.0)
     refused = [use_up(business, 1.0) for business in "bcd"]
     for number, ticket in enumerate(refused):
