@@ -80,7 +80,7 @@ FORTY = (
     "transaction_types",
     "transactions",
 )
-"""Lists that everybody reads with the same requests: none whose inactive records, which only this tap reads, are apart."""
+"""Lists that everybody reads with the same requests: none of which only this tap reads the inactive records, too."""
 TWENTY_BUSINESSES = 26
 """Businesses to found so that twenty are in countries where all forty lists exist."""
 STREAM_MAPS: dict[str, dict[str, str | None]] = {

@@ -7,9 +7,10 @@ not expect are not for it: such pages are read the careful way, which loses noth
 from __future__ import annotations
 
 import keyword
+import operator
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Union, cast
 
 import msgspec
 
@@ -44,7 +45,10 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _AnyValue(type):
-    """The type of converted values: the converter has checked them, whatever they are."""
+    """The kind of a type that is called with a value as sent and gives the value as declared.
+
+    Whatever it gives counts as its instance: the converter has checked it.
+    """
 
     __instancecheck__ = id  # type: ignore[assignment] # the cheapest call that is always true
 
@@ -60,7 +64,7 @@ class RowDecoder:
         self._structs: dict[str, type[msgspec.Struct]] = {}
         rows: Any = list[self._struct(properties, Row)]  # type: ignore[misc]
         self._decoder: msgspec.json.Decoder[list[Row]] = msgspec.json.Decoder(
-            rows, dec_hook=_convert, float_hook=Decimal
+            rows, dec_hook=operator.call, float_hook=Decimal
         )
 
     def decode(self, raw: bytes) -> list[Row] | None:
@@ -104,8 +108,5 @@ def _leaf(converter: Callable[[Any, list[Any]], Any]) -> type:
     if converter in NATIVE:
         return NATIVE[converter]
     convert = lru_cache(4096, typed=True)(lambda value: converter(value, []))  # amounts, rates and days come again
-    return _AnyValue("Value", (), {"convert": staticmethod(convert)})
-
-
-def _convert(kind: Any, value: Any) -> Any:
-    return kind.convert(value)
+    kind = type("Kind", (_AnyValue,), {"__call__": staticmethod(convert)})
+    return cast("type", kind("Value", (), {}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-import pendulum
 from singer_sdk import typing as th
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
@@ -205,6 +204,8 @@ def parse_start_date(text: str) -> datetime:
     Raises:
         ValueError: the text is no ISO 8601 date or date-time.
     """
+    import pendulum  # noqa: PLC0415 - few runs have a start date
+
     found = pendulum.parse(text, tz="UTC", exact=True)
     if isinstance(found, pendulum.DateTime):
         return found.in_timezone("UTC")
