@@ -87,7 +87,7 @@ class Rows(Sequence[Item]):
     def _as_sent(self) -> Sequence[Item]:
         items = parse_json(self._raw, self._what)
         if not all(isinstance(item, dict) for item in items):
-            raise MalformedAnswerError(f"{self._what}: the answer's `$items` are not all records.")
+            raise MalformedAnswerError(f"{self._what}: the answer has no `$items`.")
         return cast("list[Item]", items)
 
     def __bool__(self) -> bool:

@@ -285,7 +285,11 @@ OWNER = textwrap.dedent(
         time.sleep(60)
     """
 )
-STARTER = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
+STARTER = """
+import signal, subprocess, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+subprocess.run([sys.executable, '-c', *sys.argv[1:]])
+"""
 
 
 @pytest.fixture
