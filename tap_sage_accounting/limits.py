@@ -22,7 +22,6 @@ STANDARD_LIMIT = 60
 """Requests a minute that every source says are safe: where we start."""
 HIGHEST_LIMIT = 900
 """Requests a minute: Sage's published 1,296,000 a day and application, spread evenly."""
-LOWEST_LIMIT = 2
 PAUSES = 12
 """Attempts a minute after refusals that do not say when to come back."""
 CLEARLY_BELOW = 0.8
@@ -32,7 +31,7 @@ MARGIN = 0.99
 SAFE_MINUTE = 1.02
 """The minute over which we count, in Sage's minutes: no two clocks agree, and answers take their time."""
 TELLING = 10
-"""Answers in a minute that must be known of one business before others are compared with it."""
+"""Answers in a minute without which a refusal tells nothing, and businesses cannot be compared."""
 PROBE_AFTER = 3
 """Minutes at a known limit after which a little more is tried."""
 
@@ -101,7 +100,7 @@ class Lane:
             self.pause(now, retry_after)
             return
         count = float(self.answered(now))
-        self.limit = max(count * MARGIN if self.is_near_limit(now) else count / 2, LOWEST_LIMIT)
+        self.limit = count * MARGIN if self.is_near_limit(now) else count / 2
         seen_before = self._refused_at is not None and count > CLEARLY_BELOW * self._refused_at
         self._found = count if count >= STANDARD_LIMIT or seen_before else None
         self._found_at, self._refused_at = now, count

@@ -1,7 +1,6 @@
 """The tap: its settings and streams, and what all of them share during a run.
 
-The ways to the tokens are imported where they are used: discovery needs none of them, and the database library behind
-them takes a third of its time to load.
+The ways to the tokens are imported where they are used: discovery needs none of them.
 """
 
 from __future__ import annotations
