@@ -455,6 +455,14 @@ def test_decimals_keep_every_digit(source: Source, server: SandboxServer) -> Non
 # Deletions
 
 
+def test_a_stream_that_is_complete_ends_with_its_bookmarks(source: Source) -> None:
+    output = source.read("contacts", "sales_invoices", "purchase_invoices")
+    assert output.code == 0
+    for name, state in output.states.items():
+        told = state["stream"]["stream_state"]
+        assert all(each.get("replication_key_value") for each in told["partitions"]), name
+
+
 def delete_a_contact(server: SandboxServer) -> tuple[Business, str]:
     business = next(iter(server.world.businesses.values()))
     with server.paused():
