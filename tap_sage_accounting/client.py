@@ -12,9 +12,10 @@ from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from msgspec import UNSET
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.singerlib import RecordMessage, SchemaMessage
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from singer_sdk.streams import RESTStream
@@ -40,6 +41,7 @@ from tap_sage_accounting.rows import Item, Row, RowDecoder
 from tap_sage_accounting.settings import parse_start_date
 from tap_sage_accounting.timestamps import instant
 from tap_sage_accounting.versions import FullTableVersion
+from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -333,7 +335,17 @@ class SageStream(RESTStream[int]):
     def decoder(self) -> RowDecoder | None:
         """The quick way from pages to records as declared; None where rows are not told apart by their id."""
         own = {name: part for name, part in self.schema["properties"].items() if name not in self.added_properties}
-        return RowDecoder(own) if {"id", "path"} <= own.keys() else None
+        return RowDecoder(own, for_json=self.unseen) if {"id", "path"} <= own.keys() else None
+
+    @cached_property
+    def unseen(self) -> bool:
+        """Whether nobody looks into records on their way: no selection, stream map, flattening, hook, other writer."""
+        return (
+            isinstance(self._tap.message_writer, WholeMessageWriter)
+            and not self._deselected
+            and all(type(each) is SameRecordTransform and not each.flattening_enabled for each in self.stream_maps)
+            and type(self).post_process is RESTStream.post_process
+        )
 
     def clean(self, raw: Item, context: Context | None) -> Record:
         """Turn a record as sent, or as decoded by its schema, into the record as declared."""
@@ -345,11 +357,15 @@ class SageStream(RESTStream[int]):
     # The read of one business, from its first page to its bookmark
 
     @override
-    def get_records(self, context: Context | None) -> Iterator[Record]:
-        """Yield all records of one business, and what others bring while a limit holds that one."""
+    def get_records(self, context: Context | None) -> Iterator[Any]:
+        """Yield all records of one business, and what others bring while a limit holds that one.
+
+        Rows that nobody looks into are yielded as they were decoded.
+        """
+        count, name = self._tap.report.records, self.name
         for batch in self._tap.lookahead.batches(self, context):
             for record in batch:
-                self._tap.report.records[self.name] += 1
+                count[name] += 1
                 yield record
 
     def start(self, context: Context | None) -> StartedRead:
@@ -398,11 +414,18 @@ class SageStream(RESTStream[int]):
             UndeliverableError: Sage lists records that it does not deliver; the bookmark stays where it is.
         """
         newest: str | None = None
+        unseen = self.unseen
+        business_id = context["business_id"] if context else UNSET
 
-        def records(items: Iterable[Item]) -> Iterator[Record]:
+        def records(items: Iterable[Item]) -> Iterator[Item]:
             nonlocal newest
+            record: Item
             for raw in items:
-                record = self.clean(raw, context)
+                if unseen and isinstance(raw, Row):
+                    record = raw
+                    record.business_id = business_id
+                else:
+                    record = self.clean(raw, context)
                 changed_at = record.get(UPDATED_AT)
                 if changed_at is not None and (newest is None or changed_at > newest):
                     newest = changed_at
@@ -461,12 +484,17 @@ class SageStream(RESTStream[int]):
         """Do nothing: records have their business already, and no stream has children."""
 
     @override
-    def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
+    def _generate_record_messages(self, record: Item) -> Generator[RecordMessage, None, None]:
         """Make a message of a clean record: the few deselected properties go, and stream maps do their work.
 
         The SDK's own way asks of every property of every record whether it is selected, and conforms it to the schema,
         which the cleaner did.
         """
+        if isinstance(record, Row):
+            as_json: Any = record.to_json()
+            for stream_map in self.stream_maps:
+                yield RecordMessage(stream_map.stream_alias, as_json, self._stream_version, datetime.now(UTC))
+            return
         for *parents, name in self._deselected:
             inner: Any = record
             for parent in parents:
@@ -598,7 +626,7 @@ def _failing_together(batches: Batches) -> Batches:
     """Pass on batches; what fails in the middle of one is raised here, and not to whoever takes its records."""
     failures: list[Exception] = []
 
-    def until_failure(batch: Iterable[Record]) -> Iterator[Record]:
+    def until_failure(batch: Iterable[Item]) -> Iterator[Item]:
         try:
             yield from batch
         except Exception as error:  # noqa: BLE001 - raised below

@@ -116,12 +116,12 @@ class DeletionLookup:
         self._state[INVENTORY] = pack(self._known)
         return True
 
-    def note(self, raw: Item, record: Record) -> None:
+    def note(self, raw: Item, record: Item) -> None:
         """Look at a record of the read, as sent and as declared."""
         if self._untold:
             self._keys.add(_key(raw))
         elif self._flag is not None and record.get(self._flag):
-            self._announce(record["id"], record.get("updated_at"), "flagged by Sage")
+            self._announce(_key(raw), record.get("updated_at"), "flagged by Sage")
 
     # Told deletions
 

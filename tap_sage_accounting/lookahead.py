@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.helpers.types import Context
 
     from tap_sage_accounting.client import SageStream
+    from tap_sage_accounting.rows import Item
 
-    Batches = Iterator[Iterable[Record]]
+    Batches = Iterator[Iterable[Item]]
     Key = tuple[str, str | None]
 
 STARTED_AHEAD = 4

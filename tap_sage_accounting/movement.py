@@ -9,12 +9,13 @@ time tell at no cost that none came, and the rest is looked for separately.
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.rows import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from tap_sage_accounting.paging import Page
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
 MOST_SWEEPS = 6
 """How often a list that keeps moving is looked through before its read counts as failed."""
-MARK = 5
-"""Bytes that stand for a row; with the number of its bucket, two of a million rows are alike once in 10,000 lists."""
+MARK = 6
+"""Bytes that stand for a row; two of a million rows are alike once in 500 lists, which costs a second look."""
+TOGETHER = 1 << 16
+"""Marks that are compared with each other at once, about: a set takes ten times their bytes."""
 BUCKET = 256
-"""Rows in a bucket, about: few enough to look through, enough to make the buckets themselves a small part."""
-LEAST_BUCKETS = 64
+"""Marks in a bucket, about: few enough to look through."""
 
 
 def identity(item: Item) -> str:
@@ -37,22 +39,21 @@ def identity(item: Item) -> str:
 
 
 class Watch:
-    """What was seen in one pass through a list: about 6 bytes a row.
+    """What was seen in one pass through a list: 6 bytes a row.
 
     Attributes:
         started: when the first page was served, by Sage's clock; None before.
         pages: pages seen.
         total: rows in the list, as the last page told it; None where Sage does not tell.
-        distinct: how many different rows were seen.
     """
 
     def __init__(self) -> None:
         self.started: datetime | None = None
         self.pages = 0
         self.total: int | None = None
-        self.distinct = 0
         self._steady = True
-        self._seen: list[bytearray] = []
+        self._marks = bytearray()
+        self._buckets: list[bytearray] = []
 
     def note(self, page: Page) -> None:
         """Look at a page of the pass."""
@@ -65,21 +66,15 @@ class Watch:
 
     def add(self, items: Sequence[Item]) -> None:
         """Take rows for seen that were read besides the pages."""
-        if not self._seen:
-            self._seen = [bytearray() for _ in range(max(LEAST_BUCKETS, (self.total or 0) // BUCKET))]
-        for item in items:
-            bucket, mark = self._place(item)
-            if not _holds(bucket, mark):
-                bucket += mark
-                self.distinct += 1
+        marks = _marks_of(items)
+        self._marks += marks
+        if self._buckets:
+            self._sort(marks)
 
-    def knows(self, item: Item) -> bool:
-        """Tell whether a row was seen."""
-        return bool(self._seen) and _holds(*self._place(item))
-
-    def _place(self, item: Item) -> tuple[bytearray, bytes]:
-        rest, number = divmod(hash(identity(item)), len(self._seen))
-        return self._seen[number], (rest & _MASK).to_bytes(MARK, "little")
+    @property
+    def distinct(self) -> int:
+        """How many different rows were seen."""
+        return sum(map(len, self._parts(self._fewest_parts)))
 
     @property
     def settled(self) -> bool:
@@ -88,13 +83,50 @@ class Watch:
 
     def looks_like(self, other: Watch) -> bool:
         """Tell whether two passes saw the same rows under the same total: then the total counts rows never listed."""
-        return self._steady and self.total == other.total and self._marks() == other._marks()
+        if not self._steady or self.total != other.total:
+            return False
+        parts = max(self._fewest_parts, other._fewest_parts)
+        return all(mine == theirs for mine, theirs in zip(self._parts(parts), other._parts(parts), strict=True))
 
-    def _marks(self) -> list[set[bytes]]:
-        return [{bytes(bucket[at : at + MARK]) for at in range(0, len(bucket), MARK)} for bucket in self._seen]
+    def unknown(self, items: Sequence[Item]) -> set[str]:
+        """Name the rows that were not seen."""
+        if not self._buckets:
+            self._buckets = [bytearray() for _ in range(1 + len(self._marks) // (MARK * BUCKET))]
+            self._sort(self._marks)
+        marks = _each(_marks_of(items))
+        return {
+            identity(item) for item, mark in zip(items, marks, strict=True) if not _holds(self._bucket_of(mark), mark)
+        }
+
+    @property
+    def _fewest_parts(self) -> int:
+        return min(256, 1 + len(self._marks) // (MARK * TOGETHER))
+
+    def _parts(self, parts: int) -> Iterator[set[bytes]]:
+        """Yield the different marks in several sets, each mark in the one that its first byte chooses."""
+        marks = self._marks
+        for part in range(parts):
+            yield {bytes(marks[at : at + MARK]) for at in range(0, len(marks), MARK) if marks[at] % parts == part}
+
+    def _sort(self, marks: bytearray) -> None:
+        for mark in _each(marks):
+            self._bucket_of(mark).extend(mark)
+
+    def _bucket_of(self, mark: bytes) -> bytearray:
+        return self._buckets[int.from_bytes(mark, "little") % len(self._buckets)]
 
 
-_MASK = (1 << 8 * MARK) - 1
+def _marks_of(items: Sequence[Item]) -> bytearray:
+    """Cut the marks of rows out of their hashes, which have 8 bytes."""
+    hashes = array("q", map(hash, map(identity, items))).tobytes()
+    marks = bytearray(MARK * len(items))
+    for place in range(MARK):
+        marks[place::MARK] = hashes[place::8]
+    return marks
+
+
+def _each(marks: bytearray) -> Iterator[bytes]:
+    return (bytes(marks[at : at + MARK]) for at in range(0, len(marks), MARK))
 
 
 def _holds(bucket: bytearray, mark: bytes) -> bool:

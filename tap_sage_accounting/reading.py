@@ -132,7 +132,7 @@ class ListRead:
             complete = True
             for page in self._bare_pages():
                 watch.note(page)
-                unknown = {identity(item) for item in page.items if not self.watch.knows(item)}
+                unknown = self.watch.unknown(page.items)
                 if unknown:
                     complete = False
                     yield from self._recovered(page, unknown)

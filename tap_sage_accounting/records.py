@@ -258,8 +258,8 @@ _BY_TYPE: dict[str, Converter] = {
 }
 
 
-NATIVE: dict[Converter, type] = {_boolean: bool, _string: str}
-"""Conversions that leave a value of this type alone."""
+NATIVE: dict[Converter, type] = {_boolean: bool, _string: str, _date: date}
+"""Conversions that leave a value of this type alone: a boolean, a string, and a date in its usual notation."""
 _BY_FORMAT: dict[str | None, Converter] = {
     "date": _date,
     "date-time": _date_time,

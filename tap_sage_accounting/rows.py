@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Union, cast
 
 import msgspec
+from singer_sdk.contrib.msgspec import encoder
 
-from tap_sage_accounting.records import NATIVE, leaf_converter
+from tap_sage_accounting.records import NATIVE, MisfitError, leaf_converter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,8 @@ Schema = dict[str, Any]
 Item = Union[dict[str, Any], "Row"]
 """A row as sent, or as decoded by its schema."""
 
+_PATH_AS_SENT = b'"$path":'
+_PATH = b'"path":'
 _decimals_stay = (Decimal,)
 
 
@@ -32,6 +35,7 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     if TYPE_CHECKING:
         id: str
         path: str
+        business_id: str | msgspec.UnsetType
 
     def get(self, name: str) -> Any:
         """Give a value, None where Sage did not send it."""
@@ -42,6 +46,10 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
         """Give the record, without what Sage did not send."""
         record: dict[str, Any] = msgspec.to_builtins(self, builtin_types=_decimals_stay)
         return record
+
+    def to_json(self) -> msgspec.Raw:
+        """Give the record as JSON; only for rows of a decoder whose rows are `for_json`."""
+        return msgspec.Raw(encoder.encode(self).replace(_PATH_AS_SENT, _PATH))
 
 
 class _AnyValue(type):
@@ -58,9 +66,11 @@ class RowDecoder:
 
     Args:
         properties: what the schema says of the attributes that Sage sends.
+        for_json: the rows will be turned into JSON, and into nothing else.
     """
 
-    def __init__(self, properties: dict[str, Schema]) -> None:
+    def __init__(self, properties: dict[str, Schema], *, for_json: bool = False) -> None:
+        self._for_json = for_json
         self._structs: dict[str, type[msgspec.Struct]] = {}
         rows: Any = list[self._struct(properties, Row)]  # type: ignore[misc]
         self._decoder: msgspec.json.Decoder[list[Row]] = msgspec.json.Decoder(
@@ -69,19 +79,28 @@ class RowDecoder:
 
     def decode(self, raw: bytes) -> list[Row] | None:
         """Decode a list of rows; None where the careful way must be taken."""
-        if b'"path":' in raw or (b"\\" in raw and b"\\u0000" in raw):
-            return None  # the name that `$path` takes, and what no SQL database stores
+        if b"\\" in raw and b"\\u0000" in raw:
+            return None  # what no SQL database stores
+        if not self._for_json:
+            if _PATH in raw:
+                return None  # the name that `$path` takes
+            raw = raw.replace(_PATH_AS_SENT, _PATH)
         try:
-            return self._decoder.decode(raw.replace(b'"$path":', b'"path":'))
+            return self._decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def _struct(self, properties: dict[str, Schema], base: type[msgspec.Struct]) -> type[msgspec.Struct]:
-        fields = [
+        fields: list[tuple[str, Any, Any]] = [
             (_field_name(name), self._type(part) | None | msgspec.UnsetType, msgspec.UNSET)
             for name, part in properties.items()
         ]
-        return msgspec.defstruct("Part", fields, bases=(base,), rename={_field_name(name): name for name in properties})
+        names = {_field_name(name): name for name in properties}
+        if self._for_json and "path" in names:
+            names["path"] = "$path"
+        if base is Row:
+            fields.append(("business_id", _leaf(_refuse) | msgspec.UnsetType, msgspec.UNSET))
+        return msgspec.defstruct("Part", fields, bases=(base,), rename=names)
 
     def _type(self, schema: Schema) -> Any:
         if "items" in schema:
@@ -96,6 +115,11 @@ class RowDecoder:
 
 class _Part(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """An object inside a record."""
+
+
+def _refuse(value: Any, _: list[Any]) -> Any:
+    """The conversion of what Sage has no business to send."""
+    raise MisfitError(value)
 
 
 def _field_name(name: str) -> str:

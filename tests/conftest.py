@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
-from singer_sdk.singerlib.encoding.base import GenericSingerWriter
+from singer_sdk.contrib.msgspec import encoder
 from typing_extensions import override
 
 from tap_sage_accounting import connection
 from tap_sage_accounting.sandbox.books import build_world
 from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.tap import TapSageAccounting
+from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,20 +29,19 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
-class Recorder(GenericSingerWriter[str, Any]):
-    """Keeps the messages that a tap writes, as a target would read them: through JSON."""
+class Recorder(WholeMessageWriter):
+    """Keeps the messages that a tap writes, as a target reads them: through JSON, with exact decimals."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.messages: list[Record] = []
 
     @override
-    def serialize_message(self, message: Message) -> str:
-        return json.dumps(message.to_dict(), default=str)
-
-    @override
     def write_message(self, message: Message) -> None:
-        told = message.to_dict()
-        self.messages.append(copy.deepcopy(told) if told["type"] == "STATE" else told)
+        self.messages.append(_target.decode(encoder.encode(message.to_dict())))
+
+
+_target = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
 @dataclass

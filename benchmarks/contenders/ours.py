@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from functools import cached_property
 
 from typing_extensions import override
 
-from tap_sage_accounting.cli import OBJECTS_UNWATCHED
+from tap_sage_accounting.cli import spare_garbage_search
 
-gc.set_threshold(OBJECTS_UNWATCHED)  # as the command does it
+spare_garbage_search()  # as the command does it
 
 from tap_sage_accounting.limits import MINUTE, RequestGate  # noqa: E402
 from tap_sage_accounting.tap import TapSageAccounting  # noqa: E402
