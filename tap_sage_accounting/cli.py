@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 
-OBJECTS_UNWATCHED = 100_000
+OBJECTS_UNWATCHED = 200_000
 """Objects made, and not yet freed, between two searches for garbage."""
 
 

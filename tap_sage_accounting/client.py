@@ -415,6 +415,7 @@ class SageStream(RESTStream[int]):
         """
         newest: str | None = None
         unseen = self.unseen
+        takes_note = deletions.takes_note
         business_id = context["business_id"] if context else UNSET
 
         def records(items: Iterable[Item]) -> Iterator[Item]:
@@ -429,7 +430,8 @@ class SageStream(RESTStream[int]):
                 changed_at = record.get(UPDATED_AT)
                 if changed_at is not None and (newest is None or changed_at > newest):
                     newest = changed_at
-                deletions.note(raw, record)
+                if takes_note:
+                    deletions.note(raw, record)
                 yield record
 
         for page in chain.from_iterable(reading.pages() for reading in readings):

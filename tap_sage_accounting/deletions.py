@@ -61,6 +61,9 @@ class DeletionLookup:
         stream: the list.
         context: the business.
         readings: the read, in as many parts as it has.
+
+    Attributes:
+        takes_note: whether it wants to look at each record.
     """
 
     def __init__(self, stream: SageStream, context: Context | None, readings: list[ListRead]) -> None:
@@ -72,6 +75,7 @@ class DeletionLookup:
         self._whole = stream.reading_since(context) is None
         self._flag = stream.deletion_flag
         self._untold = stream.deletable and not stream.deleted_since and stream.deletion_flag is None
+        self.takes_note = self._untold or self._flag is not None
         self._known = unpack(self._state[INVENTORY]) if self._untold and INVENTORY in self._state else set()
         self._keys: set[str] = set()
         self._looked = False

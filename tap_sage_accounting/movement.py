@@ -25,8 +25,8 @@ MOST_SWEEPS = 6
 """How often a list that keeps moving is looked through before its read counts as failed."""
 MARK = 6
 """Bytes that stand for a row; two of a million rows are alike once in 500 lists, which costs a second look."""
-TOGETHER = 1 << 16
-"""Marks that are compared with each other at once, about: a set takes ten times their bytes."""
+REST = MARK - 1
+"""Bytes of a mark after its first one."""
 BUCKET = 256
 """Marks in a bucket, about: few enough to look through."""
 
@@ -52,7 +52,8 @@ class Watch:
         self.pages = 0
         self.total: int | None = None
         self._steady = True
-        self._marks = bytearray()
+        self._firsts = bytearray()
+        self._rests = bytearray()
         self._buckets: list[bytearray] = []
 
     def note(self, page: Page) -> None:
@@ -66,15 +67,16 @@ class Watch:
 
     def add(self, items: Sequence[Item]) -> None:
         """Take rows for seen that were read besides the pages."""
-        marks = _marks_of(items)
-        self._marks += marks
+        firsts, rests = _marks_of(items)
+        self._firsts += firsts
+        self._rests += rests
         if self._buckets:
-            self._sort(marks)
+            self._sort(firsts, rests)
 
     @property
     def distinct(self) -> int:
         """How many different rows were seen."""
-        return sum(map(len, self._parts(self._fewest_parts)))
+        return sum(map(len, self._parts()))
 
     @property
     def settled(self) -> bool:
@@ -83,50 +85,49 @@ class Watch:
 
     def looks_like(self, other: Watch) -> bool:
         """Tell whether two passes saw the same rows under the same total: then the total counts rows never listed."""
-        if not self._steady or self.total != other.total:
-            return False
-        parts = max(self._fewest_parts, other._fewest_parts)
-        return all(mine == theirs for mine, theirs in zip(self._parts(parts), other._parts(parts), strict=True))
+        same = (mine == theirs for mine, theirs in zip(self._parts(), other._parts(), strict=True))
+        return self._steady and self.total == other.total and all(same)
 
     def unknown(self, items: Sequence[Item]) -> set[str]:
         """Name the rows that were not seen."""
         if not self._buckets:
-            self._buckets = [bytearray() for _ in range(1 + len(self._marks) // (MARK * BUCKET))]
-            self._sort(self._marks)
-        marks = _each(_marks_of(items))
+            self._buckets = [bytearray() for _ in range(1 + len(self._firsts) // BUCKET)]
+            self._sort(self._firsts, self._rests)
+        marks = _whole(*_marks_of(items))
         return {
             identity(item) for item, mark in zip(items, marks, strict=True) if not _holds(self._bucket_of(mark), mark)
         }
 
-    @property
-    def _fewest_parts(self) -> int:
-        return min(256, 1 + len(self._marks) // (MARK * TOGETHER))
+    def _parts(self) -> Iterator[set[bytes]]:
+        """Yield the different marks, those with the same first byte together: a set takes ten times their bytes."""
+        firsts, rests = self._firsts, self._rests
+        for first in range(256):
+            part = set()
+            at = firsts.find(first)
+            while at >= 0:
+                part.add(bytes(rests[REST * at : REST * (at + 1)]))
+                at = firsts.find(first, at + 1)
+            yield part
 
-    def _parts(self, parts: int) -> Iterator[set[bytes]]:
-        """Yield the different marks in several sets, each mark in the one that its first byte chooses."""
-        marks = self._marks
-        for part in range(parts):
-            yield {bytes(marks[at : at + MARK]) for at in range(0, len(marks), MARK) if marks[at] % parts == part}
-
-    def _sort(self, marks: bytearray) -> None:
-        for mark in _each(marks):
+    def _sort(self, firsts: bytearray, rests: bytearray) -> None:
+        for mark in _whole(firsts, rests):
             self._bucket_of(mark).extend(mark)
 
     def _bucket_of(self, mark: bytes) -> bytearray:
         return self._buckets[int.from_bytes(mark, "little") % len(self._buckets)]
 
 
-def _marks_of(items: Sequence[Item]) -> bytearray:
-    """Cut the marks of rows out of their hashes, which have 8 bytes."""
-    hashes = array("q", map(hash, map(identity, items))).tobytes()
-    marks = bytearray(MARK * len(items))
-    for place in range(MARK):
-        marks[place::MARK] = hashes[place::8]
-    return marks
+def _marks_of(items: Sequence[Item]) -> tuple[bytearray, bytearray]:
+    """Cut the marks of rows out of their hashes, which have 8 bytes: the first bytes, and the rests."""
+    hashes = bytearray(array("q", map(hash, map(identity, items))).tobytes())
+    rests = bytearray(REST * len(items))
+    for place in range(REST):
+        rests[place::REST] = hashes[1 + place :: 8]
+    return hashes[::8], rests
 
 
-def _each(marks: bytearray) -> Iterator[bytes]:
-    return (bytes(marks[at : at + MARK]) for at in range(0, len(marks), MARK))
+def _whole(firsts: bytearray, rests: bytearray) -> Iterator[bytes]:
+    return (bytes((first, *rests[REST * at : REST * (at + 1)])) for at, first in enumerate(firsts))
 
 
 def _holds(bucket: bytearray, mark: bytes) -> bool:

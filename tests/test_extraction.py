@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,16 +13,21 @@ import pytest
 from equality import differences
 from singer_sdk import Stream
 from singer_sdk.singerlib import RecordMessage
+from singer_sdk.singerlib.encoding.base import GenericSingerWriter
+from typing_extensions import override
 
+from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.sandbox.books import advance
 from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.sandbox.store import Row, timestamp
 from tap_sage_accounting.streams import STREAMS
+from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Run
+    from singer_sdk.singerlib import Message
 
     from tap_sage_accounting.sandbox.server import SandboxServer
     from tap_sage_accounting.sandbox.store import Business
@@ -303,6 +309,51 @@ def test_messages_are_those_that_the_sdk_would_make(run_tap: RunTap, stream_maps
     assert ours == told(partial(Stream._generate_record_messages, stream))
     assert len(ours) == len(records)
     assert ours != told(lambda record: [RecordMessage("contacts", record)])
+
+
+def test_a_hook_of_the_sdk_gets_records_as_it_expects_them(run_tap: RunTap, monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_credits(_: Stream, row: dict[str, Any], context: Any) -> dict[str, Any] | None:
+        return {**row, "seen_of": context["business_id"]} if row["credit"] else None
+
+    every = run_tap("ledger_entries").records["ledger_entries"]
+    monkeypatch.setattr(SageStream, "post_process", only_credits)
+    chosen = run_tap("ledger_entries").records["ledger_entries"]
+    assert chosen == [{**row, "seen_of": row["business_id"]} for row in every if row["credit"]]
+    assert 0 < len(chosen) < len(every)
+
+
+class Listener(GenericSingerWriter[str, Any]):
+    """A writer as another project may have it: it looks into messages, and knows nothing of ours."""
+
+    def __init__(self) -> None:
+        self.credits = Decimal(0)
+
+    @override
+    def serialize_message(self, message: Message) -> str:
+        return json.dumps(message.to_dict(), default=str)
+
+    @override
+    def write_message(self, message: Message) -> None:
+        self.serialize_message(message)
+        if isinstance(message, RecordMessage):
+            self.credits += message.record["credit"]
+
+
+def test_a_writer_of_another_project_gets_records_as_it_expects_them(run_tap: RunTap) -> None:
+    run = run_tap("ledger_entries")
+    listener = Listener()
+    tap = TapSageAccounting(config=dict(run.tap.config), message_writer=listener)
+    for name, stream in tap.streams.items():
+        stream.selected = name == "ledger_entries"
+    tap.sync_all()
+    assert listener.credits == sum(row["credit"] for row in run.records["ledger_entries"])
+    assert listener.credits > 0
+
+
+def test_flattened_records_are_those_that_were_read(run_tap: RunTap) -> None:
+    deep = run_tap("ledger_entries").records["ledger_entries"]
+    flat = run_tap("ledger_entries", flattening_enabled=True, flattening_max_depth=2).records["ledger_entries"]
+    assert [row["ledger_account__id"] for row in flat] == [row["ledger_account"]["id"] for row in deep]
 
 
 def test_attributes_that_nobody_declared_are_kept_and_reported_once(server: SandboxServer, run_tap: RunTap) -> None:

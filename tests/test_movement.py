@@ -7,10 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, List, before_page, key, plain_world
 
 from tap_sage_accounting.errors import NotFoundError
+from tap_sage_accounting.movement import Watch
 from tap_sage_accounting.paging import Page
 from tap_sage_accounting.reading import ListRead
 from tap_sage_accounting.sandbox.faults import Fault
@@ -373,3 +376,33 @@ def test_a_quiet_run_asks_once_for_changes_and_once_for_deletions(server: Sandbo
         "unallocated_artefacts": 1,
         "products": 3,
     }
+
+
+IDS = st.lists(st.text(alphabet="abc", min_size=1, max_size=3), max_size=40)
+
+
+@given(st.lists(IDS, min_size=1, max_size=4), IDS, IDS)
+def test_a_watch_knows_what_it_saw(pages: list[list[str]], recovered: list[str], asked: list[str]) -> None:
+    watch = Watch()
+    seen: set[str] = set()
+    for number, ids in enumerate(pages, 1):
+        items = [{"id": each} for each in ids]
+        watch.note(Page(number, number, 40, items, total=None, has_next=True, served_at=LONG_AGO))
+        seen |= set(ids)
+    assert watch.distinct == len(seen)
+    assert watch.unknown([{"id": each} for each in asked]) == set(asked) - seen
+    watch.add([{"id": each} for each in recovered])
+    assert watch.distinct == len(seen | set(recovered))
+    assert watch.unknown([{"id": each} for each in asked]) == set(asked) - seen - set(recovered)
+
+
+def test_a_watch_tells_many_rows_apart() -> None:
+    watch, once_more = Watch(), Watch()
+    items = [{"id": f"{number:032x}"} for number in range(100_000)]
+    watch.add(items)
+    once_more.add(items[::-1])
+    assert watch.distinct == len(items)
+    assert watch.looks_like(once_more)
+    assert watch.unknown([*items[::1000], {"id": "another"}]) == {"another"}
+    once_more.add([{"id": "another"}])
+    assert not watch.looks_like(once_more)
