@@ -342,6 +342,7 @@ class SageStream(RESTStream[int]):
         """Whether nobody looks into records on their way: no selection, stream map, flattening, hook, other writer."""
         return (
             isinstance(self._tap.message_writer, WholeMessageWriter)
+            and type(self).clean is SageStream.clean
             and not self._deselected
             and all(type(each) is SameRecordTransform and not each.flattening_enabled for each in self.stream_maps)
             and type(self).post_process is RESTStream.post_process

@@ -12,7 +12,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,9 +43,7 @@ class MisfitError(ValueError):
         self.instead = instead
 
 
-@lru_cache(maxsize=4096)
 def _decimal(text: str) -> Decimal | None:
-    """Read a decimal; the same few amounts and rates come again and again."""
     text = text.strip()
     if not text:
         return None

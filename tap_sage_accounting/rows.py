@@ -131,6 +131,6 @@ def _leaf(converter: Callable[[Any, list[Any]], Any]) -> type:
     """Find or make the type of a value that is no composition."""
     if converter in NATIVE:
         return NATIVE[converter]
-    convert = lru_cache(4096, typed=True)(lambda value: converter(value, []))  # amounts, rates and days come again
+    convert = lru_cache(2048, typed=True)(lambda value: converter(value, []))  # amounts, rates and days come again
     kind = type("Kind", (_AnyValue,), {"__call__": staticmethod(convert)})
     return cast("type", kind("Value", (), {}))
