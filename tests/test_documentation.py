@@ -546,6 +546,13 @@ def test_every_message_is_explained_and_every_explained_message_exists() -> None
 # The site
 
 
+def test_files_that_pages_show_are_included_and_not_spelled_out() -> None:
+    lines = [line for page in PAGES for line in page.read_text().splitlines() if re.search(r"-8 ?<", line)]
+    files = [found[1] if (found := re.fullmatch(r'--8<-- "(.+)"', line)) else line for line in lines]
+    assert "examples/airflow/dags/sage.py" in files
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
 def test_the_site_fetches_nothing_from_others_and_names_no_package_index() -> None:
     settings = (ROOT / "mkdocs.yml").read_text()
     assert "font: false" in settings
