@@ -85,8 +85,9 @@ class Watch:
 
     def looks_like(self, other: Watch) -> bool:
         """Tell whether two passes saw the same rows under the same total: then the total counts rows never listed."""
-        same = (mine == theirs for mine, theirs in zip(self._parts(), other._parts(), strict=True))
-        return self._steady and self.total == other.total and all(same)
+        if not self._steady or self.total != other.total or set(self._firsts) != set(other._firsts):
+            return False
+        return all(mine == theirs for mine, theirs in zip(self._parts(), other._parts(), strict=True))
 
     def unknown(self, items: Sequence[Item]) -> set[str]:
         """Name the rows that were not seen."""
@@ -101,7 +102,7 @@ class Watch:
     def _parts(self) -> Iterator[set[bytes]]:
         """Yield the different marks, those with the same first byte together: a set takes ten times their bytes."""
         firsts, rests = self._firsts, self._rests
-        for first in range(256):
+        for first in sorted(set(firsts)):
             part = set()
             at = firsts.find(first)
             while at >= 0:
