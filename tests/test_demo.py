@@ -458,6 +458,7 @@ def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_
     assert first.stdout.count(" balanced ") == 3
     assert "OUT BY" not in first.stdout
     assert not processes_of(checkout)
+    assert (checkout / "meltano.yml").read_text() == (ROOT / "meltano.yml").read_text()
 
     last_line = first.stdout.splitlines()[-1]
     assert last_line.startswith(f"The data are in {checkout}")
