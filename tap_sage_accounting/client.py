@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.mapper import StreamMap
 
     from tap_sage_accounting.connection import Answer
     from tap_sage_accounting.lookahead import Batches
@@ -472,6 +473,13 @@ class SageStream(RESTStream[int]):
         state["replication_key_value"] = bookmark
 
     # What the SDK does with each record, less what would be done for nothing
+
+    @property
+    @override
+    def stream_maps(self) -> list[StreamMap]:
+        if not self._stream_maps:
+            self._tap.prepare_stream_maps(self.name)  # it may have been selected since the tap was made
+        return super().stream_maps
 
     @override
     def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:

@@ -27,6 +27,8 @@ MARK = 6
 """Bytes that stand for a row; two of a million rows are alike once in 500 lists, which costs a second look."""
 REST = MARK - 1
 """Bytes of a mark after its first one."""
+MOST_FORESEEN = 10_000_000
+"""Rows for which room is made on the word of a total."""
 BUCKET = 256
 """Marks in a bucket, about: few enough to look through."""
 
@@ -52,13 +54,16 @@ class Watch:
         self.pages = 0
         self.total: int | None = None
         self._steady = True
+        self._seen = 0
         self._firsts = bytearray()
         self._rests = bytearray()
         self._buckets: list[bytearray] = []
 
     def note(self, page: Page) -> None:
         """Look at a page of the pass."""
-        if self.pages and page.total != self.total:
+        if not self.pages:
+            self._make_room(min(page.total or 0, MOST_FORESEEN))
+        elif page.total != self.total:
             self._steady = False
         self.started = self.started or page.served_at
         self.total = page.total
@@ -68,8 +73,10 @@ class Watch:
     def add(self, items: Sequence[Item]) -> None:
         """Take rows for seen that were read besides the pages."""
         firsts, rests = _marks_of(items)
-        self._firsts += firsts
-        self._rests += rests
+        end = self._seen + len(items)
+        self._firsts[self._seen : end] = firsts
+        self._rests[REST * self._seen : REST * end] = rests
+        self._seen = end
         if self._buckets:
             self._sort(firsts, rests)
 
@@ -85,23 +92,31 @@ class Watch:
 
     def looks_like(self, other: Watch) -> bool:
         """Tell whether two passes saw the same rows under the same total: then the total counts rows never listed."""
-        if not self._steady or self.total != other.total or set(self._firsts) != set(other._firsts):
+        if not self._steady or self.total != other.total or set(self._seen_firsts()) != set(other._seen_firsts()):
             return False
         return all(mine == theirs for mine, theirs in zip(self._parts(), other._parts(), strict=True))
 
     def unknown(self, items: Sequence[Item]) -> set[str]:
         """Name the rows that were not seen."""
         if not self._buckets:
-            self._buckets = [bytearray() for _ in range(1 + len(self._firsts) // BUCKET)]
-            self._sort(self._firsts, self._rests)
+            self._buckets = [bytearray() for _ in range(1 + self._seen // BUCKET)]
+            self._sort(self._seen_firsts(), self._rests)
         marks = _whole(*_marks_of(items))
         return {
             identity(item) for item, mark in zip(items, marks, strict=True) if not _holds(self._bucket_of(mark), mark)
         }
 
+    def _make_room(self, rows: int) -> None:
+        """Take the memory for all marks at once: growing bit by bit would leave holes behind."""
+        self._firsts = bytearray(rows)
+        self._rests = bytearray(REST * rows)
+
+    def _seen_firsts(self) -> bytearray:
+        return self._firsts[: self._seen]
+
     def _parts(self) -> Iterator[set[bytes]]:
         """Yield the different marks, those with the same first byte together: a set takes ten times their bytes."""
-        firsts, rests = self._firsts, self._rests
+        firsts, rests = self._seen_firsts(), self._rests
         for first in sorted(set(firsts)):
             part = set()
             at = firsts.find(first)

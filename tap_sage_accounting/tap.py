@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError, FatalSyncError
-from singer_sdk.singerlib import StateMessage
+from singer_sdk.singerlib import Catalog, StateMessage
 from typing_extensions import override
 
 from tap_sage_accounting.businesses import Business, visible_businesses
@@ -78,6 +78,18 @@ class TapSageAccounting(Tap):
     @override
     def discover_streams(self) -> list[SageStream]:
         return [stream(tap=self) for stream in STREAMS]
+
+    @override
+    def setup_mapper(self) -> None:
+        """Prepare the stream maps of the selected streams; those of all would be a third of the start."""
+        super(Tap, self).setup_mapper()
+        for stream in self.streams.values():
+            if stream.selected:
+                self.prepare_stream_maps(stream.name)
+
+    def prepare_stream_maps(self, name: str) -> None:
+        """Make a stream's maps from its entry in the catalog, unless that was done."""
+        self.mapper.register_raw_streams_from_catalog(Catalog({name: self.catalog[name]}))
 
     # The command line
 

@@ -101,6 +101,7 @@ def test_a_run_with_configuration_catalog_and_state_reads_what_they_say(
         for metadata in entry["metadata"]:
             if not metadata["breadcrumb"]:
                 metadata["metadata"]["selected"] = entry["tap_stream_id"] in ("contacts", "countries")
+    catalog["streams"].append({**catalog["streams"][0], "tap_stream_id": "of_another_version", "stream": "x"})
     selection = f"--catalog={program.write('catalog', catalog)}"
 
     first = program.configured(selection)

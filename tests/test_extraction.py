@@ -290,6 +290,13 @@ def test_deselected_columns_are_not_even_asked_for(server: SandboxServer, run_ta
     assert set(asked.split(",")) == {"name", "updated_at", "balance"}
 
 
+def test_a_stream_may_be_selected_after_the_tap_was_made(run_tap: RunTap) -> None:
+    catalog = select(run_tap("user").tap.catalog_dict, "countries", set())
+    run = run_tap("contacts", catalog=catalog, stream_maps={"contacts": {"shout": "name.upper()"}})
+    assert run.error is None
+    assert {row["shout"].isupper() for row in run.records["contacts"]} == {True}
+
+
 @pytest.mark.parametrize("stream_maps", [{}, {"contacts": {"email": None, "shout": "name.upper()"}}], ids=["", "maps"])
 def test_messages_are_those_that_the_sdk_would_make(run_tap: RunTap, stream_maps: dict[str, Any]) -> None:
     config = {"stream_maps": stream_maps} if stream_maps else {}
