@@ -111,21 +111,21 @@ class Watch:
         self._firsts = bytearray(rows)
         self._rests = bytearray(REST * rows)
 
-    def _seen_firsts(self) -> bytearray:
-        return self._firsts[: self._seen]
+    def _seen_firsts(self) -> memoryview:
+        return memoryview(self._firsts)[: self._seen]
 
     def _parts(self) -> Iterator[set[bytes]]:
         """Yield the different marks, those with the same first byte together: a set takes ten times their bytes."""
-        firsts, rests = self._seen_firsts(), self._rests
-        for first in sorted(set(firsts)):
+        firsts, rests, seen = self._firsts, self._rests, self._seen
+        for first in sorted(set(self._seen_firsts())):
             part = set()
-            at = firsts.find(first)
+            at = firsts.find(first, 0, seen)
             while at >= 0:
                 part.add(bytes(rests[REST * at : REST * (at + 1)]))
-                at = firsts.find(first, at + 1)
+                at = firsts.find(first, at + 1, seen)
             yield part
 
-    def _sort(self, firsts: bytearray, rests: bytearray) -> None:
+    def _sort(self, firsts: bytearray | memoryview, rests: bytearray) -> None:
         for mark in _whole(firsts, rests):
             self._bucket_of(mark).extend(mark)
 
@@ -142,7 +142,7 @@ def _marks_of(items: Sequence[Item]) -> tuple[bytearray, bytearray]:
     return hashes[::8], rests
 
 
-def _whole(firsts: bytearray, rests: bytearray) -> Iterator[bytes]:
+def _whole(firsts: bytearray | memoryview, rests: bytearray) -> Iterator[bytes]:
     return (bytes((first, *rests[REST * at : REST * (at + 1)])) for at, first in enumerate(firsts))
 
 
