@@ -27,7 +27,7 @@ def share_one_heap() -> None:
 
     It would give each of them one of its own, which keeps what the largest pages took that ever passed through it.
     """
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # as Windows, macOS and musl complain
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
