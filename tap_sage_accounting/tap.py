@@ -81,7 +81,7 @@ class TapSageAccounting(Tap):
 
     @override
     def setup_mapper(self) -> None:
-        """Prepare the stream maps of the selected streams; those of all would be a third of the start."""
+        """Prepare the stream maps of the selected streams; those of all would be a tenth of the start."""
         super(Tap, self).setup_mapper()
         for stream in self.streams.values():
             if stream.selected:
