@@ -13,28 +13,23 @@ M_ARENA_MAX = -8
 """The parameter of glibc's `mallopt` that bounds how many heaps there are (malloc.h)."""
 
 
-def spare_garbage_search() -> None:
-    """Search for garbage less often than Python does by itself, and not at all at the end.
+def save_time_and_memory() -> None:
+    """Set this process up for what it does; to be called before modules are loaded and threads started.
 
-    Modules and pages are many objects without garbage among them; looking for it would be a sixth of a run's time.
+    Python searches for garbage less often than by itself, and not at all at the end: modules and pages are many
+    objects without garbage among them, and looking for it would be a sixth of a run's time. All threads take their
+    memory from one heap, where the C library is glibc: it would give each of them one of its own, which keeps what the
+    largest pages took that ever passed through it.
     """
     gc.set_threshold(OBJECTS_UNWATCHED)
     atexit.register(gc.freeze)
-
-
-def share_one_heap() -> None:
-    """Let all threads take their memory from one heap, where the C library is glibc.
-
-    It would give each of them one of its own, which keeps what the largest pages took that ever passed through it.
-    """
     with suppress(OSError, AttributeError, TypeError):  # as Windows, macOS and musl complain
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def main() -> None:
     """Run the tap's command line."""
-    spare_garbage_search()
-    share_one_heap()
+    save_time_and_memory()
     from tap_sage_accounting.tap import TapSageAccounting  # noqa: PLC0415 - most objects come with the modules
 
     TapSageAccounting.cli()

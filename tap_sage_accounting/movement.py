@@ -119,7 +119,7 @@ class Watch:
         firsts, rests, seen = self._firsts, self._rests, self._seen
         for first in sorted(set(self._seen_firsts())):
             part = set()
-            at = firsts.find(first, 0, seen)
+            at = firsts.find(first)
             while at >= 0:
                 part.add(bytes(rests[REST * at : REST * (at + 1)]))
                 at = firsts.find(first, at + 1, seen)

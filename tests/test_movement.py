@@ -381,13 +381,15 @@ def test_a_quiet_run_asks_once_for_changes_and_once_for_deletions(server: Sandbo
 IDS = st.lists(st.text(alphabet="abc", min_size=1, max_size=3), max_size=40)
 
 
-@given(st.lists(IDS, min_size=1, max_size=4), IDS, IDS)
-def test_a_watch_knows_what_it_saw(pages: list[list[str]], recovered: list[str], asked: list[str]) -> None:
+@given(st.lists(IDS, min_size=1, max_size=4), IDS, IDS, st.sampled_from((None, 0, 3, 500)))
+def test_a_watch_knows_what_it_saw_whatever_it_was_told_of_the_total(
+    pages: list[list[str]], recovered: list[str], asked: list[str], total: int | None
+) -> None:
     watch = Watch()
     seen: set[str] = set()
     for number, ids in enumerate(pages, 1):
         items = [{"id": each} for each in ids]
-        watch.note(Page(number, number, 40, items, total=None, has_next=True, served_at=LONG_AGO))
+        watch.note(Page(number, number, 40, items, total=total, has_next=True, served_at=LONG_AGO))
         seen |= set(ids)
     assert watch.distinct == len(seen)
     assert watch.unknown([{"id": each} for each in asked]) == set(asked) - seen
@@ -396,10 +398,18 @@ def test_a_watch_knows_what_it_saw(pages: list[list[str]], recovered: list[str],
     assert watch.unknown([{"id": each} for each in asked]) == set(asked) - seen - set(recovered)
 
 
+def test_a_total_that_cannot_be_costs_no_more_than_a_second_look() -> None:
+    watch = Watch()
+    watch.note(Page(1, 1, 40, [{"id": "a"}], total=10**15, has_next=False, served_at=LONG_AGO))
+    assert watch.distinct == 1
+    assert not watch.settled
+
+
 def test_a_watch_tells_many_rows_apart() -> None:
     watch, once_more = Watch(), Watch()
     items = [{"id": f"{number:032x}"} for number in range(100_000)]
-    watch.add(items)
+    watch.note(Page(1, 1, len(items), items, total=len(items) + 900, has_next=False, served_at=LONG_AGO))
+    once_more.note(Page(1, 1, 1, [], total=watch.total, has_next=True, served_at=LONG_AGO))
     once_more.add(items[::-1])
     assert watch.distinct == len(items)
     assert watch.looks_like(once_more)

@@ -7,10 +7,9 @@ from functools import cached_property
 
 from typing_extensions import override
 
-from tap_sage_accounting.cli import share_one_heap, spare_garbage_search
+from tap_sage_accounting.cli import save_time_and_memory
 
-spare_garbage_search()  # as the command does it
-share_one_heap()
+save_time_and_memory()  # as the command does it
 
 from tap_sage_accounting.limits import MINUTE, RequestGate  # noqa: E402
 from tap_sage_accounting.tap import TapSageAccounting  # noqa: E402
