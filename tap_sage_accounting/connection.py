@@ -6,7 +6,6 @@ import logging
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
 
+from tap_sage_accounting.api.retry_after import parse_http_date, retry_after
 from tap_sage_accounting.auth import SageAuthenticator
 from tap_sage_accounting.errors import (
     HeavyRequestError,
@@ -22,7 +22,6 @@ from tap_sage_accounting.errors import (
     StubbornFaultError,
     TokenRejectedError,
     error_of,
-    retry_after,
 )
 
 if TYPE_CHECKING:
@@ -201,7 +200,7 @@ class Connection:
     def _recover(self, faults: int, error: RetriableAPIError) -> None:
         """Wait before the next attempt: longer each time, and as long as Sage asks."""
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (faults - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
-        asked_to_wait = retry_after(error.response) if error.response is not None else None
+        asked_to_wait = retry_after(error.response.headers) if error.response is not None else None
         delay = max(delay, min(asked_to_wait or 0.0, self._patience))
         self._logger.warning("%s Trying again in %.1f s (attempt %d failed).", error, delay, faults)
         self._gate.pause(delay)
@@ -212,10 +211,7 @@ class Connection:
 
 
 def _served_at(response: requests.Response) -> datetime:
-    try:
-        return parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return datetime.now(UTC) - response.elapsed
+    return parse_http_date(response.headers.get("Date", "")) or datetime.now(UTC) - response.elapsed
 
 
 def _may_be_heavy(error: Exception) -> bool:

@@ -9,12 +9,13 @@ customers' data.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from singer_sdk.exceptions import FatalAPIError, FatalSyncError, RetriableAPIError, SkippableAPIError
+
+from tap_sage_accounting.api.retry_after import retry_after
 
 if TYPE_CHECKING:
     import requests
@@ -113,20 +114,6 @@ class SageError:
         return " ".join(part for part in (self.code and f"[{self.code}]", self.message) if part)
 
 
-def retry_after(response: requests.Response) -> float | None:
-    """Read `Retry-After`, seconds or a date by Sage's clock, as seconds from the answer; None where it does not say."""
-    told = response.headers.get("Retry-After", "")
-    try:
-        return max(0.0, float(told))
-    except ValueError:
-        pass
-    try:
-        answered = parsedate_to_datetime(response.headers["Date"])
-        return max(0.0, (parsedate_to_datetime(told) - answered).total_seconds())
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
 def error_of(response: requests.Response, body: bytes, what: str) -> Exception | None:
     """Translate an answer into the error that it stands for.
 
@@ -150,7 +137,7 @@ def error_of(response: requests.Response, body: bytes, what: str) -> Exception |
     match status:
         case HTTPStatus.TOO_MANY_REQUESTS:
             error: Exception = RefusedForNowError(
-                f"{told}. Sage asks for fewer requests.", response, retry_after(response)
+                f"{told}. Sage asks for fewer requests.", response, retry_after(response.headers)
             )
         case HTTPStatus.UNAUTHORIZED if "subscription" in sage.message.lower():
             error = EditionError(f"{told}. The business's subscription or edition does not offer this object.")

@@ -11,7 +11,6 @@ import io
 import logging
 import time
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -19,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import requests
 from typing_extensions import override
 
+from tap_sage_accounting.api.retry_after import retry_after
 from tap_sage_accounting.errors import AuthorizationError
 from tap_sage_accounting.lineage import Tokens
 
@@ -185,7 +185,8 @@ class TokenEndpoint:
                 "Sage may have replaced the tokens by ones that never arrived."
             ) from None
         if response.status_code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            raise _NotActedOnError(f"it answered {response.status_code} {response.reason}", _retry_after(response))
+            wait = retry_after(response.headers) or 0.0
+            raise _NotActedOnError(f"it answered {response.status_code} {response.reason}", wait)
         if response.status_code != HTTPStatus.OK:
             raise _refusal(response, url, [*self._credentials.values(), *form.values()])
         return response
@@ -255,19 +256,6 @@ def _error_of(response: requests.Response, secrets: list[str]) -> tuple[str, str
     for secret in filter(None, secrets):
         description = description.replace(secret, "[secret]")
     return code[:LONGEST_DESCRIPTION], f": {description[:LONGEST_DESCRIPTION]}" if description else ""
-
-
-def _retry_after(response: requests.Response) -> float:
-    """Read `Retry-After`, seconds or a date, as seconds from now; 0 where there is none."""
-    told = response.headers.get("Retry-After", "")
-    try:
-        return max(0.0, float(told))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return 0.0
 
 
 def _host(url: str) -> str:

@@ -1,0 +1,1 @@
+"""One request to Sage and its response."""
