@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import requests
-from singer_sdk.exceptions import ConfigValidationError
 from typing_extensions import override
 
 from tap_sage_accounting.errors import AuthorizationError
@@ -32,8 +29,6 @@ __all__ = [
     "SageAuthenticator",
     "TokenManager",
     "idle_warning",
-    "is_loopback",
-    "require_safe_url",
 ]
 
 IDLE_WARNING = timedelta(days=24)
@@ -290,38 +285,6 @@ class SageAuthenticator(requests.auth.AuthBase):
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         r.headers["Authorization"] = f"Bearer {self._tokens.access_token()}"
         return r
-
-
-def require_safe_url(url: str, setting: str) -> None:
-    """Refuse an address that secrets would travel to in the clear; loopback may.
-
-    Raises:
-        ConfigValidationError: it is no URL, or neither HTTPS nor on this machine.
-    """
-    try:
-        address = urlsplit(url)
-        host = address.hostname or ""
-    except ValueError:
-        host = ""
-    if not host or address.scheme not in ("http", "https"):
-        raise ConfigValidationError(f"Setting '{setting}' is no web address: write it like https://host/path.")
-    if address.username or address.password:
-        raise ConfigValidationError(f"Setting '{setting}' must not hold a user name or a password.")
-    if address.scheme != "https" and not is_loopback(host):
-        raise ConfigValidationError(
-            f"Setting '{setting}' must begin with https://, because secrets are sent there; http:// is accepted only "
-            "for this machine (localhost, 127.0.0.1)."
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _moment(moment: datetime) -> str:

@@ -20,8 +20,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from singer_sdk.exceptions import FatalSyncError
 from typing_extensions import override
 
-from tap_sage_accounting.auth import is_loopback
 from tap_sage_accounting.errors import AuthorizationError
+from tap_sage_accounting.urls import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

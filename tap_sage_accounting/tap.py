@@ -150,8 +150,8 @@ class TapSageAccounting(Tap):
 
     def _address_problems(self) -> list[str]:
         """Check that the addresses are safe to send secrets to, and that the token store opens."""
-        from tap_sage_accounting.auth import require_safe_url  # noqa: PLC0415
         from tap_sage_accounting.token_store import TokenStoreError  # noqa: PLC0415
+        from tap_sage_accounting.urls import require_safe_url  # noqa: PLC0415
 
         problems = []
         try:

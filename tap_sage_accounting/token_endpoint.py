@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import requests
 from typing_extensions import override
 
+from tap_sage_accounting.api.http_session import open_session
 from tap_sage_accounting.api.retry_after import retry_after
 from tap_sage_accounting.errors import AuthorizationError
 from tap_sage_accounting.lineage import Tokens
@@ -167,14 +168,10 @@ class TokenEndpoint:
 
     def _attempt(self, url: str, form: Mapping[str, str]) -> requests.Response:
         body = _WatchedBody(urlencode({**self._credentials, **form}).encode())
-        headers = {
-            "User-Agent": self._user_agent,
-            "Accept": "application/json",
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
         try:
             # A session of its own: no pooled connection that the other side may have closed, no adapter that repeats.
-            with requests.Session() as session:
+            with open_session(url, self._user_agent) as session:
                 response = session.post(url, data=body, headers=headers, timeout=TIMEOUT, allow_redirects=False)
         except requests.RequestException as error:
             # The chain is cut because the error carries the request, and with it the secrets.

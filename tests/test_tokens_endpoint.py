@@ -15,6 +15,7 @@ from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedErro
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 TOKENS = {"access_token": "next-access", "refresh_token": "next-refresh", "expires_in": 300}
 
@@ -183,6 +184,30 @@ def test_a_description_that_quotes_a_secret_does_not_show_it() -> None:
 def test_an_invalid_grant_is_told_from_everything_else(status: str) -> None:
     with serving(answer({"error": "invalid_grant"}, status)) as server, pytest.raises(GrantRefusedError):
         endpoint(server.url).refresh("old")
+
+
+def test_no_credentials_of_a_netrc_file_go_to_the_token_endpoint(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with serving(answer(TOKENS)) as server:
+        endpoint(server.url).refresh("old")
+    assert b"authorization" not in server.requests[0].lower()
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_token_request_to_this_machine_does_not_go_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy, serving(answer(TOKENS)) as server:
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        endpoint(server.url).refresh("old")
+        proxy.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 def test_lifetimes_that_make_no_sense_do_not_cost_the_tokens() -> None:
