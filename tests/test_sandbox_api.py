@@ -6,12 +6,14 @@ import contextlib
 import functools
 import gzip
 import re
+import socket
 import subprocess
 import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -721,6 +723,72 @@ class TestTroubles:
         )
         assert tuple(each.status_code for each in poisoned) == expected
         assert client.ask("contacts", attributes="all", items_per_page=1).status_code == 200
+
+    @pytest.mark.parametrize("what", ["drip", "drip_head"])
+    def test_answers_can_come_byte_by_byte(self, client: Client, server: SandboxServer, what: str) -> None:
+        server.faults.add(Fault("user", what, seconds=0.001))
+        dripped = client.ask("user")
+        assert dripped.json() == client.get("user")
+        assert dripped.headers["Content-Length"] == str(len(dripped.content))
+        slow, quick = server.requests
+        assert slow.status == quick.status == 200
+
+    @pytest.mark.parametrize("what", ["interim", "endless"])
+    def test_answers_can_be_without_end(self, client: Client, server: SandboxServer, what: str) -> None:
+        server.faults.add(Fault("user", what))
+        authorization = client.session.headers["Authorization"]
+        with socket.create_connection(("127.0.0.1", urlsplit(server.base_url).port)) as connection:
+            head = f"GET /v3.1/user HTTP/1.1\r\nHost: sage\r\nAuthorization: {authorization!s}\r\n\r\n"
+            connection.sendall(head.encode())
+            received = 0
+            while received < 3_000_000:
+                received += len(part := connection.recv(65536))
+                assert part
+
+    def test_an_interim_answer_may_come_before_the_answer(self, client: Client, server: SandboxServer) -> None:
+        server.faults.add(Fault("user", "early_hints"))
+        assert client.ask("user").status_code in {103, 200}
+
+    def test_a_few_bytes_may_inflate_to_many(self, client: Client, server: SandboxServer) -> None:
+        server.faults.add(Fault("user", "bomb", megabytes=3))
+        answer = client.ask("user")
+        assert int(answer.headers["Content-Length"]) < 10_000
+        assert len(answer.content) > 3_000_000
+        assert answer.json() == client.get("user")
+
+    def test_a_list_may_have_no_end(self, client: Client, server: SandboxServer) -> None:
+        first = client.get("contacts", items_per_page=2)
+        for what in ("first_page", "same_page", "fresh_rows"):
+            server.faults.add(Fault("contacts", what))
+        same, claimed, fresh = (client.get("contacts", items_per_page=2, page=2) for _ in range(3))
+        assert same == first
+        assert claimed["$items"] == first["$items"]
+        assert (claimed["$page"], bool(claimed["$next"])) == (2, True)
+        assert len(fresh["$items"]) == 2
+        assert not {each["id"] for each in fresh["$items"]} & {each["id"] for each in first["$items"]}
+        assert (fresh["$page"], fresh["$total"]) == (2, 6)
+
+    def test_an_envelope_may_say_anything(self, client: Client, server: SandboxServer) -> None:
+        server.faults.add(Fault("contacts", "envelope", envelope={"$total": None, "$itemsPerPage": -1}))
+        page = client.get("contacts")
+        assert "$total" not in page
+        assert page["$itemsPerPage"] == -1
+        assert len(page["$items"]) == 5
+
+    def test_a_fault_can_last_for_some_time(self, client: Client, server: SandboxServer) -> None:
+        server.faults.add(Fault("contacts", 503, times=None, lasts=0.2))
+        assert client.ask("contacts").status_code == 503
+        time.sleep(0.25)
+        assert client.ask("contacts").status_code == 200
+
+    def test_bytes_that_are_no_json_can_stand_in_an_answer(
+        self, client: Client, server: SandboxServer, lead: Business
+    ) -> None:
+        row = next(iter(lead.collection("contacts").rows.values()))
+        lead.collection("contacts").change(row.id, {"name": "@latin@"}, NOW)
+        server.faults.raw = {"@latin@": '"Caf\xe9"'}
+        assert b'"name":"Caf\xe9"' in client.ask("contacts", attributes="all").content
+        assert b'"name":"Caf\xe9"' in client.ask(f"contacts/{row.id}").content
 
     def test_unknown_faults_and_switches_are_refused(self) -> None:
         with pytest.raises(ValueError, match="explode"):

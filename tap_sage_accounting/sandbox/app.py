@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from email.utils import format_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from tap_sage_accounting.sandbox.pages import encode
 from tap_sage_accounting.sandbox.refusals import RefusalError, too_many, unauthorised, unexpected
 from tap_sage_accounting.sandbox.shelf import Shelf
 from tap_sage_accounting.sandbox.traffic import LoggedRequest, RateLimiter, RequestLog, retry_after
+from tap_sage_accounting.sandbox.wire import UNENDING, send_unending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +41,7 @@ _CONTROL_PREFIX = "/_sandbox/"
 _GATEWAY_PAGE = b"<html><head><title>One moment</title></head><body><h1>We are working on it.</h1></body></html>"
 _WORTH_COMPRESSING = 500
 _KEPT_COMPRESSED = 64 * 1024 * 1024
+_FIRST_PAGE = frozenset({"first_page", "same_page", "fresh_rows"})
 
 
 class SandboxApp:
@@ -117,6 +120,9 @@ class SandboxApp:
             await _reset(request)
         elif fault is not None and fault.what == "cut":
             await _send_half(request, send, response)
+        elif fault is not None and fault.what in UNENDING:
+            await send_unending(request.scope["state"]["transport"], response, fault, self.closing)
+            await _gone(request)
         else:
             await response(request.scope, request.receive, send)
 
@@ -134,14 +140,26 @@ class SandboxApp:
             return spoiled
         if fault is not None and fault.what == "redirect_loop":
             return Response(status_code=302, headers={"location": str(request.url)})
+        asked = call.page
+        if fault is not None and fault.what in _FIRST_PAGE:
+            call = replace(call, params={**call.params, "page": "1"})
         with self.lock:
             answer = self.api.answer(call)
-        response = _json(answer)
+        response = _json(self._with_raw_texts(answer))
         if self.faults.echo_business and answer.business is not None:
             response.headers["X-Business"] = answer.business
         if fault is not None:
             response = self._spoil(response, fault, answer)
+            if fault.envelope or fault.what in _FIRST_PAGE:
+                response.body = _with_envelope(bytes(response.body), fault, asked)
+                response.headers["content-length"] = str(len(response.body))
         return self._compress(request, response)
+
+    def _with_raw_texts(self, answer: Answer) -> Answer:
+        body = answer.body
+        for text, raw in self.faults.raw.items():
+            body = body.replace(encode(text), raw.encode("latin-1"))
+        return replace(answer, body=body)
 
     def _gate(self, request: Request, call: Call) -> Response | None:
         """Refuse what does not even reach the API: a dead token, too many requests at once or in a minute."""
@@ -243,6 +261,20 @@ class SandboxApp:
         except (msgspec.DecodeError, ValueError, TypeError) as error:
             return _json(Answer(400, encode({"error": str(error)})))
         return _json(Answer(200, encode({"now": self.world.clock.now().isoformat()})))
+
+
+def _with_envelope(body: bytes, fault: Fault, asked: int) -> bytes:
+    """Let a page say of itself what the fault wants it to say."""
+    page: Any = msgspec.json.decode(body)
+    if not isinstance(page, dict) or "$items" not in page:
+        return body
+    if fault.what in {"same_page", "fresh_rows"}:
+        page |= {"$page": asked, "$next": f"/list?page={asked + 1}"}
+    if fault.what == "fresh_rows":
+        page["$items"] = [{**item, "id": uuid.uuid4().hex} for item in page["$items"]]
+        page["$total"] = (asked + 1) * len(page["$items"])
+    page |= fault.envelope
+    return encode({name: value for name, value in page.items() if fault.envelope.get(name, "") is not None})
 
 
 def _json(answer: Answer) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -12,7 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Trouble = Literal[
-    "drop", "lost", "cut", "html", "wrong_type", "no_items", "empty_page", "redirect_loop", "slow", "other_business"
+    "drop",
+    "lost",
+    "cut",
+    "html",
+    "wrong_type",
+    "no_items",
+    "empty_page",
+    "redirect_loop",
+    "slow",
+    "other_business",
+    "drip",
+    "drip_head",
+    "interim",
+    "early_hints",
+    "endless",
+    "bomb",
+    "first_page",
+    "same_page",
+    "fresh_rows",
+    "envelope",
 ]
 """What can happen to one request, besides an error status:
 
@@ -22,6 +42,12 @@ body arrives. `html`: a gateway's HTML page with status 200. `wrong_type`: the r
 `no_items`: a list without `$items`. `empty_page`: a list with an empty `$items` and an unchanged `$total`.
 `redirect_loop`: a redirect to itself. `slow`: the answer after `seconds`. `other_business`: the `X-Business` echo
 names another business.
+
+`drip`: a byte of the body every `seconds`. `drip_head`: a byte of the status line and the headers every `seconds`.
+`interim`: interim responses (100) without end. `early_hints`: an interim response (103) before the answer.
+`endless`: a body without end. `bomb`: a body that inflates to so many `megabytes`. `first_page`: page 1, whichever was
+asked for. `same_page`: the rows of page 1, said to be the page asked for, with a next one. `fresh_rows`: the same with
+new ids each time, and a total that grows. `envelope`: nothing but what `envelope` says.
 """
 TROUBLES: frozenset[str] = frozenset(get_args(Trouble))
 Poison = Literal["full", "record", "always"]
@@ -44,7 +70,11 @@ class Fault:
         times: How many requests it hits; None for all.
         skip: How many matching requests pass first.
         retry_after: The `Retry-After` header of an error status; None for no header.
-        seconds: How long a `slow` answer takes.
+        seconds: How long a `slow` answer takes, or a byte of one that drips.
+        lasts: For how many seconds from the first request on it hits requests; None for ever.
+        megabytes: The size of a `bomb`.
+        envelope: What the envelope of a list says instead, by key (`$total`); None takes the key out.
+        began: When it hit its first request, by the monotonic clock.
     """
 
     path: str = "*"
@@ -55,6 +85,10 @@ class Fault:
     skip: int = 0
     retry_after: int | str | None = None
     seconds: float = 1.0
+    lasts: float | None = None
+    megabytes: int = 600
+    envelope: dict[str, Any] = field(default_factory=dict)
+    began: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no request could ever meet."""
@@ -71,6 +105,10 @@ class Fault:
         if self.skip:
             self.skip -= 1
             return False
+        if self.lasts is not None:
+            self.began = self.began or time.monotonic()
+            if time.monotonic() > self.began + self.lasts:
+                return False
         if self.times is not None:
             self.times -= 1
         return True
@@ -119,6 +157,7 @@ class Faults:
         jitter_seed: The chance.
         big_pages: Glob over paths -> the most records with `attributes=all` in a page; more answer 504.
         poison: Record id -> which answers it spoils.
+        raw: Text -> the bytes (as Latin-1) that stand in answers in the place of a JSON string that is this text.
         script: Faults that hit requests, in order; the first that matches is taken.
     """
 
@@ -154,6 +193,7 @@ class Faults:
     jitter_seed: int = 0
     big_pages: dict[str, int] = field(default_factory=dict)
     poison: dict[str, Poison] = field(default_factory=dict)
+    raw: dict[str, str] = field(default_factory=dict)
     script: list[Fault] = field(default_factory=list)
 
     def add(self, fault: Fault) -> Fault:

@@ -1,0 +1,85 @@
+"""Responses that no well-behaved server sends: written to the connection by hand, byte by byte or without end."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.responses import Response
+
+    from tap_sage_accounting.sandbox.faults import Fault
+
+UNENDING = frozenset({"drip", "drip_head", "interim", "early_hints", "endless", "bomb"})
+_SLOW = frozenset({"drip", "drip_head"})
+_MEGABYTE = 1 << 20
+_UNSENT = _MEGABYTE
+"""Bytes that may wait for the client."""
+
+
+async def send_unending(transport: asyncio.Transport, response: Response, fault: Fault, closing: asyncio.Event) -> None:
+    """Write a response in the way that the fault names, until it is out, the client hangs up or the server stops."""
+    for part in _parts(response, fault):
+        transport.write(part)
+        while not transport.is_closing() and transport.get_write_buffer_size() > _UNSENT:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.001)
+        if fault.what in _SLOW:
+            await _sleep(fault.seconds, closing)
+        if transport.is_closing() or closing.is_set():
+            break
+        await asyncio.sleep(0)
+    transport.close()
+
+
+async def _sleep(seconds: float, closing: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(closing.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _parts(response: Response, fault: Fault) -> Iterator[bytes]:
+    body = bytes(response.body)
+    match fault.what:
+        case "drip":
+            yield _head(response)
+            yield from (body[place : place + 1] for place in range(len(body)))
+        case "drip_head":
+            head = _head(response)
+            yield from (head[place : place + 1] for place in range(len(head)))
+            yield body
+        case "interim":
+            while True:
+                yield b"HTTP/1.1 100 Continue\r\n\r\n" * 1000
+        case "early_hints":
+            yield b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+            yield _head(response) + body
+        case "endless":
+            yield _head(response, "Transfer-Encoding: chunked")
+            yield _chunk(b'{"$items": [')
+            while True:
+                yield _chunk(b" " * _MEGABYTE)
+        case _:
+            inflated = gzip.compress(b" " * _MEGABYTE)
+            size = fault.megabytes * len(inflated) + len(body := gzip.compress(body))
+            yield _head(response, "Content-Encoding: gzip", f"Content-Length: {size}")
+            yield from (inflated for _ in range(fault.megabytes))
+            yield body
+
+
+def _head(response: Response, *instead: str) -> bytes:
+    """Write status and headers; a body of another form has other headers than the response's own."""
+    lines = [f"HTTP/1.1 {response.status_code} OK", "Connection: close", *instead]
+    kept = (
+        f"{name.decode('latin-1')}: {value.decode('latin-1')}"
+        for name, value in response.raw_headers
+        if not instead or name != b"content-length"
+    )
+    return "\r\n".join((*lines, *kept, "", "")).encode("latin-1")
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
