@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -109,14 +110,18 @@ def test_what_is_copied_is_enough_for_the_wheel(tmp_path: Path) -> None:
             (tmp_path / source).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / source, tmp_path / source)
     [step] = [value for value in values("RUN") if "uv build" in value]
-    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path)}
-    subprocess.run(
-        ["sh", "-ec", step.replace("/opt/build/bin/python", sys.executable)],
+    # The programs of the project's own environment and of the system: uv and the build tools come with the first.
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["sh", "-ec", step.replace("/opt/build/bin/python", shlex.quote(sys.executable))],
         cwd=tmp_path,
         env={**environment, "VERSION": "1.2.3"},
-        check=True,
-        capture_output=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
+    assert done.returncode == 0, done.stdout
     with zipfile.ZipFile(tmp_path / "dist" / "tap_sage_accounting-1.2.3-py3-none-any.whl") as wheel:
         names = wheel.namelist()
     assert "tap_sage_accounting/schemas/shared.json" in names
