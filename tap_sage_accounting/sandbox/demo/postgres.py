@@ -19,8 +19,10 @@ import time
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import psutil
+from psycopg.conninfo import make_conninfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +31,6 @@ USER = "sage"
 """Name of the database role that owns everything."""
 DATABASE = "postgres"
 _PORT = 5432
-_LONGEST_SOCKET_PATH = 100
-"""Bytes; Linux allows 107 in the address of a Unix socket, macOS 103."""
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _TAIL_LINES = 20
@@ -69,12 +69,12 @@ class Postgres:
     @property
     def sqlalchemy_url(self) -> str:
         """The URL of the running server."""
-        return f"postgresql+psycopg://{USER}@/{DATABASE}?host={self.socket_directory}"
+        return f"postgresql+psycopg://{USER}@/{DATABASE}?host={quote(self.socket_directory)}"
 
     @property
     def conninfo(self) -> str:
         """Where libpq finds the running server."""
-        return f"host={self.socket_directory} port={_PORT} user={USER} dbname={DATABASE}"
+        return make_conninfo(host=self.socket_directory, port=_PORT, user=USER, dbname=DATABASE)
 
     @property
     def socket_directory(self) -> str:
@@ -86,7 +86,8 @@ class Postgres:
         """Start the server, on its first start with a new, empty database, and stop it at the end.
 
         Args:
-            scratch: A directory with a short path, for the socket if the data directory's own path is too long.
+            scratch: A directory for the socket, whose path is short and plain: the data directory's may be too long for
+                a Unix socket, and hold characters that libpq takes for separators.
 
         Yields:
             The server, ready for connections.
@@ -147,12 +148,9 @@ class Postgres:
         return None
 
     def _options(self, scratch: Path) -> list[str]:
-        socket_directory = self.data
-        if len(os.fsencode(self.data / f".s.PGSQL.{_PORT}.lock")) > _LONGEST_SOCKET_PATH:
-            socket_directory = scratch
-            if self._account:
-                os.chown(scratch, self._account["user"], self._account["group"])
-        options = {**_SERVER_OPTIONS, "unix_socket_directories": str(socket_directory)}
+        if self._account:
+            os.chown(scratch, self._account["user"], self._account["group"])
+        options = {**_SERVER_OPTIONS, "unix_socket_directories": str(scratch)}
         return [argument for name, value in options.items() for argument in ("-c", f"{name}={value}")]
 
     def _create(self) -> None:
@@ -217,8 +215,8 @@ def tail(log: Path, *, without: Sequence[str] = ()) -> str:
 
 
 def make_scratch() -> Path:
-    """Make a directory with a short path, for its owner only."""
-    return Path(tempfile.mkdtemp(prefix="sage-demo-"))
+    """Make a directory with a short and plain path, for its owner only; TMPDIR may be neither."""
+    return Path(tempfile.mkdtemp(prefix="sage-demo-", dir="/tmp"))
 
 
 def _unprivileged_account() -> dict[str, Any]:
