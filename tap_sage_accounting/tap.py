@@ -16,8 +16,11 @@ from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from dotenv import load_dotenv
 from singer_sdk import Tap
+from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError, FatalSyncError
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.singerlib import Catalog, StateMessage
 from typing_extensions import override
 
@@ -123,6 +126,17 @@ class TapSageAccounting(Tap):
         sys.exit(1)
 
     # Settings
+
+    @classproperty
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a property of the class
+        """Read settings from the environment, and those that it lacks from `.env` in the working directory.
+
+        The SDK has no hook for this. By itself it takes the `.env` of any directory above the installed packages, and
+        lets it win over the environment.
+        """
+        load_dotenv(".env", override=False)
+        cls.append_builtin_config(cls.config_jsonschema)
+        return parse_environment_config(cls.config_jsonschema, cls._env_var_prefix, os.devnull)
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:

@@ -28,11 +28,12 @@ class Program:
 
     def __init__(self, server: SandboxServer, home: Path) -> None:
         self.home = home
+        self.command = [Path(sys.executable).with_name("tap-sage-accounting")]
         self.settings: dict[str, Any] = server.tap_config(token_store=f"sqlite:///{home / 'tokens.sqlite'}")
 
     def __call__(self, *arguments: str, **environment: str) -> Done:
         return subprocess.run(
-            [Path(sys.executable).with_name("tap-sage-accounting"), *arguments],
+            [*self.command, *arguments],
             cwd=self.home,
             env={"HOME": str(self.home), "PATH": os.defpath, **environment},
             capture_output=True,
@@ -124,6 +125,30 @@ def test_settings_may_come_from_the_environment(program: Program) -> None:
     assert done.returncode == 1
     assert errors(done)[0].startswith("Setting 'page_size' must be 1 to 200, not 500")
     done = program("--config=ENV", "--test", **variables, TAP_SAGE_ACCOUNTING_PAGE_SIZE="50")
+    assert done.returncode == 0, done.stderr
+
+
+def test_settings_may_come_from_a_file_in_the_working_directory_where_the_environment_has_none(program: Program) -> None:
+    settings = {**program.settings, "page_size": 500}
+    lines = [f"TAP_SAGE_ACCOUNTING_{name.upper()}='{value}'" for name, value in settings.items()]
+    (program.home / ".env").write_text("\n".join(lines))
+    done = program("--config=ENV", "--test")
+    assert errors(done)[0].startswith("Setting 'page_size' must be 1 to 200, not 500")
+    done = program("--config=ENV", "--test", TAP_SAGE_ACCOUNTING_PAGE_SIZE="50")
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_other_directory_gives_settings(program: Program, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TAP_SAGE_ACCOUNTING_PAGE_SIZE=500\n")
+    # An environment below that directory, as the one of a clone is.
+    (packages := tmp_path / "clone" / ".venv").parent.mkdir()
+    packages.symlink_to(sys.prefix, target_is_directory=True)
+    (packages.parent / ".env").write_text("TAP_SAGE_ACCOUNTING_PAGE_SIZE=500\n")
+    program.home = tmp_path / "elsewhere"
+    program.home.mkdir()
+    program.command = [packages / "bin" / "python", packages / "bin" / "tap-sage-accounting"]
+    variables = {f"TAP_SAGE_ACCOUNTING_{name.upper()}": str(value) for name, value in program.settings.items()}
+    done = program("--config=ENV", "--test", **variables)
     assert done.returncode == 0, done.stderr
 
 
