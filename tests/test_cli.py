@@ -128,7 +128,7 @@ def test_settings_may_come_from_the_environment(program: Program) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_settings_may_come_from_a_file_in_the_working_directory_where_the_environment_has_none(program: Program) -> None:
+def test_what_the_environment_lacks_may_come_from_a_file_in_the_working_directory(program: Program) -> None:
     settings = {**program.settings, "page_size": 500}
     lines = [f"TAP_SAGE_ACCOUNTING_{name.upper()}='{value}'" for name, value in settings.items()]
     (program.home / ".env").write_text("\n".join(lines))
