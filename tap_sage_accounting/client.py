@@ -5,18 +5,19 @@ What a stream *is* stands in its class in `tap_sage_accounting.streams`, as attr
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from msgspec import UNSET
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
-from singer_sdk.singerlib import RecordMessage, SchemaMessage
+from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.singerlib import RecordMessage
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from singer_sdk.streams import RESTStream
 from singer_sdk.streams.rest import HTTPRequest, PageContext
@@ -34,11 +35,13 @@ from tap_sage_accounting.limits import GateClosedError
 from tap_sage_accounting.lookahead import StartedRead
 from tap_sage_accounting.movement import identity
 from tap_sage_accounting.paging import SMALL, Page, parse_json
+from tap_sage_accounting.partial_rows import PartialRows
 from tap_sage_accounting.reading import ListRead
 from tap_sage_accounting.records import ADDITIONAL, Cleaner, with_text_decimals
 from tap_sage_accounting.resuming import CREATED_AT, IN_ORDER, LongRead, began_at, forget
 from tap_sage_accounting.rows import Item, Row, RowDecoder
 from tap_sage_accounting.settings import parse_start_date
+from tap_sage_accounting.stream_maps import StreamMapError, columns_read, map_failure
 from tap_sage_accounting.timestamps import instant
 from tap_sage_accounting.versions import FullTableVersion
 from tap_sage_accounting.writer import WholeMessageWriter
@@ -141,6 +144,8 @@ class SageStream(RESTStream[int]):
         super().__init__(tap=tap, schema=schema, path=f"/{self.name}")
         self.first_reads: set[str | None] = set()
         self.foreseeing: list[DeletionLookup] = []
+        self._partial_rows: PartialRows | None = None
+        self._map_failure: StreamMapError | None = None
 
     # Where to ask, and what for
 
@@ -369,6 +374,10 @@ class SageStream(RESTStream[int]):
             for record in batch:
                 count[name] += 1
                 yield record
+                if self._map_failure is not None:
+                    failure, self._map_failure = self._map_failure, None
+                    _fail_in(batch, failure)
+                    break
 
     def start(self, context: Context | None) -> StartedRead:
         """Send the first requests of a read, whose records are for later."""
@@ -512,9 +521,32 @@ class SageStream(RESTStream[int]):
                 inner = inner.get(parent) if isinstance(inner, dict) else None
             if isinstance(inner, dict):
                 inner.pop(name, None)
+        for name in self._columns_read:
+            record.setdefault(name, None)
         for stream_map in self.stream_maps:
-            if (mapped := stream_map.transform(record)) is not None:
+            try:
+                mapped = stream_map.transform(record)
+            except Exception as error:
+                definitions = self._tap.stream_map_definitions
+                raise map_failure(self.name, definitions, self.stream_maps, record, error) from error
+            if mapped is not None:
                 yield RecordMessage(stream_map.stream_alias, mapped, self._stream_version, datetime.now(UTC))
+
+    @override
+    def _write_record_message(self, record: Item) -> None:
+        """Write a record; a stream map that fails on it fails the read that it came from."""
+        try:
+            for message in self._generate_record_messages(record):
+                self._tap.write_message(message)
+        except StreamMapError as error:
+            self._map_failure = error
+        self.state_manager.is_flushed = False
+
+    @cached_property
+    def _columns_read(self) -> set[str]:
+        """The columns that stream maps read: they are there, and empty, where Sage does not send them."""
+        columns = self.stream_maps[0].raw_schema["properties"].keys()
+        return columns_read(self.name, self._tap.stream_map_definitions).intersection(columns)
 
     @cached_property
     def _deselected(self) -> list[tuple[str, ...]]:
@@ -528,26 +560,21 @@ class SageStream(RESTStream[int]):
     # What a target is told besides records
 
     def write_partial(self, records: Sequence[Record]) -> None:
-        """Tell a target the same few columns of some records without touching their others.
+        """Write the same few columns of some records, for a target to leave their others alone.
 
-        A target sets every column that the stream's schema has. So the schema is told anew with these columns only,
-        and once more as a whole afterwards.
+        The messages are made before the first one is written, and the whole schema follows in any case.
         """
-        told = records[0].keys()
-        absent = dict.fromkeys(name for name in self.schema["properties"] if name not in told)
-        for stream_map in self.stream_maps:
-            if isinstance(stream_map, RemoveRecordTransform):
-                continue
-            keys = list(stream_map.transformed_key_properties or ())
-            whole = stream_map.transformed_schema
-            columns = {*keys, *told} & whole["properties"].keys()
-            schema = {**whole, "properties": {name: whole["properties"][name] for name in columns}}
-            self._tap.write_message(SchemaMessage(stream_map.stream_alias, schema, keys))
-            for record in records:
-                if (mapped := stream_map.transform(absent | record)) is not None:
-                    part = {name: mapped[name] for name in columns}
-                    self._tap.write_message(RecordMessage(stream_map.stream_alias, part, version=self._stream_version))
-        self._write_schema_message()
+        rows = self._partial_rows
+        if rows is None:
+            rows = self._partial_rows = PartialRows(self, records[0].keys(), self._tap.stream_map_definitions)
+        messages = list(rows.messages(records, self._stream_version))
+        if not messages:
+            return
+        try:
+            for message in messages:
+                self._tap.write_message(message)
+        finally:
+            self._write_schema_message()
 
     @property
     @override
@@ -647,6 +674,12 @@ def _failing_together(batches: Batches) -> Batches:
         yield until_failure(batch)
         for failure in failures:
             raise failure
+
+
+def _fail_in(batch: Iterable[Item], error: Exception) -> None:
+    """Raise an error in the read that a batch comes from, as if the record at hand had failed there."""
+    with suppress(StopIteration):
+        cast("Generator[Item, None, None]", batch).throw(error)
 
 
 def _next_of(readings: list[ListRead]) -> Future[Page] | None:

@@ -85,6 +85,7 @@ class TapSageAccounting(Tap):
     @override
     def setup_mapper(self) -> None:
         """Prepare the stream maps of the selected streams; those of all would be a tenth of the start."""
+        self.stream_map_definitions = deepcopy(self.config.get("stream_maps") or {})  # the SDK takes things out of it
         super(Tap, self).setup_mapper()
         for stream in self.streams.values():
             if stream.selected:

@@ -37,4 +37,5 @@ class Deletions(SageStream):
             self._write_schema_message()
             self._told = True
         self._tap.report.records[self.name] += 1
-        self._write_record_message(deletion)
+        for message in self._generate_record_messages(deletion):
+            self._tap.write_message(message)
