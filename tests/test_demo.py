@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -21,12 +22,14 @@ import psutil
 import psycopg
 import pytest
 from embedded_postgres import place_for_postgres, running
+from small_sage import small_world
 from sqlalchemy import create_engine, text
 
 from tap_sage_accounting.sandbox.demo import cli, report
 from tap_sage_accounting.sandbox.demo.postgres import Postgres, PostgresError, binary
 from tap_sage_accounting.sandbox.demo.run import DemoError, Figures, Home
 from tap_sage_accounting.sandbox.demo.supervision import MARK, Interrupted, marked_processes, supervised
+from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -385,8 +388,12 @@ def checkout(place: Path) -> Path:
 
 
 def environment(checkout: Path, **settings: str) -> dict[str, str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("MELTANO_", "TAP_", "TARGET_"))}
-    return {**own, "HOME": str(checkout.parent), "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", **settings}
+    return {
+        **os.environ,
+        "HOME": str(checkout.parent),
+        "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
+        **settings,
+    }
 
 
 def demonstrate(checkout: Path, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -406,7 +413,7 @@ def processes_of(checkout: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.environ().get("MELTANO_PROJECT_ROOT") == str(checkout):
+            if Path(process.environ().get("MELTANO_PROJECT_ROOT", "/")).is_relative_to(checkout):
                 found.append(process)
     return found
 
@@ -439,12 +446,6 @@ def kill_in_the_middle(checkout: Path) -> None:
 def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_what_changed(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # The user's own choices are not the demonstration's.
-    (checkout / ".env").write_text(
-        'TAP_SAGE_ACCOUNTING_BUSINESS_IDS=["0123456789abcdef"]\nTAP_SAGE_ACCOUNTING_START_DATE=2026-06-30\n'
-        "TARGET_POSTGRES_SQLALCHEMY_URL=postgresql+psycopg://nobody@127.0.0.1:1/none\n"
-        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA=elsewhere\n"
-    )
     kill_in_the_middle(checkout)
     deadline = time.monotonic() + 30
     while left := processes_of(checkout):
@@ -462,14 +463,13 @@ def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_
 
     last_line = first.stdout.splitlines()[-1]
     assert last_line.startswith(f"The data are in {checkout}")
-    query = last_line.partition("Query them: uv run ")[2]
+    query = last_line.partition("Query them: ")[2]
     answer = subprocess.run(
         query, shell=True, cwd=checkout, env=environment(checkout), capture_output=True, text=True, check=False
     )
     assert "(9 rows)" in answer.stdout, answer.stderr
 
-    for name, value in environment(checkout, MELTANO_PROJECT_ROOT=str(checkout)).items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MELTANO_PROJECT_ROOT", str(checkout))
     assert cli.main(["run"]) == 0
     second = capsys.readouterr().out
     assert "Run 2:" in second
@@ -482,8 +482,53 @@ def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_
     assert f"first run: {rows:,} rows, {requests:,} requests" in second
 
 
+@pytest.fixture
+def own_sage() -> Iterator[SandboxServer]:
+    """The Sage that the user has an account at."""
+    with SandboxServer(small_world()) as server:
+        yield server
+
+
+def test_the_users_own_sage_and_database_and_the_demonstration_never_meet(
+    checkout: Path, own_sage: SandboxServer, place: Path
+) -> None:
+    own = own_sage.tap_config(
+        token_store=f"sqlite:///{place / 'own.sqlite'}",
+        business_ids=["0123456789abcdef"],
+        stream_maps={"contacts": None},
+        requests_per_minute=1,
+    )
+    plugins = ("TAP_SAGE_ACCOUNTING", "TAP_SAGE_ACCOUNTING__TRANSACTIONAL", "TAP_SAGE_ACCOUNTING__REFERENCE")
+    settings = {
+        **{f"{plugin}_{name.upper()}": json.dumps(value) for plugin in plugins for name, value in own.items()},
+        "TARGET_POSTGRES_SQLALCHEMY_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
+        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": "elsewhere",
+        "TARGET_POSTGRES_TABLE_PREFIX": "own_",
+        "MELTANO_STATE_BACKEND_URI": f"file://{place / 'states'}",
+        "PGHOST": "127.0.0.1",
+        "PGPORT": "1",
+        "PGSERVICE": "own",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+    }
+    (checkout / ".env").write_text("".join(f"{name}='{value.strip(chr(34))}'\n" for name, value in settings.items()))
+    (place / ".netrc").write_text(f"default login {own['client_id']} password {own['client_secret']}\n")
+    (place / ".netrc").chmod(0o600)
+
+    done = demonstrate(checkout, **{name: value.strip('"') for name, value in settings.items()})
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count(" balanced ") == 3
+    assert list(own_sage.requests) == []
+    assert not (place / "own.sqlite").exists()
+    assert not (place / "states").exists()
+    kept = b"".join(path.read_bytes() for path in (checkout / ".meltano").rglob("*") if path.is_file())
+    assert own["client_secret"].encode() not in kept
+
+
 def test_a_failure_is_told_with_its_reason_and_leaves_no_process(checkout: Path) -> None:
-    failed = demonstrate(checkout, TAP_SAGE_ACCOUNTING_PAGE_SIZE="500")
+    definitions = (checkout / "meltano.yml").read_text()
+    assert "      value: 200\n" in definitions
+    (checkout / "meltano.yml").write_text(definitions.replace("      value: 200\n", "      value: 500\n"))
+    failed = demonstrate(checkout)
     assert failed.returncode != 0
     assert "The pipeline failed" in failed.stdout
     assert "page_size" in failed.stdout

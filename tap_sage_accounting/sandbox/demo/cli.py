@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command != "psql":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]  # libpq would take them for the way to the demonstration's database
     try:
         home = find_home()
         if options.command == "psql":

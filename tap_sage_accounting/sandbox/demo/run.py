@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import psycopg
 
 from tap_sage_accounting.sandbox.demo import report
 from tap_sage_accounting.sandbox.demo.postgres import Postgres, make_scratch, tail
-from tap_sage_accounting.sandbox.demo.supervision import supervised
+from tap_sage_accounting.sandbox.demo.supervision import MARK, supervised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 BUSINESSES = 3
 _TAP, _TARGET, _ENVIRONMENT = "tap-sage-accounting", "target-postgres", "demo"
+_PROJECT_FILES = ("meltano.yml", "logging.yaml")
+_INHERITED = ("PATH", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""What the pipeline sees of the user's environment, beside `LC_*`: nothing that could be a setting of Meltano, tap or
+target, a proxy, or where a database is."""
 _DAILY, _HOURLY = "reference", "transactional"
 """Jobs of meltano.yml: what hardly ever changes, and what people work on."""
 _CHATTER = ("METRIC", "[info     ] target-postgres")
@@ -62,6 +67,7 @@ class Home:
         self.project = project
         self.directory = (system_directory or project / ".meltano") / "demo"
         self.pipeline_log = self.directory / "meltano.log"
+        self.pipeline_project = self.directory / "project"
         self._history = self.directory / "runs.json"
         self._lock = self.directory / "lock"
 
@@ -100,6 +106,12 @@ class Home:
             file.unlink()
         return f"sqlite:///{self.directory / 'tokens.sqlite'}"
 
+    def prepare_project(self) -> None:
+        """Copy the definitions, without `.env`: the user's settings and bookmarks are for the user's own data."""
+        self.pipeline_project.mkdir(exist_ok=True)
+        for name in _PROJECT_FILES:
+            shutil.copy(self.project / name, self.pipeline_project)
+
     def forget(self) -> None:
         """Delete the data and the history."""
         shutil.rmtree(self.directory)
@@ -120,7 +132,7 @@ def run(home: Home) -> None:
             _tell_beginning(sage, run_number=len(history) + 1)
             settings = _settings(home, sage, postgres)
             since = datetime.now(UTC)
-            seconds = _run_pipeline(home, sage, {**environment, **settings}, from_scratch=not history)
+            seconds = _run_pipeline(home, sage, {**_own(environment), **settings}, from_scratch=not history)
             with psycopg.connect(postgres.conninfo) as connection:
                 warehouse = report.Warehouse(connection)
                 history = [*history, Figures(report.loaded(warehouse, since), len(sage.requests), seconds)]
@@ -143,14 +155,22 @@ def _simulated_sage(*, days: int) -> Iterator[SandboxServer]:
 
 def _settings(home: Home, sage: SandboxServer, postgres: Postgres) -> dict[str, str]:
     """Point tap and target at the two servers; settings in the environment win over those in files."""
-    # The user's own `.env` may choose businesses and a beginning, which are not the simulated Sage's.
+    # meltano.yml may choose businesses and a beginning, which are not the simulated Sage's.
     tap = {**sage.tap_config(), "token_store": home.token_store_url(), "business_ids": "[]", "start_date": ""}
-    prefix = _variable(_TAP)
     return {
-        **{f"{prefix}_{name.upper()}": str(value) for name, value in tap.items()},
+        **{
+            f"{_variable(plugin)}_{name.upper()}": str(value)
+            for plugin in (_TAP, f"{_TAP}--{_DAILY}", f"{_TAP}--{_HOURLY}")
+            for name, value in tap.items()
+        },
         f"{_variable(_TARGET)}_SQLALCHEMY_URL": postgres.sqlalchemy_url,
         f"{_variable(_TARGET)}_DEFAULT_TARGET_SCHEMA": report.SCHEMA,
     }
+
+
+def _own(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave of an environment what is no setting."""
+    return {name: value for name, value in environment.items() if name in (*_INHERITED, MARK) or name.startswith("LC_")}
 
 
 def _variable(plugin: str) -> str:
@@ -164,12 +184,13 @@ def _run_pipeline(home: Home, sage: SandboxServer, environment: Mapping[str, str
     # Bookmarks of an earlier demonstration, whose data were deleted, must not count.
     command += ["--full-refresh", _DAILY, _HOURLY] if from_scratch else [_HOURLY]
     path = f"{programs}{os.pathsep}{environment.get('PATH', '')}"
+    home.prepare_project()
     begun = time.monotonic()
     with home.pipeline_log.open("wb") as log:
         pipeline = subprocess.Popen(  # noqa: S603 - a fixed program
             command,
-            cwd=home.project,
-            env={**environment, "PATH": path, "NO_COLOR": "1"},
+            cwd=home.pipeline_project,
+            env={**environment, "PATH": path, "HOME": str(home.directory), "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -222,4 +243,9 @@ def _tell_end(home: Home, warehouse: report.Warehouse, since: datetime, history:
         click.echo(f"first run: {history[0]}")
     click.echo(f"this run:  {history[-1]}")
     click.echo("Run it again: Sage will have moved on by a day, and what changed is what travels.")
-    click.echo(f'The data are in {home.directory / "pgdata"}. Query them: uv run sage-demo psql -c "{_QUERY}"')
+    program = Path(sys.executable).with_name("sage-demo")
+    if program.is_relative_to(home.project):
+        program = program.relative_to(home.project)
+    click.echo(
+        f'The data are in {home.directory / "pgdata"}. Query them: {shlex.quote(str(program))} psql -c "{_QUERY}"'
+    )
