@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tap_sage_accounting.errors import MalformedAnswerError, StubbornFaultError
+from tap_sage_accounting.errors import HeavyRequestError, MalformedAnswerError, StubbornFaultError
 from tap_sage_accounting.paging import Page, parse_json
 from tap_sage_accounting.reading import ListRead
-from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +18,11 @@ if TYPE_CHECKING:
     from tap_sage_accounting.rows import Item
 
     Parsed = TypeVar("Parsed")
+
+LARGEST_PAGE = 500
+"""Businesses that Sage puts on a page at most; before mid-2025 it put all of them on one."""
+SMALLEST_PAGE = 25
+"""Businesses that Sage puts on a page at least: smaller pages would not begin where they should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class _BusinessList:
     def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:  # noqa: ARG002
         """Ask for a page."""
         what = f"list of businesses, page {number}"
+        if size < SMALLEST_PAGE:
+            raise HeavyRequestError(f"{what}: no page is that small ({size})")
 
         def parse(answer: Answer) -> Page:
             return Page.parse(answer.body, asked=number, size=size, served_at=answer.served_at, what=what)
@@ -79,7 +85,7 @@ def visible_businesses(connection: Connection, executor: Executor) -> tuple[list
     Raises:
         FatalAPIError: Sage does not tell them, or not all of them.
     """
-    reading = ListRead(_BusinessList(connection), executor, width=lambda: 1, size=HIGHEST_PAGE_SIZE)
+    reading = ListRead(_BusinessList(connection), executor, width=lambda: 1, size=LARGEST_PAGE)
     items = [item for page in reading.pages() for item in page.items]
     items += reading.slipped(lambda: False)
     if reading.undeliverable:

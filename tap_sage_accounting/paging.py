@@ -40,6 +40,7 @@ class _Envelope(msgspec.Struct):
     total: Any = msgspec.field(name="$total", default=None)
     next: Any = msgspec.field(name="$next", default=None)
     size: Any = msgspec.field(name="$itemsPerPage", default=None)
+    size_of_businesses: Any = msgspec.field(name="$items_per_page", default=None)
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
@@ -158,7 +159,8 @@ class Page:
         """
         items: Any
         if (envelope := _open(body)) is not None:
-            number, total, following, told_size = envelope.page, envelope.total, envelope.next, envelope.size
+            number, total, following = envelope.page, envelope.total, envelope.next
+            told_size = envelope.size or envelope.size_of_businesses
             items = Rows(envelope.rows, decoder, what)
         else:
             told = parse_json(body, what)

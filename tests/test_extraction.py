@@ -127,7 +127,7 @@ def test_decimals_travel_as_text_on_request_and_the_schema_says_so(run_tap: RunT
         {"echo_business": False},
         {"decimals": "numbers"},
         {"gzip": True},
-        {"businesses_paged": True},
+        {"businesses_paged": False},
         {"businesses_attributes": "honoured"},
         {"next_keeps_filters": True},
     ],

@@ -202,18 +202,6 @@ def test_nothing_is_read_when_the_businesses_cannot_be_listed(
     assert run.records == {}
 
 
-@pytest.mark.parametrize("what", ["empty_page", "no_items", 500])
-def test_a_business_on_a_later_page_of_their_list_is_not_forgotten(
-    server: SandboxServer, run_tap: RunTap, what: int | str
-) -> None:
-    server.world.businesses.update(plain_world(businesses=205).businesses)
-    server.faults.businesses_paged = True
-    server.faults.add(Fault("businesses", what, page=2))
-    run = run_tap("user")
-    assert run.error is None
-    assert len(run.tap.businesses) == 205
-
-
 def test_the_table_at_the_end_tells_complete_skipped_and_failed_apart(server: SandboxServer, run_tap: RunTap) -> None:
     first, second = businesses_of(server)
     first.permissions["settings"] = "no_access"

@@ -437,7 +437,22 @@ class TestSelection:
 
 
 class TestBusinesses:
-    def test_the_list_of_businesses_is_one_page_with_an_envelope_of_its_own(self, client: Client) -> None:
+    @pytest.mark.parametrize("key", ["$items_per_page", "$itemsPerPage"])
+    def test_the_list_of_businesses_comes_in_pages_of_25_to_500(
+        self, client: Client, server: SandboxServer, key: Any
+    ) -> None:
+        server.faults.businesses_size_key = key
+        for number in range(600):
+            business = make_business(f"x{number}")
+            server.world.businesses[business.id] = business
+        first = client.get("businesses")
+        assert (first[key], len(first["$items"]), first["$next"]) == (25, 25, "/businesses?page=2&items_per_page=25")
+        assert client.get("businesses", items_per_page=2)[key] == 25
+        largest = client.get("businesses", items_per_page=1000, page=2)
+        assert (largest[key], len(largest["$items"]), largest["$next"]) == (500, 103, None)
+
+    def test_the_list_of_businesses_can_come_all_at_once_as_it_did(self, client: Client, server: SandboxServer) -> None:
+        server.faults.businesses_paged = False
         answer = client.get("businesses", items_per_page=2)
         items = answer.pop("$items")
         assert answer == {
@@ -449,17 +464,22 @@ class TestBusinesses:
         }
         assert items[1] == {"id": "b2", "displayed_as": "Company b2", "$path": "/businesses/b2"}
 
-    def test_its_unknowns_can_be_switched(self, client: Client, server: SandboxServer) -> None:
+    def test_it_takes_attributes_when_that_is_switched_on(self, client: Client, server: SandboxServer) -> None:
         assert client.get("businesses", attributes="all")["$items"][0].keys() == {"id", "displayed_as", "$path"}
         server.faults.businesses_attributes = "honoured"
         assert client.get("businesses", attributes="all")["$items"][0]["name"] == "Company b1"
-        for number in range(30):
-            business = make_business(f"x{number}")
-            server.world.businesses[business.id] = business
-        server.faults.businesses_paged = True
-        first = client.get("businesses")
-        assert (first["$items_per_page"], first["$next"]) == (25, "/businesses?page=2&items_per_page=25")
-        assert len(client.get("businesses", page=2)["$items"]) == 8
+
+    def test_a_business_shows_the_edition_that_it_has_now(self, client: Client, lead: Business) -> None:
+        payroll = {"id": "PAYROLL_25", "displayed_as": "Payroll 25", "active": True, "status": "paying"}
+        plus = {"id": "ACCOUNTING", "displayed_as": "Accounting Plus", "active": True, "status": "paying"}
+        lead.body["subscriptions"] = [plus, payroll]
+        assert client.get("businesses/b1")["subscriptions"] == [plus, payroll]
+        lead.edition = "Start"
+        told, other = client.get("businesses/b1")["subscriptions"]
+        assert (told["id"], told["displayed_as"], told["status"]) == ("START", "Accounting Start", "paying")
+        assert other == payroll
+        lead.subscribed = False
+        assert client.get("businesses/b1")["subscriptions"][0]["status"] == "expired"
 
     def test_a_business_shows_the_rights_of_its_user(self, client: Client, lead: Business) -> None:
         lead.permissions["journals"] = "no_access"
@@ -544,6 +564,34 @@ class TestRights:
     )
     def test_what_edition_and_country_have_is_there(self, client: Client, business: str, name: str) -> None:
         assert client.ask(name, business).status_code == 200
+
+    @pytest.mark.parametrize("name", ["purchase_invoices", "purchase_credit_notes", "purchase_quick_entries"])
+    def test_start_has_purchases_only_when_that_is_switched_on(
+        self, client: Client, server: SandboxServer, name: str
+    ) -> None:
+        assert client.ask(name, "b1").status_code == client.ask(name, "b2").status_code == 200
+        assert client.ask(name, "b3").status_code == 401
+        add(server.world.businesses["b3"], name, "p1")
+        server.faults.start_has_purchases = True
+        assert client.ids(name, "b3") == ["p1"]
+
+    def test_lists_without_offer_can_answer_as_if_empty(
+        self, client: Client, server: SandboxServer, lead: Business
+    ) -> None:
+        add(lead, "stock_items", "i1")
+        lead.edition = "Standard"
+        assert client.ask("stock_items").status_code == 401
+        server.faults.lists_without_offer = "empty"
+        page = client.get("stock_items", items_per_page=50)
+        assert (page["$total"], page["$items"], page["$itemsPerPage"]) == (0, [], 50)
+        assert client.ask("stock_items/i1").status_code == 401
+        server.faults.edition_refusal = 404
+        assert error_of(client.ask("stock_items/i1"))[:2] == (404, "RecordNotFound")
+        lead.subscribed = False
+        assert client.get("contacts")["$items"] == []
+        assert client.ask("contacts/c1").status_code == client.ask("financial_settings").status_code == 401
+        lead.subscribed, lead.edition = True, "Plus"
+        assert client.ids("stock_items") == ["i1"]
 
     def test_an_ended_subscription_refuses_everything(self, client: Client, server: SandboxServer) -> None:
         server.world.businesses["b2"].subscribed = False
@@ -646,6 +694,45 @@ class TestTroubles:
         assert client.ask("contacts", page=2).status_code == 200
         refused = client.ask("contacts", "b2", page=2)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "3")
+
+    @pytest.mark.parametrize(
+        ("status", "code"), [(401, "AuthorizationFailure"), (403, "MultiUserAccessDenied"), (404, "RecordNotFound")]
+    )
+    def test_a_refusal_that_strikes_has_sages_own_words(
+        self, client: Client, server: SandboxServer, status: int, code: str
+    ) -> None:
+        server.faults.add(Fault("contacts", status))
+        assert error_of(client.ask("contacts"))[:2] == (status, code)
+
+    @pytest.mark.parametrize(
+        ("by", "body"), [("firewall", b"<html>"), ("gateway", b'{"message":"Forbidden"}'), ("nobody", b"")]
+    )
+    def test_others_answer_before_sage_sees_the_request(
+        self, client: Client, server: SandboxServer, by: Any, body: bytes
+    ) -> None:
+        server.faults.add(Fault("*", 403, by=by, times=None))
+        client.session.headers["Authorization"] = "Bearer made-up"
+        answer = client.ask("contacts")
+        assert answer.status_code == 403
+        assert answer.content.startswith(body)
+        assert bool(answer.content) == bool(body)
+        assert not {"x_request_id", "X-Business"} & answer.headers.keys()
+        assert requests.post(server.token_url, timeout=5).status_code == 403
+        assert [each.status for each in server.requests.of("contacts")] == [403]
+
+    def test_a_portal_sends_elsewhere(self, client: Client, server: SandboxServer) -> None:
+        server.faults.add(Fault("contacts", 302, by="firewall"))
+        answer = client.session.get(f"{server.api_url}/contacts", allow_redirects=False, timeout=5)
+        assert (answer.status_code, answer.headers["Location"]) == (302, "https://portal.invalid/")
+
+    def test_a_fault_strikes_one_of_so_many_requests(self, client: Client, server: SandboxServer) -> None:
+        server.faults.add(Fault("contacts", 403, by="firewall", times=2, skip=1, every=3))
+        assert [client.ask("contacts").status_code for _ in range(8)] == [200, 403, 200, 200, 403, 200, 200, 200]
+
+    @pytest.mark.parametrize("wrong", [{"by": "neighbour"}, {"what": "html", "by": "firewall"}])
+    def test_a_fault_that_nobody_could_answer_is_refused(self, wrong: Any) -> None:
+        with pytest.raises(ValueError, match="answer"):
+            Fault(**wrong)
 
     @pytest.mark.parametrize("what", ["drop", "lost"])
     def test_connections_break(self, client: Client, server: SandboxServer, what: str) -> None:

@@ -18,7 +18,7 @@ from tap_sage_accounting.sandbox.books.posting import Leg, Posting, post
 from tap_sage_accounting.sandbox.store import timestamp
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.sandbox.store import Business, World
+    from tap_sage_accounting.sandbox.store import World
 
 NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
 ALWAYS, TODAY = date(1900, 1, 1), date(2100, 1, 1)
@@ -51,8 +51,8 @@ def world() -> World:
     return build_world(size="tiny", frozen=True)
 
 
-def bodies(business: Business, name: str) -> list[Body]:
-    return [row.render() for row in business.collections[name].rows.values()]
+def bodies(business: Company, name: str) -> list[Body]:
+    return [row.render() for row in business.books[name].rows.values()]
 
 
 def companies(world: World) -> list[Company]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting.sandbox.books import trial_balance
+from tap_sage_accounting.sandbox.books.company import Company
+from tap_sage_accounting.sandbox.books.editions import PURCHASES_NOT_ON_START
 from tap_sage_accounting.sandbox.endpoints import ENDPOINTS, Endpoint
 from tap_sage_accounting.sandbox.pages import Pages, encode
-from tap_sage_accounting.sandbox.query import Params, is_on, list_query, read_date, record_view
+from tap_sage_accounting.sandbox.query import ListQuery, Params, is_on, list_query, read_date, record_view
 from tap_sage_accounting.sandbox.refusals import (
     RefusalError,
     forbidden,
@@ -30,6 +32,14 @@ if TYPE_CHECKING:
 PREFIX = "/v3.1/"
 _WITHOUT_BUSINESS = frozenset({"businesses", "user"})
 _SENT_BY_READING = frozenset({"sales_invoices", "sales_credit_notes", "sales_corrective_invoices"})
+EDITIONS = {
+    "ACCOUNTING": "Plus",
+    "ACCOUNTS": "Standard",
+    "ACCOUNTING_10": "Standard",
+    "START": "Start",
+    "MICRO": "Start",
+}
+"""Subscriptions of the accounting product, and the editions that they stand for."""
 _EVERYTHING = 2_147_483_647
 _KEPT_REPORTS = 4 * 1024 * 1024
 
@@ -96,7 +106,6 @@ class Api:
             if endpoint.name in _WITHOUT_BUSINESS:
                 return Answer(200, self._without_business(call))
             business = self._business(call)
-            self._check_access(business, endpoint)
             return Answer(200, self._with_business(business, endpoint, call), business.id)
         except RefusalError as refusal:
             echo = business.id if business is not None else None
@@ -118,15 +127,26 @@ class Api:
         refusals = {401: unauthorised(), 403: forbidden(), 404: not_found("The business")}
         raise refusals[self._faults.foreign_business]
 
-    def _check_access(self, business: Business, endpoint: Endpoint) -> None:
+    def _check_offer(self, business: Business, endpoint: Endpoint) -> None:
         if not business.subscribed:
             raise no_subscription()
-        if not endpoint.offered(business.edition, business.country):
+        edition = business.edition
+        if self._faults.start_has_purchases and edition == "Start" and endpoint.name in PURCHASES_NOT_ON_START:
+            edition = "Plus"
+            if isinstance(business, Company):
+                business.open_book(endpoint.name)
+        if not endpoint.offered(edition, business.country):
             raise no_subscription() if self._faults.edition_refusal == 401 else not_found("The path")  # noqa: PLR2004
-        if not endpoint.readable(business.permissions):
-            raise forbidden()
 
     def _with_business(self, business: Business, endpoint: Endpoint, call: Call) -> bytes:
+        try:
+            self._check_offer(business, endpoint)
+        except RefusalError:
+            if self._faults.lists_without_offer == "refused" or endpoint.kind == "object" or call.key:
+                raise
+            return _nothing(list_query(endpoint, call.params, self._faults))
+        if not endpoint.readable(business.permissions):
+            raise forbidden()
         if endpoint.name == "trial_balance":
             return self._trial_balance(business, call.params)
         if endpoint.kind == "object":
@@ -181,7 +201,7 @@ class Api:
         return encode({name: value for name, value in body.items() if attributes is None or name in attributes})
 
     def _business_list(self, call: Call) -> Body:
-        """List the user's businesses: everything on one page and an envelope of its own, unless switched otherwise."""
+        """List the user's businesses, in pages of their own size, or everything at once."""
         params = call.params
         wanted = params.get("name", "").casefold()
         businesses = [
@@ -210,16 +230,35 @@ class Api:
             "$page": page,
             "$next": following,
             "$back": previous,
-            "$items_per_page": size,
+            self._faults.businesses_size_key: size,
             "$items": items,
         }
 
 
+def _nothing(query: ListQuery) -> bytes:
+    """Answer as a list does that nothing is in."""
+    links = {"$next": None, "$back": None}
+    return encode({"$total": 0, "$page": 1, **links, "$itemsPerPage": query.per_page, "$items": []})
+
+
 def _business_body(business: Business) -> Body:
-    """Show a business with the rights that its user has now."""
+    """Show a business with its subscription and the rights that its user has now."""
     body: dict[str, Any] = {"$path": f"/businesses/{business.id}", **business.body}
+    if "subscriptions" in body:
+        body["subscriptions"] = [_subscription(business, each) for each in body["subscriptions"]]
     told = {f"accounting_{area}": role for area, role in business.permissions.items()}
     if "user_permissions" in body:
         others = [each for each in body["user_permissions"] if each["area"] not in told]
         body["user_permissions"] = [*({"area": area, "role": role} for area, role in told.items()), *others]
     return body
+
+
+def _subscription(business: Business, told: Body) -> Body:
+    """Show a subscription as it is now; Sage was seen to call one that ended `expired` and yet active."""
+    edition = EDITIONS.get(told["id"])
+    if edition is None:
+        return told
+    if edition != business.edition:
+        new = next(each for each, name in EDITIONS.items() if name == business.edition)
+        told = {**told, "id": new, "displayed_as": f"Accounting {business.edition}"}
+    return told if business.subscribed else {**told, "status": "expired"}

@@ -21,7 +21,14 @@ from starlette.responses import Response
 from tap_sage_accounting.sandbox.api import PREFIX, Answer, Api, Call
 from tap_sage_accounting.sandbox.oauth import AUTHORIZE_PATH, REVOKE_PATH, TOKEN_PATH, AuthorizationServer, read_form
 from tap_sage_accounting.sandbox.pages import encode
-from tap_sage_accounting.sandbox.refusals import RefusalError, too_many, unauthorised, unexpected
+from tap_sage_accounting.sandbox.refusals import (
+    RefusalError,
+    forbidden,
+    not_found,
+    too_many,
+    unauthorised,
+    unexpected,
+)
 from tap_sage_accounting.sandbox.shelf import Shelf
 from tap_sage_accounting.sandbox.traffic import LoggedRequest, RateLimiter, RequestLog, retry_after
 from tap_sage_accounting.sandbox.wire import UNENDING, send_unending
@@ -39,6 +46,8 @@ if TYPE_CHECKING:
 _OAUTH_PATHS = {AUTHORIZE_PATH: "authorize", TOKEN_PATH: "token", REVOKE_PATH: "revoke"}
 _CONTROL_PREFIX = "/_sandbox/"
 _GATEWAY_PAGE = b"<html><head><title>One moment</title></head><body><h1>We are working on it.</h1></body></html>"
+_REFUSED_PAGE = b"<html><head><title>Request blocked</title></head><body><h1>Access denied</h1></body></html>"
+_GATEWAY_BODY = b'{"message":"Forbidden"}'
 _WORTH_COMPRESSING = 500
 _KEPT_COMPRESSED = 64 * 1024 * 1024
 _FIRST_PAGE = frozenset({"first_page", "same_page", "fresh_rows"})
@@ -105,6 +114,10 @@ class SandboxApp:
         if fault is not None and fault.what == "drop":
             self._log(call, path, 0, started)
             await _reset(request)
+            return
+        if fault is not None and (foreign := _foreign_answer(fault)) is not None:
+            self._log(call, path, foreign.status_code, started)
+            await foreign(request.scope, request.receive, send)
             return
         if path in _OAUTH_PATHS:
             response = await self._oauth(request, path, fault)
@@ -285,11 +298,37 @@ def _refuse(refusal: RefusalError) -> Response:
     return _json(Answer(refusal.status, encode(refusal.body), headers=refusal.headers))
 
 
+def _foreign_answer(fault: Fault) -> Response | None:
+    """Make the answer of somebody who stands before Sage; None where Sage answers."""
+    if not isinstance(fault.what, int) or fault.by == "sage":
+        return None
+    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    if fault.what in range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST):
+        headers["Location"] = "https://portal.invalid/"
+    match fault.by:
+        case "firewall":
+            return Response(_REFUSED_PAGE, fault.what, headers, media_type="text/html")
+        case "gateway":
+            return Response(_GATEWAY_BODY, fault.what, headers, media_type="application/json")
+        case "nobody":
+            return Response(b"", fault.what, headers)
+
+
+_REFUSALS: dict[int, Callable[[], RefusalError]] = {
+    401: unauthorised,
+    403: forbidden,
+    404: lambda: not_found("The path"),
+    429: lambda: too_many(None),
+}
+"""The refusals that Sage words in its own way; it calls the others unexpected."""
+
+
 def _error_status(fault: Fault) -> Response | None:
     """Make the answer of a fault that is an error status."""
     if not isinstance(fault.what, int):
         return None
-    refusal = too_many(None) if fault.what == HTTPStatus.TOO_MANY_REQUESTS else unexpected(fault.what)
+    words = _REFUSALS.get(fault.what)
+    refusal = words() if words is not None else unexpected(fault.what)
     if fault.retry_after is not None:
         refusal.headers["Retry-After"] = str(fault.retry_after)
     return _refuse(refusal)

@@ -95,7 +95,7 @@ def _in(*countries: str, editions: tuple[str, ...] = _EDITIONS) -> Offer:
 
 _EVERYWHERE: Offer = {"Plus": _SERVED, "Standard": _EUROPE, "Start": _SERVED}
 _PLUS_ONLY: Offer = {"Plus": _SERVED}
-_PLUS_AND_STANDARD: Offer = {"Plus": _SERVED, "Standard": _EUROPE}
+_NOT_ON_START: Offer = {"Plus": _SERVED, "Standard": _EUROPE}
 _ALL_EDITIONS: Offer = dict.fromkeys(_EDITIONS, _SERVED)
 _FORMERLY_COMMON: Offer = {
     "Plus": frozenset({"CA", "ES", "FR", "GB", "IE", "US"}),
@@ -230,9 +230,14 @@ _SALES_LISTS = (
 )
 
 _PURCHASE_LISTS = (
-    _document("purchase_invoices", _PURCHASES, _ALLOCATIONS, _CORRECTIONS, sort=_BY_DUE_DATE),
-    _document("purchase_credit_notes", _PURCHASES, _ALLOCATIONS, offer=_in("CA", "FR", "GB", "IE", "US")),
-    _document("purchase_quick_entries", _PURCHASES, _ALLOCATIONS, _ANALYSIS),
+    _document("purchase_invoices", _PURCHASES, _ALLOCATIONS, _CORRECTIONS, offer=_NOT_ON_START, sort=_BY_DUE_DATE),
+    _document(
+        "purchase_credit_notes",
+        _PURCHASES,
+        _ALLOCATIONS,
+        offer=_in("CA", "FR", "GB", "IE", "US", editions=("Plus", "Standard")),
+    ),
+    _document("purchase_quick_entries", _PURCHASES, _ALLOCATIONS, _ANALYSIS, offer=_NOT_ON_START),
     _document("purchase_corrective_invoices", _PURCHASES, _ALLOCATIONS, offer=_in("ES", editions=("Plus",))),
 )
 
@@ -353,11 +358,11 @@ _SETTINGS_LISTS = (
     Endpoint(
         "analysis_types",
         rights=_SETTINGS_FULL,
-        offer=_PLUS_AND_STANDARD,
+        offer=_NOT_ON_START,
         changed_since=True,
         equals={"analysis_type_level": "analysis_type_level"},
     ),
-    Endpoint("analysis_type_categories", rights=_SETTINGS, offer=_PLUS_AND_STANDARD, changed_since=True),
+    Endpoint("analysis_type_categories", rights=_SETTINGS, offer=_NOT_ON_START, changed_since=True),
     Endpoint("business_exchange_rates", rights=_SETTINGS, offer=_EVERYWHERE),
     _settings("business_settings"),
     _settings("cis_settings", _in("GB")),

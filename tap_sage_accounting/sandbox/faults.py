@@ -50,6 +50,12 @@ asked for. `same_page`: the rows of page 1, said to be the page asked for, with 
 new ids each time, and a total that grows. `envelope`: nothing but what `envelope` says.
 """
 TROUBLES: frozenset[str] = frozenset(get_args(Trouble))
+Answerer = Literal["sage", "firewall", "gateway", "nobody"]
+"""Who answers an error status.
+
+`sage`: Sage, with its error body. Or others, before Sage sees the request: a `firewall` with an HTML page, an API
+`gateway` with `{"message": ...}`, `nobody` with an empty body.
+"""
 Poison = Literal["full", "record", "always"]
 """Which answers a poisoned record spoils (status 500).
 
@@ -63,12 +69,14 @@ class Fault:
 
     Attributes:
         path: Glob over the path below `/v3.1/` (`sales_invoices`, `contacts/*`), or `token`, `revoke`, `authorize`.
-        what: A status code (429, 500, 502, 503, 504, ...), one of `TROUBLES`, or, for `authorize`, the `error` that
-            the redirect brings.
+        what: A status code (403, 429, 500, 502, 503, 504, ...), one of `TROUBLES`, or, for `authorize`, the `error`
+            that the redirect brings.
+        by: Who answers a status code.
         business: Only requests for this business.
         page: Only this page.
         times: How many requests it hits; None for all.
         skip: How many matching requests pass first.
+        every: Hits one of so many matching requests.
         retry_after: The `Retry-After` header of an error status; None for no header.
         seconds: How long a `slow` answer takes, or a byte of one that drips.
         lasts: For how many seconds from the first request on it hits requests; None for ever.
@@ -79,10 +87,12 @@ class Fault:
 
     path: str = "*"
     what: int | str = 500
+    by: Answerer = "sage"
     business: str | None = None
     page: int | None = None
     times: int | None = 1
     skip: int = 0
+    every: int = 1
     retry_after: int | str | None = None
     seconds: float = 1.0
     lasts: float | None = None
@@ -95,6 +105,10 @@ class Fault:
         authorize_error = self.path == "authorize" and isinstance(self.what, str)
         if not (isinstance(self.what, int) or self.what in TROUBLES or authorize_error):
             raise ValueError(f"Unknown fault {self.what!r}: a status code or one of {', '.join(sorted(TROUBLES))}.")
+        if self.by not in get_args(Answerer):
+            raise ValueError(f"Unknown answerer {self.by!r}: one of {', '.join(get_args(Answerer))}.")
+        if self.by != "sage" and not isinstance(self.what, int):
+            raise ValueError("Only status codes can be answered by others than Sage.")
 
     def take(self, path: str, business: str | None, page: int | None) -> bool:
         """Tell whether this request is hit, and count it."""
@@ -111,6 +125,7 @@ class Fault:
                 return False
         if self.times is not None:
             self.times -= 1
+        self.skip = self.every - 1
         return True
 
 
@@ -137,10 +152,14 @@ class Faults:
         foreign_business: Status for a business that the user does not have.
         edition_refusal: Status for a path that the business's edition or country does not have: 401 with "No active
             subscription", or 404.
+        start_has_purchases: The edition Start has purchase invoices, credit notes and quick entries.
+        lists_without_offer: Lists that edition, country or subscription do not offer are refused, or answer as if
+            nothing were in them; their single records are refused in either case.
         expired_body: What comes with a 401 for a dead access token: Sage's error list, an OAuth error object,
             or nothing.
         businesses_attributes: Whether the list of businesses takes `attributes`.
-        businesses_paged: Whether the list of businesses comes in pages of 25 to 500, or all at once.
+        businesses_paged: Whether the list of businesses comes in pages of 25 to 500, as since 2025, or all at once.
+        businesses_size_key: What the list of businesses calls the size of its pages.
         reuse_kills_grant: A refresh token that is used twice takes the newest one with it.
         access_token_lifetime: Seconds.
         refresh_token_lifetime: Seconds.
@@ -175,9 +194,12 @@ class Faults:
     inactive_items: Literal["listed", "hidden"] = "listed"
     foreign_business: Literal[401, 403, 404] = 403
     edition_refusal: Literal[401, 404] = 401
+    start_has_purchases: bool = False
+    lists_without_offer: Literal["refused", "empty"] = "refused"
     expired_body: Literal["errors", "oauth", "empty"] = "errors"
     businesses_attributes: Literal["ignored", "honoured"] = "ignored"
-    businesses_paged: bool = False
+    businesses_paged: bool = True
+    businesses_size_key: Literal["$items_per_page", "$itemsPerPage"] = "$items_per_page"
     reuse_kills_grant: bool = False
     access_token_lifetime: float = 300
     refresh_token_lifetime: float = 2_678_400

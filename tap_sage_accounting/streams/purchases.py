@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from tap_sage_accounting.client import Area, SageStream
 
+NOT_ON_START = ("Standard", "Plus")
+"""Sage's guide to its editions leaves these lists out of Start, its API description does not. Both work."""
+
 
 class PurchaseCorrectiveInvoices(SageStream):
     """Invoices by which a supplier corrects an earlier one, as Spanish law asks for."""
@@ -30,6 +33,7 @@ class PurchaseCreditNotes(SageStream):
     deletable = True
     flags = ("show_payments_allocations", "show_analysis_types")
     areas = (Area.PURCHASES,)
+    editions = NOT_ON_START
 
 
 class PurchaseInvoices(SageStream):
@@ -42,6 +46,7 @@ class PurchaseInvoices(SageStream):
     deletable = True
     flags = ("show_payments_allocations", "show_analysis_types", "show_corrections")
     areas = (Area.PURCHASES,)
+    editions = NOT_ON_START
 
 
 class PurchaseQuickEntries(SageStream):
@@ -54,3 +59,4 @@ class PurchaseQuickEntries(SageStream):
     deletable = True
     flags = ("show_payments_allocations", "show_analysis_types")
     areas = (Area.PURCHASES,)
+    editions = NOT_ON_START

@@ -127,6 +127,10 @@ class Company(Business):
                 self.collections[name] = self.books[name]
         return self.books[name]
 
+    def open_book(self, name: str) -> None:
+        """Let a list be read that the edition keeps in the books only."""
+        self.collections.setdefault(name, self.book(name))
+
     def insert(self, name: str, row_id: str, body: Body, at: datetime | None) -> Row:
         """Add a record to a list; without a moment, the list keeps no timestamps."""
         return self.book(name).add(Row(row_id, body, at, at))

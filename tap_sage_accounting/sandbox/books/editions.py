@@ -6,6 +6,10 @@ _EVERYWHERE = {"Plus": "CA GB IE", "Standard": "GB IE", "Start": "CA GB IE"}
 _HISTORIC = {"Plus": "CA ES FR GB IE US", "Standard": "GB IE", "Start": "CA ES FR GB IE US"}
 
 
+PURCHASES_NOT_ON_START = frozenset({"purchase_credit_notes", "purchase_invoices", "purchase_quick_entries"})
+"""Lists that Start lacks by Sage's guide to its editions, and has by its API description."""
+
+
 def _all_editions(countries: str) -> dict[str, str]:
     return dict.fromkeys(("Plus", "Standard", "Start"), countries)
 
@@ -25,7 +29,9 @@ _EXCEPTIONS: dict[str, dict[str, str]] = {
     "migration_tax_returns": _all_editions("GB IE"),
     "migrations": _HISTORIC,
     "purchase_corrective_invoices": {"Plus": "ES"},
-    "purchase_credit_notes": _all_editions("CA FR GB IE US"),
+    "purchase_credit_notes": {"Plus": "CA FR GB IE US", "Standard": "CA FR GB IE US"},
+    "purchase_invoices": {"Plus": "CA GB IE", "Standard": "GB IE"},
+    "purchase_quick_entries": {"Plus": "CA GB IE", "Standard": "GB IE"},
     "sales_corrective_invoices": _all_editions("ES"),
     "sales_credit_notes": _all_editions("CA GB IE"),
     "sales_estimates": _all_editions("CA GB IE"),
