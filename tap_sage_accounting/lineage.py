@@ -85,3 +85,8 @@ class Lineage:
 def fingerprint(token: str) -> str:
     """Tell tokens apart without keeping them: SHA-256, hexadecimal."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def is_header_value(token: str) -> bool:
+    """Check whether an access token can be sent: visible ASCII, without a line break or a space."""
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
 
 from typing_extensions import override
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 MASK = "[secret]"
 SHORTEST_SECRET = 6
 """Characters; masking shorter values would eat ordinary words."""
+TELLING_PART = 16
+"""Characters in a row that make a text quote a secret."""
+ENCODINGS = 3
+"""Encodings on top of each other that are seen through: JSON in a URL in HTML."""
 LONGEST_CHAIN = 10
 """Causes of an exception that are followed."""
 
@@ -43,6 +48,8 @@ _PATTERNS = (
     (re.compile(r"([\"']href[\"']:\s*[\"'])[^\"']+(?=[\"'],\s*[\"']rel[\"']:\s*[\"']bookmark)"), rf"\1{MASK}"),
     (re.compile(r"([\"']rel[\"']:\s*[\"']bookmark[\"'],\s*[\"']href[\"']:\s*[\"'])[^\"']+"), rf"\1{MASK}"),
 )
+_UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_NO_LETTER = re.compile("[^A-Za-z0-9]")
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -117,6 +124,25 @@ class SecretFilter(logging.Filter):
         copy.__cause__, copy.__context__ = cause, context
         copy.__suppress_context__ = error.__suppress_context__
         return copy.with_traceback(error.__traceback__)
+
+
+def quotes_secret(text: str, secrets: Iterable[str]) -> bool:
+    """Check whether a text quotes a secret or a good part of one, in whatever encoding."""
+    seen = _letters(text)
+    for secret in map(_letters, secrets):
+        size = min(len(secret), TELLING_PART)
+        if size >= SHORTEST_SECRET and any(
+            secret[start : start + size] in seen for start in range(len(secret) - size + 1)
+        ):
+            return True
+    return False
+
+
+def _letters(text: str) -> str:
+    """Reduce a text to what all its encodings have in common."""
+    for _ in range(ENCODINGS):
+        text = html.unescape(unquote_plus(_UNICODE_ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)))
+    return _NO_LETTER.sub("", text).lower()
 
 
 def install(secrets: Iterable[str | None]) -> SecretFilter:

@@ -7,36 +7,37 @@ reported as exactly that.
 
 from __future__ import annotations
 
-import io
+import json
 import logging
 import time
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
-import requests
-from typing_extensions import override
-
-from tap_sage_accounting.api.http_session import open_session
 from tap_sage_accounting.api.retry_after import retry_after
 from tap_sage_accounting.errors import AuthorizationError
-from tap_sage_accounting.lineage import Tokens
+from tap_sage_accounting.lineage import Tokens, is_header_value
+from tap_sage_accounting.printable import printable
+from tap_sage_accounting.redaction import quotes_secret
+from tap_sage_accounting.token_request import Answer, NoAnswerError, NotSentError, post_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-TIMEOUT = (10.0, 60.0)
-"""Seconds to connect, and between two bytes of the answer."""
+LAST_ATTEMPT_AFTER = 45.0
+"""Seconds after which no further attempt is made: others wait for the lock meanwhile."""
 WAITS = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each repetition of a request that was not acted on."""
 LONGEST_WAIT = 15.0
-"""Bound for what `Retry-After` may ask: others wait for the lock meanwhile."""
+"""Seconds; bound for what `Retry-After` may ask, for the same reason."""
 LIFETIME = timedelta(seconds=300)
 """Of an access token whose answer does not say (Sage's documented value)."""
 REFRESH_LIFETIME = timedelta(seconds=2_678_400)
 """Of a refresh token whose answer does not say: 31 days (Sage's documented value)."""
 LONGEST_DESCRIPTION = 200
+SECRET_FIELDS = frozenset({"client_secret", "refresh_token", "token", "code", "code_verifier"})
+"""The fields of the forms that must not be shown."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,17 +60,6 @@ class _NotActedOnError(Exception):
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
         self.wait = wait
-
-
-class _WatchedBody(io.BytesIO):
-    """A request body that knows whether anybody has begun to send it: until then the server cannot have acted."""
-
-    touched = False
-
-    @override
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.touched = True
-        return super().read(size)
 
 
 class TokenEndpoint:
@@ -140,23 +130,24 @@ class TokenEndpoint:
         self._post(neighbour, {"token": refresh_token})
 
     def _tokens(self, form: Mapping[str, str], refresh_token: str | None) -> Tokens:
-        asked_at, response = self._post(self._token_url, form)
+        asked_at, answer = self._post(self._token_url, form)
         try:
-            return _read(response.json(), asked_at, refresh_token)
-        except (ValueError, KeyError, TypeError):
+            return _read(json.loads(answer.body), asked_at, refresh_token)
+        except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
             raise AnswerLostError(
                 "Sage's answer to the token request cannot be read: it may have replaced the tokens by ones that never "
                 "arrived."
             ) from None
 
-    def _post(self, url: str, form: Mapping[str, str]) -> tuple[datetime, requests.Response]:
+    def _post(self, url: str, form: Mapping[str, str]) -> tuple[datetime, Answer]:
         """Send a form, again as long as it had no effect; give the moment of the sending and a successful answer."""
+        last = time.monotonic() + LAST_ATTEMPT_AFTER
         for wait in (*WAITS, None):
             asked_at = self._now()
             try:
                 return asked_at, self._attempt(url, form)
             except _NotActedOnError as error:
-                if wait is None:
+                if wait is None or time.monotonic() > last:
                     raise UnreachableError(
                         f"No token could be had from {_host(url)}: {error}. "
                         "The stored tokens are untouched; run again when the fault has passed."
@@ -166,27 +157,22 @@ class TokenEndpoint:
                 self._sleep(delay)
         raise AssertionError  # pragma: no cover - the last round returns or raises
 
-    def _attempt(self, url: str, form: Mapping[str, str]) -> requests.Response:
-        body = _WatchedBody(urlencode({**self._credentials, **form}).encode())
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    def _attempt(self, url: str, form: Mapping[str, str]) -> Answer:
+        sent = {**self._credentials, **form}
         try:
-            # A session of its own: no pooled connection that the other side may have closed, no adapter that repeats.
-            with open_session(url, self._user_agent) as session:
-                response = session.post(url, data=body, headers=headers, timeout=TIMEOUT, allow_redirects=False)
-        except requests.RequestException as error:
-            # The chain is cut because the error carries the request, and with it the secrets.
-            if not body.touched:
-                raise _NotActedOnError(_fault(error)) from None
+            answer = post_form(url, sent, self._user_agent)
+        except NotSentError as error:
+            raise _NotActedOnError(str(error)) from None
+        except NoAnswerError as error:
             raise AnswerLostError(
-                f"The connection broke after the token request had been sent ({_fault(error)}): "
-                "Sage may have replaced the tokens by ones that never arrived."
+                f"The token request was sent, but no whole answer came ({error}): Sage may have replaced the tokens by "
+                "ones that never arrived."
             ) from None
-        if response.status_code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            wait = retry_after(response.headers) or 0.0
-            raise _NotActedOnError(f"it answered {response.status_code} {response.reason}", wait)
-        if response.status_code != HTTPStatus.OK:
-            raise _refusal(response, url, [*self._credentials.values(), *form.values()])
-        return response
+        if answer.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+            raise _NotActedOnError(f"it answered {answer.status}", retry_after(answer.headers) or 0.0)
+        if answer.status != HTTPStatus.OK:
+            raise _refusal(answer, url, [value for name, value in sent.items() if name in SECRET_FIELDS])
+        return answer
 
 
 def _read(body: Any, asked_at: datetime, refresh_token: str | None) -> Tokens:
@@ -194,9 +180,9 @@ def _read(body: Any, asked_at: datetime, refresh_token: str | None) -> Tokens:
 
     OAuth lets a server keep the refresh token by not naming another; Sage is not known to.
     """
-    access_token = body["access_token"]
+    access_token = body["access_token"].strip()
     next_token = body.get("refresh_token") or refresh_token
-    if not (isinstance(access_token, str) and isinstance(next_token, str) and access_token and next_token):
+    if not (is_header_value(access_token) and isinstance(next_token, str) and next_token):
         raise TypeError
     return Tokens(
         access_token=access_token,
@@ -218,59 +204,45 @@ def _seconds(told: object, otherwise: timedelta) -> timedelta:
     return timedelta(seconds=seconds) if 0 < seconds < otherwise.total_seconds() * 1000 else otherwise
 
 
-def _refusal(response: requests.Response, url: str, secrets: list[str]) -> AuthorizationError:
+def _refusal(answer: Answer, url: str, secrets: list[str]) -> AuthorizationError:
     """Translate an answer that is no success; `{"error", "error_description"}` where Sage itself gives it."""
-    status = response.status_code
-    told = f"{status} {response.reason or ''}".strip()
-    if response.is_redirect:
+    reason = _shown(answer.reason, secrets)
+    told = f"{answer.status} {reason}".strip()
+    if answer.status in range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST):
         return AuthorizationError(
             f"{_host(url)} redirects token requests ({told}); secrets are not sent on. Check the setting 'token_url'."
         )
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return AnswerLostError(
             f"Sage answered {told} to the token request, which leaves open whether it replaced the tokens."
         )
-    error, description = _error_of(response, secrets)
+    error, description = _error_of(answer.body)
+    description = f": {_shown(description, secrets)}" if description else ""
     if error == "invalid_grant":
         return GrantRefusedError(f"Sage answered invalid_grant{description.rstrip('.')}")
-    if error in ("invalid_client", "unauthorized_client") or status == HTTPStatus.UNAUTHORIZED:
+    if error in ("invalid_client", "unauthorized_client") or answer.status == HTTPStatus.UNAUTHORIZED:
         return AuthorizationError(
-            f"Sage does not accept this application ({error or told}{description}). "
+            f"Sage does not accept this application ({_shown(error, secrets) or told}{description}). "
             "Check the settings 'client_id' and 'client_secret' against Sage's developer portal."
         )
-    return AuthorizationError(f"Sage refused the token request: {told} {error}{description}.")
+    return AuthorizationError(f"Sage refused the token request: {told} {_shown(error, secrets)}{description}.")
 
 
-def _error_of(response: requests.Response, secrets: list[str]) -> tuple[str, str]:
-    """Give the error code and, behind a colon, its description, without any secret that it may quote."""
+def _error_of(body: bytes) -> tuple[str, str]:
+    """Give the error code and its description."""
     try:
-        body = response.json()
-    except ValueError:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
         return "", ""
-    if not isinstance(body, dict):
+    if not isinstance(found, dict):
         return "", ""
-    code, description = str(body.get("error") or ""), str(body.get("error_description") or "")
-    for secret in filter(None, secrets):
-        description = description.replace(secret, "[secret]")
-    return code[:LONGEST_DESCRIPTION], f": {description[:LONGEST_DESCRIPTION]}" if description else ""
+    return str(found.get("error") or ""), str(found.get("error_description") or "")
+
+
+def _shown(text: str, secrets: list[str]) -> str:
+    """Give a server's text as it may be shown: not where it quotes the request back, nor at any length."""
+    return "[not shown: it quotes a secret]" if quotes_secret(text, secrets) else printable(text[:LONGEST_DESCRIPTION])
 
 
 def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
-
-
-def _fault(error: requests.RequestException) -> str:
-    """Name a transport fault in words, without what was transported."""
-    match error:
-        case requests.ConnectTimeout():
-            return f"no connection within {TIMEOUT[0]:.0f} s"
-        case requests.Timeout():
-            return f"no answer within {TIMEOUT[1]:.0f} s"
-        case requests.exceptions.SSLError():
-            return "the TLS connection could not be made"
-        case requests.exceptions.ProxyError():
-            return "the proxy did not connect"
-        case requests.ConnectionError():
-            return "the connection was refused or broke off"
-        case _:
-            return type(error).__name__

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import contextlib
+import gzip
+import html
 import json
+import re
 import socket
 import threading
+import time
+import tracemalloc
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode
 
 import pytest
 
+from tap_sage_accounting import token_endpoint, token_request
 from tap_sage_accounting.errors import AuthorizationError
 from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
+from tap_sage_accounting.token_store import LOCK_WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +40,7 @@ class OddServer:
     def __init__(self, *acts: Callable[[socket.socket, bytes], None] | bytes) -> None:
         self.acts = list(acts)
         self.requests: list[bytes] = []
+        self.is_done = False
         self.listening = socket.create_server(("127.0.0.1", 0))
 
     @property
@@ -49,6 +58,7 @@ class OddServer:
                     connection.sendall(act)
                 else:
                     act(connection, request)
+        self.is_done = True
 
     @staticmethod
     def _read(connection: socket.socket) -> bytes:
@@ -173,11 +183,186 @@ def test_a_redirect_is_not_followed_with_secrets() -> None:
     assert len(server.requests) == 1
 
 
-def test_a_description_that_quotes_a_secret_does_not_show_it() -> None:
-    body = {"error": "invalid_request", "error_description": "no good: old-refresh-token of s&cret=1"}
-    refusal = pytest.raises(AuthorizationError, match=r"invalid_request: no good: \[secret\] of \[secret\]")
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "as a form": lambda form: form,
+    "as a form in lower case": lambda form: re.sub("%..", lambda code: code[0].lower(), form),
+    "as a query with percent signs for spaces": lambda form: urlencode(parse_qsl(form), quote_via=quote),
+    "in plain": lambda form: " and ".join(f"{name} was {value}" for name, value in parse_qsl(form)),
+    "as JSON": lambda form: json.dumps(dict(parse_qsl(form))),
+    "as JSON with escaped slashes": lambda form: json.dumps(dict(parse_qsl(form))).replace("/", "\\/"),
+    "as JSON with text that is not ASCII": lambda form: json.dumps(dict(parse_qsl(form)), ensure_ascii=False),
+    "as a Python dict": lambda form: repr(dict(parse_qsl(form))),
+    "as HTML": lambda form: html.escape(str(dict(parse_qsl(form)))),
+    "as URL-encoded JSON": lambda form: quote(json.dumps(dict(parse_qsl(form)))),
+    "cut off": lambda form: " ".join(f"{name}={value[:32]}..." for name, value in parse_qsl(form)),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_an_answer_that_echoes_the_token_request_shows_no_secret(spelling: str) -> None:
+    secret = 'Xq7/+"&é' + "Xq7" * 12
+    sent = {name: f"{name[:3]}{secret}" for name in ("secret", "refresh", "revoked", "verifier")}
+    sent["code"] = f"GB/{secret}"
+
+    def echo(place: str) -> Callable[[socket.socket, bytes], None]:
+        def act(connection: socket.socket, request: bytes) -> None:
+            told = SPELLINGS[spelling](request.decode().partition("\r\n\r\n")[2])
+            body = {"error": "invalid_request", "error_description": "Bad.", place: told}
+            phrase = re.sub("[^!-~ ]", "?", told) if place == "phrase" else "Bad Request"
+            connection.sendall(answer(body, f"400 {phrase}"))
+
+        return act
+
+    places = ("error", "error_description", "phrase")
+    asked = [echo(place) for place in places for _ in range(3)]
+    with serving(*asked) as server:
+        sage = TokenEndpoint(
+            client_id="app/with slash", client_secret=sent["secret"], token_url=server.url, user_agent="tests/1"
+        )
+        for _ in places:
+            for ask in (
+                lambda: sage.refresh(sent["refresh"]),
+                lambda: sage.exchange(sent["code"], "http://localhost/callback", sent["verifier"]),
+                lambda: sage.revoke(sent["revoked"]),
+            ):
+                with pytest.raises(AuthorizationError, match="refused the token request") as caught:
+                    ask()
+                assert "xq7" not in str(caught.value).lower()
+
+
+def test_a_description_that_quotes_nothing_secret_is_shown() -> None:
+    body = {"error": "invalid_request", "error_description": "The refresh_token of app/with slash is malformed."}
+    refusal = pytest.raises(AuthorizationError, match=r"invalid_request: The refresh_token of app/with slash is malfor")
     with serving(answer(body, "400 Bad Request")) as server, refusal:
-        endpoint(server.url).refresh("old-refresh-token")
+        endpoint(server.url).refresh("the-old-refresh-token")
+
+
+def test_what_an_answer_says_reaches_no_terminal_raw() -> None:
+    body = {"error": "no\x1b]0;title\x07", "error_description": "line\nRun finished\x1b[2J"}
+    with serving(answer(body, "400 Bad\x1b[1m")) as server, pytest.raises(AuthorizationError) as caught:
+        endpoint(server.url).refresh("old")
+    assert str(caught.value).isprintable()
+    assert "line\\nRun finished" in str(caught.value)
+
+
+# Answers without an end
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_request, "TOTAL_TIMEOUT", 0.5)
+
+
+class Drip:
+    """An answer of which a part comes now and then, until the test has seen enough or a quarter of a minute is over."""
+
+    def __init__(self, at_once: bytes, *parts: bytes) -> None:
+        self.seen_enough = threading.Event()
+        self._at_once = at_once
+        self._parts = parts
+
+    def __call__(self, connection: socket.socket, _: bytes) -> None:
+        with contextlib.suppress(OSError):
+            connection.sendall(self._at_once)
+            for number in range(300):
+                if self.seen_enough.wait(0.05):
+                    return
+                connection.sendall(self._parts[number % len(self._parts)])
+
+
+WHOLE = answer({**TOKENS, "scope": " " * 300})
+UNENDING = {
+    "dripping head": lambda: Drip(WHOLE[:10], b"X"),
+    "dripping body": lambda: Drip(WHOLE[:-320], b" "),
+    "interim answers": lambda: Drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "silence": lambda: Drip(b"", b""),
+}
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("make", UNENDING.values(), ids=UNENDING)
+def test_an_answer_that_does_not_come_to_an_end_is_given_up(make: Callable[[], Drip]) -> None:
+    drip = make()
+    with serving(drip) as server:
+        with pytest.raises(AnswerLostError, match=r"no complete answer within .* s.*replaced the tokens"):
+            endpoint(server.url).refresh("old")
+        assert not server.is_done, "the answer came to its end first"
+        drip.seen_enough.set()
+    assert len(server.requests) == 1
+
+
+def endless(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{")
+    with contextlib.suppress(OSError):
+        for _ in range(64):
+            connection.sendall(b" " * (1 << 20))
+
+
+def test_an_answer_larger_than_any_token_is_not_read_to_its_end() -> None:
+    with serving(endless) as server, pytest.raises(AnswerLostError, match=r"larger than .*replaced the tokens"):
+        endpoint(server.url).refresh("old")
+
+
+def test_a_small_answer_that_inflates_to_a_large_one_is_not_kept_in_memory() -> None:
+    bomb = gzip.compress(b'{"access_token": "' + b"a" * (200 << 20))
+    with serving(answer(bomb, "200 OK", "Content-Encoding: gzip")) as server:
+        tracemalloc.start()
+        with pytest.raises(AnswerLostError, match="larger than"):
+            endpoint(server.url).refresh("old")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 50 << 20
+
+
+def test_a_compressed_answer_is_read() -> None:
+    body = gzip.compress(json.dumps(TOKENS).encode())
+    with serving(answer(body, "200 OK", "Content-Encoding: gzip")) as server:
+        assert endpoint(server.url).refresh("old").refresh_token == "next-refresh"
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_request_that_could_not_be_sent_in_time_is_never_sent_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that answers late must not let two requests spend one token."""
+    genuine = socket.getaddrinfo
+    late = threading.Event()
+    asked: list[str] = []
+
+    def look_up(*arguments: Any, **options: Any) -> Any:
+        asked.append(arguments[0])
+        if len(asked) == 1:
+            late.wait(10)
+        return genuine(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with serving(answer(TOKENS)) as server:
+        waits: list[float] = []
+        assert endpoint(server.url, waits).refresh("old").refresh_token == "next-refresh"
+        assert waits == [1]
+        late.set()
+        server.listening.settimeout(1)
+        connections = 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                connection, _ = server.listening.accept()
+                connection.settimeout(1)
+                assert connection.recv(65536).partition(b"\r\n\r\n")[2] == b""
+                connection.close()
+                connections += 1
+        assert len(server.requests) == 1
+
+
+def test_attempts_end_long_before_others_give_up_waiting_for_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow refusals in a row must not hold the lock for longer than another run waits for it."""
+    monkeypatch.setattr(token_endpoint, "LAST_ATTEMPT_AFTER", 0.5)
+
+    def slow_refusal(connection: socket.socket, _: bytes) -> None:
+        time.sleep(0.6)
+        connection.sendall(answer(b"", "503 Service Unavailable"))
+
+    with serving(slow_refusal) as server, pytest.raises(AuthorizationError, match="stored tokens are untouched"):
+        endpoint(server.url).refresh("old")
+    assert len(server.requests) == 1
+    assert LOCK_WAIT.total_seconds() / 2 > token_endpoint.LAST_ATTEMPT_AFTER + token_request.TOTAL_TIMEOUT
 
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized"])

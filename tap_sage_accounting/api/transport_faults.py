@@ -1,0 +1,37 @@
+"""What lies behind a request that failed on its way, without what was transported."""
+
+from __future__ import annotations
+
+import ssl
+
+from tap_sage_accounting.printable import printable
+
+LONGEST_CAUSE = 160
+"""Characters; a proxy's own words can be long."""
+
+
+def root_cause(error: BaseException) -> str:
+    """Return the system's or TLS's words for the deepest cause: `Connection refused`; "" where there are none."""
+    words = ""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        words = _words_of(following) or words
+        inner = (getattr(following, "reason", None), *following.args, following.__cause__, following.__context__)
+        following = next((each for each in inner if isinstance(each, BaseException)), None)
+    return printable(words[:LONGEST_CAUSE])
+
+
+def _words_of(error: BaseException) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"certificate not accepted: {error.verify_message}"
+        case ssl.SSLError(reason=str() as reason):
+            return reason.replace("_", " ").lower()
+        case OSError(strerror=str() as words):
+            return words
+        case OSError(args=(str() as words,)):
+            return words
+        case _:
+            return ""
