@@ -27,13 +27,14 @@ from tap_sage_accounting import schemas
 from tap_sage_accounting.deletions import TOLD_UNTIL, DeletionLookup
 from tap_sage_accounting.errors import (
     AuthorizationError,
+    KeylessRecordError,
     LimitReachedError,
     MalformedAnswerError,
     UndeliverableError,
 )
 from tap_sage_accounting.limits import GateClosedError
 from tap_sage_accounting.lookahead import StartedRead
-from tap_sage_accounting.movement import identity
+from tap_sage_accounting.movement import key_of
 from tap_sage_accounting.paging import SMALL, Page, parse_json
 from tap_sage_accounting.partial_rows import PartialRows
 from tap_sage_accounting.reading import ListRead
@@ -348,18 +349,38 @@ class SageStream(RESTStream[int]):
         """Whether nobody looks into records on their way: no selection, stream map, flattening, hook, other writer."""
         return (
             isinstance(self._tap.message_writer, WholeMessageWriter)
-            and type(self).clean is SageStream.clean
             and not self._deselected
             and all(type(each) is SameRecordTransform and not each.flattening_enabled for each in self.stream_maps)
             and type(self).post_process is RESTStream.post_process
         )
 
     def clean(self, raw: Item, context: Context | None) -> Record:
-        """Turn a record as sent, or as decoded by its schema, into the record as declared."""
-        record = raw.to_record() if isinstance(raw, Row) else self.cleaner.clean(raw)
+        """Turn a record as sent, or as decoded by its schema, into the record as declared.
+
+        Raises:
+            KeylessRecordError: Sage sent neither its id nor a path that ends in one.
+        """
+        if isinstance(raw, Row):
+            record = raw.to_record()
+        else:
+            record = self.cleaner.clean(raw)
+            self.complete_key(record)
         if context:
             record["business_id"] = context["business_id"]
         return record
+
+    def complete_key(self, record: Record) -> None:
+        """Take the key of a record from its path where Sage does not send it.
+
+        Raises:
+            KeylessRecordError: the path does not end in one either.
+        """
+        name = self.primary_keys[-1]
+        if name == "business_id" or (record.get(name) or "").strip():
+            return
+        record[name] = (record.get("path") or "").rpartition("/")[2].strip()
+        if not record[name]:
+            raise KeylessRecordError("Sage sent a record without an id; no target could find its row.")
 
     # The read of one business, from its first page to its bookmark
 
@@ -425,19 +446,24 @@ class SageStream(RESTStream[int]):
             UndeliverableError: Sage lists records that it does not deliver; the bookmark stays where it is.
         """
         newest: str | None = None
+        keyless = 0
         unseen = self.unseen
         takes_note = deletions.takes_note
         business_id = context["business_id"] if context else UNSET
 
         def records(items: Iterable[Item]) -> Iterator[Item]:
-            nonlocal newest
+            nonlocal newest, keyless
             record: Item
             for raw in items:
                 if unseen and isinstance(raw, Row):
                     record = raw
                     record.business_id = business_id
                 else:
-                    record = self.clean(raw, context)
+                    try:
+                        record = self.clean(raw, context)
+                    except KeylessRecordError:
+                        keyless += 1
+                        continue
                 changed_at = record.get(UPDATED_AT)
                 if changed_at is not None and (newest is None or changed_at > newest):
                     newest = changed_at
@@ -454,12 +480,7 @@ class SageStream(RESTStream[int]):
             deletions.foresee([raw])
             yield records([raw])
         deletions.look_for_missing()
-        if undeliverable := [name for reading in readings for name in reading.undeliverable]:
-            count = "a record" if len(undeliverable) == 1 else f"{len(undeliverable)} records"
-            raise UndeliverableError(
-                f"Sage lists {count} that it does not deliver ({', '.join(undeliverable)}). All others arrived; the "
-                "bookmark stays, so that the next run tries again. If it goes on, report the request ids above to Sage."
-            )
+        _require_all(readings, keyless + deletions.keyless)
         deletions.remember()
         forget(self.get_context_state(context))
         if (started := readings[0].watch.started) is not None:
@@ -653,11 +674,10 @@ class CurrencyKeyedStream(SageStream):
     added_properties = SageStream.added_properties | {"currency_id"}
 
     @override
-    def clean(self, raw: Item, context: Context | None) -> Record:
-        record = super().clean(raw, context)
+    def complete_key(self, record: Record) -> None:
         currency = record.get("currency") or {}
-        record["currency_id"] = currency.get("id") or str(record.get("path") or "").rpartition("/")[2]
-        return record
+        record["currency_id"] = currency.get("id")
+        super().complete_key(record)
 
 
 def _failing_together(batches: Batches) -> Batches:
@@ -674,6 +694,31 @@ def _failing_together(batches: Batches) -> Batches:
         yield until_failure(batch)
         for failure in failures:
             raise failure
+
+
+def _require_all(readings: list[ListRead], keyless: int) -> None:
+    """Fail a read that Sage did not let come to its end.
+
+    Args:
+        readings: its parts.
+        keyless: records that were left out because they have no key.
+
+    Raises:
+        UndeliverableError: what is missing.
+    """
+    on = "All others arrived; the bookmark stays, so that the next run tries again. If it goes on, report"
+    if undeliverable := [name for reading in readings for name in reading.undeliverable]:
+        count = "a record" if len(undeliverable) == 1 else f"{len(undeliverable)} records"
+        raise UndeliverableError(
+            f"Sage lists {count} that it does not deliver ({', '.join(undeliverable)}). {on} the request ids above to "
+            "Sage."
+        )
+    if keyless:
+        count = "a record" if keyless == 1 else f"{keyless} records"
+        raise UndeliverableError(
+            f"Sage sent {count} without an id or a path that ends in one; no target could find the rows. {on} it to "
+            "Sage."
+        )
 
 
 def _fail_in(batch: Iterable[Item], error: Exception) -> None:
@@ -704,4 +749,4 @@ class _ListSource:
         """Ask for one record; a deleted one is no longer found by its id, so that what its list told must do."""
         if "deleted_since" in self.changes:
             return item
-        return self.stream.fetch_record(self.context, identity(item).rpartition("/")[2])
+        return self.stream.fetch_record(self.context, key_of(item))

@@ -17,8 +17,8 @@ import zlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from tap_sage_accounting.errors import NotFoundError, StubbornFaultError
-from tap_sage_accounting.movement import identity
+from tap_sage_accounting.errors import KeylessRecordError, NotFoundError, StubbornFaultError
+from tap_sage_accounting.movement import key_of
 from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class DeletionLookup:
 
     Attributes:
         takes_note: whether it wants to look at each record.
+        keyless: deletions that were left out because nothing says of which row.
     """
 
     def __init__(self, stream: SageStream, context: Context | None, readings: list[ListRead]) -> None:
@@ -81,6 +82,7 @@ class DeletionLookup:
         self._looked = False
         self._told: ListRead | None = None
         self._marks: list[Record] = []
+        self.keyless = 0
 
     def start(self) -> Self:
         """Ask for the first deletions, to have them when their turn comes.
@@ -113,7 +115,7 @@ class DeletionLookup:
 
     def take_in(self, items: Sequence[Item]) -> bool:
         """Put the ids of records into the state; tell whether one of them is new there."""
-        new = {_key(item) for item in items} - self._known
+        new = {key for item in items if (key := key_of(item))} - self._known
         self._known |= new
         if not new or len(self._known) > LARGEST_INVENTORY:
             return False
@@ -123,9 +125,9 @@ class DeletionLookup:
     def note(self, raw: Item, record: Item) -> None:
         """Look at a record of the read, as sent and as declared."""
         if self._untold:
-            self._keys.add(_key(raw))
+            self._keys.add(key_of(raw))
         elif self._flag is not None and record.get(self._flag):
-            self._announce(_key(raw), record.get("updated_at"), "flagged by Sage")
+            self._announce(key_of(raw), record.get("updated_at"), "flagged by Sage")
 
     # Told deletions
 
@@ -139,7 +141,10 @@ class DeletionLookup:
             return
         for page in self._told.pages():
             for raw in page.items:
-                yield from self._tombstone(raw, page.served_at)
+                try:
+                    yield from self._tombstone(raw, page.served_at)
+                except KeylessRecordError:
+                    self.keyless += 1
         self._write_marks()
         if self._told.undeliverable:
             raise StubbornFaultError(f"Sage does not tell all deletions ({', '.join(self._told.undeliverable)}).")
@@ -160,7 +165,7 @@ class DeletionLookup:
         """
         record = self._stream.clean(raw, self._context)
         in_part = isinstance(raw, dict) and raw.keys() <= _SUMMARY
-        if not in_part and not record.get(DELETED_AT) and not self._is_gone(_key(raw)):
+        if not in_part and not record.get(DELETED_AT) and not self._is_gone(key_of(raw)):
             yield record
             return
         record[DELETED_AT] = record.get(DELETED_AT) or instant(served_at)
@@ -226,7 +231,7 @@ class DeletionLookup:
             self._stream.begin_read(self._context, {**part, "updated_or_created_since": None, "attributes": None})
             for part in self._stream.parts
         ]
-        return {_key(item) for reading in lists for page in reading.pages() for item in page.items}
+        return {key_of(item) for reading in lists for page in reading.pages() for item in page.items}
 
     def _is_gone(self, key: str) -> bool:
         """Ask for a record that the list did not show; it may only have slipped from one page to another."""
@@ -273,8 +278,3 @@ class DeletionLookup:
         if self._marks:
             self._stream.write_partial(self._marks)
             self._marks = []
-
-
-def _key(raw: Item) -> str:
-    """Tell what a record is asked for by: its id, or the end of its path."""
-    return identity(raw).rpartition("/")[2]

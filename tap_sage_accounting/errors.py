@@ -47,6 +47,10 @@ class UndeliverableError(FatalAPIError):
     """Sage lists records that it does not deliver."""
 
 
+class KeylessRecordError(FatalAPIError):
+    """A record without its key: no target could find its row."""
+
+
 class IncompleteRunError(FatalAPIError):
     """Something that should have been read was not; raised at the end, when everything else has been."""
 

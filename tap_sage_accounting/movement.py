@@ -34,10 +34,21 @@ BUCKET = 256
 
 
 def identity(item: Item) -> str:
-    """Tell a row from the others of its list: by its id, or by its path where rows have none (exchange rates)."""
+    """Tell a row from the others of its list: by its id, or by its path where rows have none (exchange rates).
+
+    Empty for a row that has neither.
+    """
     if isinstance(item, Row):
-        return str(item.id or item.path)
-    return str(item.get("id") or item.get("$path"))
+        return item.id
+    own, path = item.get("id"), item.get("$path")
+    if isinstance(own, str | int) and (name := str(own)).strip():
+        return name
+    return path if isinstance(path, str) else ""
+
+
+def key_of(item: Item) -> str:
+    """Return what a row is requested by: its id, or the end of its path."""
+    return identity(item).rpartition("/")[2]
 
 
 class Watch:

@@ -10,7 +10,7 @@ import keyword
 import operator
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Union, cast
+from typing import TYPE_CHECKING, Annotated, Any, Union, cast
 
 import msgspec
 from singer_sdk.contrib.msgspec import encoder
@@ -27,6 +27,8 @@ Item = Union[dict[str, Any], "Row"]
 _PATH_AS_SENT = b'"$path":'
 _PATH = b'"path":'
 _decimals_stay = (Decimal,)
+_Id = Annotated[str, msgspec.Meta(min_length=1)]
+_id_of = operator.attrgetter("id")
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -86,12 +88,13 @@ class RowDecoder:
                 return None  # the name that `$path` takes
             raw = raw.replace(_PATH_AS_SENT, _PATH)
         try:
-            return self._decoder.decode(raw)
+            rows = self._decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
+        return None if any(map(str.isspace, map(_id_of, rows))) else rows
 
     def _struct(self, properties: dict[str, Schema], base: type[msgspec.Struct]) -> type[msgspec.Struct]:
-        fields: list[tuple[str, Any, Any]] = [
+        fields: list[Any] = [
             (_field_name(name), self._type(part) | None | msgspec.UnsetType, msgspec.UNSET)
             for name, part in properties.items()
         ]
@@ -100,7 +103,8 @@ class RowDecoder:
             names["path"] = "$path"
         if base is Row:
             fields.append(("business_id", _leaf(_refuse) | msgspec.UnsetType, msgspec.UNSET))
-        return msgspec.defstruct("Part", fields, bases=(base,), rename=names)
+            fields = [("id", _Id) if name == "id" else (name, *rest) for name, *rest in fields]
+        return msgspec.defstruct("Part", fields, bases=(base,), rename=names, kw_only=True)
 
     def _type(self, schema: Schema) -> Any:
         if "items" in schema:

@@ -25,6 +25,7 @@ from tap_sage_accounting.sandbox.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import date
 
     from tap_sage_accounting.sandbox.faults import Faults
     from tap_sage_accounting.sandbox.store import Body, Business, Row, World
@@ -184,9 +185,16 @@ class Api:
             raise invalid("from_date" if from_date is None else "to_date", "This field is required.")
         versions = tuple(business.collection(name).version for name in ("ledger_entries", "ledger_accounts"))
         return self._reports.get(
-            (business.id, versions, from_date, to_date),
-            lambda: encode(trial_balance(business, from_date, to_date)),
+            (business.id, versions, from_date, to_date, self._faults.trial_balance_ids),
+            lambda: encode(self._report(business, from_date, to_date)),
         )
+
+    def _report(self, business: Business, from_date: date, to_date: date) -> Body:
+        body = trial_balance(business, from_date, to_date)
+        if not self._faults.trial_balance_ids:
+            for account in body["ledger_accounts"]:
+                account["id"] = None
+        return body
 
     def _without_business(self, call: Call) -> bytes:
         if call.name == "user":

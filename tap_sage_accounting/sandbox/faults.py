@@ -149,6 +149,7 @@ class Faults:
         detail_flags_on_lists: Lists honour the opt-in flags that are described for single records only.
         detail_marks_sent: Reading a sales document without `mark_as_sent=false` marks it as sent.
         inactive_items: Inactive products, services and stock items are listed, or hidden unless `active=false`.
+        trial_balance_ids: Whether the accounts of a trial balance come with their id.
         foreign_business: Status for a business that the user does not have.
         edition_refusal: Status for a path that the business's edition or country does not have: 401 with "No active
             subscription", or 404.
@@ -192,6 +193,7 @@ class Faults:
     detail_flags_on_lists: bool = False
     detail_marks_sent: bool = False
     inactive_items: Literal["listed", "hidden"] = "listed"
+    trial_balance_ids: bool = True
     foreign_business: Literal[401, 403, 404] = 403
     edition_refusal: Literal[401, 404] = 401
     start_has_purchases: bool = False

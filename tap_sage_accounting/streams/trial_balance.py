@@ -209,7 +209,7 @@ class TrialBalance(SageStream):
         """Lay out one account of one month flat."""
         known = {"id", "opening_balance", "closing_balance"}
         flat = {name: value for name, value in raw.items() if name not in known}
-        flat |= {"from_date": month.first_day, "to_date": month.last_day, "ledger_account_id": raw["id"]}
+        flat |= {"from_date": month.first_day, "to_date": month.last_day, "ledger_account_id": raw.get("id")}
         for balance in ("opening_balance", "closing_balance"):
             for side, amount in (raw.get(balance) or {}).items():
                 flat[f"{balance}_{side}"] = amount
