@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from singer_sdk.contrib.msgspec import encoder
+from surroundings import a_place_of_its_own, leave_the_developers_environment
 from typing_extensions import override
 
 from tap_sage_accounting import connection
@@ -78,6 +79,18 @@ class Run:
             if partition["context"] == {"business_id": business_id}:
                 return partition.get("replication_key_value")
         return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave it before test modules are loaded, which make taps, but not where workers get their environment from."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses"):
+        leave_the_developers_environment()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with a_place_of_its_own(tmp_path_factory.mktemp("own")):
+        yield
 
 
 @pytest.fixture

@@ -140,11 +140,7 @@ def test_another_project_adds_the_tap_without_a_hub(tmp_path: Path) -> None:
     subprocess.run(
         [Path(sys.executable).with_name("meltano"), "add", *source, "--no-install", "tap-sage-accounting"],
         cwd=project,
-        env={
-            **{name: value for name, value in os.environ.items() if not name.startswith("MELTANO_")},
-            "HOME": str(tmp_path),
-            "MELTANO_HUB_URL": "http://127.0.0.1:1",
-        },
+        env={**os.environ, "HOME": str(tmp_path), "MELTANO_HUB_URL": "http://127.0.0.1:1"},
         check=True,
         capture_output=True,
     )

@@ -99,7 +99,7 @@ class Containers:
         self._directory = directory
         self._numbers = count(1)
         self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("MELTANO_", "T"))},
+            **os.environ,
             **{
                 f"TAP_SAGE_ACCOUNTING_{name.upper()}": str(value)
                 for name, value in server.tap_config(token_store=database).items()
