@@ -51,8 +51,8 @@ BLOCK = re.compile(
 )
 NOT_RUN = re.compile(r"<!-- not run: \S.{5,} -->")
 NOT_RUN_IN_README = {
-    "pip install uv && uv run meltano run demo": "it installs packages; CI runs it in a fresh clone",
-    "uv run sage-demo psql": "it needs the loaded demonstration; tests/test_demo.py runs it",
+    "python3 -m venv .uv && .uv/bin/pip install uv && .uv/bin/uv run": "it installs packages; .ci/newcomer runs it",
+    ".venv/bin/sage-demo psql": "it needs the loaded demonstration; tests/test_demo.py runs it",
     "uv run meltano invoke tap-sage-accounting:login": "it opens a browser; tests/test_login_chromium.py does",
     "uv run meltano invoke tap-sage-accounting:status": "Meltano is slow; tests/test_login.py runs the command",
     "mkdir -p output && uv run meltano run": "it installs target-jsonl",

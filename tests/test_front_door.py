@@ -199,9 +199,27 @@ def test_actions_are_pinned_to_commits() -> None:
 def test_the_workflow_runs_what_the_local_script_runs() -> None:
     workflow = load_yaml(".github/workflows/ci.yml")
     steps = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
-    assert ".ci/run" in steps
-    assert "uv run pytest" in (ROOT / ".ci" / "run").read_text()
-    assert "uv run pytest" in (ROOT / "README.md").read_text()
+    assert {".ci/run", ".ci/run tests", ".ci/newcomer"} <= set(steps)
+
+
+BEGINNING = "python3 -m venv .uv && .uv/bin/pip install uv && .uv/bin/uv run"
+"""Of both commands of the README: it needs no more than Python, wherever that may come from."""
+
+
+def test_ci_runs_the_commands_of_the_readme_as_they_stand_there() -> None:
+    script = (ROOT / ".ci" / "newcomer").read_text()
+    assert ".ci/newcomer --pinned" in (ROOT / ".ci" / "run").read_text()
+    for end in ("meltano run demo", "pytest"):
+        assert f"\n{BEGINNING} {end}\n" in (ROOT / "README.md").read_text()
+        assert f"command_of_the_readme '{end}'" in script
+
+
+def test_the_documentation_begins_as_the_readme_does() -> None:
+    documents = [path for path in (ROOT / "docs").rglob("*.md") if "pip install uv" in path.read_text()]
+    assert len(documents) > 2
+    for path in documents:
+        for line in path.read_text().splitlines():
+            assert "pip install uv" not in line or line.startswith(BEGINNING.removesuffix(" run")), path.name
 
 
 def test_no_file_names_a_package_registry() -> None:
