@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tap_sage_accounting import timestamps
 from tap_sage_accounting.errors import HeavyRequestError, MalformedAnswerError, StubbornFaultError
 from tap_sage_accounting.paging import Page, parse_json
 from tap_sage_accounting.reading import ListRead
@@ -13,6 +13,7 @@ from tap_sage_accounting.reading import ListRead
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
+    from datetime import datetime
 
     from tap_sage_accounting.connection import Answer, Connection
     from tap_sage_accounting.rows import Item
@@ -80,7 +81,7 @@ def visible_businesses(connection: Connection, executor: Executor) -> tuple[list
     """List the businesses that the user may see, in Sage's order.
 
     Returns:
-        The businesses, and the moment of the answer by Sage's clock.
+        The businesses, and a moment that is not after the one of the answer.
 
     Raises:
         FatalAPIError: Sage does not tell them, or not all of them.
@@ -91,4 +92,4 @@ def visible_businesses(connection: Connection, executor: Executor) -> tuple[list
     if reading.undeliverable:
         raise StubbornFaultError(f"Sage does not tell all businesses ({', '.join(reading.undeliverable)}).")
     found = [Business(str(item.get("id")), str(item.get("displayed_as") or item.get("name") or "")) for item in items]
-    return found, reading.watch.started or datetime.now(UTC)
+    return found, reading.watch.started or timestamps.now()

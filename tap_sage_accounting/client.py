@@ -66,6 +66,10 @@ DECIMALS: dict[str, dict[str, Any]] = {
     "text": {"type": ["string", "null"]},
 }
 """The setting `decimals`: what stands in a schema in the place of a number, if not a number."""
+QUIET_BOOKMARK = timedelta(days=1)
+"""How far behind the start of a read the bookmark of a list is kept in which nothing changes.
+
+Nearer, a wrong clock could move it past a change. Farther, rows that share one moment are read again for longer."""
 ALWAYS_TOLD = frozenset(("id", "displayed_as", "path"))
 """Attributes that Sage sends whatever is asked for."""
 Parsed = TypeVar("Parsed")
@@ -258,7 +262,13 @@ class SageStream(RESTStream[int]):
         def parse(answer: Answer) -> Page:
             decoder = self.decoder if usual and len(answer.body) > SMALL else None
             return Page.parse(
-                answer.body, asked=number, size=size, served_at=answer.served_at, what=what, decoder=decoder
+                answer.body,
+                asked=number,
+                size=size,
+                served_at=answer.served_at,
+                what=what,
+                served_by=answer.served_by,
+                decoder=decoder,
             )
 
         return self.ask(request, context, what, parse, tries)
@@ -487,20 +497,22 @@ class SageStream(RESTStream[int]):
             self._move_bookmark(context, started, newest)
 
     def _move_bookmark(self, context: Context | None, started: datetime, newest: str | None) -> None:
-        """Set the bookmark to the newest change seen, never past the start of the read by Sage's clock.
+        """Set the bookmark to the newest change seen, never past the start of the read.
 
         What changed after its page was served has a later time than the start, and is read next time. Where nothing
-        changed, the start itself is the bookmark.
+        came, the bookmark stays, and follows a day behind: then clocks that are wrong by less do no harm.
         """
         if self.replication_method != REPLICATION_INCREMENTAL:
             return
         state = self.get_context_state(context)
-        seen = [moment for moment in (newest, state.get("replication_key_value")) if moment]
-        bookmark = instant(started)
-        if newest is not None:
-            bookmark = min(max(seen), bookmark)
-        state["replication_key"] = self.replication_key
-        state["replication_key_value"] = bookmark
+        bookmark = state.get("replication_key_value")
+        if newest is not None and (bookmark is None or newest > bookmark):
+            bookmark = max(min(newest, instant(started)), bookmark or "")
+        elif bookmark is not None:
+            bookmark = max(bookmark, instant(started - QUIET_BOOKMARK))
+        if bookmark is not None:
+            state["replication_key"] = self.replication_key
+            state["replication_key_value"] = bookmark
 
     # What the SDK does with each record, less what would be done for nothing
 

@@ -13,7 +13,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
 
-from tap_sage_accounting.api.retry_after import parse_http_date, retry_after
+from tap_sage_accounting import timestamps
+from tap_sage_accounting.api.clocks import Clocks
+from tap_sage_accounting.api.retry_after import retry_after
 from tap_sage_accounting.auth import SageAuthenticator
 from tap_sage_accounting.errors import (
     HeavyRequestError,
@@ -59,11 +61,13 @@ class Answer:
 
     Attributes:
         body: as sent, decompressed.
-        served_at: when it was served: by Sage's clock, or, without a `Date` header, when it was asked for by ours.
+        served_at: a moment that is not after the one when it was served, by Sage's clock or this machine's.
+        served_by: a moment that is not before it.
     """
 
     body: bytes
     served_at: datetime
+    served_by: datetime
 
 
 class Connection:
@@ -93,6 +97,7 @@ class Connection:
         self._tokens = tokens
         self._authenticate = SageAuthenticator(tokens)
         self._gate = gate
+        self._clocks = Clocks()
         self._logger = logging.getLogger("tap-sage-accounting.requests")
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
@@ -176,6 +181,7 @@ class Connection:
         self._tokens.access_token()  # renewed, if need be, before a turn is taken
         request = requests.Request("GET", f"{self.api_url}{path}", headers, params=params, auth=self._authenticate)
         with self._gate.turn(business_id) as ticket:
+            sent_at = timestamps.now()
             response = self._session.send(
                 self._session.prepare_request(request),  # signed now: the turn may have been long in coming
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
@@ -195,7 +201,8 @@ class Connection:
         answered_for = response.headers.get("X-Business")
         if business_id is not None and answered_for not in (None, business_id):
             raise FatalAPIError(f"{what}: Sage answered for another business ({answered_for}). Nothing of it was used.")
-        return parse(Answer(body, _served_at(response)))
+        served_at, served_by = self._clocks.served(response.headers.get("Date"), sent_at, timestamps.now())
+        return parse(Answer(body, served_at, served_by))
 
     def _recover(self, faults: int, error: RetriableAPIError) -> None:
         """Wait before the next attempt: longer each time, and as long as Sage asks."""
@@ -208,10 +215,6 @@ class Connection:
     def close(self) -> None:
         """Close the connections that are kept open."""
         self._session.close()
-
-
-def _served_at(response: requests.Response) -> datetime:
-    return parse_http_date(response.headers.get("Date", "")) or datetime.now(UTC) - response.elapsed
 
 
 def _may_be_heavy(error: Exception) -> bool:

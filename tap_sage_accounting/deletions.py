@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import base64
 import zlib
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from tap_sage_accounting import timestamps
 from tap_sage_accounting.errors import KeylessRecordError, NotFoundError, StubbornFaultError
 from tap_sage_accounting.movement import key_of
 from tap_sage_accounting.timestamps import instant
@@ -81,6 +82,7 @@ class DeletionLookup:
         self._keys: set[str] = set()
         self._looked = False
         self._told: ListRead | None = None
+        self._told_any = False
         self._marks: list[Record] = []
         self.keyless = 0
 
@@ -140,6 +142,7 @@ class DeletionLookup:
         if self._told is None:
             return
         for page in self._told.pages():
+            self._told_any |= bool(page.items)
             for raw in page.items:
                 try:
                     yield from self._tombstone(raw, page.served_at)
@@ -219,12 +222,12 @@ class DeletionLookup:
 
     @property
     def _now(self) -> datetime:
-        return self._watch.started or datetime.now(UTC)
+        return self._watch.started or timestamps.now()
 
     def _is_due(self) -> bool:
         last = self._state.get(INVENTORY_AT)
         days = timedelta(days=self._stream.config["deletion_sweep_days"])
-        return not last or datetime.fromisoformat(last) + days <= self._now
+        return not last or not timedelta() <= self._now - datetime.fromisoformat(last) < days
 
     def _listed_keys(self) -> set[str]:
         lists = [
@@ -247,9 +250,10 @@ class DeletionLookup:
 
     def remember(self) -> None:
         """Keep in the state what the next run needs."""
-        if self._stream.deleted_since:
-            told_until = self._told.watch.started if self._told else self._watch.started
-            self._state[TOLD_UNTIL] = instant(told_until or self._now)
+        if self._told is None and self._stream.deleted_since:
+            self._state[TOLD_UNTIL] = instant(self._now)
+        elif self._told is not None and self._told_any:  # else nothing went since, whatever the clocks say
+            self._state[TOLD_UNTIL] = instant(self._told.watch.started or self._now)
         if not self._untold:
             return
         if self._looked:

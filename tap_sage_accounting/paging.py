@@ -128,7 +128,8 @@ class Page:
         items: the records, as sent, or decoded as declared.
         total: records in the whole list at that moment, None where Sage does not say.
         has_next: whether Sage names a next page.
-        served_at: when Sage answered, by its own clock.
+        served_at: a moment that is not after the one when Sage answered, by its clock or this machine's.
+        served_by: a moment that is not before it; None where nobody needs it.
     """
 
     asked: int
@@ -138,10 +139,19 @@ class Page:
     total: int | None
     has_next: bool
     served_at: datetime
+    served_by: datetime | None = None
 
     @classmethod
     def parse(
-        cls, body: bytes, *, asked: int, size: int, served_at: datetime, what: str, decoder: RowDecoder | None = None
+        cls,
+        body: bytes,
+        *,
+        asked: int,
+        size: int,
+        served_at: datetime,
+        what: str,
+        served_by: datetime | None = None,
+        decoder: RowDecoder | None = None,
     ) -> Page:
         """Open Sage's envelope; `/businesses` spells the page size another way.
 
@@ -149,8 +159,9 @@ class Page:
             body: the answer.
             asked: the page number that was asked for.
             size: the page size that was asked for.
-            served_at: when Sage answered.
+            served_at: not after the moment when Sage answered.
             what: the question in words, for errors.
+            served_by: not before it.
             decoder: decodes the records by their schema, if the page holds nothing unexpected.
 
         Raises:
@@ -180,6 +191,7 @@ class Page:
             total=total,
             has_next=bool(following),
             served_at=served_at,
+            served_by=served_by,
         )
 
     @property

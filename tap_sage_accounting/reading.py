@@ -188,7 +188,16 @@ class ListRead:
         last = parts[-1]
         items = [item for part in parts for item in part.items]
         more = last.total is not None and number * self._size < last.total
-        return Page(number, number, self._size, items, total=last.total, has_next=more, served_at=parts[0].served_at)
+        return replace(
+            parts[0],
+            asked=number,
+            number=number,
+            size=self._size,
+            items=items,
+            total=last.total,
+            has_next=more,
+            served_by=last.served_by,
+        )
 
     def _range(self, first: int, end: int, size: int) -> Iterator[Page]:
         """Read the rows of some positions, as far as the list goes, in the largest pages that Sage serves."""

@@ -144,7 +144,7 @@ class LongRead:
         self._rows += len(page.items)
         served_at = instant(page.served_at)
         self._began = self._began or served_at
-        self._seen_at = max(self._seen_at, served_at)  # pages are asked for side by side
+        self._seen_at = max(self._seen_at, instant(page.served_by or page.served_at))  # asked for side by side
         if page.asked > FEW_PAGES and page.asked < page.last - 1:
             self._tell(page)
 

@@ -15,7 +15,7 @@ from singer_sdk.contrib.msgspec import encoder
 from surroundings import a_place_of_its_own, leave_the_developers_environment
 from typing_extensions import override
 
-from tap_sage_accounting import connection
+from tap_sage_accounting import connection, timestamps
 from tap_sage_accounting.sandbox.books import build_world
 from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.tap import TapSageAccounting
@@ -98,6 +98,19 @@ def server() -> Iterator[SandboxServer]:
     """A small simulated Sage whose time stands still."""
     with SandboxServer(build_world(size="tiny", businesses=2, frozen=True)) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this machine's clock show what that of the simulated Sage shows that was started last."""
+    real, start, worlds = timestamps.now, SandboxServer.__enter__, []
+
+    def enter(server: SandboxServer) -> SandboxServer:
+        worlds.append(server.world)
+        return start(server)
+
+    monkeypatch.setattr(SandboxServer, "__enter__", enter)
+    monkeypatch.setattr(timestamps, "now", lambda: worlds[-1].clock.now() if worlds else real())
 
 
 @pytest.fixture(autouse=True)

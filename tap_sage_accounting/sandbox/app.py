@@ -10,6 +10,7 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from email.utils import format_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,7 @@ class SandboxApp:
         self.closing = asyncio.Event()
         self._advance = advance
         self._in_flight = 0
+        self._turn = 0
         self._limiter = RateLimiter(faults)
         self._compressed: Shelf[bytes] = Shelf(_KEPT_COMPRESSED)
         self._chance = random.Random(faults.jitter_seed)  # noqa: S311 - chance, not secrecy
@@ -125,7 +127,7 @@ class SandboxApp:
             response = await self._api(request, call, fault)
         else:
             response = _json(Answer(404, encode(RefusalError(404, "RecordNotFound", "Unknown path.").body)))
-        response.headers["date"] = format_datetime(self.world.clock.now(), usegmt=True)
+        self._date(response)
         response.headers["x_request_id"] = uuid.uuid4().hex
         lost = fault is not None and fault.what == "lost"
         self._log(call, path, 0 if lost else response.status_code, started)
@@ -138,6 +140,19 @@ class SandboxApp:
             await _gone(request)
         else:
             await response(request.scope, request.receive, send)
+
+    def _date(self, response: Response) -> None:
+        """Let the server whose turn it is say what its clock shows."""
+        match self.faults.date_header:
+            case "time":
+                offsets = self.faults.clock_offsets or [0.0]
+                self._turn = (self._turn + 1) % len(offsets)
+                now = self.world.clock.now() + timedelta(seconds=offsets[self._turn])
+                response.headers["date"] = format_datetime(now, usegmt=True)
+            case "unset":
+                response.headers["date"] = "Thu, 01 Jan 1970 00:00:00 GMT"
+            case "garbled":
+                response.headers["date"] = "half past noon"
 
     def _log(self, call: Call, path: str, status: int, started: float) -> None:
         secretless = {} if path in _OAUTH_PATHS else call.params

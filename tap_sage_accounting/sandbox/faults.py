@@ -161,6 +161,9 @@ class Faults:
         businesses_attributes: Whether the list of businesses takes `attributes`.
         businesses_paged: Whether the list of businesses comes in pages of 25 to 500, as since 2025, or all at once.
         businesses_size_key: What the list of businesses calls the size of its pages.
+        clock_offsets: Seconds by which the `Date` of an answer is off; several are those of servers that answer in
+            turn. The records keep the world's time.
+        date_header: `Date` says the time, is left out, says something that is no date, or says the beginning of 1970.
         reuse_kills_grant: A refresh token that is used twice takes the newest one with it.
         access_token_lifetime: Seconds.
         refresh_token_lifetime: Seconds.
@@ -202,6 +205,8 @@ class Faults:
     businesses_attributes: Literal["ignored", "honoured"] = "ignored"
     businesses_paged: bool = True
     businesses_size_key: Literal["$items_per_page", "$itemsPerPage"] = "$items_per_page"
+    clock_offsets: list[float] = field(default_factory=list)
+    date_header: Literal["time", "absent", "garbled", "unset"] = "time"
     reuse_kills_grant: bool = False
     access_token_lifetime: float = 300
     refresh_token_lifetime: float = 2_678_400

@@ -168,11 +168,15 @@ class TrialBalance(SageStream):
     def read_months(self, context: Context | None, settings: Future[Page]) -> Batches:
         """Yield the months that may have changed, then note when they were read."""
         now, opened = self._beginning(context, settings)
+        if opened > Month.of(now):
+            return  # no month has begun
+        is_quiet = False
         state = self.get_context_state(context)
         seen = _Seen.of(state)
         begin = opened
         if (last_read := state.get(READ_AT)) and not (seen.closings and opened < min(seen.closings)):
-            begin = max(begin, self._first_changed(context, last_read, now))
+            changed, is_quiet = self._first_changed(context, last_read, now)
+            begin = max(begin, changed)
             accounts = self._other_list(context, "ledger_accounts", {}).pages()
             seen.idle = [account for page in accounts for account in page.items if account.get("id") in seen.listed]
         months = begin.until(Month.of(now))
@@ -183,7 +187,8 @@ class TrialBalance(SageStream):
         while (stale := seen.stale_month(opened)) is not None:
             page = self._fetch_month(context, [stale], 1)
             yield [self._row(raw, stale, context) for raw in seen.note(stale, page)]
-        state[READ_AT] = instant(now)
+        if not is_quiet:  # else nothing changed since, whatever the clocks say
+            state[READ_AT] = instant(now)
         state[LISTED] = pack(seen.listed)
         state[CLOSINGS] = seen.packed_closings()
         if begin == opened:
@@ -238,10 +243,13 @@ class TrialBalance(SageStream):
 
         return self.ask(HTTPRequest(url=f"{self.url_base}/financial_settings"), context, what, parse)
 
-    def _first_changed(self, context: Context | None, last_read: str, now: datetime) -> Month:
+    def _first_changed(self, context: Context | None, last_read: str, now: datetime) -> tuple[Month, bool]:
         """Find the first month whose balances may differ from what was read last time.
 
         A change in a month moves the balances of all later ones. The last two months are always read again.
+
+        Returns:
+            The month, and whether no transaction changed.
         """
         state = self.get_context_state(context)
         since = datetime.fromisoformat(last_read) - timedelta(seconds=self.config["lookback_window"])
@@ -251,15 +259,15 @@ class TrialBalance(SageStream):
             rows = [row for page in transactions.pages() for row in page.items]
             rows += transactions.slipped(lambda: False)
         except SkippableAPIError:
-            return Month(1, 1)
+            return Month(1, 1), False
         if any(_may_have_moved(row, last_read) for row in rows):
             state[OLDER_CHANGED] = True
         days_between = timedelta(days=self.config["deletion_sweep_days"])
         all_read_at = datetime.fromisoformat(state.get(ALL_READ_AT, last_read))
         if state.get(OLDER_CHANGED) and all_read_at + days_between <= now:
-            return Month(1, 1)
+            return Month(1, 1), not rows
         changed = [Month.of(date.fromisoformat(day)) for row in rows if (day := row.get("date"))]
-        return min([*changed, Month.of(now).plus(-1)])
+        return min([*changed, Month.of(now).plus(-1)]), not rows
 
     def _other_list(self, context: Context | None, name: str, changes: dict[str, Any]) -> ListRead:
         """Prepare a read of another list, with query parameters that differ from the usual ones."""
