@@ -19,12 +19,13 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import RecordMessage
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
+from singer_sdk.singerlib.schema import Schema
 from singer_sdk.streams import RESTStream
 from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
 from tap_sage_accounting import schemas
-from tap_sage_accounting.deletions import TOLD_UNTIL, DeletionLookup
+from tap_sage_accounting.deletions import DELETED_AT, TOLD_UNTIL, DeletionLookup
 from tap_sage_accounting.errors import (
     AuthorizationError,
     KeylessRecordError,
@@ -53,7 +54,9 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.mapper import StreamMap
+    from singer_sdk.singerlib import Catalog, CatalogEntry
 
+    from tap_sage_accounting.conformance import Conformer
     from tap_sage_accounting.connection import Answer
     from tap_sage_accounting.lookahead import Batches
     from tap_sage_accounting.reading import Source
@@ -151,6 +154,7 @@ class SageStream(RESTStream[int]):
         self.foreseeing: list[DeletionLookup] = []
         self._partial_rows: PartialRows | None = None
         self._map_failure: StreamMapError | None = None
+        self.conformer: Conformer | None = None
 
     # Where to ask, and what for
 
@@ -359,6 +363,7 @@ class SageStream(RESTStream[int]):
         """Whether nobody looks into records on their way: no selection, stream map, flattening, hook, other writer."""
         return (
             isinstance(self._tap.message_writer, WholeMessageWriter)
+            and self.conformer is None
             and not self._deselected
             and all(type(each) is SameRecordTransform and not each.flattening_enabled for each in self.stream_maps)
             and type(self).post_process is RESTStream.post_process
@@ -514,6 +519,53 @@ class SageStream(RESTStream[int]):
             state["replication_key"] = self.replication_key
             state["replication_key_value"] = bookmark
 
+    # What the catalog announces
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        """Follow a catalog's selection and its choice of how to read; keys are the stream's own (see `catalog.py`)."""
+        self._tap_input_catalog = catalog
+        if (entry := catalog.get_stream(self.name)) and entry.replication_method:
+            self.forced_replication_method = entry.replication_method
+
+    def announce(self, entry: CatalogEntry) -> list[str]:
+        """Compare the catalog's schema with the tap's own, and prepare records to follow it.
+
+        Columns that the tap cannot do without are put into the catalog.
+
+        Returns:
+            What differs, in words.
+
+        Raises:
+            SchemaError: no record can follow it.
+        """
+        from tap_sage_accounting.conformance import Conformer, differs, takes_text  # noqa: PLC0415
+
+        own, told = self.schema["properties"], entry.schema.to_dict().get("properties") or {}
+        needed = {*self.primary_keys, ADDITIONAL, DELETED_AT, UPDATED_AT} & own.keys() if told else own.keys()
+        restored = {
+            name
+            for name in needed
+            if name not in told
+            or (
+                name in (*self.primary_keys, ADDITIONAL)
+                and not takes_text(told[name])
+                and differs(own[name], told[name])
+            )
+        }
+        if restored:
+            told |= {name: own[name] for name in restored}
+            entry.schema.properties = {name: Schema.from_dict(part) for name, part in told.items()}
+        entry.schema.type, entry.schema.required = "object", None
+        self.conformer = conformer = Conformer.between(own, told)
+        changed = [*conformer.missing, *conformer.changed] if conformer else []
+        return sorted({*restored, *changed}) if told.keys() != restored else []
+
+    def _conform(self, record: Record) -> None:
+        if self.conformer is not None:
+            keep = self.mask["properties", ADDITIONAL]
+            self.conformer.conform(record, self.cleaner.surprises.misfits, keep=keep)
+
     # What the SDK does with each record, less what would be done for nothing
 
     @property
@@ -554,6 +606,7 @@ class SageStream(RESTStream[int]):
                 inner = inner.get(parent) if isinstance(inner, dict) else None
             if isinstance(inner, dict):
                 inner.pop(name, None)
+        self._conform(record)
         for name in self._columns_read:
             record.setdefault(name, None)
         for stream_map in self.stream_maps:
@@ -597,6 +650,8 @@ class SageStream(RESTStream[int]):
 
         The messages are made before the first one is written, and the whole schema follows in any case.
         """
+        for record in records:
+            self._conform(record)
         rows = self._partial_rows
         if rows is None:
             rows = self._partial_rows = PartialRows(self, records[0].keys(), self._tap.stream_map_definitions)

@@ -156,7 +156,7 @@ def api_name(name: str) -> str:
     return name.lstrip("$").lower()
 
 
-def _tell_place(leftovers: Leftovers, before: int, place: str) -> None:
+def prefix_places(leftovers: Leftovers, before: int, place: str) -> None:
     """Put the place of something composed before the places of what it left over."""
     for index in range(before, len(leftovers)):
         inner, left = leftovers[index]
@@ -170,7 +170,7 @@ def _inside(converter: Converter, place: str) -> Converter:
         before = len(leftovers)
         converted = converter(value, leftovers)
         if len(leftovers) > before:
-            _tell_place(leftovers, before, place)
+            prefix_places(leftovers, before, place)
         return converted
 
     return convert
@@ -241,7 +241,7 @@ def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Leftovers], list[An
                 items.append(misfit.instead)
                 leftovers.append((f"[{position}]", part))
             else:
-                _tell_place(leftovers, before, f"[{position}]")
+                prefix_places(leftovers, before, f"[{position}]")
         return items
 
     return convert

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from dotenv import load_dotenv
 from singer_sdk import Tap
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     import click
     from singer_sdk.helpers.types import Context
+    from singer_sdk.singerlib import CatalogEntry
 
     from tap_sage_accounting.auth import TokenManager
     from tap_sage_accounting.connection import Connection
@@ -78,6 +79,15 @@ class TapSageAccounting(Tap):
     _stopped_by: int | None = None
     _checkpoint_at = 0.0
 
+    def __init__(self, *, catalog: Any = None, **options: Any) -> None:
+        if catalog is not None and not isinstance(catalog, Catalog):
+            from tap_sage_accounting.catalog import CatalogCheck  # noqa: PLC0415
+
+            check = CatalogCheck(catalog)
+            check.report(self.logger)
+            catalog = check.catalog
+        super().__init__(catalog=catalog, **options)
+
     @override
     def discover_streams(self) -> list[SageStream]:
         return [stream(tap=self) for stream in STREAMS]
@@ -87,13 +97,40 @@ class TapSageAccounting(Tap):
         """Prepare the stream maps of the selected streams; those of all would be a tenth of the start."""
         self.stream_map_definitions = deepcopy(self.config.get("stream_maps") or {})  # the SDK takes things out of it
         super(Tap, self).setup_mapper()
-        for stream in self.streams.values():
-            if stream.selected:
-                self.prepare_stream_maps(stream.name)
+        selected = [name for name, stream in self.streams.items() if stream.selected]
+        if self.input_catalog is not None:
+            self._follow_catalog(selected)
+        for name in selected:
+            self.prepare_stream_maps(name)
+
+    def _follow_catalog(self, names: list[str]) -> None:
+        """Let the records of streams follow the schemas of the catalog, and say where it differs from the tap's.
+
+        Raises:
+            ConfigValidationError: no record can follow one of them.
+        """
+        from tap_sage_accounting.catalog import difference_of, problem_of  # noqa: PLC0415
+        from tap_sage_accounting.conformance import SchemaError  # noqa: PLC0415
+
+        different, problems = {}, []
+        for name in names:
+            try:
+                if columns := cast("SageStream", self.streams[name]).announce(self._entry(name)):
+                    different[name] = columns
+            except SchemaError as error:
+                problems.append(problem_of(name, error))
+        if problems:
+            raise ConfigValidationError("The catalog is not right", errors=problems)
+        if different:
+            self.logger.warning(difference_of(different))
 
     def prepare_stream_maps(self, name: str) -> None:
         """Make a stream's maps from its entry in the catalog, unless that was done."""
-        self.mapper.register_raw_streams_from_catalog(Catalog({name: self.catalog[name]}))
+        self.mapper.register_raw_streams_from_catalog(Catalog({name: self._entry(name)}))
+
+    def _entry(self, name: str) -> CatalogEntry:
+        """Find a stream's entry in the catalog; the discovered one where the catalog has none."""
+        return self.catalog.get(name) or self._singer_catalog[name]
 
     # The command line
 
@@ -118,7 +155,7 @@ class TapSageAccounting(Tap):
         except ConfigValidationError as error:
             for problem in error.errors:
                 cls.logger.error(problem)  # noqa: TRY400
-            cls.logger.error("The settings are not right; nothing was sent to Sage.")  # noqa: TRY400
+            cls.logger.error("%s; nothing was sent to Sage.", error)  # noqa: TRY400
         except FatalSyncError as error:
             cls.logger.error("%s", error)  # noqa: TRY400
             cls.logger.debug("It happened here:", exc_info=True)
