@@ -27,7 +27,7 @@ Command: TypeAlias = "list[str | Path]"
 
 PROGRAMS = Path(sys.executable).parent
 ALL = {stream.name for stream in STREAMS}
-TIMEOUT = 120
+TIMEOUT = 600
 """Seconds for one run of a pipeline."""
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 PROGRAM = Path(sys.executable).with_name("tap-sage-accounting")
-TIMEOUT = 120
+TIMEOUT = 600
 
 
 class TapProcess:

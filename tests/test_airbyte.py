@@ -665,7 +665,7 @@ def test_a_token_endpoint_that_refuses_is_for_the_user_to_mend(
 
 
 def test_a_run_that_is_told_to_stop_ends_with_states_and_whole_messages(source: Source, server: SandboxServer) -> None:
-    server.faults.add(Fault("journals", "slow", times=None, seconds=20))
+    server.faults.add(Fault("journals", "slow", times=None, seconds=600))
     arguments, home = source.command(
         "read", config=source.config, catalog=configured("contacts", "journals", "deletions")
     )
@@ -682,7 +682,7 @@ def test_a_run_that_is_told_to_stop_ends_with_states_and_whole_messages(source: 
         if stream_of(json.loads(each)) == "journals":
             process.send_signal(signal.SIGTERM)
             break
-    rest, stderr = process.communicate(timeout=20)
+    rest, stderr = process.communicate(timeout=60)
     output = Output(process.returncode, b"".join(lines) + rest, stderr)
     assert output.code == -signal.SIGTERM
     assert output.statuses["contacts"][-1] == "COMPLETE"

@@ -39,7 +39,7 @@ class Program:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=600,
         )
 
     def configured(self, *arguments: str, **changes: Any) -> Done:

@@ -418,7 +418,7 @@ def test_an_interruption_waits_until_the_message_at_hand_is_out(capfdbinary: pyt
 def test_a_process_that_is_told_to_stop_leaves_whole_lines_and_a_true_state(
     server: SandboxServer, run_tap: RunTap, tmp_path: Path, sign: signal.Signals
 ) -> None:
-    slow = server.faults.add(Fault("sales_quotes", "slow", page=2, seconds=60))
+    slow = server.faults.add(Fault("sales_quotes", "slow", page=2, seconds=600))
     config = tmp_path / "config.json"
     settings = server.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}", page_size=4, concurrency=1)
     config.write_text(json.dumps(settings))
@@ -436,7 +436,7 @@ def test_a_process_that_is_told_to_stop_leaves_whole_lines_and_a_true_state(
             time.sleep(0.02)
         process.send_signal(sign)
         try:
-            _, log = process.communicate(timeout=10)
+            _, log = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 128 + sign, log

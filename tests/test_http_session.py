@@ -68,7 +68,7 @@ def test_requests_to_this_machine_never_go_through_a_proxy(
     with SandboxServer(small_world()) as sage:
         url = f"{sage.api_url.replace('127.0.0.1', host)}/user"
         with open_session(url, "tests/1") as session:
-            assert session.get(url, timeout=5).status_code == 401
+            assert session.get(url, timeout=60).status_code == 401
     assert proxy.requests == []
 
 
@@ -85,7 +85,7 @@ def test_requests_to_other_machines_go_through_the_proxy_of_the_environment(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     with open_session("http://sage.invalid/user", "tests/1") as session:
-        assert session.get("http://sage.invalid/user", timeout=5).status_code == 200
+        assert session.get("http://sage.invalid/user", timeout=60).status_code == 200
     (request,) = proxy.requests
     assert request.startswith(b"GET http://sage.invalid/user HTTP/1.1")
 
@@ -106,7 +106,7 @@ def test_no_credentials_come_from_a_netrc_file(proxy: Proxy, monkeypatch: pytest
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     with open_session("http://sage.invalid/user", "tests/1") as session:
-        session.get("http://sage.invalid/user", timeout=5)
+        session.get("http://sage.invalid/user", timeout=60)
     assert b"authorization" not in proxy.requests[0].lower()
 
 

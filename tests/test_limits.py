@@ -6,7 +6,6 @@ import heapq
 import itertools
 import math
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
@@ -236,6 +235,7 @@ def send(gate: RequestGate) -> None:
 def test_no_more_requests_are_in_flight_than_allowed() -> None:
     gate = RequestGate(concurrency=2)
     lock = threading.Lock()
+    together = threading.Barrier(2)
     running = highest = 0
 
     def request() -> None:
@@ -244,7 +244,7 @@ def test_no_more_requests_are_in_flight_than_allowed() -> None:
             with lock:
                 running += 1
                 highest = max(highest, running)
-            time.sleep(0.005)
+            together.wait(60)
             with lock:
                 running -= 1
 

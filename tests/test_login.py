@@ -56,7 +56,7 @@ def decide(url: str, decision: str, session: requests.Session) -> requests.Respo
     """Press a button on the consent page; stop at the address that Sage then sends the browser to."""
     query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     address = urlsplit(url)._replace(query="").geturl()
-    return session.post(address, data={**query, "decision": decision}, timeout=5, allow_redirects=False)
+    return session.post(address, data={**query, "decision": decision}, timeout=60, allow_redirects=False)
 
 
 class Browser:
@@ -100,14 +100,14 @@ def allowing(change: Callable[[str], str] = str) -> Callable[[str], requests.Res
     def visit(url: str) -> requests.Response:
         with requests.Session() as session:
             location = decide(url, "allow", session).headers["Location"]
-            return session.get(change(location), timeout=5)
+            return session.get(change(location), timeout=60)
 
     return visit
 
 
 def denying(url: str) -> requests.Response:
     with requests.Session() as session:
-        return session.get(decide(url, "deny", session).headers["Location"], timeout=5)
+        return session.get(decide(url, "deny", session).headers["Location"], timeout=60)
 
 
 def test_a_login_stores_tokens_that_a_run_then_uses(
@@ -250,7 +250,7 @@ def test_a_redirect_uri_that_is_not_registered_ends_with_the_place_to_register_i
     sage.grants.clients[sage.client_id] = Client(
         sage.client_id, sage.client_secret, redirect_uris=("http://localhost:1/elsewhere",)
     )
-    browser.use(lambda url: requests.get(url, timeout=5))
+    browser.use(lambda url: requests.get(url, timeout=60))
     result = command(commands.login, sage, tmp_path, "--timeout", "0.15", redirect_uri=redirect_uri)
     assert result.exit_code == 1
     assert "register exactly the one of the setting 'redirect_uri'" in result.output
@@ -279,7 +279,7 @@ def test_an_outage_at_sage_asks_for_ten_minutes(
     sage.faults.add(Fault(path="authorize", what="temporarily_unavailable"))
 
     def visit(url: str) -> requests.Response:
-        return requests.get(url, timeout=5)
+        return requests.get(url, timeout=60)
 
     browser.use(visit)
     result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
@@ -353,7 +353,7 @@ def test_what_status_says_will_be_refused_is_what_sage_refuses(sage: SandboxServ
         for stream in commands.TapSageAccounting(config=sage.tap_config(), validate_config=False).streams.values():
             if not stream.per_business or stream.retired or stream.name in ("trial_balance", "deletions"):
                 continue
-            answer = session.get(f"{sage.api_url}/{stream.name}", headers={"X-Business": business_id}, timeout=5)
+            answer = session.get(f"{sage.api_url}/{stream.name}", headers={"X-Business": business_id}, timeout=60)
             assert (answer.status_code in (401, 403)) == (stream.name in said), stream.name
             checked += 1
     session.close()

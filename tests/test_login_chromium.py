@@ -9,6 +9,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 from small_sage import manager, small_world, store_at
 
 from tap_sage_accounting.sandbox.grants import Client
@@ -17,10 +20,6 @@ from tap_sage_accounting.sandbox.server import SandboxServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser: uv sync installs it")
-By = pytest.importorskip("selenium.webdriver.common.by").By
-WebDriverWait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -72,7 +71,7 @@ class Login:
         path = directory / "config.json"
         path.write_text(json.dumps(config))
         self._process = subprocess.Popen(
-            [*COMMAND, "--config", str(path), "--timeout", "20", *options],
+            [*COMMAND, "--config", str(path), "--timeout", "300", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -91,13 +90,13 @@ class Login:
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; give the exit code and everything printed."""
-        rest, _ = self._process.communicate(timeout=30)
+        rest, _ = self._process.communicate(timeout=60)
         return self._process.returncode, "".join(self._printed) + rest
 
 
 def page_of(chromium: Any, directory: Path) -> str:
     """Read the page that the user ended on, which must have loaded nothing else."""
-    WebDriverWait(chromium, 10).until(lambda browser: "/callback" in browser.current_url)
+    WebDriverWait(chromium, 60).until(lambda browser: "/callback" in browser.current_url)
     assert chromium.execute_script("return performance.getEntriesByType('resource').length") == 0
     chromium.save_screenshot(str(directory / "page.png"))
     return str(chromium.find_element(By.TAG_NAME, "main").text)

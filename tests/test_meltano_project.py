@@ -130,7 +130,7 @@ class Containers:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=240,
+            timeout=600,
         )
         shutil.rmtree(project.parent)
         assert done.returncode == 0, done.stdout[-3000:]

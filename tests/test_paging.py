@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -156,6 +155,7 @@ def test_a_failing_page_ends_the_read_with_its_error(executor: ThreadPoolExecuto
 def test_pages_are_asked_for_in_parallel_but_never_more_than_the_width(executor: ThreadPoolExecutor) -> None:
     fetch, asked = serve(40, 2)
     lock = threading.Lock()
+    together = threading.Barrier(2)
     running = highest = 0
 
     def slow(number: int) -> Page:
@@ -163,7 +163,8 @@ def test_pages_are_asked_for_in_parallel_but_never_more_than_the_width(executor:
         with lock:
             running += 1
             highest = max(highest, running)
-        time.sleep(0.005)
+        if number in {2, 3}:
+            together.wait(60)
         with lock:
             running -= 1
         return fetch(number)

@@ -26,7 +26,7 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 address = urlsplit(sys.argv[1])
 answers = {**dict(parse_qsl(address.query)), "decision": "allow"}
-requests.post(address._replace(query="").geturl(), data=answers, timeout=10)
+requests.post(address._replace(query="").geturl(), data=answers, timeout=60)
 """
 """A user who opens the consent page and allows."""
 
@@ -71,7 +71,7 @@ class Terminal:
             input=standard_input,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
             cwd=self._directory,
             env=self._environment,

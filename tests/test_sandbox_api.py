@@ -97,13 +97,13 @@ class Client:
             "client_id": server.client_id,
             "client_secret": server.client_secret,
         }
-        tokens = self.session.post(server.token_url, data=form, timeout=5).json()
+        tokens = self.session.post(server.token_url, data=form, timeout=60).json()
         self.session.headers["Authorization"] = f"Bearer {tokens['access_token']}"
         server.requests.clear()
 
     def ask(self, path: str, business: str | None = None, **params: Any) -> requests.Response:
         headers = {"X-Business": business} if business else {}
-        return self.session.get(f"{self.api_url}/{path}", params=params, headers=headers, timeout=5)
+        return self.session.get(f"{self.api_url}/{path}", params=params, headers=headers, timeout=60)
 
     def get(self, path: str, business: str | None = None, **params: Any) -> Any:
         answer = self.ask(path, business, **params)
@@ -210,15 +210,21 @@ class TestPaging:
         assert seen == ["c0", "c1", "c3", "c4"]
         assert "c2" in lead.collection("contacts").rows
 
-    def test_a_large_list_is_served_quickly(self, client: Client, lead: Business) -> None:
+    def test_a_page_of_a_large_list_takes_no_more_work_than_one_of_a_small_list(
+        self, client: Client, lead: Business
+    ) -> None:
         filler = {f"attribute_{number}": "text" for number in range(40)}
-        for number in range(20_000):
-            add(lead, "ledger_entries", f"e{number}", **filler)
-        client.get("ledger_entries", attributes="all", items_per_page=200)
-        started = time.perf_counter()
-        for page in range(1, 21):
-            client.get("ledger_entries", attributes="all", items_per_page=200, page=page)
-        assert time.perf_counter() - started < 1.0
+        work: list[float] = []
+        for rows in (range(400), range(400, 20_000)):
+            for number in rows:
+                add(lead, "ledger_entries", f"e{number}", **filler)
+            client.get("ledger_entries", attributes="all", items_per_page=200)
+            started = time.process_time()  # of the server's thread, too, however busy the machine is
+            for _ in range(5):
+                client.get("ledger_entries", attributes="all", items_per_page=200, page=2)
+            work.append(time.process_time() - started)
+        small, large = work
+        assert large < 10 * small
 
 
 class TestProjection:
@@ -648,10 +654,10 @@ class TestOtherAnswers:
         assert error_of(client.ask(path))[:2] == (404, "RecordNotFound")
 
     def test_there_is_nothing_outside_the_api(self, server: SandboxServer) -> None:
-        assert requests.get(server.base_url + "/favicon.ico", timeout=5).status_code == 404
+        assert requests.get(server.base_url + "/favicon.ico", timeout=60).status_code == 404
 
     def test_nothing_can_be_written(self, client: Client, server: SandboxServer) -> None:
-        answer = client.session.delete(f"{server.api_url}/contacts/c0", timeout=5)
+        answer = client.session.delete(f"{server.api_url}/contacts/c0", timeout=60)
         assert error_of(answer)[:2] == (405, "MethodNotAllowed")
         assert answer.headers["Allow"] == "GET"
 
@@ -676,7 +682,7 @@ class TestOtherAnswers:
         assert "Content-Encoding" not in plain.headers
         for number in range(50):
             add(server.world.businesses["b1"], "products", f"p{number}")
-        with client.session.get(f"{server.api_url}/products?items_per_page=200", stream=True, timeout=5) as packed:
+        with client.session.get(f"{server.api_url}/products?items_per_page=200", stream=True, timeout=60) as packed:
             assert packed.headers["Content-Encoding"] == "gzip"
             assert len(gzip.decompress(packed.raw.read(decode_content=False))) > 500
 
@@ -717,12 +723,12 @@ class TestTroubles:
         assert answer.content.startswith(body)
         assert bool(answer.content) == bool(body)
         assert not {"x_request_id", "X-Business"} & answer.headers.keys()
-        assert requests.post(server.token_url, timeout=5).status_code == 403
+        assert requests.post(server.token_url, timeout=60).status_code == 403
         assert [each.status for each in server.requests.of("contacts")] == [403]
 
     def test_a_portal_sends_elsewhere(self, client: Client, server: SandboxServer) -> None:
         server.faults.add(Fault("contacts", 302, by="firewall"))
-        answer = client.session.get(f"{server.api_url}/contacts", allow_redirects=False, timeout=5)
+        answer = client.session.get(f"{server.api_url}/contacts", allow_redirects=False, timeout=60)
         assert (answer.status_code, answer.headers["Location"]) == (302, "https://portal.invalid/")
 
     def test_a_fault_strikes_one_of_so_many_requests(self, client: Client, server: SandboxServer) -> None:
@@ -863,9 +869,9 @@ class TestTroubles:
         assert len(page["$items"]) == 5
 
     def test_a_fault_can_last_for_some_time(self, client: Client, server: SandboxServer) -> None:
-        server.faults.add(Fault("contacts", 503, times=None, lasts=0.2))
-        assert client.ask("contacts").status_code == 503
-        time.sleep(0.25)
+        server.faults.add(fault := Fault("contacts", 503, times=None, lasts=300))
+        assert [client.ask("contacts").status_code for _ in range(2)] == [503, 503]
+        fault.began -= 300
         assert client.ask("contacts").status_code == 200
 
     def test_bytes_that_are_no_json_can_stand_in_an_answer(
@@ -889,11 +895,11 @@ class TestTroubles:
 
 class TestLimits:
     def test_a_minute_lets_so_many_through(self, client: Client, server: SandboxServer) -> None:
-        server.faults.rate_limit, server.faults.minute = 3, 0.2
+        server.faults.rate_limit, server.faults.minute = 3, 600
         answers = [client.ask("user") for _ in range(4)]
         assert [each.status_code for each in answers] == [200, 200, 200, 429]
-        assert answers[-1].headers["Retry-After"] == "1"
-        time.sleep(0.2)
+        assert 500 < int(answers[-1].headers["Retry-After"]) <= 600
+        server.faults.minute = 0.001
         assert client.ask("user").status_code == 200
 
     def test_the_limit_is_the_applications_or_each_businesss(self, client: Client, server: SandboxServer) -> None:
@@ -920,12 +926,12 @@ class TestLimits:
         assert 0 < float(answer.headers["Retry-After"]) <= 0.1
 
     def test_so_many_at_once_and_no_more(self, client: Client, server: SandboxServer) -> None:
-        server.faults.latency, server.faults.concurrency_limit = 0.1, 2
+        server.faults.latency, server.faults.concurrency_limit = 2, 2
         statuses: list[int] = []
         headers = {"Authorization": str(client.session.headers["Authorization"])}
 
         def ask() -> None:
-            statuses.append(requests.get(f"{server.api_url}/user", headers=headers, timeout=5).status_code)
+            statuses.append(requests.get(f"{server.api_url}/user", headers=headers, timeout=60).status_code)
 
         threads = [threading.Thread(target=ask) for _ in range(4)]
         for thread in threads:
@@ -968,16 +974,16 @@ class TestServer:
     def test_other_processes_can_look_and_steer(self, client: Client, server: SandboxServer) -> None:
         controls = server.base_url + "/_sandbox/"
         client.ask("contacts")
-        stats = requests.get(controls + "stats", timeout=5).json()
+        stats = requests.get(controls + "stats", timeout=60).json()
         assert (stats["total"], stats["by_path"], stats["in_flight_max"]) == (1, {"/v3.1/contacts": {"200": 1}}, 1)
         script = [{"path": "contacts", "what": 503}]
-        assert requests.post(controls + "faults", json={"gzip": True, "script": script}, timeout=5).ok
+        assert requests.post(controls + "faults", json={"gzip": True, "script": script}, timeout=60).ok
         assert client.ask("contacts").status_code == 503
         assert server.faults.gzip is True
         for wrong in ({"nothing": 1}, {"script": [{"where": "x"}]}):
-            assert requests.post(controls + "faults", json=wrong, timeout=5).status_code == 400
-        assert requests.post(controls + "faults", data="{", timeout=5).status_code == 400
-        assert requests.get(controls + "elsewhere", timeout=5).status_code == 404
+            assert requests.post(controls + "faults", json=wrong, timeout=60).status_code == 400
+        assert requests.post(controls + "faults", data="{", timeout=60).status_code == 400
+        assert requests.get(controls + "elsewhere", timeout=60).status_code == 404
 
     def test_the_world_stands_still_while_it_is_changed(self, client: Client, server: SandboxServer) -> None:
         answered: list[int] = []
@@ -997,7 +1003,7 @@ class TestServer:
             time.sleep(0.05)
             started = time.perf_counter()
         asking.join()
-        assert time.perf_counter() - started < 1
+        assert time.perf_counter() - started < 15, "half of what the answer takes"
 
     def test_settings_for_a_client(self, server: SandboxServer) -> None:
         config = server.tap_config(page_size=10)
@@ -1016,4 +1022,4 @@ class TestServer:
 
 def _ask_in_vain(url: str) -> None:
     with contextlib.suppress(requests.ConnectionError):
-        requests.post(url, timeout=5)
+        requests.post(url, timeout=60)

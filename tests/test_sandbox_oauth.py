@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -43,7 +44,7 @@ def credentials(server: SandboxServer) -> dict[str, str]:
 
 
 def post_token(server: SandboxServer, **form: str) -> requests.Response:
-    return requests.post(server.token_url, data={**credentials(server), **form}, timeout=5)
+    return requests.post(server.token_url, data={**credentials(server), **form}, timeout=60)
 
 
 def refresh(server: SandboxServer, token: str) -> requests.Response:
@@ -52,7 +53,7 @@ def refresh(server: SandboxServer, token: str) -> requests.Response:
 
 def status_of(server: SandboxServer, access_token: str) -> int:
     headers = {"Authorization": f"Bearer {access_token}"}
-    return requests.get(f"{server.api_url}/user", headers=headers, timeout=5).status_code
+    return requests.get(f"{server.api_url}/user", headers=headers, timeout=60).status_code
 
 
 def ask_consent(server: SandboxServer, decision: str | None = "allow", **changes: str | None) -> requests.Response:
@@ -66,9 +67,9 @@ def ask_consent(server: SandboxServer, decision: str | None = "allow", **changes
         **changes,
     }
     if decision is None:
-        return requests.get(server.auth_url, params=params, timeout=5)
+        return requests.get(server.auth_url, params=params, timeout=60)
     form = {**params, "decision": decision}
-    return requests.post(server.auth_url, data=form, allow_redirects=False, timeout=5)
+    return requests.post(server.auth_url, data=form, allow_redirects=False, timeout=60)
 
 
 def answer_to(redirect: requests.Response) -> dict[str, str]:
@@ -119,13 +120,16 @@ class TestRefresh:
         refresh(server, server.refresh_token)
         assert refusal(refresh(server, newest)) == (400, "invalid_grant")
 
-    def test_access_tokens_outlive_the_rotation_but_not_their_lifetime(self, server: SandboxServer) -> None:
-        server.faults.access_token_lifetime = 0.15
-        first = refresh(server, server.refresh_token).json()
+    def test_access_tokens_outlive_the_rotation_but_not_their_lifetime(
+        self, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         server.faults.access_token_lifetime = 300
+        first = refresh(server, server.refresh_token).json()
+        server.faults.access_token_lifetime = 3000
         second = refresh(server, first["refresh_token"]).json()
-        assert (status_of(server, first["access_token"]), first["expires_in"]) == (200, 0.15)
-        time.sleep(0.16)
+        assert (status_of(server, first["access_token"]), first["expires_in"]) == (200, 300)
+        later = SimpleNamespace(time=lambda: time.time() + 301, monotonic=time.monotonic)
+        monkeypatch.setattr("tap_sage_accounting.sandbox.grants.time", later)
         assert (status_of(server, first["access_token"]), status_of(server, second["access_token"])) == (401, 200)
 
     def test_refresh_tokens_expire_except_the_first(self, server: SandboxServer) -> None:
@@ -159,20 +163,20 @@ class TestRefresh:
     def test_credentials_may_come_as_basic_and_the_body_as_json(self, server: SandboxServer) -> None:
         form = {"grant_type": "refresh_token", "refresh_token": server.refresh_token}
         basic = (server.client_id, server.client_secret)
-        tokens = requests.post(server.token_url, data=form, auth=basic, timeout=5).json()
+        tokens = requests.post(server.token_url, data=form, auth=basic, timeout=60).json()
         body = {**credentials(server), **form, "refresh_token": tokens["refresh_token"]}
-        assert requests.post(server.token_url, json=body, timeout=5).ok
+        assert requests.post(server.token_url, json=body, timeout=60).ok
 
     def test_bodies_and_headers_that_say_nothing_are_refused(self, server: SandboxServer) -> None:
         for body in ("{", "[]"):
             headers = {"Content-Type": "application/json"}
-            answer = requests.post(server.token_url, data=body, headers=headers, timeout=5)
+            answer = requests.post(server.token_url, data=body, headers=headers, timeout=60)
             assert refusal(answer) == (400, "invalid_client")
         headers = {"Authorization": "Basic !"}
-        assert refusal(requests.post(server.token_url, headers=headers, timeout=5)) == (400, "invalid_client")
+        assert refusal(requests.post(server.token_url, headers=headers, timeout=60)) == (400, "invalid_client")
 
     def test_tokens_are_not_had_by_get(self, server: SandboxServer) -> None:
-        assert requests.get(server.token_url, params=credentials(server), timeout=5).status_code == 405
+        assert requests.get(server.token_url, params=credentials(server), timeout=60).status_code == 405
 
     def test_requests_for_tokens_are_logged_without_what_they_carry(self, server: SandboxServer) -> None:
         tokens = refresh(server, server.refresh_token).json()
@@ -185,7 +189,7 @@ class TestRevocation:
     def test_a_revoked_grant_is_gone_while_its_access_token_lives_on(self, server: SandboxServer) -> None:
         tokens = refresh(server, server.refresh_token).json()
         form = {**credentials(server), "token": tokens["refresh_token"]}
-        answer = requests.post(server.revoke_url, data=form, timeout=5)
+        answer = requests.post(server.revoke_url, data=form, timeout=60)
         assert (answer.status_code, answer.json()) == (200, {"success": "ok"})
         refused = refresh(server, tokens["refresh_token"])
         assert "revoked" in refused.json()["error_description"]
@@ -193,7 +197,7 @@ class TestRevocation:
 
     def test_only_the_applications_own_tokens_can_be_revoked(self, server: SandboxServer) -> None:
         form = {**credentials(server), "client_secret": "wrong", "token": server.refresh_token}
-        assert refusal(requests.post(server.revoke_url, data=form, timeout=5)) == (400, "invalid_client")
+        assert refusal(requests.post(server.revoke_url, data=form, timeout=60)) == (400, "invalid_client")
         assert refresh(server, server.refresh_token).ok
 
 
@@ -338,7 +342,7 @@ class TestMemory:
     def test_a_revocation_survives_a_restart(self, tmp_path: Path) -> None:
         with SandboxServer(make_world(), data_dir=tmp_path) as before:
             form = {**credentials(before), "token": before.refresh_token}
-            assert requests.post(before.revoke_url, data=form, timeout=5).ok
+            assert requests.post(before.revoke_url, data=form, timeout=60).ok
         with SandboxServer(make_world(), data_dir=tmp_path) as after:
             assert refusal(refresh(after, after.refresh_token)) == (400, "invalid_grant")
 

@@ -251,10 +251,10 @@ class TestLoading:
 
     def test_all_schemas_load_in_less_than_60_milliseconds(self) -> None:
         def once() -> float:
-            started = time.perf_counter()
+            started = time.process_time()  # of this process, however busy the machine is
             for stream in schemas.names():
                 schemas.load(stream, ("business_id",))
-            return time.perf_counter() - started
+            return time.process_time() - started
 
         assert min(once() for _ in range(5)) < 0.06
 

@@ -17,7 +17,7 @@ def test_killed_runs_lose_no_grant_and_ten_processes_share_one_refresh_per_lifet
         [sys.executable, str(SCRIPT), f"--store={store}", *options],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr

@@ -37,7 +37,7 @@ def cause_of(url: str, proxy: str | None = None) -> str:
     session = requests.Session()
     session.trust_env = False
     with session, pytest.raises(requests.RequestException) as caught:
-        session.get(url, proxies={"https": proxy} if proxy else {}, timeout=5)
+        session.get(url, proxies={"https": proxy} if proxy else {}, timeout=60)
     return root_cause(caught.value)
 
 
