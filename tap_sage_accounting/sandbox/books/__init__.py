@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from tap_sage_accounting.sandbox.books.banking import open_banks
 from tap_sage_accounting.sandbox.books.catalogue import add_item, open_price_lists
 from tap_sage_accounting.sandbox.books.chart import open_chart
 from tap_sage_accounting.sandbox.books.company import Company, Size
 from tap_sage_accounting.sandbox.books.contacts import add_contact
+from tap_sage_accounting.sandbox.books.conventions import PLANS, Conventions, Plan, Practice
 from tap_sage_accounting.sandbox.books.editions import LISTS
 from tap_sage_accounting.sandbox.books.life import live_one_day, live_until
 from tap_sage_accounting.sandbox.books.opening import bring_forward
 from tap_sage_accounting.sandbox.books.places import COUNTRIES
-from tap_sage_accounting.sandbox.books.reference import add_analysis, file_tax_returns, stock_up
+from tap_sage_accounting.sandbox.books.reference import add_analysis, add_migrated_return, stock_up
 from tap_sage_accounting.sandbox.books.reports import balance_details, disagreements, trial_balance
 from tap_sage_accounting.sandbox.books.settings import PERMISSIONS, business_body, settle_in, user_body
 from tap_sage_accounting.sandbox.books.values import Mint
 from tap_sage_accounting.sandbox.store import Clock, World
 
-__all__ = ["SIZES", "advance", "balance_details", "build_world", "disagreements", "trial_balance"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "PLANS",
+    "SIZES",
+    "Conventions",
+    "Plan",
+    "Practice",
+    "advance",
+    "balance_details",
+    "build_world",
+    "disagreements",
+    "trial_balance",
+]
 
 SIZES = {
-    "tiny": Size(contacts=7, items=7, events=40, daily=0),
-    "demo": Size(contacts=45, items=40, events=450, daily=10),
-    "large": Size(contacts=600, items=250, events=6000, daily=100),
+    "tiny": Size(contacts=7, items=7, events=40, daily=0, routine=100, capital=Decimal("0.2")),
+    "demo": Size(contacts=45, items=40, events=320, daily=10, routine=730, capital=Decimal(1)),
+    "large": Size(contacts=600, items=250, events=4200, daily=100, routine=730, capital=Decimal(10)),
 }
 
-_PLANS = (
-    ("GB", "Plus"),
-    ("IE", "Standard"),
-    ("CA", "Start"),
-    ("FR", "Plus"),
-    ("ES", "Plus"),
-    ("DE", "Plus"),
-    ("GB", "Standard"),
-    ("IE", "Plus"),
-    ("CA", "Plus"),
-    ("GB", "Start"),
-    ("IE", "Start"),
-    ("GB", "Plus"),
-)
 _CURRENT_COUNTRIES = {"GB", "IE", "CA"}
 _HISTORY = timedelta(days=730)
 _NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
@@ -54,6 +57,7 @@ def build_world(
     now: datetime = _NOW,
     frozen: bool = False,
     ledger_entries: int | None = None,
+    plans: Sequence[Plan] = PLANS,
 ) -> World:
     """Make a world of businesses that have traded for two years until `now`; the same arguments make the same world.
 
@@ -66,6 +70,7 @@ def build_world(
         frozen: Whether that clock stands still.
         ledger_entries: How many ledger entries each business in GB, IE and CA shall have at least; journals of bulk
             history make up what documents do not.
+        plans: Which businesses there are, in turn: country, edition, how each keeps its books, and how Sage does.
 
     Raises:
         KeyError: No such size.
@@ -73,18 +78,19 @@ def build_world(
     user_since = now - _HISTORY - timedelta(days=30)
     world = World(Clock(now, frozen=frozen), user_body(Mint(seed, "user").new_id(), user_since))
     for index in range(businesses):
-        company = _found(seed, index, SIZES[size], now)
+        company = _found(seed, index, SIZES[size], now, plans)
         _fill(company, now, ledger_entries)
         world.businesses[company.id] = company
     return world
 
 
-def _found(seed: int, index: int, size: Size, now: datetime) -> Company:
+def _found(seed: int, index: int, size: Size, now: datetime, plans: Sequence[Plan]) -> Company:
     """Found the business of this number."""
-    country, edition = _PLANS[index % len(_PLANS)]
+    plan = plans[index % len(plans)]
+    country, edition = plan.country, plan.edition
     profile = COUNTRIES[country]
     identity = Mint(seed, "business", index).new_id()
-    name = profile.businesses[index // len(_PLANS) % len(profile.businesses)]
+    name = profile.businesses[index // len(PLANS) % len(profile.businesses)]
     name = f"{name} ({index + 1})" if index >= len(COUNTRIES) else name
     opened = (now - _HISTORY + timedelta(hours=index)).replace(microsecond=0)
     return Company(
@@ -95,9 +101,12 @@ def _found(seed: int, index: int, size: Size, now: datetime) -> Company:
         body=business_body(identity, name, profile, edition, opened),
         permissions=dict.fromkeys(PERMISSIONS, "full_access"),
         profile=profile,
-        size=size if country in _CURRENT_COUNTRIES else SIZES["tiny"],
+        size=(size := size if country in _CURRENT_COUNTRIES else SIZES["tiny"]),
         seed=f"{seed}/{index}",
         opened=opened,
+        routine_from=(now - timedelta(days=size.routine)).date(),
+        practice=plan.practice,
+        conventions=plan.conventions,
     )
 
 
@@ -116,9 +125,9 @@ def _fill(company: Company, now: datetime, ledger_entries: int | None) -> None:
         add_item(company, company.rng, company.opened)
     settle_in(company)
     bring_forward(company)
+    add_migrated_return(company)
     bulk = ledger_entries if company.country in _CURRENT_COUNTRIES else None
     live_until(company, now, bulk)
-    file_tax_returns(company, now)
     _show_last_year(company, now)
 
 

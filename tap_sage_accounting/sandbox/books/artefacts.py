@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from heapq import heappush
+from typing import TYPE_CHECKING, Literal
 
 from tap_sage_accounting.sandbox.books.codes import CURRENCIES, SMALL_LISTS, pairs
 from tap_sage_accounting.sandbox.books.values import ZERO, big, cents, ref
@@ -96,9 +98,10 @@ class Artefact:
         """Work out what leaves the control account when this much is settled: the last part takes the rounding."""
         return self.base_outstanding if amount == self.outstanding else cents(amount * self.rate)
 
-    def uncounted(self) -> Decimal:
+    def uncounted(self, currency: Literal["base", "contact"]) -> Decimal:
         """Tell by how much the contact's balance is behind, and count it from now on."""
-        change, self._counted = self.base_outstanding - self._counted, self.base_outstanding
+        now_open = self.base_outstanding if currency == "base" else self.outstanding
+        change, self._counted = now_open - self._counted, now_open
         return change * self.sign
 
 
@@ -107,6 +110,7 @@ class Payment:
     """A booked payment: what it settled, through which bank account, and its part that is on account."""
 
     id: str
+    day: date
     transaction_id: str
     bank: Bank
     moved: Decimal
@@ -124,10 +128,11 @@ def settlement_body(company: Company, artefact: Artefact) -> Body:
     }
     if artefact.shape == "document":
         paid = sum((each.amount for each in artefact.settlements), ZERO)
+        discount = sum((each.discount for each in artefact.settlements), ZERO)
         body |= {
             "payments_allocations_total_amount": big(paid),
-            "payments_allocations_total_discount": big(sum((each.discount for each in artefact.settlements), ZERO)),
-            "total_paid": big(paid),
+            "payments_allocations_total_discount": big(discount),
+            "total_paid": big(paid + discount),
             "last_paid": _last_paid(company, artefact),
         }
     return body
@@ -182,7 +187,7 @@ def refresh(company: Company, artefact: Artefact, at: datetime) -> None:
 
 def count(company: Company, artefact: Artefact, at: datetime) -> None:
     """Bring the contact's balance up to date with an open item."""
-    if change := artefact.uncounted():
+    if change := artefact.uncounted(company.conventions.contact_balance):
         party = artefact.party
         party.balance += change
         company.book("contacts").change(party.id, {"balance": big(party.balance)}, at)
@@ -202,8 +207,33 @@ def register(company: Company, artefact: Artefact, at: datetime) -> Artefact:
     """Take a new open item into the books; its record must already be in its list."""
     company.artefacts[artefact.id] = artefact
     artefact.party.documents += 1
+    arrange(company, artefact, at.date())
     refresh(company, artefact, at)
     return artefact
+
+
+def arrange(company: Company, artefact: Artefact, day: date) -> None:
+    """Decide when an open item will be dealt with: most are paid within terms, few long after."""
+    customer_owes = artefact.side == SALES and artefact.sign > 0
+    spans, weights = _PAID_BY_CUSTOMERS if customer_owes else _PAID_BY_US if artefact.sign > 0 else _USED
+    [(first, last)] = company.habits.choices(spans, weights=weights)
+    if customer_owes and company.next_number("owed") % _SLOW_EVERY == 1:
+        first, last = _SLOW
+    postpone(company, artefact, day + timedelta(days=company.habits.randint(first, last)))
+
+
+def postpone(company: Company, artefact: Artefact, day: date) -> None:
+    """Put an open item off to a day."""
+    heappush(company.appointments, (day, company.next_number("appointment"), artefact.id))
+
+
+_PAID_BY_CUSTOMERS = ((5, 28), (29, 38), (39, 60), (61, 95)), (52, 30, 13, 5)
+"""After how many days customers pay, and how often."""
+_SLOW_EVERY, _SLOW = 20, (150, 350)
+"""Every so many invoices wait for so long."""
+_PAID_BY_US = ((14, 30), (31, 35), (36, 60)), (60, 35, 5)
+_USED = ((3, 25), (26, 60)), (70, 30)
+"""The same for credit notes and payments on account, until they are set against something or paid out."""
 
 
 def open_items(company: Company, *, side: int | None = None, sign: int | None = None) -> list[Artefact]:

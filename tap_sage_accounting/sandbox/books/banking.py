@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -20,25 +21,31 @@ if TYPE_CHECKING:
     from tap_sage_accounting.sandbox.books.company import Company
     from tap_sage_accounting.sandbox.store import Body
 
-CURRENT, SAVINGS, FOREIGN, CASH, CARD, OLD_DEPOSIT = 1200, 1210, 1220, 1230, 1240, 1250
+CURRENT, SAVINGS, CASH, CARD, OLD_DEPOSIT = 1200, 1210, 1230, 1240, 1250
+FOREIGN = (1220, 1221)
 _TYPES = {
     CURRENT: "CHECKING",
     SAVINGS: "SAVINGS",
-    FOREIGN: "CHECKING",
+    **dict.fromkeys(FOREIGN, "CHECKING"),
     CASH: "CASH_IN_HAND",
     CARD: "CREDIT_CARD",
     OLD_DEPOSIT: "SAVINGS",
 }
+_SMALL = Decimal(250)
 _PERSON = ("name", "job_title", "telephone", "mobile", "email", "fax")
 _TYPE_NAMES = dict(pairs(SMALL_LISTS["bank_account_types"]))
 
 
 def open_banks(company: Company) -> None:
-    """Open the bank accounts of a new business, in its own currency and each that it trades in."""
+    """Open the bank accounts of a new business, in its own currency and each that it trades in.
+
+    Each has a ledger account of its own.
+    """
     for code in (CURRENT, SAVINGS, CASH, CARD, OLD_DEPOSIT):
         _open(company, code, company.currency)
-    for currency in FOREIGN_PRICES[company.currency]:
-        _open(company, FOREIGN, currency)
+    for code, currency in zip(FOREIGN, FOREIGN_PRICES[company.currency], strict=True):
+        if company.multi_currency:
+            _open(company, code, currency)
     closed = next(bank for bank in company.banks if bank.account.nominal.code == OLD_DEPOSIT)
     company.banks.remove(closed)
     company.book("bank_accounts").delete(closed.id, company.opened)
@@ -100,31 +107,41 @@ def move_money(company: Company, bank: Bank, amount: Decimal, at: datetime) -> N
     company.book("bank_accounts").change(bank.id, {"balance": big(bank.balance)}, at)
 
 
-def _between(company: Company, source: int, target: int) -> tuple[Bank, Bank]:
-    banks = {bank.account.nominal.code: bank for bank in company.banks}
-    return banks[source], banks[target]
+@dataclass(frozen=True)
+class Move:
+    """Money on its way from one bank account to another: what leaves and what arrives, each in its own currency."""
+
+    source: Bank
+    target: Bank
+    leaves: Decimal
+    arrives: Decimal
+
+    @property
+    def reversible(self) -> bool:
+        """Whether it can be taken back without an account having been overdrawn since: savings and takings can."""
+        saved = self.target.account.nominal.code == SAVINGS
+        return self.target.balance >= self.arrives if saved else self.arrives < _SMALL
 
 
-def transfer(company: Company, amount: Decimal, at: datetime) -> str:
-    """Move money from the current to the savings account."""
-    extra = {"amount": big(amount), "description": "Monthly saving", "editable": True}
-    return _move(company, "bank_transfers", "BANK_TRANSFER", _between(company, CURRENT, SAVINGS), amount, at, extra)
+def transfer(company: Company, move: Move, base: Decimal, description: str, at: datetime) -> str:
+    """Move money between bank accounts; `base` is what it is worth in base currency."""
+    extra = {"amount": big(move.leaves), "description": description, "editable": True}
+    return _move(company, "bank_transfers", "BANK_TRANSFER", move, base, at, extra)
 
 
 def deposit(company: Company, cash: Decimal, cheques: Decimal, at: datetime) -> str:
     """Pay takings in at the bank."""
     total = cash + cheques
     extra = {"cash_amount": big(cash), "cheque_amount": big(cheques), "total_amount": big(total)}
-    return _move(company, "bank_deposits", "BANK_DEPOSIT", _between(company, CASH, CURRENT), total, at, extra)
+    move = Move(company.bank_account(CASH), company.bank_account(CURRENT), total, total)
+    return _move(company, "bank_deposits", "BANK_DEPOSIT", move, total, at, extra)
 
 
-def _move(
-    company: Company, collection: str, kind: str, banks: tuple[Bank, Bank], amount: Decimal, at: datetime, extra: Body
-) -> str:
-    source, target = banks
+def _move(company: Company, collection: str, kind: str, move: Move, base: Decimal, at: datetime, extra: Body) -> str:
+    source, target = move.source, move.target
     identity, reference = company.mint.new_id(), f"{kind.title().replace('_', ' ')} {company.next_number(kind)}"
     own = ref(collection, identity, reference)
-    legs = [Leg(target.account, amount), Leg(source.account, -amount)]
+    legs = [Leg(target.account, base), Leg(source.account, -base)]
     transaction = post(company, Posting(kind, at.date(), at, legs, reference, {**own, "links": [link(None)]}))
     body = {
         **own,
@@ -137,8 +154,9 @@ def _move(
         **extra,
     }
     company.insert(collection, identity, body, at)
-    move_money(company, source, -amount, at)
-    move_money(company, target, amount, at)
+    move_money(company, source, -move.leaves, at)
+    move_money(company, target, move.arrives, at)
+    company.moves[identity] = move
     return identity
 
 
@@ -146,10 +164,9 @@ def delete_move(company: Company, collection: str, identity: str, at: datetime) 
     """Delete a transfer or deposit: a tombstone stays, the money is back where it was."""
     body = company.book(collection).delete(identity, at).render()
     void(company, body["transaction"]["id"], at)
-    amount = Decimal(body.get("amount") or body["total_amount"])
-    banks = {bank.id: bank for bank in company.banks}
-    move_money(company, banks[body["from_bank_account"]["id"]], amount, at)
-    move_money(company, banks[body["to_bank_account"]["id"]], -amount, at)
+    move = company.moves.pop(identity)
+    move_money(company, move.source, move.leaves, at)
+    move_money(company, move.target, -move.arrives, at)
 
 
 def reconcile(company: Company, at: datetime) -> None:

@@ -49,7 +49,7 @@ def add_item(company: Company, rng: Random, at: datetime, kind: str | None = Non
     )
     kind = kind or kinds[number % len(kinds)]
     names = _WORKS if kind == "SERVICE" else _WARES
-    cost = Decimal(rng.randrange(200, 40000)) / HUNDRED
+    cost = Decimal(rng.randrange(1500, 25000)) / HUNDRED
     item = Item(
         id=company.mint.new_id(),
         kind=kind,

@@ -7,10 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.sandbox.books.codes import SMALL_LISTS, pairs
+from tap_sage_accounting.sandbox.books.places import FOREIGN_PRICES
 from tap_sage_accounting.sandbox.books.values import ref
 
 if TYPE_CHECKING:
     from tap_sage_accounting.sandbox.books.company import Company
+    from tap_sage_accounting.sandbox.books.places import Country
     from tap_sage_accounting.sandbox.store import Body
 
 _CHART = """
@@ -29,7 +31,8 @@ _CHART = """
 1103|Prepayments|CURRENT_ASSETS|
 1200|Bank Account|BANK|BANK
 1210|Savings Account|BANK|BANK
-1220|Foreign Currency Account|BANK|BANK
+1220|{first} Account|BANK|BANK
+1221|{second} Account|BANK|BANK
 1230|Cash in Hand|BANK|BANK
 1240|Credit Card|BANK|BANK
 1250|Old Deposit Account|BANK|BANK
@@ -46,6 +49,7 @@ _CHART = """
 2310|Hire Purchase|FUTURE_LIABILITIES|
 2320|Corporation Tax|CURRENT_LIABILITIES|
 3000|Ordinary Shares|EQUITY|
+3050|Drawings|EQUITY|
 3100|Reserves|EQUITY|
 3200|Profit and Loss Account|EQUITY|RETAINED_EARNINGS
 3260|Dividends|EQUITY|
@@ -62,6 +66,7 @@ _CHART = """
 6200|Advertising|OVERHEADS|
 7000|Gross Wages|OVERHEADS|
 7006|Employer's Payroll Taxes|OVERHEADS|
+7007|Employer's Pensions|OVERHEADS|
 7100|Rent|OVERHEADS|
 7103|Business Rates|OVERHEADS|
 7200|Electricity|OVERHEADS|
@@ -73,20 +78,35 @@ _CHART = """
 7601|Accountancy Fees|OVERHEADS|
 7700|Repairs and Maintenance|OVERHEADS|
 7900|Bank Charges|OVERHEADS|
+7903|Loan Interest Paid|OVERHEADS|
 7905|Exchange Rate Losses|OVERHEADS|EXCHANGE_LOSSES
 8000|Depreciation|DEPRECIATION|
 8050|Motor Vehicles Depreciation|DEPRECIATION|
 8100|Bad Debts|OVERHEADS|
+8205|Non-recoverable {tax}|OVERHEADS|
+9001|Corporation Tax Charge|OVERHEADS|
 9998|Opening Balances|EQUITY|OPENING_BALANCES
 9999|Suspense|CURRENT_ASSETS|SUSPENSE
 """
 
 DEBTORS, CREDITORS, OPENING_BALANCES = 1100, 2100, 9998
-SALES_TAX, PURCHASE_TAX = 2200, 2201
+SALES_TAX, PURCHASE_TAX, TAX_LIABILITY = 2200, 2201, 2202
 SALES_PRODUCTS, SALES_SERVICES, OTHER_INCOME, COST_OF_GOODS = 4000, 4010, 4900, 5000
 DISCOUNTS_ALLOWED, DISCOUNTS_TAKEN = 4009, 5009
 EXCHANGE_GAINS, EXCHANGE_LOSSES, BANK_CHARGES = 4910, 7905, 7900
-ACCRUALS, DEPRECIATION, VEHICLES_DEPRECIATED = 2109, 8050, 51
+PREPAYMENTS, ACCRUALS, BAD_DEBTS, TAX_NOT_RECOVERED = 1103, 2109, 8100, 8205
+PAYROLL_TAXES, NET_WAGES, PENSIONS, GROSS_WAGES, EMPLOYERS_TAXES, EMPLOYERS_PENSIONS = (
+    2210,
+    2220,
+    2230,
+    7000,
+    7006,
+    7007,
+)
+LOANS, LOAN_INTEREST, CORPORATION_TAX, CORPORATION_TAX_CHARGE = 2300, 7903, 2320, 9001
+SHARES, DRAWINGS, RETAINED_EARNINGS, DIVIDENDS = 3000, 3050, 3200, 3260
+PROPERTY, PROPERTY_DEPRECIATED, VEHICLES, VEHICLES_DEPRECIATED = 10, 11, 50, 51
+PROPERTY_DEPRECIATION, VEHICLES_DEPRECIATION = 8000, 8050
 OVERHEADS = (6200, 7100, 7200, 7300, 7400, 7502, 7504, 7600, 7601, 7700)
 
 _GROUPS = {
@@ -110,6 +130,8 @@ _CLASSIFIED = {
     "TAX_LIABILITY": "TAX",
 }
 _TAXED = {"SALES", "DIRECT_EXPENSES", "OVERHEADS"}
+_INCOME = {"SALES", "OTHER_INCOME"}
+_EXPENSES = {"DIRECT_EXPENSES", "OVERHEADS", "DEPRECIATION"}
 
 
 @dataclass(frozen=True)
@@ -138,15 +160,28 @@ class Nominal:
         code = _CLASSIFIED.get(self.control or "")
         return ref("ledger_account_classifications", code, _CLASSIFICATION_NAMES[code]) if code else None
 
+    @cached_property
+    def income(self) -> bool:
+        """Whether the account holds sales or other income."""
+        return self.kind in _INCOME
+
+    @cached_property
+    def earning(self) -> bool:
+        """Whether the account is part of the profit and loss account."""
+        return self.kind in _INCOME | _EXPENSES
+
     @property
     def taxed(self) -> bool:
         """Whether what is booked here usually bears tax."""
         return self.kind in _TAXED
 
 
-def nominals(tax_name: str) -> list[Nominal]:
-    """List the chart that new businesses start with; `tax_name` is what the country calls its sales tax."""
-    rows = (line.format(tax=tax_name).split("|") for line in _CHART.strip().splitlines())
+def nominals(country: Country) -> list[Nominal]:
+    """List the chart that new businesses of a country start with."""
+    first, second = FOREIGN_PRICES[country.currency]
+    rows = (
+        line.format(tax=country.tax_name, first=first, second=second).split("|") for line in _CHART.split("\n")[1:-1]
+    )
     return [Nominal(int(code), name, kind, control or None) for code, name, kind, control in rows]
 
 
@@ -170,7 +205,7 @@ class Account:
 
 def open_chart(company: Company) -> None:
     """Create the ledger accounts of a new business, all in one second as Sage does."""
-    for nominal in nominals(company.profile.tax_name):
+    for nominal in nominals(company.profile):
         account = Account(company.mint.new_id(), nominal)
         company.accounts[nominal.code] = account
         company.insert("ledger_accounts", account.id, _body(company, account), company.opened)
@@ -178,8 +213,7 @@ def open_chart(company: Company) -> None:
 
 def _body(company: Company, account: Account) -> Body:
     nominal = account.nominal
-    income = nominal.kind in {"SALES", "OTHER_INCOME"}
-    expense = nominal.kind in {"DIRECT_EXPENSES", "OVERHEADS", "DEPRECIATION"}
+    income, expense = nominal.income, nominal.kind in _EXPENSES
     free = nominal.control is None
     scopes = {
         "banking": nominal.kind == "BANK",

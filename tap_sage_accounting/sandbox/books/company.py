@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.sandbox.books.editions import offered
@@ -11,25 +12,37 @@ from tap_sage_accounting.sandbox.books.values import ZERO, Mint, dice, ref
 from tap_sage_accounting.sandbox.store import Business, Collection, Row
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from decimal import Decimal
     from random import Random
 
     from tap_sage_accounting.sandbox.books.artefacts import Artefact, Payment, Settlement
+    from tap_sage_accounting.sandbox.books.banking import Move
     from tap_sage_accounting.sandbox.books.chart import Account
+    from tap_sage_accounting.sandbox.books.conventions import Conventions, Practice
     from tap_sage_accounting.sandbox.books.documents import Document
     from tap_sage_accounting.sandbox.books.places import Country, TaxRate
+    from tap_sage_accounting.sandbox.books.posting import TransactionRow
+    from tap_sage_accounting.sandbox.books.taxes import TaxReturn
     from tap_sage_accounting.sandbox.store import Body
+
+_MORNING = 8
+"""The hour (UTC) at which a business does what falls due on a day."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything a business has, and how much happens to it on one day."""
+    """How much of everything a business has, and how much happens to it on one day.
+
+    `routine` is for how many of the last days of its history there are payroll, loan and depreciation; `capital` is
+    what a business of this size brought with it, as a share of the usual.
+    """
 
     contacts: int
     items: int
     events: int
     daily: int
+    routine: int
+    capital: Decimal
 
 
 @dataclass
@@ -87,19 +100,45 @@ class Bank:
         return ref("bank_accounts", self.id, self.account.ref["displayed_as"])
 
 
+@dataclass
+class Funding:
+    """What the business owns and owes in the long run: the loan, all that was ever borrowed, assets by account."""
+
+    loan: Decimal = ZERO
+    borrowed: Decimal = ZERO
+    assets: dict[int, Decimal] = field(default_factory=dict)
+    tax_owed: Decimal = ZERO
+
+
+@dataclass
+class Payroll:
+    """What payroll remembers from month to month: the margin that wages follow, and what is owed for the last month."""
+
+    usual_margin: Decimal = ZERO
+    margin_before: Decimal = ZERO
+    taxes_owed: Decimal = ZERO
+    pensions_owed: Decimal = ZERO
+
+
 @dataclass(kw_only=True)
 class Company(Business):
     """A business with its bookkeeper's working memory.
 
     `books` are all of its lists; `collections` are those that its country and edition let one read. `offers`
     are quotes and estimates that may yet become invoices. `in_use` holds the ids of items that some line names, so
-    that nothing in use is deleted.
+    that nothing in use is deleted. `appointments` say on which day an open item is dealt with next. `taxed` are the
+    transactions that no filed return holds yet, up to `filed_until`; `declared` is what returns hold of entries that
+    are not wholly paid, under cash accounting. `margin` is what trade has earned, before wages. `busy` businesses sell
+    and buy in small lots, many a day.
     """
 
     profile: Country
     size: Size
     seed: str
     opened: datetime
+    routine_from: date
+    practice: Practice
+    conventions: Conventions
     rng: Random = field(init=False)
     mint: Mint = field(init=False)
     books: dict[str, Collection] = field(default_factory=dict)
@@ -110,14 +149,30 @@ class Company(Business):
     artefacts: dict[str, Artefact] = field(default_factory=dict)
     payments: dict[str, Payment] = field(default_factory=dict)
     allocations: dict[str, list[Settlement]] = field(default_factory=dict)
+    moves: dict[str, Move] = field(default_factory=dict)
     offers: dict[str, Document] = field(default_factory=dict)
     in_use: set[str] = field(default_factory=set)
     numbers: Counter[str] = field(default_factory=Counter)
     days_lived: int = 0
+    busy: bool = False
+    habits: Random = field(init=False)
+    next_morning: datetime = field(init=False)
+    appointments: list[tuple[date, int, str]] = field(default_factory=list)
+    taxed: list[TransactionRow] = field(default_factory=list)
+    declared: dict[str, Decimal] = field(default_factory=dict)
+    filed_until: date = field(init=False)
+    returns: list[TaxReturn] = field(default_factory=list)
+    margin: Decimal = ZERO
+    payroll: Payroll = field(default_factory=Payroll)
+    funding: Funding = field(default_factory=Funding)
+    control_journals: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rng = dice(self.seed)
         self.mint = Mint(self.seed)
+        self.habits = dice(self.seed, "habits")
+        self.filed_until = self.opened.date() - timedelta(days=1)
+        self.next_morning = datetime(*self.opened.timetuple()[:3], _MORNING, tzinfo=UTC) + timedelta(days=1)
 
     def book(self, name: str) -> Collection:
         """Find a list of the books, readable or not."""
@@ -149,6 +204,20 @@ class Company(Business):
     def currency(self) -> str:
         """The base currency."""
         return self.profile.currency
+
+    @property
+    def multi_currency(self) -> bool:
+        """Whether the edition lets the business trade in foreign currencies."""
+        return self.edition == "Plus"
+
+    @property
+    def accounts_for_tax_of_suppliers(self) -> bool:
+        """Whether purchases from abroad fall under the reverse charge, and imports under postponed accounting."""
+        return self.multi_currency and self.country in {"GB", "IE"} and self.practice.scheme == "STANDARD"
+
+    def bank_account(self, code: int) -> Bank:
+        """Find a bank account by its nominal code."""
+        return next(bank for bank in self.banks if bank.account.nominal.code == code)
 
     def bank(self, currency: str) -> Bank:
         """Find the account that money of a currency goes through."""

@@ -23,6 +23,7 @@ _GROUPS = {"ALL": "Rest of World", "EU": "European Union", "GBIE": "UK & Ireland
 _ODD_NAMES = ("Café Größenwahn 🚀", "Ång & Łoś “Imports”", "名古屋商事", "D'Arcy\tTabs & Sons")
 _ODD_EVERY = 9
 _FOREIGN_EVERY, _FOREIGN = 5, (3, 4)
+_TRADING_ABROAD = {"GB", "IE", "CA"}
 _SUPPLIERS_EVERY = 2
 
 
@@ -48,7 +49,7 @@ def _introduce(company: Company, rng: Random, number: int) -> Party:
     odd = _ODD_NAMES[number // _ODD_EVERY % len(_ODD_NAMES)]
     name = odd if number % _ODD_EVERY == 0 else f"{rng.choice(profile.people).split()[-1]} {rng.choice(profile.trades)}"
     customer = number % _SUPPLIERS_EVERY == 1
-    foreign = number % _FOREIGN_EVERY in _FOREIGN and company.edition == "Plus" and company.country == "GB"
+    foreign = number % _FOREIGN_EVERY in _FOREIGN and company.multi_currency and company.country in _TRADING_ABROAD
     return Party(
         id=mint.new_id(),
         name=f"{name} {rng.choice(profile.forms)}",

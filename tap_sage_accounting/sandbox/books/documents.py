@@ -71,6 +71,16 @@ class Document:
     status: str | None = None
     original: Body | None = None
 
+    @property
+    def reverse_charged(self) -> bool:
+        """Whether the business accounts for the tax in the supplier's place."""
+        return any(line.reverse_charge for line in self.lines)
+
+    @property
+    def imported(self) -> bool:
+        """Whether goods cross the border, rather than services, with tax that is accounted for later."""
+        return self.reverse_charged and any(line.item for line in self.lines)
+
 
 def issue(company: Company, document: Document) -> str:
     """Put a document into the books, post it unless it is a draft or an offer, and return its id."""
@@ -158,7 +168,15 @@ def _posting(company: Company, document: Document, artefact: Artefact) -> Postin
         contact=document.party.ref,
         total=artefact.base_total,
         total_in_currency=artefact.total,
+        notional=_notional(document, artefact) if document.reverse_charged else None,
     )
+
+
+def _notional(document: Document, artefact: Artefact) -> tuple[Decimal, bool]:
+    """Work out the tax that no supplier charges; on a credit note it is negative."""
+    lines = [line for line in document.lines if line.reverse_charge]
+    tax = sum((cents(cents(line.net * artefact.rate) * line.rate.percentage / HUNDRED) for line in lines), ZERO)
+    return artefact.sign * tax, document.imported
 
 
 def _legs(company: Company, document: Document, artefact: Artefact) -> list[Leg]:
@@ -173,6 +191,9 @@ def _legs(company: Company, document: Document, artefact: Artefact) -> list[Leg]
     legs = [Leg(control, direction * artefact.base_total)]
     if tax:
         legs.append(Leg(company.accounts[SALES_TAX if sales else PURCHASE_TAX], -direction * tax))
+    if document.reverse_charged and company.conventions.reverse_charge == "entries":
+        notional, _ = _notional(document, artefact)
+        legs += [Leg(company.accounts[PURCHASE_TAX], notional), Leg(company.accounts[SALES_TAX], -notional)]
     legs += [
         Leg(line.account, -direction * cents(line.net * artefact.rate), line.rate.ref, line.description)
         for line in document.lines[:-1]
@@ -197,7 +218,7 @@ def _common(company: Company, document: Document, rate: Decimal) -> Body:
     sale = document.kind.side == SALES
     return {
         "editable": document.status != "VOID",
-        "vat_reverse_charge": False,
+        "vat_reverse_charge": document.reverse_charged and not document.imported,
         "contact": party.ref,
         "contact_name": party.name,
         "contact_reference": party.reference,
@@ -312,7 +333,7 @@ _SHIPPED = ("net", "tax", "total")
 
 
 def _purchase(company: Company, document: Document, number: str, rate: Decimal) -> Body:
-    body: Body = {"vendor_reference": f"{document.party.reference}/{number}", "import": False}
+    body: Body = {"vendor_reference": f"{document.party.reference}/{number}", "import": document.imported}
     if document.kind is PURCHASE_CORRECTIVE:
         return body
     tax = sums(document.lines).tax
@@ -322,7 +343,7 @@ def _purchase(company: Company, document: Document, number: str, rate: Decimal) 
         "total_itc_amount": big(tax) if canadian else None,
         "base_currency_total_itc_amount": big(cents(tax * rate)) if canadian else None,
         **dict.fromkeys(("total_itr_amount", "base_currency_total_itr_amount")),
-        "postponed_accounting": False,
+        "postponed_accounting": document.imported,
         "vat_exempt_consignment": False,
         "part_recoverable": False,
         "tax_calculation_method": None,

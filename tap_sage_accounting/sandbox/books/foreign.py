@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.sandbox.books.artefacts import PURCHASES, SALES, open_items
+from tap_sage_accounting.sandbox.books.artefacts import PURCHASES, SALES
 from tap_sage_accounting.sandbox.books.documents import PURCHASE_CORRECTIVE, SALES_CORRECTIVE, Document, issue
 from tap_sage_accounting.sandbox.books.lines import pick_lines
 
@@ -21,7 +21,11 @@ def add_corrective_invoices(company: Company, rng: Random, at: datetime) -> None
     if company.country != "ES":
         return
     for kind, side in ((SALES_CORRECTIVE, SALES), (PURCHASE_CORRECTIVE, PURCHASES)):
-        original = next(each for each in open_items(company, side=side, sign=1) if each.shape == "document")
+        original = next(
+            each
+            for each in company.artefacts.values()
+            if (each.side, each.sign, each.shape, each.gone) == (side, 1, "document", False)
+        )
         lines = pick_lines(company, rng, sale=side == SALES)[:1]
         document = Document(kind, original.party, lines, at, original=original.origin)
         issue(company, replace(document, reference=f"corrects {original.origin['displayed_as']}"))

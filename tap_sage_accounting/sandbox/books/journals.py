@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from tap_sage_accounting.sandbox.books.chart import ACCRUALS, DEPRECIATION, OVERHEADS, VEHICLES_DEPRECIATED
+from tap_sage_accounting.sandbox.books.chart import ACCRUALS, OVERHEADS, PREPAYMENTS
 from tap_sage_accounting.sandbox.books.posting import Leg, Posting, post, transaction_type, void
 from tap_sage_accounting.sandbox.books.values import HUNDRED, ZERO, big, link, ref
 from tap_sage_accounting.sandbox.store import Row
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
     from random import Random
 
     from tap_sage_accounting.sandbox.books.company import Company
@@ -27,11 +27,12 @@ BULK_LINES = 50
 class JournalRow(Row):
     """A journal that writes its lines from its ledger entries when asked."""
 
-    __slots__ = ("transaction",)
+    __slots__ = ("adjustable", "transaction")
 
     def __init__(self, row_id: str, body: Body, at: datetime, transaction: TransactionRow) -> None:
         super().__init__(row_id, body, at, at)
         self.transaction = transaction
+        self.adjustable = False
 
     @override
     def render(self) -> Body:
@@ -55,15 +56,17 @@ def _line(entry: EntryRow) -> Body:
     }
 
 
-def write_journal(company: Company, reference: str, legs: list[Leg], at: datetime) -> JournalRow:
-    """Book a journal; the text `null` for its description is Sage's own."""
-    identity = company.mint.new_id()
+def write_journal(
+    company: Company, reference: str, legs: list[Leg], at: datetime, day: date | None = None
+) -> JournalRow:
+    """Book a journal, of today unless told; the text `null` for its description is Sage's own."""
+    identity, day = company.mint.new_id(), day or at.date()
     own = ref("journals", identity, reference)
-    transaction = post(company, Posting("JOURNAL", at.date(), at, legs, reference, {**own, "links": [link(None)]}))
+    transaction = post(company, Posting("JOURNAL", day, at, legs, reference, {**own, "links": [link(None)]}))
     body = {
         **own,
         "transaction_type": transaction_type("JOURNAL"),
-        "date": at.date().isoformat(),
+        "date": day.isoformat(),
         "reference": reference,
         "description": "null",
         "total": big(sum((leg.amount for leg in legs if leg.amount > 0), ZERO)),
@@ -75,11 +78,13 @@ def write_journal(company: Company, reference: str, legs: list[Leg], at: datetim
     return row
 
 
-def depreciate(company: Company, amount: Decimal, at: datetime) -> JournalRow:
-    """Write off a month of the vehicles."""
-    cost, less = company.accounts[DEPRECIATION], company.accounts[VEHICLES_DEPRECIATED]
-    legs = [Leg(cost, amount, None, "Delivery van"), Leg(less, -amount, None, "Delivery van")]
-    return write_journal(company, f"Depreciation {at:%m/%Y}", legs, at)
+def adjust_prepayments(company: Company, code: int, amount: Decimal, at: datetime) -> JournalRow:
+    """Move an expense to the month that it belongs to: what was prepaid is used up, or, negative, prepaid."""
+    text = "Insurance" if amount > 0 else "Subscription"
+    legs = [Leg(company.accounts[code], amount, None, text), Leg(company.accounts[PREPAYMENTS], -amount, None, text)]
+    row = write_journal(company, f"Prepayments {at:%m/%Y}", legs, at)
+    row.adjustable = True
+    return row
 
 
 def delete_journal(company: Company, journal: JournalRow, at: datetime) -> None:
@@ -94,13 +99,25 @@ def reissue(company: Company, journal: JournalRow, at: datetime) -> JournalRow:
         Leg(entry.account, entry.amount * 2, entry.tax_rate, entry.description) for entry in journal.transaction.entries
     ]
     delete_journal(company, journal, at)
-    return write_journal(company, str(journal.render()["reference"]), legs, at)
+    row = write_journal(company, str(journal.render()["reference"]), legs, at)
+    row.adjustable = True
+    return row
 
 
-def correct(company: Company, amount: Decimal, at: datetime) -> TransactionRow:
-    """Book a correction of something already reconciled: a transaction that no document explains."""
-    legs = [Leg(company.accounts[OVERHEADS[0]], amount), Leg(company.accounts[OVERHEADS[-1]], -amount)]
-    return post(company, Posting("CORRECTION", at.date(), at, legs, "Correction", None))
+def correct(company: Company, wrong: TransactionRow, at: datetime) -> TransactionRow | None:
+    """Correct the account of an expense that a tax return already holds: what it was stays, the difference is posted.
+
+    Returns None where the transaction has no overheads.
+    """
+    overheads = {company.accounts[code].id: code for code in OVERHEADS}
+    entry = next((each for each in wrong.entries if each.account.id in overheads), None)
+    if entry is None:
+        return None
+    right = OVERHEADS[(OVERHEADS.index(overheads[entry.account.id]) + 1) % len(OVERHEADS)]
+    legs = [Leg(company.accounts[right], entry.amount), Leg(entry.account, -entry.amount)]
+    origin = wrong.posting.origin if company.conventions.correction_origin else None
+    reference = f"Correction of {(wrong.posting.origin or {}).get('displayed_as')}"
+    return post(company, Posting("CORRECTION", at.date(), at, legs, reference, origin, wrong.posting.contact))
 
 
 def write_history(company: Company, rng: Random, entries: int, at: datetime) -> None:

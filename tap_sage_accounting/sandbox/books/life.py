@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.sandbox.books import foreign, reference, settings, trade, upkeep
+from tap_sage_accounting.sandbox.books import duties, foreign, reference, settings, settling, taxes, trade, upkeep
 from tap_sage_accounting.sandbox.books.journals import write_history
 from tap_sage_accounting.sandbox.books.values import dice
 
@@ -35,18 +35,18 @@ _FIRST: tuple[Event, ...] = (
     trade.quote_odd_quantity,
     trade.enter_quick_sale,
     trade.enter_quick_purchase,
-    trade.receive_payment,
-    trade.receive_payment,
-    trade.pay_supplier,
-    trade.receive_on_account,
-    trade.allocate_credit,
-    trade.refund,
+    settling.receive_payment,
+    settling.receive_payment,
+    settling.pay_supplier,
+    settling.receive_on_account,
+    settling.allocate_credit,
+    settling.refund,
     trade.pay_sundry,
     trade.receive_sundry,
     upkeep.transfer,
     upkeep.deposit,
-    upkeep.depreciate,
-    upkeep.depreciate,
+    upkeep.adjust_prepayments,
+    upkeep.adjust_prepayments,
     upkeep.correct,
     upkeep.reconcile,
     upkeep.move_stock,
@@ -65,8 +65,6 @@ _FIRST: tuple[Event, ...] = (
 _MIX: dict[Event, int] = {
     trade.raise_sales_invoice: 26,
     trade.raise_purchase_invoice: 18,
-    trade.receive_payment: 18,
-    trade.pay_supplier: 12,
     trade.enter_quick_sale: 4,
     trade.enter_quick_purchase: 4,
     trade.credit_sale: 3,
@@ -74,9 +72,9 @@ _MIX: dict[Event, int] = {
     trade.estimate: 3,
     trade.quote: 3,
     trade.accept_offer: 2,
-    trade.receive_on_account: 2,
-    trade.allocate_credit: 3,
-    trade.refund: 1,
+    settling.receive_on_account: 2,
+    settling.allocate_credit: 3,
+    settling.refund: 1,
     trade.pay_sundry: 5,
     trade.receive_sundry: 2,
     trade.edit_notes: 2,
@@ -84,7 +82,7 @@ _MIX: dict[Event, int] = {
     trade.delete_purchase: 1,
     upkeep.transfer: 2,
     upkeep.deposit: 2,
-    upkeep.depreciate: 2,
+    upkeep.adjust_prepayments: 2,
     upkeep.correct: 1,
     upkeep.reconcile: 1,
     upkeep.move_stock: 4,
@@ -108,12 +106,13 @@ _DAILY: tuple[Event, ...] = (
     trade.estimate,
     trade.quote,
     trade.accept_offer,
-    trade.receive_payment,
-    trade.pay_supplier,
-    trade.receive_on_account,
-    trade.allocate_credit,
-    trade.remove_payment,
+    settling.receive_payment,
+    settling.pay_supplier,
+    settling.receive_on_account,
+    settling.allocate_credit,
+    settling.remove_payment,
     trade.pay_sundry,
+    trade.receive_sundry,
     trade.edit_notes,
     trade.raise_sales_invoice,
     trade.void_invoice,
@@ -124,7 +123,7 @@ _DAILY: tuple[Event, ...] = (
     trade.delete_offer,
     upkeep.transfer,
     upkeep.deposit,
-    upkeep.depreciate,
+    upkeep.adjust_prepayments,
     upkeep.reissue_journal,
     upkeep.move_stock,
     upkeep.attach_file,
@@ -133,8 +132,21 @@ _DAILY: tuple[Event, ...] = (
     reference.move_live_rates,
 )
 
+_LAST: tuple[Event, ...] = (
+    trade.credit_purchase,
+    settling.receive_on_account,
+    trade.credit_sale,
+    trade.enter_quick_sale,
+    trade.raise_purchase_invoice,
+    trade.raise_sales_invoice,
+    trade.raise_purchase_invoice,
+    trade.raise_sales_invoice,
+)
+"""What happens in a history's last days, so that even the smallest business has something open."""
+_LAST_DAYS = timedelta(days=10)
+
 _NOW_AND_THEN: tuple[Event, ...] = (
-    trade.remove_allocation,
+    settling.remove_allocation,
     trade.remove_sundry,
     trade.delete_quick_entry,
     upkeep.delete_move,
@@ -146,21 +158,36 @@ _NOW_AND_THEN: tuple[Event, ...] = (
 """Of these, one a day in turn."""
 
 
-def moments(start: datetime, end: datetime, count: int) -> Iterator[datetime]:
-    """Spread so many moments evenly between two, neither included, in whole seconds."""
-    step = (end - start) / (count + 1)
-    return ((start + step * number).replace(microsecond=0) for number in range(1, count + 1))
+_GROWTH = 0.95
+"""Trade grows: less than half of a history's events lie in its first half."""
+
+
+def moments(start: datetime, end: datetime, count: int, growth: float = 1.0) -> Iterator[datetime]:
+    """Spread so many moments between two, neither included, in whole seconds; evenly, or ever closer together."""
+    shares = ((number / (count + 1)) ** growth for number in range(1, count + 1))
+    return ((start + (end - start) * share).replace(microsecond=0) for share in shares)
 
 
 def live_until(company: Company, now: datetime, ledger_entries: int | None) -> None:
     """Let a new business trade from its first day until now; bulk history is written along the way."""
     rng, extra = company.rng, max(company.size.events - len(_FIRST), 0)
     events = [*_FIRST, *rng.choices(list(_MIX), weights=list(_MIX.values()), k=extra)]
-    for number, (event, at) in enumerate(zip(events, moments(company.opened, now, len(events)), strict=True), start=1):
+    times = [
+        *moments(company.opened, now - _LAST_DAYS, len(events), _GROWTH),
+        *moments(now - _LAST_DAYS, now, len(_LAST)),
+    ]
+    duties.begin(company)
+    for number, (event, at) in enumerate(zip([*events, *_LAST], times, strict=True), start=1):
+        duties.keep_up(company, at)
         event(company, rng, at)
-        if ledger_entries:
-            write_history(company, rng, ledger_entries * number // len(events), at)
-    foreign.add_corrective_invoices(company, rng, now - timedelta(days=2))
+        if ledger_entries and number < len(times):
+            write_history(company, rng, ledger_entries * number // len(times), at)
+    duties.keep_up(company, now)
+    at = max(at, company.next_morning - timedelta(days=1))
+    if ledger_entries:
+        write_history(company, rng, ledger_entries, at)
+    foreign.add_corrective_invoices(company, rng, at)
+    taxes.update_draft(company, at)
     settings.number_invoices(company, now)
 
 
@@ -171,6 +198,10 @@ def live_one_day(company: Company, start: datetime, seed: int) -> None:
     turn = _NOW_AND_THEN[company.days_lived % len(_NOW_AND_THEN)]
     more = rng.choices(list(_MIX), weights=list(_MIX.values()), k=company.size.daily)
     events = [*_DAILY, turn, *more]
+    company.busy = True
     for event, at in zip(events, moments(start, start + timedelta(days=1), len(events)), strict=True):
+        duties.keep_up(company, at)
         event(company, rng, at)
+    duties.keep_up(company, start + timedelta(days=1))
+    taxes.update_draft(company, at)
     settings.number_invoices(company, start + timedelta(days=1))

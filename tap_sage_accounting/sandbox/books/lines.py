@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Line:
-    """One line: net is quantity times price less discount, rounded to the penny; tax is rounded on each line."""
+    """One line: net is quantity times price less discount, rounded to the penny; tax is rounded on each line.
+
+    Under the reverse charge the line shows the rate, and no tax.
+    """
 
     description: str
     item: Item | None
@@ -34,6 +37,7 @@ class Line:
     unit_price: Decimal
     discount_percentage: Decimal
     rate: TaxRate
+    reverse_charge: bool = False
     discount: Decimal = field(init=False)
     net: Decimal = field(init=False)
     tax: Decimal = field(init=False)
@@ -42,7 +46,7 @@ class Line:
         gross = self.quantity * self.unit_price
         discount = cents(gross * self.discount_percentage / HUNDRED) if self.discount_percentage else ZERO
         net = cents(gross) - discount
-        tax = cents(net * self.rate.percentage / HUNDRED) if self.rate.percentage else ZERO
+        tax = cents(net * self.rate.percentage / HUNDRED) if self.rate.percentage and not self.reverse_charge else ZERO
         for name, amount in (("discount", discount), ("net", net), ("tax", tax)):
             object.__setattr__(self, name, amount)
 
@@ -57,26 +61,40 @@ class Line:
         return self.item is not None and self.item.kind == "SERVICE"
 
 
-def pick_lines(company: Company, rng: Random, *, sale: bool, rate: TaxRate | None = None) -> tuple[Line, ...]:
-    """Choose one to five lines from the catalogue, but the newest item; `rate` overrules the items' tax rates."""
+_SMALL_LOTS = ("0.25", "0.5", "1", "2")
+
+
+def pick_lines(
+    company: Company, rng: Random, *, sale: bool, rate: TaxRate | None = None, small: bool = False
+) -> tuple[Line, ...]:
+    """Choose one to five lines from the catalogue, but the newest item; a `small` lot is one line of few.
+
+    A `rate` overrules the items' tax rates.
+    """
     items = list(company.items.values())[:-1]
-    chosen = rng.choices(items, k=rng.choice((1, 1, 2, 2, 3, 5)))
-    return tuple(_sale(company, rng, item, rate) if sale else _purchase(company, rng, item, rate) for item in chosen)
+    chosen = rng.choices(items, k=1 if small else rng.choice((1, 1, 2, 2, 3, 5)))
+    line = _sale if sale else _purchase
+    return tuple(line(company, rng, item, rate, small=small) for item in chosen)
 
 
-def _sale(company: Company, rng: Random, item: Item, rate: TaxRate | None) -> Line:
+def under_reverse_charge(company: Company, lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Let the tax of purchased lines be the buyer's to account for, at the standard rate."""
+    return tuple(replace(line, rate=company.profile.standard, reverse_charge=True) for line in lines)
+
+
+def _sale(company: Company, rng: Random, item: Item, rate: TaxRate | None, *, small: bool) -> Line:
     account = company.accounts[SALES_SERVICES if item.kind == "SERVICE" else SALES_PRODUCTS]
     discount = Decimal(rng.choice(("0", "0", "0", "5", "12.5")))
-    quantity = Decimal(rng.choice(("1", "2", "3", "7.5", "10", "0.25")))
+    quantity = Decimal(rng.choice(_SMALL_LOTS if small else ("1", "2", "3", "7.5", "10", "0.25")))
     company.in_use.add(item.id)
     return Line(item.description, item, account, quantity, item.price, discount, rate or item.rate)
 
 
-def _purchase(company: Company, rng: Random, item: Item, rate: TaxRate | None) -> Line:
-    quantity = Decimal(rng.choice(("1", "2", "4", "6")))
+def _purchase(company: Company, rng: Random, item: Item, rate: TaxRate | None, *, small: bool) -> Line:
+    quantity = Decimal(1 if small else rng.choice(("1", "2", "4", "6")))
     if item.kind == "SERVICE":
         account = company.accounts[rng.choice(OVERHEADS)]
-        price = Decimal(rng.randrange(500, 90000)) / HUNDRED
+        price = Decimal(rng.randrange(500, 9000 if small else 90000)) / HUNDRED
         taxed = rate or company.profile.standard
         return Line(account.nominal.name, None, account, Decimal(1), price, ZERO, taxed)
     company.in_use.add(item.id)

@@ -7,11 +7,24 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.sandbox.books.banking import CURRENT, SAVINGS, move_money
-from tap_sage_accounting.sandbox.books.chart import OPENING_BALANCES
-from tap_sage_accounting.sandbox.books.posting import Leg, Posting, post, transaction_type
+from tap_sage_accounting.sandbox.books.banking import CASH, CURRENT, SAVINGS, move_money
+from tap_sage_accounting.sandbox.books.chart import (
+    ACCRUALS,
+    CORPORATION_TAX,
+    LOANS,
+    OPENING_BALANCES,
+    PREPAYMENTS,
+    PROPERTY,
+    PROPERTY_DEPRECIATED,
+    RETAINED_EARNINGS,
+    SHARES,
+    TAX_LIABILITY,
+    VEHICLES,
+    VEHICLES_DEPRECIATED,
+)
+from tap_sage_accounting.sandbox.books.posting import Leg, Posting, entries_of, post, transaction_type
 from tap_sage_accounting.sandbox.books.quick_entries import QuickEntry, enter
-from tap_sage_accounting.sandbox.books.values import ZERO, big, link, ref
+from tap_sage_accounting.sandbox.books.values import ZERO, big, cents, link, ref
 
 if TYPE_CHECKING:
     from datetime import date
@@ -20,9 +33,17 @@ if TYPE_CHECKING:
     from tap_sage_accounting.sandbox.books.posting import TransactionRow
     from tap_sage_accounting.sandbox.store import Body
 
-_BANKS = {CURRENT: Decimal("25000.75"), SAVINGS: Decimal("8000.5")}
-_LEDGER = {10: Decimal(150000), 50: Decimal("18250.4"), 51: Decimal("-6083.47"), 3000: Decimal(-100)}
-_JOURNAL = {1103: Decimal("1200.6"), 2109: Decimal("-940.25")}
+_BANKS = {CURRENT: Decimal("25000.75"), SAVINGS: Decimal("8000.5"), CASH: Decimal("250.35")}
+_ASSETS = {
+    PROPERTY: Decimal(150000),
+    PROPERTY_DEPRECIATED: Decimal("-12000.6"),
+    VEHICLES: Decimal("18250.4"),
+    VEHICLES_DEPRECIATED: Decimal("-6083.47"),
+}
+_DEBTS = {LOANS: Decimal(-84000), CORPORATION_TAX: Decimal("-3450.2")}
+_JOURNAL = {PREPAYMENTS: Decimal("1200.6"), ACCRUALS: Decimal("-940.25")}
+_SHARES, TAX_OWED = Decimal(-100), Decimal("1203.45")
+"""Share capital, and the tax of the last return that older software filed."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +56,17 @@ class _Opening:
 
 
 def bring_forward(company: Company) -> None:
-    """Book everything that was there before the first day."""
-    day = company.opened.date() - timedelta(days=1)
+    """Book everything that was there before the first day, so that nothing stays on the opening balances account."""
+    day, capital, funding = company.opened.date() - timedelta(days=1), company.size.capital, company.funding
     for code, amount in _BANKS.items():
-        _bank(company, code, amount, day)
-    for code, amount in _LEDGER.items():
+        _bank(company, code, cents(amount * capital), day)
+    funding.assets = {code: cents(amount * capital) for code, amount in _ASSETS.items()}
+    debts = {code: cents(amount * capital) for code, amount in _DEBTS.items()}
+    if not company.practice.incorporated:
+        del debts[CORPORATION_TAX]
+    funding.loan = funding.borrowed = -debts[LOANS]
+    funding.tax_owed = -debts.get(CORPORATION_TAX, ZERO)
+    for code, amount in {**funding.assets, **debts, SHARES: _SHARES, TAX_LIABILITY: -TAX_OWED}.items():
         _ledger_account(company, code, amount, day)
     _journal(company, day)
     customers = [party for party in company.parties.values() if party.customer]
@@ -47,6 +74,9 @@ def bring_forward(company: Company) -> None:
     _contact(company, customers[0], Decimal("480.25"), day, credit_note=False)
     _contact(company, suppliers[0], Decimal("1150.1"), day, credit_note=False)
     _contact(company, suppliers[0], Decimal(75), day, credit_note=True)
+    account = company.accounts[OPENING_BALANCES]
+    rest = sum((entry.amount for entry in entries_of(company) if entry.account is account), ZERO)
+    _ledger_account(company, RETAINED_EARNINGS, rest, day)
 
 
 def _book(company: Company, collection: str, kind: str, day: date, legs: list[Leg]) -> _Opening:

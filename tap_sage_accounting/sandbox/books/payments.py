@@ -29,6 +29,7 @@ from tap_sage_accounting.sandbox.books.chart import (
 )
 from tap_sage_accounting.sandbox.books.lines import canadian_taxes, tax_breakdown
 from tap_sage_accounting.sandbox.books.posting import Leg, Posting, post, transaction_type, void
+from tap_sage_accounting.sandbox.books.treasury import ensure_funds
 from tap_sage_accounting.sandbox.books.values import HUNDRED, ZERO, big, cents, link, ref
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def pay(company: Company, artefact: Artefact, remittance: Remittance) -> Payment
     sales, at = artefact.side == SALES, remittance.at
     direction = artefact.side * artefact.sign
     bank = company.bank(artefact.currency)
+    if direction < 0:
+        ensure_funds(company, bank, remittance.amount, at)
     settled = remittance.amount + remittance.discount
     released = artefact.release(settled)
     banked, discounted = cents(remittance.amount * remittance.rate), cents(remittance.discount * remittance.rate)
@@ -82,7 +85,7 @@ def pay(company: Company, artefact: Artefact, remittance: Remittance) -> Payment
     moved = direction * remittance.amount
     move_money(company, bank, moved, at)
     refresh(company, artefact, at)
-    payment = Payment(slip.id, transaction.id, bank, moved, [settlement], None)
+    payment = Payment(slip.id, at.date(), transaction.id, bank, moved, [settlement], None)
     company.payments[slip.id] = payment
     return payment
 
@@ -92,6 +95,8 @@ def pay_on_account(company: Company, remittance: Remittance) -> Payment:
     party, at = remittance.party, remittance.at
     side = SALES if party.customer else -SALES
     bank = company.bank(party.currency)
+    if side != SALES:
+        ensure_funds(company, bank, remittance.amount, at)
     banked = cents(remittance.amount * remittance.rate)
     type_code, word = _TYPES[party.customer, 1]
     slip = _Slip(company, type_code, f"{word} on account", remittance, bank)
@@ -118,7 +123,7 @@ def pay_on_account(company: Company, remittance: Remittance) -> Payment:
     register(company, artefact, at)
     moved = side * remittance.amount
     move_money(company, bank, moved, at)
-    payment = Payment(slip.id, transaction.id, bank, moved, [], artefact)
+    payment = Payment(slip.id, at.date(), transaction.id, bank, moved, [], artefact)
     company.payments[slip.id] = payment
     return payment
 
@@ -298,14 +303,17 @@ class Sundry:
     details: str
     at: datetime
     party: Party | None = None
+    bank: Bank | None = None
 
 
 def pay_other(company: Company, sundry: Sundry) -> str:
     """Book a payment or receipt straight to an income or expense account."""
     receipt = sundry.type == "OTHER_RECEIPT"
-    at, bank, sign = sundry.at, company.bank(company.currency), (1 if receipt else -1)
+    at, bank, sign = sundry.at, sundry.bank or company.bank(company.currency), (1 if receipt else -1)
     tax = cents(sundry.net * sundry.rate.percentage / HUNDRED)
     total = sundry.net + tax
+    if not receipt:
+        ensure_funds(company, bank, total, at)
     identity = company.mint.new_id()
     reference = f"{'Receipt' if receipt else 'Payment'}-{company.next_number('sundry')}"
     own = {**ref("other_payments", identity, reference), "links": [link(f"banking/{identity}")]}

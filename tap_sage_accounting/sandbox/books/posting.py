@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
@@ -12,7 +12,7 @@ from tap_sage_accounting.sandbox.books.values import ZERO, big, ref
 from tap_sage_accounting.sandbox.store import Row, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import date, datetime
     from decimal import Decimal
 
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 _TYPE_REFS = {code: ref("transaction_types", code, name) for code, name in pairs(TRANSACTION_TYPES)}
 _NOTHING: Body = {}
+_PAYMENTS = {"CUSTOMER_RECEIPT", "CUSTOMER_REFUND", "VENDOR_PAYMENT", "VENDOR_REFUND", "OTHER_PAYMENT", "OTHER_RECEIPT"}
+_DOCUMENTS = {f"{side}_{form}" for side in ("SALES", "PURCHASE") for form in ("INVOICE", "CREDIT_NOTE")}
+_QUICK = {f"{side}_QUICK_{form}" for side in ("SALES", "PURCHASE") for form in ("INVOICE", "CREDIT_NOTE")}
+_CORRECTIVE = {"SALES_CORRECTIVE_INVOICE", "PURCHASE_CORRECTIVE_INVOICE"}
+_TAXED = _DOCUMENTS | _QUICK | _CORRECTIVE | {"OTHER_PAYMENT", "OTHER_RECEIPT"}
+_TRADE = _TAXED | _PAYMENTS | {"CUSTOMER_ALLOCATION", "VENDOR_ALLOCATION"}
 
 
 def transaction_type(code: str) -> Body:
@@ -84,13 +90,37 @@ class EntryRow(Row):
 
 
 class TransactionRow(Row):
-    """A transaction that remembers its entries."""
+    """A transaction that remembers its entries, what was booked, and whether that was taken back."""
 
-    __slots__ = ("entries",)
+    __slots__ = ("entries", "posting", "voided")
 
-    def __init__(self, row_id: str, body: Body, at: datetime, entries: list[EntryRow]) -> None:
-        super().__init__(row_id, body, at, at)
+    def __init__(self, row_id: str, body: Body, posting: Posting, entries: list[EntryRow]) -> None:
+        super().__init__(row_id, body, posting.at, posting.at)
         self.entries = entries
+        self.posting = replace(posting, legs=())
+        self.voided = False
+
+    @property
+    def day(self) -> date:
+        """The accounting date."""
+        return self.posting.day
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the transaction was voided by a flag."""
+        return self.entries[0].deleted
+
+    @property
+    def taxed(self) -> bool:
+        """Whether a tax return must hold it."""
+        return self.posting.type in _TAXED
+
+    @property
+    def earned(self) -> Decimal:
+        """What trade earns by it: the income less the expenses of everything but journals and payroll."""
+        if self.posting.type not in _TRADE:
+            return ZERO
+        return -sum((entry.amount for entry in self.entries if entry.account.nominal.earning), ZERO)
 
     @property
     def ref(self) -> Body:
@@ -103,7 +133,8 @@ class Posting:
     """What is to be booked.
 
     `origin` is the document (id, displayed_as, $path, links), null for corrections. `total` is what the transaction
-    shows in base currency, all debits unless told.
+    shows in base currency, all debits unless told. `notional` is tax that the business accounts for in the supplier's
+    place, in base currency, and whether it is for an import.
     """
 
     type: str
@@ -115,6 +146,7 @@ class Posting:
     contact: Body | None = None
     total: Decimal | None = None
     total_in_currency: Decimal | None = None
+    notional: tuple[Decimal, bool] | None = None
 
 
 def post(company: Company, posting: Posting) -> TransactionRow:
@@ -143,8 +175,11 @@ def post(company: Company, posting: Posting) -> TransactionRow:
         "audit_trail_id": company.next_number("audit_trail"),
         "number_of_attachments": 0,
     }
-    row = TransactionRow(own["id"], body, posting.at, entries)
+    row = TransactionRow(own["id"], body, posting, entries)
     company.book("transactions").add(row)
+    if row.taxed:
+        company.taxed.append(row)
+    company.margin += row.earned
     return row
 
 
@@ -157,11 +192,37 @@ def _book_entries(company: Company, legs: list[Leg], transaction: Body, posting:
     return entries
 
 
+def entries_of(company: Company) -> Iterator[EntryRow]:
+    """Go through the ledger of a business, live entries and deleted ones."""
+    return (row for row in company.book("ledger_entries").rows.values() if isinstance(row, EntryRow))
+
+
 def void(company: Company, transaction_id: str, at: datetime) -> None:
-    """Flag a transaction and its entries as deleted; they stay in their lists."""
-    row = company.book("transactions").change(transaction_id, {"deleted": True}, at)
+    """Take a transaction back in the way that the books' conventions say; it and its entries stay in their lists."""
+    row, way = company.book("transactions").rows[transaction_id], company.conventions.voids
     if not isinstance(row, TransactionRow):
         raise TypeError(f"Transaction {transaction_id} was not booked by these books.")
+    row.voided = True
+    company.margin -= row.earned
+    if way != "flag":
+        reversal = _reverse(company, row, at)
+        if way == "both":
+            _flag(company, reversal, at)
+        elif row.taxed:
+            company.taxed.append(reversal)
+    if way != "reverse":
+        _flag(company, row, at)
+
+
+def _flag(company: Company, row: TransactionRow, at: datetime) -> None:
+    company.book("transactions").change(row.id, {"deleted": True}, at)
     collection = company.book("ledger_entries")
     for entry in row.entries:
         collection.change(entry.id, {"deleted": True}, at)
+
+
+def _reverse(company: Company, row: TransactionRow, at: datetime) -> TransactionRow:
+    """Post the opposite of a transaction on the day on which it is taken back."""
+    kind = "VOID_PAYMENT" if row.posting.type in _PAYMENTS else "CORRECTION"
+    legs = [Leg(entry.account, -entry.amount, entry.tax_rate, entry.description) for entry in row.entries]
+    return post(company, replace(row.posting, type=kind, day=at.date(), at=at, legs=legs))

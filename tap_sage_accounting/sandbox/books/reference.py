@@ -20,6 +20,7 @@ from tap_sage_accounting.sandbox.books.codes import (
     pairs,
 )
 from tap_sage_accounting.sandbox.books.documents import inverse
+from tap_sage_accounting.sandbox.books.opening import TAX_OWED
 from tap_sage_accounting.sandbox.books.places import COUNTRIES as PLACES
 from tap_sage_accounting.sandbox.books.places import FOREIGN_PRICES
 from tap_sage_accounting.sandbox.books.values import HUNDRED, RATE_PLACES, Mint, big, ref
@@ -121,7 +122,7 @@ def _chart(profile: Country, template: str) -> list[Body]:
             "cis_materials": False,
             "cis_labour": False,
         }
-        for nominal in nominals(profile.tax_name)
+        for nominal in nominals(profile)
     ]
 
 
@@ -241,48 +242,20 @@ def _quote(collection: str, base: str, code: str, rate: Decimal) -> Body:
     }
 
 
-def file_tax_returns(company: Company, now: datetime) -> None:
-    """File a return for each of the last quarters; the first ones came over from older software."""
-    for quarter in range(4, 0, -1):
-        end = now.date().replace(day=1) - timedelta(days=1 + 91 * (quarter - 1))
-        start = (end - timedelta(days=80)).replace(day=1)
-        at = min(now, datetime(end.year, end.month, end.day, 9, tzinfo=UTC) + timedelta(days=10))
-        body = _tax_return(company, quarter, start.isoformat(), end.isoformat())
-        company.insert("tax_returns", body["id"], body, at)
-    draft_id = company.mint.new_id()
-    draft = {**body, **ref("draft_tax_returns", draft_id, "Draft"), "paid": False, "tax_return_id": 4711}
-    draft |= {"submitted_date": None, "status": {"id": "DRAFT", "name": "Draft"}}
-    company.insert("draft_tax_returns", draft_id, draft, at)
-    _add_migrated_return(company)
-
-
-def _tax_return(company: Company, quarter: int, start: str, end: str) -> Body:
-    federal = {"id": "GST_HST", "name": "GST/HST"} if company.country == "CA" else None
-    return {
-        **ref("tax_returns", company.mint.new_id(), f"{company.profile.tax_name} {start} - {end}"),
-        "tax_return_number": f"TR-{5 - quarter}",
-        "period_start_date": start,
-        "period_end_date": end,
-        "total_amount": big(Decimal(company.rng.randrange(-50_000, 400_000)) / HUNDRED),
-        "paid": quarter > 1,
-        "status": {"id": "FILED", "name": "Filed"},
-        "tax_return_type": federal,
-    }
-
-
-def _add_migrated_return(company: Company) -> None:
+def add_migrated_return(company: Company) -> None:
+    """Show the last return that came over from older software, whose tax is still owed."""
     boxes = [*(f"box_{number}" for number in range(1, 10))]
     irish = [f"box_{name}" for name in ("T1", "T2", "T3", "T4", "E1", "E2", "ES1", "ES2")]
-    opened = company.opened.date()
+    opened, due = company.opened.date(), big(TAX_OWED)
     own = ref("migration_tax_returns", company.mint.new_id(), "Migrated return")
     body = {
         **own,
         "from_date": (opened - timedelta(days=90)).isoformat(),
-        "to_date": opened.isoformat(),
+        "to_date": (opened - timedelta(days=1)).isoformat(),
         "tax_return_frequency": ref("tax_return_frequencies", "QUARTERLY", "Quarterly"),
-        "total_amount": "1203.45",
-        "gb": {box: "1203.45" if box == "box_5" else "0.0" for box in boxes} if company.country == "GB" else None,
-        "ie": {box: "1203.45" if box == "box_T3" else "0.0" for box in irish} if company.country == "IE" else None,
+        "total_amount": due,
+        "gb": {box: due if box == "box_5" else "0.0" for box in boxes} if company.country == "GB" else None,
+        "ie": {box: due if box == "box_T3" else "0.0" for box in irish} if company.country == "IE" else None,
     }
     company.insert("migration_tax_returns", own["id"], body, company.opened)
 

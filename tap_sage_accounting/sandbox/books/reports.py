@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tap_sage_accounting.sandbox.books.artefacts import PURCHASES, SALES
 from tap_sage_accounting.sandbox.books.chart import CREDITORS, DEBTORS
 from tap_sage_accounting.sandbox.books.company import Company
-from tap_sage_accounting.sandbox.books.posting import EntryRow
+from tap_sage_accounting.sandbox.books.posting import EntryRow, TransactionRow
 from tap_sage_accounting.sandbox.books.values import ZERO, big, plain
 
 if TYPE_CHECKING:
@@ -127,8 +127,21 @@ def _control_accounts(company: Company) -> Iterator[str]:
         held = _ledger_balance(company, {code})
         items = (each for each in company.artefacts.values() if each.side == side)
         owed = sum((side * each.sign * each.base_outstanding for each in items), ZERO)
+        owed += _written_straight(company, code)
         if held != owed:
             yield f"Account {code} holds {held}, open items come to {owed}."
+
+
+def _written_straight(company: Company, code: int) -> Decimal:
+    """Add up what journals put on a control account, which no open item explains."""
+    transactions = company.book("transactions").rows
+    entries = (
+        entry
+        for identity in company.control_journals
+        if isinstance(row := transactions[identity], TransactionRow)
+        for entry in row.entries
+    )
+    return sum((each.amount for each in entries if each.account is company.accounts[code] and not each.deleted), ZERO)
 
 
 def _bank_accounts(company: Company) -> Iterator[str]:

@@ -18,9 +18,9 @@ from tap_sage_accounting.sandbox.books.chart import (
     SALES_PRODUCTS,
     SALES_SERVICES,
 )
-from tap_sage_accounting.sandbox.books.codes import BUSINESS_TYPES, pairs
+from tap_sage_accounting.sandbox.books.codes import BUSINESS_TYPES, SMALL_LISTS, pairs
 from tap_sage_accounting.sandbox.books.editions import offered
-from tap_sage_accounting.sandbox.books.values import ref
+from tap_sage_accounting.sandbox.books.values import big, ref
 from tap_sage_accounting.sandbox.store import timestamp
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.sandbox.store import Body
 
 PERMISSIONS = ("sales", "catalogs", "journals", "purchases", "contacts", "statutory_reporting", "bank", "settings")
+_SCHEME_NAMES = dict(pairs(SMALL_LISTS["tax_schemes"]))
 _SUBSCRIPTIONS = {
     "Plus": ("ACCOUNTING", "Accounting Plus"),
     "Standard": ("ACCOUNTS", "Accounting Standard"),
@@ -194,31 +195,34 @@ def _email(company: Company) -> Body:
 
 def _financial(company: Company) -> Body:
     opened, taxed = company.opened.date(), offered("tax_schemes", company.country, company.edition)
-    german = company.country == "DE"
+    german, practice = company.country == "DE", company.practice
+    basis = "payment" if practice.scheme == "CASH" else "invoice"
+    frequency = ("BI_MONTHLY", "Every Two Months") if company.country == "IE" else ("QUARTERLY", "Quarterly")
+    scheme = practice.scheme
     return {
         "$path": "/financial_settings",
-        "year_end_date": opened.replace(month=12, day=31).isoformat(),
+        "year_end_date": practice.year_ends(opened).isoformat(),
         "year_end_lockdown_date": None,
         "accounting_type": "accrual",
         "accounts_start_date": opened.isoformat(),
         "base_currency": currency_ref(company.currency),
-        "multi_currency_enabled": company.edition == "Plus",
+        "multi_currency_enabled": company.multi_currency,
         "use_live_exchange_rates": True,
         "mtd_activation_status": "mtd_unavailable",
         "mtd_connected": False,
         "mtd_authenticated_date": "",
-        "tax_scheme": ref("tax_schemes", "STANDARD", "Standard") if taxed else None,
-        "tax_return_frequency": ref("tax_return_frequencies", "QUARTERLY", "Quarterly"),
+        "tax_scheme": ref("tax_schemes", scheme, _SCHEME_NAMES[scheme]) if taxed else None,
+        "tax_return_frequency": ref("tax_return_frequencies", *frequency),
         "tax_number": f"{company.country}000000000",
         "general_tax_number": "",
         "tax_office": ref("tax_offices", "DE_5215", "Köln-Mitte") if german else None,
         "default_irpf_rate": "0.0",
-        "flat_rate_tax_percentage": None,
+        "flat_rate_tax_percentage": big(practice.flat_rate) if practice.flat_rate else None,
         "recoverable_percentage": None,
-        "sales_tax_calculation": "invoice",
-        "purchase_tax_calculation": "invoice",
+        "sales_tax_calculation": basis,
+        "purchase_tax_calculation": "invoice" if company.country == "IE" else basis,
         "updated_at": timestamp(company.opened),
-        "postponed_accounting": False,
+        "postponed_accounting": company.accounts_for_tax_of_suppliers,
         "destination_vat": False,
         "exempt_from_vat": False,
     }

@@ -1,4 +1,4 @@
-"""What happens in trade: documents raised, paid, credited, allocated, voided, deleted."""
+"""What happens in trade: documents raised, credited, voided, deleted."""
 
 from __future__ import annotations
 
@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING
 
 from tap_sage_accounting.sandbox.books import documents
 from tap_sage_accounting.sandbox.books.artefacts import PURCHASES, SALES, Artefact, open_items
-from tap_sage_accounting.sandbox.books.chart import OTHER_INCOME, OVERHEADS, SALES_SERVICES
-from tap_sage_accounting.sandbox.books.documents import Document, Kind, annul, exchange_rate, issue, remove
-from tap_sage_accounting.sandbox.books.lines import Line, pick_lines
-from tap_sage_accounting.sandbox.books.payments import (
-    Remittance,
-    Sundry,
-    allocate,
-    delete_allocation,
-    delete_other,
-    delete_payment,
-    pay,
-    pay_on_account,
-    pay_other,
-)
+from tap_sage_accounting.sandbox.books.banking import CASH
+from tap_sage_accounting.sandbox.books.chart import OTHER_INCOME, OVERHEADS, SALES_PRODUCTS, SALES_SERVICES
+from tap_sage_accounting.sandbox.books.documents import Document, Kind, annul, issue, remove
+from tap_sage_accounting.sandbox.books.lines import Line, pick_lines, under_reverse_charge
+from tap_sage_accounting.sandbox.books.payments import Sundry, delete_other, pay_other
 from tap_sage_accounting.sandbox.books.quick_entries import QuickEntry, enter
-from tap_sage_accounting.sandbox.books.values import HUNDRED, PENNY, RATE_PLACES, ZERO, cents
+from tap_sage_accounting.sandbox.books.values import HUNDRED, PENNY, ZERO
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,29 +27,31 @@ _REFERENCES = ("", "PO-4711", "by phone", "Angebot № 7", "a reference that is 
 _NOTES = ("", "", "Thank you!", "Merci beaucoup 🙏\nÀ bientôt", "Deliver to the back door")
 _LONG_NOTE = "Everything that was agreed, word for word. " * 250
 _TWENTY_DIGITS = Decimal("12345678901234567.1234")
-_HALF = Decimal("0.5")
 
 
-def _someone(company: Company, rng: Random, *, customer: bool) -> Party:
+def someone(company: Company, rng: Random, *, customer: bool) -> Party:
     """Choose an active contact, but the newest, which may yet be deleted."""
     known = list(company.parties.values())[:-1]
     return rng.choice([party for party in known if party.customer is customer and party.active])
 
 
 def _raise(company: Company, rng: Random, at: datetime, kind: Kind, status: str | None = None) -> str:
-    party = _someone(company, rng, customer=kind.side == SALES)
-    return _raise_for(company, rng, at, party, kind, status)
+    party = someone(company, rng, customer=kind.side == SALES)
+    return raise_for(company, rng, at, party, kind, status)
 
 
-def _raise_for(company: Company, rng: Random, at: datetime, party: Party, kind: Kind, status: str | None = None) -> str:
+def raise_for(company: Company, rng: Random, at: datetime, party: Party, kind: Kind, status: str | None = None) -> str:
+    """Issue a document of some kind to or from a contact."""
     return issue(company, _draw_up(company, rng, at, party, kind, status))
 
 
 def _draw_up(company: Company, rng: Random, at: datetime, party: Party, kind: Kind, status: str | None) -> Document:
-    """Write a document out; trade in a foreign currency is not taxed."""
+    """Write a document out; no contact in a foreign currency charges tax or is charged it."""
     foreign = party.currency != company.currency
     rate = company.profile.untaxed if foreign else None
-    lines = pick_lines(company, rng, sale=kind.side == SALES, rate=rate)
+    lines = pick_lines(company, rng, sale=kind.side == SALES, rate=rate, small=company.busy or kind.sign < 0)
+    if foreign and kind.side == PURCHASES and company.accounts_for_tax_of_suppliers:
+        lines = under_reverse_charge(company, lines)
     notes, reference = rng.choice(_NOTES), rng.choice(_REFERENCES)
     return Document(kind, party, lines, at, reference, notes, status)
 
@@ -77,7 +70,7 @@ def raise_foreign_invoice(company: Company, rng: Random, at: datetime) -> None:
     """Invoice a customer abroad, where there is one."""
     abroad = [party for party in company.parties.values() if party.customer and party.currency != company.currency]
     if abroad:
-        _raise_for(company, rng, at, rng.choice(abroad), documents.SALES_INVOICE)
+        raise_for(company, rng, at, rng.choice(abroad), documents.SALES_INVOICE)
 
 
 def credit_sale(company: Company, rng: Random, at: datetime) -> None:
@@ -101,7 +94,7 @@ def quote(company: Company, rng: Random, at: datetime) -> None:
 
 
 def _offer(company: Company, rng: Random, at: datetime, kind: Kind) -> None:
-    party = _someone(company, rng, customer=True)
+    party = someone(company, rng, customer=True)
     status = rng.choice((None, None, "DECLINED"))
     document = _draw_up(company, rng, at, party, kind, status)
     identity = issue(company, document)
@@ -134,7 +127,7 @@ def draft(company: Company, rng: Random, at: datetime) -> None:
 
 def raise_odd_invoices(company: Company, rng: Random, at: datetime) -> None:
     """Invoice nothing at all, with very long notes, and a discount as a negative line."""
-    party, account = _someone(company, rng, customer=True), company.accounts[SALES_SERVICES]
+    party, account = someone(company, rng, customer=True), company.accounts[SALES_SERVICES]
     rate, one = company.profile.untaxed, Decimal(1)
     free = Line("Sample, free of charge", None, account, one, ZERO, ZERO, rate)
     work = Line("Work\nover two lines", None, account, Decimal("7.25"), Decimal("61.3333"), ZERO, rate)
@@ -145,7 +138,7 @@ def raise_odd_invoices(company: Company, rng: Random, at: datetime) -> None:
 
 def quote_odd_quantity(company: Company, rng: Random, at: datetime) -> None:
     """Quote for a quantity that no float can hold; a quote is not posted."""
-    party, account = _someone(company, rng, customer=True), company.accounts[SALES_SERVICES]
+    party, account = someone(company, rng, customer=True), company.accounts[SALES_SERVICES]
     line = Line("Grains of sand", None, account, _TWENTY_DIGITS, PENNY, ZERO, company.profile.untaxed)
     issue(company, Document(documents.SALES_QUOTE, party, (line,), at))
 
@@ -161,75 +154,13 @@ def enter_quick_purchase(company: Company, rng: Random, at: datetime) -> None:
 
 
 def _enter(company: Company, rng: Random, at: datetime, *, customer: bool) -> None:
-    party = _someone(company, rng, customer=customer)
+    party = someone(company, rng, customer=customer)
     account = company.accounts[OTHER_INCOME if customer else rng.choice(OVERHEADS)]
-    net = Decimal(rng.randrange(1000, 50000)) / HUNDRED
+    credit_note = company.next_number("quick mix") % 4 == 0
+    net = Decimal(rng.randrange(1000, 12000 if company.busy or credit_note else 50000)) / HUNDRED
     foreign = party.currency != company.currency
     rate = company.profile.untaxed if foreign else rng.choice(company.profile.tax_rates)
-    credit_note = company.next_number("quick mix") % 4 == 0
     enter(company, QuickEntry(party, account, net, rate, at.date(), at, credit_note=credit_note))
-
-
-def _days_rate(company: Company, rng: Random, currency: str) -> Decimal:
-    rate = exchange_rate(company, currency)
-    return rate if rate == 1 else (rate * Decimal(rng.randrange(970, 1030)) / 1000).quantize(RATE_PLACES)
-
-
-def _settle(company: Company, rng: Random, at: datetime, artefact: Artefact) -> None:
-    """Pay all, or half, or all but a small discount."""
-    outstanding, way = artefact.outstanding, rng.random()
-    amount, discount = outstanding, ZERO
-    if way < 0.3 and outstanding > 1:  # noqa: PLR2004
-        amount = cents(outstanding * _HALF)
-    elif way < 0.4 and outstanding > 10:  # noqa: PLR2004
-        discount = Decimal(1)
-        amount = outstanding - discount
-    rate = _days_rate(company, rng, artefact.currency)
-    pay(company, artefact, Remittance(artefact.party, amount, rate, at, discount))
-
-
-def receive_payment(company: Company, rng: Random, at: datetime) -> None:
-    """Receive a customer's payment of something open."""
-    if open_ones := open_items(company, side=SALES, sign=1):
-        _settle(company, rng, at, rng.choice(open_ones))
-
-
-def pay_supplier(company: Company, rng: Random, at: datetime) -> None:
-    """Pay a supplier's invoice."""
-    if open_ones := open_items(company, side=PURCHASES, sign=1):
-        _settle(company, rng, at, rng.choice(open_ones))
-
-
-def receive_on_account(company: Company, rng: Random, at: datetime) -> None:
-    """Take money ahead of an invoice, or pay a supplier ahead of one."""
-    party = _someone(company, rng, customer=rng.random() < 0.7)  # noqa: PLR2004
-    amount = Decimal(rng.randrange(2000, 30000)) / HUNDRED
-    pay_on_account(company, Remittance(party, amount, _days_rate(company, rng, party.currency), at))
-
-
-def allocate_credit(company: Company, rng: Random, at: datetime) -> None:
-    """Set a credit note or money on account against an invoice of the same contact, raising one if there is none."""
-    credits_open = open_items(company, sign=-1)
-    if not credits_open:
-        return
-    credit = rng.choice(credits_open)
-    kind = documents.SALES_INVOICE if credit.side == SALES else documents.PURCHASE_INVOICE
-    if not _owed(company, credit):
-        _raise_for(company, rng, at, credit.party, kind)
-    for debit in _owed(company, credit)[:1]:
-        allocate(company, credit, debit, min(credit.outstanding, debit.outstanding), at)
-
-
-def _owed(company: Company, credit: Artefact) -> list[Artefact]:
-    owed = open_items(company, side=credit.side, sign=1)
-    return [each for each in owed if each.party.id == credit.party.id]
-
-
-def refund(company: Company, rng: Random, at: datetime) -> None:
-    """Pay a credit note out."""
-    notes = [each for each in open_items(company, sign=-1) if each.shape != "payment_on_account"]
-    if notes:
-        _settle(company, rng, at, rng.choice(notes))
 
 
 def pay_sundry(company: Company, rng: Random, at: datetime) -> None:
@@ -237,15 +168,18 @@ def pay_sundry(company: Company, rng: Random, at: datetime) -> None:
     net = Decimal(rng.randrange(500, 40000)) / HUNDRED
     account = company.accounts[rng.choice(OVERHEADS)]
     rate = rng.choice(company.profile.tax_rates)
-    party = rng.choice((None, _someone(company, rng, customer=False)))
+    party = rng.choice((None, someone(company, rng, customer=False)))
     pay_other(company, Sundry("OTHER_PAYMENT", account, net, rate, account.nominal.name, at, party))
 
 
 def receive_sundry(company: Company, rng: Random, at: datetime) -> None:
-    """Receive other income."""
+    """Receive cash: other income, or what was sold over the counter."""
     net = Decimal(rng.randrange(100, 9000)) / HUNDRED
-    account = company.accounts[OTHER_INCOME]
-    pay_other(company, Sundry("OTHER_RECEIPT", account, net, company.profile.untaxed, "Scrap sold", at))
+    profile, cash = company.profile, company.bank_account(CASH)
+    code, rate, details = rng.choice(
+        ((OTHER_INCOME, profile.untaxed, "Scrap sold"), (SALES_PRODUCTS, profile.standard, "Takings"))
+    )
+    pay_other(company, Sundry("OTHER_RECEIPT", company.accounts[code], net, rate, details, at, bank=cash))
 
 
 def edit_notes(company: Company, rng: Random, at: datetime) -> None:
@@ -256,15 +190,17 @@ def edit_notes(company: Company, rng: Random, at: datetime) -> None:
 
 
 def void_invoice(company: Company, rng: Random, at: datetime) -> None:
-    """Void a sales invoice that nobody has paid."""
-    if unpaid := _untouched(company, SALES, "document"):
-        annul(company, rng.choice(unpaid), at, "Raised in error")
+    """Void a sales invoice that nobody has paid; where there is none, one that was raised in error just now."""
+    annul(company, rng.choice(_mistaken(company, rng, at, documents.SALES_INVOICE)), at, "Raised in error")
 
 
 def delete_purchase(company: Company, rng: Random, at: datetime) -> None:
     """Delete a purchase document that has not been paid."""
-    if unpaid := _untouched(company, PURCHASES, "document"):
-        remove(company, rng.choice(unpaid), at)
+    remove(company, rng.choice(_mistaken(company, rng, at, documents.PURCHASE_INVOICE)), at)
+
+
+def _mistaken(company: Company, rng: Random, at: datetime, kind: Kind) -> list[Artefact]:
+    return _untouched(company, kind.side, "document") or [company.artefacts[_raise(company, rng, at, kind)]]
 
 
 def delete_quick_entry(company: Company, rng: Random, at: datetime) -> None:
@@ -274,31 +210,25 @@ def delete_quick_entry(company: Company, rng: Random, at: datetime) -> None:
 
 
 def _untouched(company: Company, side: int, shape: str) -> list[Artefact]:
+    """Find what nobody has paid and no tax return holds."""
     opening = company.book("contact_opening_balances").rows
     return [
         each
         for each in open_items(company, side=side)
-        if each.shape == shape and not each.settlements and each.id not in opening
+        if each.shape == shape and not each.settlements and each.id not in opening and each.day > company.filed_until
     ]
-
-
-def remove_payment(company: Company, rng: Random, at: datetime) -> None:
-    """Delete a payment that nothing else rests on."""
-    free = [each for each in company.payments.values() if not (each.on_account and each.on_account.settlements)]
-    if free:
-        delete_payment(company, rng.choice(free), at)
-
-
-def remove_allocation(company: Company, rng: Random, at: datetime) -> None:
-    """Take an allocation back."""
-    if company.allocations:
-        delete_allocation(company, rng.choice(list(company.allocations)), at)
 
 
 def remove_sundry(company: Company, rng: Random, at: datetime) -> None:
     """Delete a payment of an expense."""
-    if rows := company.book("other_payments").rows:
-        delete_other(company, rng.choice(list(rows)), at)
+    rows, filed = company.book("other_payments").rows, company.filed_until.isoformat()
+    undeclared = [
+        row.id
+        for row in rows.values()
+        if (body := row.render())["date"] > filed and body["transaction_type"]["id"] == "OTHER_PAYMENT"
+    ]
+    if undeclared:
+        delete_other(company, rng.choice(undeclared), at)
 
 
 def delete_draft(company: Company, rng: Random, at: datetime) -> None:

@@ -6,8 +6,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.sandbox.books import banking, catalogue, contacts, journals
+from tap_sage_accounting.sandbox.books.chart import OVERHEADS
 from tap_sage_accounting.sandbox.books.journals import JournalRow
-from tap_sage_accounting.sandbox.books.values import HUNDRED, ref
+from tap_sage_accounting.sandbox.books.posting import TransactionRow
+from tap_sage_accounting.sandbox.books.values import HUNDRED, cents, ref
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 _FILES = (("receipt.pdf", "application/pdf"), ("Größe & Maß.png", "image/png"), ("packing list.csv", "text/csv"))
 _ENOUGH = 2
+_FLOAT = Decimal(50)
+"""What stays in the till."""
+_CORRECTED, _RECENT = {"PURCHASE_INVOICE", "PURCHASE_QUICK_INVOICE", "OTHER_PAYMENT"}, 40
+"""What is corrected, and among how many of the latest such transactions."""
 
 
 def add_contact(company: Company, rng: Random, at: datetime) -> None:
@@ -83,21 +89,26 @@ def move_stock(company: Company, rng: Random, at: datetime) -> None:
 
 
 def transfer(company: Company, rng: Random, at: datetime) -> None:
-    """Move money to the savings account."""
-    banking.transfer(company, Decimal(rng.randrange(1000, 90000)) / HUNDRED, at)
+    """Move money to the savings account, if there is enough of it."""
+    amount = Decimal(rng.randrange(1000, 90000)) / HUNDRED
+    current, savings = (company.bank_account(code) for code in (banking.CURRENT, banking.SAVINGS))
+    if current.balance > amount * 5:
+        banking.transfer(company, banking.Move(current, savings, amount, amount), amount, "Monthly saving", at)
 
 
 def deposit(company: Company, rng: Random, at: datetime) -> None:
-    """Pay takings in."""
-    cash, cheques = (Decimal(rng.randrange(1000, 20000)) / HUNDRED for _ in range(2))
-    banking.deposit(company, cash, cheques, at)
+    """Pay in what has been taken in cash and cheques, but for the float."""
+    if (taken := company.bank_account(banking.CASH).balance - _FLOAT) > _FLOAT:
+        cheques = cents(taken * rng.randrange(1, 60) / HUNDRED)
+        banking.deposit(company, taken - cheques, cheques, at)
 
 
 def delete_move(company: Company, rng: Random, at: datetime) -> None:
-    """Delete a transfer and a deposit."""
+    """Delete a transfer and a deposit, whose money is still there."""
     for collection in ("bank_transfers", "bank_deposits"):
-        if rows := company.book(collection).rows:
-            banking.delete_move(company, collection, rng.choice(list(rows)), at)
+        rows = company.book(collection).rows
+        if reversible := [row_id for row_id in rows if company.moves[row_id].reversible]:
+            banking.delete_move(company, collection, rng.choice(reversible), at)
 
 
 def reconcile(company: Company, _rng: Random, at: datetime) -> None:
@@ -105,14 +116,19 @@ def reconcile(company: Company, _rng: Random, at: datetime) -> None:
     banking.reconcile(company, at)
 
 
-def depreciate(company: Company, rng: Random, at: datetime) -> None:
-    """Write something off."""
-    journals.depreciate(company, Decimal(rng.randrange(1000, 60000)) / HUNDRED, at)
+def adjust_prepayments(company: Company, rng: Random, at: datetime) -> None:
+    """Move an expense between two months."""
+    amount = Decimal(rng.choice((1, -1)) * rng.randrange(500, 6000)) / HUNDRED
+    journals.adjust_prepayments(company, rng.choice(OVERHEADS), amount, at)
 
 
 def correct(company: Company, rng: Random, at: datetime) -> None:
-    """Correct something reconciled."""
-    journals.correct(company, Decimal(rng.randrange(100, 6000)) / HUNDRED, at)
+    """Correct an expense of late that was booked to the wrong account."""
+    rows = company.book("transactions").rows.values()
+    recent = [row for row in rows if isinstance(row, TransactionRow) and row.posting.type in _CORRECTED]
+    for wrong in rng.sample(recent[-_RECENT:], k=min(len(recent), _RECENT)):
+        if not wrong.voided and journals.correct(company, wrong, at):
+            return
 
 
 def reissue_journal(company: Company, rng: Random, at: datetime) -> None:
@@ -129,8 +145,8 @@ def delete_journal(company: Company, rng: Random, at: datetime) -> None:
 
 def _pick_journal(company: Company, rng: Random) -> JournalRow | None:
     rows = company.book("journals").rows
-    row = rows[rng.choice(list(rows))] if rows else None
-    return row if isinstance(row, JournalRow) else None
+    adjustable = [row for row in rows.values() if isinstance(row, JournalRow) and row.adjustable]
+    return rng.choice(adjustable) if adjustable else None
 
 
 def attach_file(company: Company, rng: Random, at: datetime) -> None:
