@@ -12,12 +12,16 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from tap_sage_accounting.sandbox.books import Conventions, Plan, build_world
+from tap_sage_accounting.sandbox.books.company import Company
+from tap_sage_accounting.sandbox.books.posting import Leg, Posting, post, void
 from tap_sage_accounting.sandbox.endpoints import ENDPOINTS
 from tap_sage_accounting.sandbox.faults import Fault, Faults
 from tap_sage_accounting.sandbox.server import SandboxServer
@@ -1023,3 +1027,25 @@ class TestServer:
 def _ask_in_vain(url: str) -> None:
     with contextlib.suppress(requests.ConnectionError):
         requests.post(url, timeout=60)
+
+
+def test_a_trial_balance_can_be_some_seconds_behind_the_ledger() -> None:
+    plan = Plan("GB", "Plus", conventions=Conventions(trial_balance_lag=30))
+    world = build_world(size="tiny", businesses=1, plans=(plan,), frozen=True)
+    [company] = [each for each in world.businesses.values() if isinstance(each, Company)]
+    world.clock.advance(timedelta(hours=1))
+    with SandboxServer(world) as running, (user := Client(running)).session:
+
+        def seen() -> Any:
+            return user.get("trial_balance", company.id, from_date="2024-01-01", to_date="2030-01-01")
+
+        before, now = seen(), world.clock.now()
+        legs = [Leg(company.accounts[code], Decimal(amount)) for code, amount in ((7100, 5), (2109, -5))]
+        made = post(company, Posting("JOURNAL", now.date(), now, legs, "", None))
+        assert seen() == before
+        world.clock.advance(timedelta(seconds=30))
+        assert (after := seen()) != before
+        void(company, made.id, world.clock.now())
+        assert seen() == after
+        world.clock.advance(timedelta(seconds=30))
+        assert seen() == before

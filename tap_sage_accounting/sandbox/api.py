@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tap_sage_accounting.sandbox.books import trial_balance
+from tap_sage_accounting.sandbox.books import behind, trial_balance
 from tap_sage_accounting.sandbox.books.company import Company
 from tap_sage_accounting.sandbox.books.editions import PURCHASES_NOT_ON_START
 from tap_sage_accounting.sandbox.endpoints import ENDPOINTS, Endpoint
@@ -25,7 +25,7 @@ from tap_sage_accounting.sandbox.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import date
+    from datetime import date, datetime
 
     from tap_sage_accounting.sandbox.faults import Faults
     from tap_sage_accounting.sandbox.store import Body, Business, Row, World
@@ -184,13 +184,14 @@ class Api:
         if from_date is None or to_date is None:
             raise invalid("from_date" if from_date is None else "to_date", "This field is required.")
         versions = tuple(business.collection(name).version for name in ("ledger_entries", "ledger_accounts"))
+        as_of = behind(business, self._world.clock.now())
         return self._reports.get(
-            (business.id, versions, from_date, to_date, self._faults.trial_balance_ids),
-            lambda: encode(self._report(business, from_date, to_date)),
+            (business.id, versions, from_date, to_date, as_of, self._faults.trial_balance_ids),
+            lambda: encode(self._report(business, from_date, to_date, as_of)),
         )
 
-    def _report(self, business: Business, from_date: date, to_date: date) -> Body:
-        body = trial_balance(business, from_date, to_date)
+    def _report(self, business: Business, from_date: date, to_date: date, as_of: datetime | None) -> Body:
+        body = trial_balance(business, from_date, to_date, as_of)
         if not self._faults.trial_balance_ids:
             for account in body["ledger_accounts"]:
                 account["id"] = None

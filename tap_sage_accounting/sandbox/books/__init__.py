@@ -17,7 +17,7 @@ from tap_sage_accounting.sandbox.books.life import live_one_day, live_until
 from tap_sage_accounting.sandbox.books.opening import bring_forward
 from tap_sage_accounting.sandbox.books.places import COUNTRIES
 from tap_sage_accounting.sandbox.books.reference import add_analysis, add_migrated_return, stock_up
-from tap_sage_accounting.sandbox.books.reports import balance_details, disagreements, trial_balance
+from tap_sage_accounting.sandbox.books.reports import balance_details, behind, disagreements, trial_balance
 from tap_sage_accounting.sandbox.books.settings import PERMISSIONS, business_body, settle_in, user_body
 from tap_sage_accounting.sandbox.books.values import Mint
 from tap_sage_accounting.sandbox.store import Clock, World
@@ -33,6 +33,7 @@ __all__ = [
     "Practice",
     "advance",
     "balance_details",
+    "behind",
     "build_world",
     "disagreements",
     "trial_balance",

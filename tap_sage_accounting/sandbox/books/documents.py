@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.sandbox.books.artefacts import (
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tap_sage_accounting.sandbox.books.company import Company, Party
-    from tap_sage_accounting.sandbox.books.lines import Line
+    from tap_sage_accounting.sandbox.books.lines import Line, Sums
     from tap_sage_accounting.sandbox.store import Body
 
 CREDIT_DAYS = timedelta(days=30)
@@ -71,7 +72,12 @@ class Document:
     status: str | None = None
     original: Body | None = None
 
-    @property
+    @cached_property
+    def sums(self) -> Sums:
+        """The totals over the lines."""
+        return sums(self.lines)
+
+    @cached_property
     def reverse_charged(self) -> bool:
         """Whether the business accounts for the tax in the supplier's place."""
         return any(line.reverse_charge for line in self.lines)
@@ -137,7 +143,7 @@ def remove(company: Company, artefact: Artefact, at: datetime) -> None:
 
 
 def _open_item(document: Document, own: Body, rate: Decimal) -> Artefact:
-    total = sums(document.lines).total
+    total = document.sums.total
     return Artefact(
         id=own["id"],
         collection=document.kind.collection,
@@ -187,7 +193,7 @@ def _legs(company: Company, document: Document, artefact: Artefact) -> list[Leg]
     sales = document.kind.side == SALES
     direction = artefact.side * artefact.sign
     control = company.accounts[DEBTORS if sales else CREDITORS]
-    tax = cents(sums(document.lines).tax * artefact.rate)
+    tax = cents(document.sums.tax * artefact.rate)
     legs = [Leg(control, direction * artefact.base_total)]
     if tax:
         legs.append(Leg(company.accounts[SALES_TAX if sales else PURCHASE_TAX], -direction * tax))
@@ -214,7 +220,7 @@ def _settle_offer(document: Document, body: Body) -> None:
 
 def _common(company: Company, document: Document, rate: Decimal) -> Body:
     """Write what documents of both sides share."""
-    total, party = sums(document.lines), document.party
+    total, party = document.sums, document.party
     sale = document.kind.side == SALES
     return {
         "editable": document.status != "VOID",
@@ -308,7 +314,7 @@ def _cis() -> Body:
 
 
 def _sale(company: Company, document: Document, number: str, rate: Decimal) -> Body:
-    total, stem = sums(document.lines), document.kind.stem
+    total, stem = document.sums, document.kind.stem
     shipping = {f"{base}shipping_{name}_amount": "0.0" for base in ("", "base_currency_") for name in _SHIPPED}
     return {
         "tax_calculation_method": None,
@@ -336,7 +342,7 @@ def _purchase(company: Company, document: Document, number: str, rate: Decimal) 
     body: Body = {"vendor_reference": f"{document.party.reference}/{number}", "import": document.imported}
     if document.kind is PURCHASE_CORRECTIVE:
         return body
-    tax = sums(document.lines).tax
+    tax = document.sums.tax
     canadian = company.country == "CA"
     return {
         **body,
@@ -377,7 +383,7 @@ def _profit(line: Line, rate: Decimal) -> Body:
 
 def _total_profit(document: Document, rate: Decimal) -> Body:
     costs = (cents(line.item.cost * line.quantity) for line in document.lines if line.item)
-    return _margin("", sum(costs, ZERO), cents(sums(document.lines).net * rate))
+    return _margin("", sum(costs, ZERO), cents(document.sums.net * rate))
 
 
 def _margin(description: str, cost: Decimal, sale: Decimal) -> Body:

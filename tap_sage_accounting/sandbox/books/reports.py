@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tap_sage_accounting.sandbox.books.values import ZERO, big, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from tap_sage_accounting.sandbox.store import Body, Business, Row
 
@@ -34,8 +35,14 @@ def _movement(row: Row) -> tuple[date, str, Decimal, bool]:
     return date.fromisoformat(body["date"]), body["ledger_account"]["id"], amount, body["deleted"]
 
 
-def trial_balance(business: Business, from_date: date, to_date: date) -> Body:
-    """Add the ledger up as `/trial_balance` does.
+def behind(business: Business, now: datetime) -> datetime | None:
+    """Find the moment that the trial balance has come to, where the books' conventions say that it lags."""
+    lag = business.conventions.trial_balance_lag if isinstance(business, Company) else 0
+    return now - timedelta(seconds=lag) if lag else None
+
+
+def trial_balance(business: Business, from_date: date, to_date: date, as_of: datetime | None = None) -> Body:
+    """Add the ledger up as `/trial_balance` does, with what was known at a moment if one is given.
 
     Movements are net per account, balances run over all history without closing years, deleted entries do not count,
     and only accounts with a balance or a movement are listed.
@@ -44,7 +51,8 @@ def trial_balance(business: Business, from_date: date, to_date: date) -> Body:
     period: defaultdict[str, Decimal] = defaultdict(Decimal)
     for row in _entries(business):
         day, account_id, amount, deleted = _movement(row)
-        if not deleted and day <= to_date:
+        counts = not deleted if as_of is None else _counted(row, as_of, deleted=deleted)
+        if counts and day <= to_date:
             (opening if day < from_date else period)[account_id] += amount
     listed = [
         _trial_line(account, opening[account["id"]], period[account["id"]])
@@ -52,6 +60,12 @@ def trial_balance(business: Business, from_date: date, to_date: date) -> Body:
         if opening[account["id"]] or period[account["id"]]
     ]
     return {"from_date": from_date.isoformat(), "to_date": to_date.isoformat(), "ledger_accounts": listed}
+
+
+def _counted(row: Row, as_of: datetime, *, deleted: bool) -> bool:
+    """Tell whether an entry was there at a moment, and alive."""
+    made, changed = row.created_at, row.updated_at
+    return (made is None or made <= as_of) and not (deleted and changed is not None and changed <= as_of)
 
 
 def _accounts(business: Business) -> list[Body]:
