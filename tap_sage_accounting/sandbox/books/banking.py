@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.sandbox.books.artefacts import currency_ref
 from tap_sage_accounting.sandbox.books.codes import SMALL_LISTS, pairs
-from tap_sage_accounting.sandbox.books.company import Bank
+from tap_sage_accounting.sandbox.books.company import Bank, Move
 from tap_sage_accounting.sandbox.books.contacts import in_lines, place
 from tap_sage_accounting.sandbox.books.places import FOREIGN_PRICES
 from tap_sage_accounting.sandbox.books.posting import Leg, Posting, post, transaction_type, void
@@ -31,7 +30,6 @@ _TYPES = {
     CARD: "CREDIT_CARD",
     OLD_DEPOSIT: "SAVINGS",
 }
-_SMALL = Decimal(250)
 _PERSON = ("name", "job_title", "telephone", "mobile", "email", "fax")
 _TYPE_NAMES = dict(pairs(SMALL_LISTS["bank_account_types"]))
 
@@ -105,22 +103,6 @@ def move_money(company: Company, bank: Bank, amount: Decimal, at: datetime) -> N
     """Let a bank account's balance tell what came in or, negative, went out."""
     bank.balance += amount
     company.book("bank_accounts").change(bank.id, {"balance": big(bank.balance)}, at)
-
-
-@dataclass(frozen=True)
-class Move:
-    """Money on its way from one bank account to another: what leaves and what arrives, each in its own currency."""
-
-    source: Bank
-    target: Bank
-    leaves: Decimal
-    arrives: Decimal
-
-    @property
-    def reversible(self) -> bool:
-        """Whether it can be taken back without an account having been overdrawn since: savings and takings can."""
-        saved = self.target.account.nominal.code == SAVINGS
-        return self.target.balance >= self.arrives if saved else self.arrives < _SMALL
 
 
 def transfer(company: Company, move: Move, base: Decimal, description: str, at: datetime) -> str:

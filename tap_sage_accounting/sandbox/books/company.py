@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.sandbox.books.editions import offered
@@ -12,19 +13,18 @@ from tap_sage_accounting.sandbox.books.values import ZERO, Mint, dice, ref
 from tap_sage_accounting.sandbox.store import Business, Collection, Row
 
 if TYPE_CHECKING:
-    from decimal import Decimal
     from random import Random
 
     from tap_sage_accounting.sandbox.books.artefacts import Artefact, Payment, Settlement
-    from tap_sage_accounting.sandbox.books.banking import Move
     from tap_sage_accounting.sandbox.books.chart import Account
     from tap_sage_accounting.sandbox.books.conventions import Conventions, Practice
     from tap_sage_accounting.sandbox.books.documents import Document
     from tap_sage_accounting.sandbox.books.places import Country, TaxRate
     from tap_sage_accounting.sandbox.books.posting import TransactionRow
-    from tap_sage_accounting.sandbox.books.taxes import TaxReturn
     from tap_sage_accounting.sandbox.store import Body
 
+_SMALL = Decimal(250)
+"""Less than what is always left in an account."""
 _MORNING = 8
 """The hour (UTC) at which a business does what falls due on a day."""
 
@@ -98,6 +98,42 @@ class Bank:
     def ref(self) -> Body:
         """The bank account as payments refer to it."""
         return ref("bank_accounts", self.id, self.account.ref["displayed_as"])
+
+
+@dataclass(frozen=True)
+class Move:
+    """Money on its way from one bank account to another: what leaves and what arrives, each in its own currency."""
+
+    source: Bank
+    target: Bank
+    leaves: Decimal
+    arrives: Decimal
+
+    @property
+    def reversible(self) -> bool:
+        """Whether it can be taken back without an account having been overdrawn since."""
+        return self.arrives < _SMALL and self.target.balance >= self.arrives
+
+
+@dataclass
+class TaxReturn:
+    """A tax return: the tax on sales and purchases of a period, and the turnover that stands beside it.
+
+    `output` and `input` are what the ledger holds; `due` is what is to be paid, which differs under the flat rate
+    scheme.
+    """
+
+    start: date
+    end: date
+    output: Decimal = ZERO
+    input: Decimal = ZERO
+    sales: Decimal = ZERO
+    purchases: Decimal = ZERO
+    due: Decimal = ZERO
+    id: str = ""
+    draft_id: str = ""
+    paid: bool = False
+    boxes: dict[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass

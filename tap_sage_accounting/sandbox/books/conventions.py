@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -56,13 +57,17 @@ class Practice:
 
     def year_ends(self, day: date) -> date:
         """Find the last day of the financial year that a day lies in."""
-        this_year = date(day.year, *self.year_end)
-        return this_year if day <= this_year else date(day.year + 1, *self.year_end)
+        this_year = self._end_in(day.year)
+        return this_year if day <= this_year else self._end_in(day.year + 1)
 
     def year_begins(self, day: date) -> date:
         """Find the first day of the financial year that a day lies in."""
-        ends = self.year_ends(day)
-        return date(ends.year - 1, *self.year_end) + timedelta(days=1)
+        return self._end_in(self.year_ends(day).year - 1) + timedelta(days=1)
+
+    def _end_in(self, year: int) -> date:
+        """Find the end in a calendar year; 29 February is the last of February in every year."""
+        month, day = self.year_end
+        return date(year, month, min(day, monthrange(year, month)[1]))
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ class Plan:
 
 PLANS = (
     Plan("GB", "Plus", Practice(year_end=(4, 5))),
-    Plan("IE", "Standard", Practice(scheme="CASH")),
-    Plan("CA", "Start", Practice(control_journals=True)),
+    Plan("IE", "Standard", Practice(scheme="CASH", control_journals=True)),
+    Plan("CA", "Start"),
     Plan("FR", "Plus"),
     Plan("ES", "Plus"),
     Plan("DE", "Plus"),

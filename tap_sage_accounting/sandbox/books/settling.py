@@ -34,7 +34,7 @@ _RECENT = 8
 _HARMLESS = Decimal(250)
 """A receipt of less can be missing without a bank account having been overdrawn since."""
 _PATIENCE = timedelta(days=60)
-"""For how long a credit waits for an invoice that it can be set against."""
+"""For how long a credit waits for an invoice that it can be set against, and an invoice is nothing unusual."""
 
 
 def keep_appointments(company: Company, at: datetime) -> None:
@@ -78,15 +78,21 @@ def _settle(company: Company, rng: Random, at: datetime, artefact: Artefact) -> 
 
 
 def receive_payment(company: Company, rng: Random, at: datetime) -> None:
-    """Receive a customer's payment of what has been open longest."""
-    for artefact in open_items(company, side=SALES, sign=1)[:1]:
-        _settle(company, rng, at, artefact)
+    """Receive a customer's payment of something open."""
+    _settle_one(company, rng, at, SALES)
 
 
 def pay_supplier(company: Company, rng: Random, at: datetime) -> None:
-    """Pay the oldest of suppliers' invoices."""
-    for artefact in open_items(company, side=PURCHASES, sign=1)[:1]:
-        _settle(company, rng, at, artefact)
+    """Pay a supplier's invoice."""
+    _settle_one(company, rng, at, PURCHASES)
+
+
+def _settle_one(company: Company, rng: Random, at: datetime, side: int) -> None:
+    """Settle an invoice; one that has been open for very long is left to its day."""
+    open_ones = open_items(company, side=side, sign=1)
+    usual = [each for each in open_ones if at.date() - each.day < _PATIENCE]
+    if candidates := usual or open_ones:
+        _settle(company, rng, at, rng.choice(candidates))
 
 
 def receive_on_account(company: Company, rng: Random, at: datetime) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from tap_sage_accounting.sandbox.books.chart import (
     TAX_LIABILITY,
     TAX_NOT_RECOVERED,
 )
+from tap_sage_accounting.sandbox.books.company import TaxReturn
 from tap_sage_accounting.sandbox.books.journals import write_journal
 from tap_sage_accounting.sandbox.books.posting import EntryRow, Leg, Posting, TransactionRow, post
 from tap_sage_accounting.sandbox.books.treasury import move_directly
@@ -35,27 +35,6 @@ _MONTHS = {"IE": 2}
 _QUARTER, _YEAR = 3, 12
 OUTSIDE_SCOPE = "GB_NO_TAX"
 """The rate of what is outside of the tax altogether, so that no box counts it."""
-
-
-@dataclass
-class TaxReturn:
-    """A tax return: the tax on sales and purchases of a period, and the turnover that stands beside it.
-
-    `output` and `input` are what the ledger holds; `due` is what is to be paid, which differs under the flat rate
-    scheme.
-    """
-
-    start: date
-    end: date
-    output: Decimal = ZERO
-    input: Decimal = ZERO
-    sales: Decimal = ZERO
-    purchases: Decimal = ZERO
-    due: Decimal = ZERO
-    id: str = ""
-    draft_id: str = ""
-    paid: bool = False
-    boxes: dict[str, Decimal] = field(default_factory=dict)
 
 
 def period_end(company: Company, day: date) -> date:

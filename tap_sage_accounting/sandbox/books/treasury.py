@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import ROUND_UP, Decimal
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.sandbox.books.banking import CURRENT, FOREIGN, SAVINGS, Move, move_money, transfer
+from tap_sage_accounting.sandbox.books.banking import CURRENT, FOREIGN, SAVINGS, move_money, transfer
 from tap_sage_accounting.sandbox.books.chart import EXCHANGE_GAINS, EXCHANGE_LOSSES, LOANS
+from tap_sage_accounting.sandbox.books.company import Move
 from tap_sage_accounting.sandbox.books.journals import write_journal
 from tap_sage_accounting.sandbox.books.places import FOREIGN_PRICES
 from tap_sage_accounting.sandbox.books.posting import Leg, Posting, entries_of, post

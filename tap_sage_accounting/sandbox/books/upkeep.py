@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tap_sage_accounting.sandbox.books import banking, catalogue, contacts, journals
 from tap_sage_accounting.sandbox.books.chart import OVERHEADS
+from tap_sage_accounting.sandbox.books.company import Move
 from tap_sage_accounting.sandbox.books.journals import JournalRow
 from tap_sage_accounting.sandbox.books.posting import TransactionRow
 from tap_sage_accounting.sandbox.books.values import HUNDRED, cents, ref
@@ -93,7 +94,7 @@ def transfer(company: Company, rng: Random, at: datetime) -> None:
     amount = Decimal(rng.randrange(1000, 90000)) / HUNDRED
     current, savings = (company.bank_account(code) for code in (banking.CURRENT, banking.SAVINGS))
     if current.balance > amount * 5:
-        banking.transfer(company, banking.Move(current, savings, amount, amount), amount, "Monthly saving", at)
+        banking.transfer(company, Move(current, savings, amount, amount), amount, "Monthly saving", at)
 
 
 def deposit(company: Company, rng: Random, at: datetime) -> None:
