@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,14 @@ ROLES = {
     "settings": "read_only",
     "statutory_reporting": "no_access",
 }
+
+
+def free_port() -> int:
+    """Find a port to listen at later, below those that systems give to connections that are made meanwhile."""
+    for port in random.sample(range(10_000, 30_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("No port of a hundred is free.")
 
 
 def business(number: int, name: str, subscription: str, edition: str, country: str = "GB") -> Business:

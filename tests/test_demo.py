@@ -376,6 +376,7 @@ def test_processes_of_others_are_left_alone(tmp_path: Path) -> None:
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
+PIPELINE_LOG = Path(".meltano", "demo", "meltano.log")
 FIGURES = re.compile(r"^this run: +([\d,]+) rows, ([\d,]+) requests, [\d.]+ s$", flags=re.MULTILINE)
 
 
@@ -411,11 +412,16 @@ def demonstrate(checkout: Path, **settings: str) -> subprocess.CompletedProcess[
     )
 
 
+def everything_told(done: subprocess.CompletedProcess[str], checkout: Path) -> str:
+    """What a run showed, and the log of which a failed one shows the end only."""
+    return f"{done.stdout}\n== {PIPELINE_LOG} ==\n{(checkout / PIPELINE_LOG).read_text()}"
+
+
 def processes_of(checkout: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if Path(process.environ().get("MELTANO_PROJECT_ROOT", "/")).is_relative_to(checkout):
+            if any(value.startswith(str(checkout)) for value in process.environ().values()):
                 found.append(process)
     return found
 
@@ -456,7 +462,7 @@ def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_
     assert not (checkout / ".meltano" / "demo" / "pgdata" / "postmaster.pid").exists()
 
     first = demonstrate(checkout)
-    assert first.returncode == 0, first.stdout
+    assert first.returncode == 0, everything_told(first, checkout)
     assert "Run 1:" in first.stdout
     assert first.stdout.count(" balanced ") == 3
     assert "OUT BY" not in first.stdout
@@ -517,7 +523,7 @@ def test_the_users_own_sage_and_database_and_the_demonstration_never_meet(
     (place / ".netrc").chmod(0o600)
 
     done = demonstrate(checkout, **{name: value.strip('"') for name, value in settings.items()})
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, everything_told(done, checkout)
     assert done.stdout.count(" balanced ") == 3
     assert list(own_sage.requests) == []
     assert not (place / "own.sqlite").exists()

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import requests
 from click.testing import CliRunner, Result
-from small_sage import manager, small_world, store_at, token_requests
+from small_sage import free_port, manager, small_world, store_at, token_requests
 
 from tap_sage_accounting import login as commands
 from tap_sage_accounting.consent import ConsentRequest, page
@@ -37,8 +37,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 @pytest.fixture
 def redirect_uri() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"http://127.0.0.1:{free.getsockname()[1]}/callback"
+    return f"http://127.0.0.1:{free_port()}/callback"
 
 
 def command(

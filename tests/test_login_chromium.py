@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from small_sage import manager, small_world, store_at
+from small_sage import free_port, manager, small_world, store_at
 
 from tap_sage_accounting.sandbox.grants import Client
 from tap_sage_accounting.sandbox.server import SandboxServer
@@ -62,10 +61,9 @@ class Login:
     """A login in a terminal whose browser the test drives."""
 
     def __init__(self, sage: SandboxServer, directory: Path, *options: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
         config = sage.tap_config(
-            token_store=f"sqlite:///{directory / 'tokens.sqlite'}", redirect_uri=f"http://localhost:{port}/callback"
+            token_store=f"sqlite:///{directory / 'tokens.sqlite'}",
+            redirect_uri=f"http://localhost:{free_port()}/callback",
         )
         del config["refresh_token"]
         path = directory / "config.json"

