@@ -43,7 +43,7 @@ from tap_sage_accounting.records import ADDITIONAL, Cleaner, with_text_decimals
 from tap_sage_accounting.resuming import CREATED_AT, IN_ORDER, LongRead, began_at, forget
 from tap_sage_accounting.rows import Item, Row, RowDecoder
 from tap_sage_accounting.settings import parse_start_date
-from tap_sage_accounting.stream_maps import StreamMapError, columns_read, map_failure
+from tap_sage_accounting.stream_maps import StreamMapError, columns_read, map_failure, require_key
 from tap_sage_accounting.timestamps import instant
 from tap_sage_accounting.versions import FullTableVersion
 from tap_sage_accounting.writer import WholeMessageWriter
@@ -616,6 +616,7 @@ class SageStream(RESTStream[int]):
                 definitions = self._tap.stream_map_definitions
                 raise map_failure(self.name, definitions, self.stream_maps, record, error) from error
             if mapped is not None:
+                require_key(stream_map, mapped)
                 yield RecordMessage(stream_map.stream_alias, mapped, self._stream_version, datetime.now(UTC))
 
     @override

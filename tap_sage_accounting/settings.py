@@ -237,6 +237,16 @@ def start_date_problems(config: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def stream_map_problems(config: Mapping[str, Any]) -> list[str]:
+    """Check what the schema of stream maps cannot: the SDK's part of it for `__else__` is none itself."""
+    stream_maps = config.get("stream_maps")
+    maps = [stream_maps, *stream_maps.values()] if isinstance(stream_maps, dict) else []
+    values = [each["__else__"] for each in maps if isinstance(each, dict) and "__else__" in each]
+    return (
+        ["Setting 'stream_maps': '__else__' must be null."] if set(map(repr, values)) - {"None", "'__NULL__'"} else []
+    )
+
+
 def value_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     """Check every value against its declaration, and say what would be right, without showing secrets."""
     found = DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(dict(config))

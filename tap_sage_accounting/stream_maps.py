@@ -75,3 +75,16 @@ def map_failure(
                     "Correct it, such as with 'if column else None' where a column may be empty, and run again."
                 )
     return StreamMapError(f"a stream map fails on a record ({type(error).__name__}).")
+
+
+def require_key(stream_map: StreamMap, record: Record) -> None:
+    """See that a record has a key when it leaves a stream map.
+
+    Raises:
+        StreamMapError: naming what is empty.
+    """
+    for name in stream_map.transformed_key_properties or ():
+        if record.get(name) is None:
+            raise StreamMapError(
+                f"a stream map leaves '{name}' empty in a record of '{stream_map.stream_alias}', and it is in the key."
+            )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 from dotenv import load_dotenv
 from singer_sdk import Tap
 from singer_sdk.configuration._dict_config import parse_environment_config
-from singer_sdk.exceptions import ConfigValidationError, FatalSyncError
+from singer_sdk.exceptions import ConfigValidationError, FatalSyncError, MapExpressionError, StreamMapConfigError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.singerlib import Catalog, StateMessage
 from typing_extensions import override
@@ -35,6 +35,7 @@ from tap_sage_accounting.report import RunReport
 from tap_sage_accounting.settings import (
     CONFIG_JSONSCHEMA,
     start_date_problems,
+    stream_map_problems,
     unknown_settings,
     value_problems,
 )
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.auth import TokenManager
     from tap_sage_accounting.connection import Connection
     from tap_sage_accounting.lineage import Tokens
+    from tap_sage_accounting.stream_map_check import StreamMapCheck
     from tap_sage_accounting.token_store import TokenStore
 
 
@@ -94,14 +96,32 @@ class TapSageAccounting(Tap):
 
     @override
     def setup_mapper(self) -> None:
-        """Prepare the stream maps of the selected streams; those of all would be a tenth of the start."""
+        """Prepare the stream maps of the selected streams; those of all would be a tenth of the start.
+
+        Raises:
+            ConfigValidationError: the catalog or a stream map cannot work.
+        """
         self.stream_map_definitions = deepcopy(self.config.get("stream_maps") or {})  # the SDK takes things out of it
-        super(Tap, self).setup_mapper()
         selected = [name for name, stream in self.streams.items() if stream.selected]
         if self.input_catalog is not None:
             self._follow_catalog(selected)
-        for name in selected:
-            self.prepare_stream_maps(name)
+        check = self._check_stream_maps() if self.stream_map_definitions else None
+        try:
+            super(Tap, self).setup_mapper()
+            for name in selected:
+                self.prepare_stream_maps(name)
+        except (StreamMapConfigError, MapExpressionError, ValueError, AttributeError, TypeError) as error:
+            raise ConfigValidationError("The stream maps are not right", errors=[str(error)]) from error
+        if check is not None:
+            check.require_own_tables({name: self.mapper.stream_maps[name] for name in selected})
+
+    def _check_stream_maps(self) -> StreamMapCheck:
+        from tap_sage_accounting.stream_map_check import StreamMapCheck  # noqa: PLC0415
+
+        streams = cast("dict[str, SageStream]", self.streams)
+        check = StreamMapCheck(self.stream_map_definitions, self.config.get("stream_map_config") or {}, streams)
+        check.require()
+        return check
 
     def _follow_catalog(self, names: list[str]) -> None:
         """Let the records of streams follow the schemas of the catalog, and say where it differs from the tap's.
@@ -184,6 +204,8 @@ class TapSageAccounting(Tap):
         self.secrets.learn(self.config.get("client_secret"))
         problems = unknown_settings(self.config, self.known_settings())
         problems += start_date_problems(self.config)
+        if problems_of_maps := stream_map_problems(self.config):
+            raise ConfigValidationError("The settings are not right", errors=problems + problems_of_maps)
         with suppress(ConfigValidationError):  # the SDK fills in the defaults; its words would show secrets
             super()._validate_config()
         problems += value_problems(self.config, self.config_jsonschema)
