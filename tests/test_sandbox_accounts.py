@@ -461,7 +461,9 @@ def test_every_foreign_bank_account_has_a_ledger_account_and_is_revalued(demo: W
 
 def test_a_revalued_account_stands_at_the_closing_rate() -> None:
     [company] = companies(build(0, Conventions(), size="demo", businesses=1, now=datetime(2026, 3, 31, 18, tzinfo=UTC)))
-    for bank in [each for each in company.banks if each.currency != "GBP"]:
+    foreign = [each for each in company.banks if each.currency != "GBP"]
+    assert foreign
+    for bank in foreign:
         held = sum(map(amount, ledger(company, bank.account.nominal.code)))
         assert Decimal("0.7") < held / bank.balance < Decimal("0.9")
 

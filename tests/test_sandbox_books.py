@@ -390,6 +390,7 @@ def test_what_is_deleted_leaves_a_dated_tombstone_and_a_flagged_transaction(worl
     start = world.clock.now()
     advance(world, days=2)
     gb = british(world)
+    assert gb.collections["contact_payments"].tombstones
     for row in gb.collections["contact_payments"].tombstones.values():
         body = row.render()
         assert body["deleted_at"] > timestamp(start)
