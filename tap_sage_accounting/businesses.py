@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from singer_sdk.exceptions import RetriableAPIError, SkippableAPIError
+
 from tap_sage_accounting import timestamps
-from tap_sage_accounting.errors import HeavyRequestError, MalformedAnswerError, StubbornFaultError
+from tap_sage_accounting.errors import HeavyRequestError, MalformedAnswerError, RefusedRunError, StubbornFaultError
 from tap_sage_accounting.paging import Page, parse_json
 from tap_sage_accounting.reading import ListRead
 
@@ -85,10 +87,19 @@ def visible_businesses(connection: Connection, executor: Executor) -> tuple[list
 
     Raises:
         FatalAPIError: Sage does not tell them, or not all of them.
+        RefusedRunError: Sage refuses the list.
     """
     reading = ListRead(_BusinessList(connection), executor, width=lambda: 1, size=LARGEST_PAGE)
-    items = [item for page in reading.pages() for item in page.items]
-    items += reading.slipped(lambda: False)
+    try:
+        items = [item for page in reading.pages() for item in page.items]
+        items += reading.slipped(lambda: False)
+    except SkippableAPIError as error:
+        raise RefusedRunError(
+            f"Sage does not let this user list businesses, so nothing was read. {error} Give the user access to a "
+            "business in Sage, or log in as another user."
+        ) from None
+    except RetriableAPIError as error:
+        raise StubbornFaultError(f"Sage's list of businesses cannot be read. {error}") from None
     if reading.undeliverable:
         raise StubbornFaultError(f"Sage does not tell all businesses ({', '.join(reading.undeliverable)}).")
     found = [Business(str(item.get("id")), str(item.get("displayed_as") or item.get("name") or "")) for item in items]

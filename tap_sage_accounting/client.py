@@ -8,7 +8,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -25,6 +24,7 @@ from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
 from tap_sage_accounting import schemas
+from tap_sage_accounting.access import BusinessAccess
 from tap_sage_accounting.deletions import DELETED_AT, TOLD_UNTIL, DeletionLookup
 from tap_sage_accounting.errors import (
     AuthorizationError,
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import Catalog, CatalogEntry
 
+    from tap_sage_accounting.access import Area
     from tap_sage_accounting.conformance import Conformer
     from tap_sage_accounting.connection import Answer
     from tap_sage_accounting.lookahead import Batches
@@ -78,19 +79,6 @@ ALWAYS_TOLD = frozenset(("id", "displayed_as", "path"))
 Parsed = TypeVar("Parsed")
 
 
-class Area(StrEnum):
-    """The areas in which Sage gives a user rights: full access, read only, restricted, none."""
-
-    SALES = "Sales"
-    PURCHASES = "Purchases"
-    CONTACTS = "Contacts"
-    BANK = "Bank"
-    PRODUCTS = "Products & Services"
-    JOURNALS = "Journals"
-    SETTINGS = "Settings"
-    STATUTORY_REPORTING = "Statutory reporting"
-
-
 class SageStream(RESTStream[int]):
     """A list in Sage, read business by business.
 
@@ -109,6 +97,7 @@ class SageStream(RESTStream[int]):
         retired: no longer in Sage's description, or for other countries only; not selected by default.
         static: reference data that hardly ever changes.
         per_business: read once per business; otherwise once per user.
+        in_books: part of a business's books, and not what Sage says of businesses and users.
         parts: query parameters of the lists that together hold all records.
     """
 
@@ -128,6 +117,7 @@ class SageStream(RESTStream[int]):
     retired: ClassVar[bool] = False
     static: ClassVar[bool] = False
     per_business: ClassVar[bool] = True
+    in_books: ClassVar[bool] = True
     parts: ClassVar[tuple[Mapping[str, str], ...]] = ({},)
 
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # the cleaner conforms records to the schema, and loses nothing
@@ -287,11 +277,24 @@ class SageStream(RESTStream[int]):
 
         def parse(answer: Answer) -> Record:
             found = parse_json(answer.body, what)
-            if not isinstance(found, dict):
+            if not isinstance(found, dict) or key_of(found) != key:
                 raise MalformedAnswerError(f"{what}: the answer is no record.")
             return found
 
         return self.ask(request, context, what, parse)
+
+    def fetch_access(self, context: Context) -> BusinessAccess:
+        """Ask what the business and the user may read; safe to call from any thread."""
+        what = f"edition and rights for {self.describe(context)}"
+        request = HTTPRequest(url=f"{self.url_base}/businesses/{context['business_id']}")
+
+        def parse(answer: Answer) -> BusinessAccess:
+            found = parse_json(answer.body, what)
+            if not isinstance(found, dict) or found.get("id") != context["business_id"]:
+                raise MalformedAnswerError(f"{what}: the answer is no record.")
+            return BusinessAccess.parse(found)
+
+        return self.ask(request, None, what, parse)
 
     def ask(
         self,
@@ -425,10 +428,19 @@ class SageStream(RESTStream[int]):
         self._tap.checkpoint()
         report = self._tap.report
         self._versions.begin()
+        delivered = False
         try:
-            yield from _failing_together(batches)
+            for batch in _failing_together(batches):
+                if self.in_books:
+                    report.answered.add(self._whose(context))
+                before = report.records[self.name]
+                yield batch
+                delivered = delivered or report.records[self.name] > before
         except SkippableAPIError as error:
-            report.skip(self.name, self._whose(context), error)
+            if delivered:
+                report.fail(self.name, self._whose(context), f"refused in the middle: {error}")
+            else:
+                report.skip(self.name, self._whose(context), error)
         except (AuthorizationError, LimitReachedError, GateClosedError):
             raise  # no other read can succeed either
         except (FatalAPIError, RetriableAPIError) as error:
@@ -728,7 +740,7 @@ class SingleObjectStream(SageStream):
 
         def parse(answer: Answer) -> Record:
             found = parse_json(answer.body, what)
-            if not isinstance(found, dict) or "$items" in found:
+            if not isinstance(found, dict) or "$items" in found or not (found.get("$path") or found.get("id")):
                 raise MalformedAnswerError(f"{what}: the answer is not a single object.")
             return found
 

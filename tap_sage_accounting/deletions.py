@@ -17,8 +17,16 @@ import zlib
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from singer_sdk.exceptions import SkippableAPIError
+
 from tap_sage_accounting import timestamps
-from tap_sage_accounting.errors import KeylessRecordError, NotFoundError, StubbornFaultError
+from tap_sage_accounting.errors import (
+    EditionError,
+    HeavyRequestError,
+    KeylessRecordError,
+    RecordNotFoundError,
+    StubbornFaultError,
+)
 from tap_sage_accounting.movement import key_of
 from tap_sage_accounting.timestamps import instant
 
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_sage_accounting.client import SageStream
+    from tap_sage_accounting.paging import Page
     from tap_sage_accounting.reading import ListRead
     from tap_sage_accounting.rows import Item
 
@@ -141,7 +150,7 @@ class DeletionLookup:
         """
         if self._told is None:
             return
-        for page in self._told.pages():
+        for page in self._told_pages(self._told):
             self._told_any |= bool(page.items)
             for raw in page.items:
                 try:
@@ -151,6 +160,13 @@ class DeletionLookup:
         self._write_marks()
         if self._told.undeliverable:
             raise StubbornFaultError(f"Sage does not tell all deletions ({', '.join(self._told.undeliverable)}).")
+
+    def _told_pages(self, told: ListRead) -> Iterator[Page]:
+        """Yield the pages of deletions; the list itself was read, so that a refusal is not for want of rights."""
+        try:
+            yield from told.pages()
+        except SkippableAPIError as error:
+            raise StubbornFaultError(f"Sage shows the list, but not what was deleted from it. {error}") from None
 
     def _deleted_since(self, moment: datetime) -> dict[str, Any]:
         """Name the query parameters for deletions from a moment on; the filter itself leaves that moment out."""
@@ -211,7 +227,10 @@ class DeletionLookup:
             return
         if not self._whole:
             self._keys |= self._listed_keys()
-        for key in sorted(self._known - self._keys):
+        missing = sorted(self._known - self._keys)
+        if missing and not self._keys:
+            self._require_offer()
+        for key in missing:
             if self._is_gone(key):
                 moment = instant(self._now)
                 self._announce(key, moment, "found missing")
@@ -219,6 +238,21 @@ class DeletionLookup:
             else:
                 self._keys.add(key)
         self._write_marks()
+
+    def _require_offer(self) -> None:
+        """Make sure that a list that lost everything is a list that the business still has.
+
+        Raises:
+            EditionError: by what Sage says of the business and the user, it is not.
+        """
+        if self._context is None:
+            return
+        access = self._stream.fetch_access(self._context)
+        if reason := access.refusal(type(self._stream)) or (access.subscription if access.has_ended else ""):
+            raise EditionError(
+                f"{self._stream.describe(self._context)}: Sage lists nothing any more, and says of the business: "
+                f"{reason}. Nothing is taken for deleted."
+            )
 
     @property
     def _now(self) -> datetime:
@@ -237,12 +271,17 @@ class DeletionLookup:
         return {key_of(item) for reading in lists for page in reading.pages() for item in page.items}
 
     def _is_gone(self, key: str) -> bool:
-        """Ask for a record that the list did not show; it may only have slipped from one page to another."""
+        """Ask for a record that the list did not show; it may only have slipped from one page to another.
+
+        Raises:
+            SkippableAPIError: Sage refuses the record, which says nothing about whether it is there.
+            StubbornFaultError: nobody answers for Sage.
+        """
         try:
             self._stream.fetch_record(self._context, key, bare=True)
-        except NotFoundError:
+        except RecordNotFoundError:
             return True
-        except StubbornFaultError:
+        except HeavyRequestError:
             return False  # what Sage fails on is still there
         return False
 

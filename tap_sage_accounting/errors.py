@@ -1,9 +1,11 @@
 """What Sage's refusals mean, and what the user can do about them.
 
-Sage answers errors as a JSON array of `{"$severity", "$dataCode", "$message", "$source"}`; a single such object, an
-OAuth body `{"error", "error_description"}` and, from the gateways in front of it, HTML have been seen too. Nothing of a
-body but its code and message reaches a message here, and those only when they are short: an error must not carry
-customers' data.
+Sage answers errors as a JSON array of `{"$severity", "$dataCode", "$message", "$source"}`, or as a single such object.
+Only a body of this form is Sage's word on rights, editions and records. Firewalls, proxies and gateways answer 403 and
+404 too, with HTML, with JSON of their own or with nothing. Such an answer is a fault that may pass.
+
+Nothing of a body but its code and message reaches a message here, and those only when they are short: an error must not
+carry customers' data.
 """
 
 from __future__ import annotations
@@ -16,11 +18,14 @@ import msgspec
 from singer_sdk.exceptions import FatalAPIError, FatalSyncError, RetriableAPIError, SkippableAPIError
 
 from tap_sage_accounting.api.retry_after import retry_after
+from tap_sage_accounting.printable import printable
 
 if TYPE_CHECKING:
     import requests
 
 LONGEST_MESSAGE = 200
+RECORD_NOT_FOUND = "RecordNotFound"
+"""Sage's `$dataCode` for an id that it does not know; documented."""
 
 
 class SettingsError(FatalAPIError):
@@ -28,7 +33,7 @@ class SettingsError(FatalAPIError):
 
 
 class RightsError(SkippableAPIError):
-    """The user's role in this business does not let him read this object."""
+    """The user's role in this business does not let them read this object."""
 
 
 class EditionError(SkippableAPIError):
@@ -36,7 +41,15 @@ class EditionError(SkippableAPIError):
 
 
 class NotFoundError(SkippableAPIError):
-    """Sage knows no such object or record (404)."""
+    """Sage does not offer this object or record (404)."""
+
+
+class RecordNotFoundError(NotFoundError):
+    """Sage knows no such record, in its own words: only this means that a record is gone."""
+
+
+class RefusedRunError(FatalAPIError):
+    """Sage refused everything that the run needed."""
 
 
 class AuthorizationError(FatalSyncError):
@@ -71,6 +84,10 @@ class RefusedForNowError(RetriableAPIError):
         self.retry_after = retry_after
 
 
+class ForeignAnswerError(RetriableAPIError):
+    """Not Sage answered, but a firewall, a proxy or a gateway before it."""
+
+
 class StubbornFaultError(FatalAPIError):
     """A fault that did not pass although it was of the passing kind."""
 
@@ -94,10 +111,12 @@ class SageError:
     Attributes:
         code: Sage's `$dataCode`, such as `MultiUserAccessDenied`; "" where there is none.
         message: Sage's `$message`; "" where there is none or where it is too long to be a message.
+        is_sages: whether the body has the form of Sage's errors, which nobody else's has.
     """
 
     code: str = ""
     message: str = ""
+    is_sages: bool = False
 
     @classmethod
     def parse(cls, body: bytes) -> SageError:
@@ -112,7 +131,8 @@ class SageError:
             return cls()
         code = found.get("$dataCode") or found.get("error") or ""
         message = found.get("$message") or found.get("error_description") or ""
-        return cls(str(code)[:LONGEST_MESSAGE], str(message) if len(str(message)) <= LONGEST_MESSAGE else "")
+        is_sages = all(isinstance(found.get(key), str) and found[key] for key in ("$dataCode", "$message"))
+        return cls(str(code)[:LONGEST_MESSAGE], str(message) if len(str(message)) <= LONGEST_MESSAGE else "", is_sages)
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.code and f"[{self.code}]", self.message) if part)
@@ -133,26 +153,44 @@ def error_of(response: requests.Response, body: bytes, what: str) -> Exception |
     if status == HTTPStatus.OK:
         return None
     sage = SageError.parse(body)
-    told = f"{what}: Sage answered {status} {response.reason or ''} {sage}".strip()
+    words = f"{status} {response.reason or ''} {sage}".strip()
+    told = f"{what}: Sage answered {words}"
     if request_id := response.headers.get("x_request_id"):
         told += f" (Sage's request id {request_id})"
+    told = printable(told)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return RetriableAPIError(f"{told}.", response)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RefusedForNowError(f"{told}. Sage asks for fewer requests.", response, retry_after(response.headers))
+    if sage.is_sages:
+        return _refusal(sage, status, told, response)
+    if status == HTTPStatus.UNAUTHORIZED and not body.lstrip().startswith(b"<"):
+        return TokenRejectedError(f"{told}. The access token was not accepted.", response)
+    return _foreign(status, printable(f"{what}: {words}"), body, response)
+
+
+def _refusal(sage: SageError, status: int, told: str, response: requests.Response) -> Exception:
+    """Translate a refusal in Sage's own words."""
     match status:
-        case HTTPStatus.TOO_MANY_REQUESTS:
-            error: Exception = RefusedForNowError(
-                f"{told}. Sage asks for fewer requests.", response, retry_after(response.headers)
-            )
         case HTTPStatus.UNAUTHORIZED if "subscription" in sage.message.lower():
-            error = EditionError(f"{told}. The business's subscription or edition does not offer this object.")
+            return EditionError(f"{told}. The business's subscription or edition does not offer this object.")
         case HTTPStatus.UNAUTHORIZED:
-            error = TokenRejectedError(f"{told}. The access token was not accepted.", response)
+            return TokenRejectedError(f"{told}. The access token was not accepted.", response)
         case HTTPStatus.FORBIDDEN:
-            error = RightsError(f"{told}. The user's role in this business does not let him read it.")
+            return RightsError(f"{told}. The user's role in this business does not include it.")
         case HTTPStatus.NOT_FOUND:
-            error = NotFoundError(f"{told}. Sage does not offer it to this business, or no longer at all.")
-        case status if status in range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST):
-            error = FatalAPIError(f"{told}. It points elsewhere, where tokens do not go: check the setting 'api_url'.")
+            kind = RecordNotFoundError if sage.code == RECORD_NOT_FOUND else NotFoundError
+            return kind(f"{told}. Sage does not offer it to this business, or no longer at all.")
         case _:
-            error = FatalAPIError(f"{told}. This is not a passing fault; please report it with the request id.")
-    return error
+            return FatalAPIError(f"{told}. This is not a passing fault; please report it with the request id.")
+
+
+def _foreign(status: int, told: str, body: bytes, response: requests.Response) -> ForeignAnswerError:
+    """Describe an answer that is nobody's word on rights or records."""
+    form = "a web page" if body.lstrip().startswith(b"<") else "not in the form of Sage's errors"
+    told += f" is {form if body else 'empty'}: a firewall, a proxy or a gateway answered in Sage's place."
+    if status in range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST):
+        told += " It points elsewhere, where tokens do not go: check the setting 'api_url'."
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        told += " A proxy asks for a login: check HTTPS_PROXY."
+    return ForeignAnswerError(told, response)

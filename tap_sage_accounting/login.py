@@ -15,11 +15,12 @@ import click
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 from typing_extensions import override
 
+from tap_sage_accounting.access import BusinessAccess
 from tap_sage_accounting.auth import IDLE_WARNING, idle_warning
 from tap_sage_accounting.consent import CallbackServer, ConsentError, ConsentRequest, answer_of
 from tap_sage_accounting.paging import parse_json
 from tap_sage_accounting.redaction import install
-from tap_sage_accounting.status import BusinessAccess
+from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
 
@@ -235,7 +236,7 @@ def _show_business(tap: TapSageAccounting, business: Business) -> None:
     click.echo(f"\nBusiness {business}: {access.country or 'country unknown'}, {access.subscription}")
     roles = ", ".join(f"{area} {role.replace('_', ' ')}" for area, role in access.roles.items())
     click.echo(f"  Rights: {roles or 'Sage does not say'}")
-    for reason, names in access.refused().items():
+    for reason, names in access.refused(STREAMS).items():
         click.echo(f"  Will refuse ({reason}): {', '.join(names)}")
 
 

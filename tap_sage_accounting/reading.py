@@ -10,7 +10,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
 
-from tap_sage_accounting.errors import HeavyRequestError, NotFoundError, StubbornFaultError
+from singer_sdk.exceptions import SkippableAPIError
+
+from tap_sage_accounting.errors import HeavyRequestError, RecordNotFoundError, StubbornFaultError
 from tap_sage_accounting.movement import MOST_SWEEPS, Watch, identity
 from tap_sage_accounting.paging import Page, PagesAhead
 
@@ -44,7 +46,8 @@ class Source(Protocol):
         """Ask for one record by the id that the bare item has.
 
         Raises:
-            NotFoundError: it is gone.
+            RecordNotFoundError: it is gone.
+            SkippableAPIError: Sage lists it and refuses it.
             StubbornFaultError: Sage does not deliver it.
         """
 
@@ -239,11 +242,11 @@ class ListRead:
         name = identity(item)
         try:
             record = self._source.record(item)
-        except NotFoundError as error:
+        except RecordNotFoundError as error:
             if name in self._not_found:
                 self._note_undeliverable(name, error)
             self._not_found.add(name)
-        except StubbornFaultError as error:
+        except (SkippableAPIError, StubbornFaultError) as error:
             self._note_undeliverable(name, error)
         else:
             self._delivers = True

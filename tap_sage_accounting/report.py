@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.errors import EditionError, IncompleteRunError, NotFoundError, RightsError
+from tap_sage_accounting.errors import EditionError, IncompleteRunError, NotFoundError, RefusedRunError, RightsError
 
 if TYPE_CHECKING:
     import logging
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 
 WHY: dict[type[SkippableAPIError], str] = {
-    RightsError: "the user's role there does not let him read them (403)",
+    RightsError: "the user's role there does not include them (403)",
     EditionError: "its edition, country or subscription does not offer them (401)",
     NotFoundError: "Sage does not offer them there, or no longer at all (404)",
 }
+"""Why a read was skipped, by what Sage itself said."""
+MOST_REASONS = 3
+"""Businesses whose reasons are worth a place in the line that a run ends with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,14 @@ class RunReport:
         records: records delivered, by stream.
         skipped: what rights or editions do not offer; no failure.
         failed: what should have come and did not.
+        answered: businesses whose books Sage let one look into, for one read at least.
     """
 
     complete: int = 0
     records: Counter[str] = field(default_factory=Counter)
     skipped: list[Outcome] = field(default_factory=list)
     failed: list[Outcome] = field(default_factory=list)
+    answered: set[str] = field(default_factory=set)
     surprises: dict[str, Surprises] = field(default_factory=dict)
 
     @property
@@ -56,7 +61,8 @@ class RunReport:
 
     def skip(self, stream: str, business: str, error: SkippableAPIError) -> None:
         """Note a read that rights or the edition do not allow."""
-        self.skipped.append(Outcome(stream, business, WHY[type(error)]))
+        reason = next(why for kind, why in WHY.items() if isinstance(error, kind))
+        self.skipped.append(Outcome(stream, business, reason))
 
     def fail(self, stream: str, business: str, reason: str) -> None:
         """Note a read that should have delivered and did not."""
@@ -86,8 +92,14 @@ class RunReport:
                     stream,
                     ", ".join(f"{place} ({count} times)" for place, count in sorted(surprises.misfits.items())),
                 )
+        refused = self._refused()
         for (business, reason), streams in sorted(self._skipped_together().items()):
-            logger.warning("Skipped of %s, because %s: %s.", business, reason, ", ".join(streams))
+            if business not in refused:
+                logger.warning("Skipped of %s, because %s: %s.", business, reason, ", ".join(streams))
+        for business, reasons in sorted(refused.items()):
+            logger.warning(
+                "Sage refused everything of %s: %s. Its rows and bookmarks stay as they are.", business, reasons
+            )
         for outcome in self.failed:
             logger.error("Failed: '%s' of %s: %s", outcome.stream, outcome.business, outcome.reason)
         if self.done < planned:
@@ -114,16 +126,34 @@ class RunReport:
             together.setdefault((outcome.business, outcome.reason), []).append(outcome.stream)
         return together
 
+    def _refused(self) -> dict[str, str]:
+        """Give the businesses of which Sage refused every read, and why."""
+        others = self.answered | {outcome.business for outcome in self.failed}
+        return {
+            business: "; ".join(sorted({each.reason for each in self.skipped if each.business == business}))
+            for business in {outcome.business for outcome in self.skipped} - others
+        }
+
     def check(self) -> None:
         """Raise when data that should have come did not.
 
         Raises:
             IncompleteRunError: naming the streams concerned.
+            RefusedRunError: Sage refused every read of books that the run consists of.
         """
         if self.failed:
             streams = ", ".join(sorted({outcome.stream for outcome in self.failed}))
             reads = "1 read" if len(self.failed) == 1 else f"{len(self.failed)} reads"
+            others = "Everything else was delivered" if self.complete else "Nothing was delivered"
             raise IncompleteRunError(
-                f"{reads} failed ({streams}). Everything else was delivered; what failed is read again from its last "
-                "bookmark on the next run."
+                f"{reads} failed ({streams}). {others}; what failed is read again from its last bookmark on the next "
+                "run."
+            )
+        if self.skipped and not self.answered:
+            told = [f"{business}: {why}" for business, why in sorted(self._refused().items())]
+            more = f"; and {len(told) - MOST_REASONS} more" if len(told) > MOST_REASONS else ""
+            raise RefusedRunError(
+                f"Sage refused every read of this run ({'; '.join(told[:MOST_REASONS])}{more}). Give the user the "
+                "rights in Sage, renew the subscription, or select other streams or businesses. Bookmarks and tokens "
+                "are kept."
             )

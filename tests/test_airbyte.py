@@ -590,10 +590,10 @@ def test_a_stream_that_the_user_may_read_nowhere_is_for_him_to_mend(source: Sour
 def test_a_stream_that_the_user_may_read_somewhere_is_complete(source: Source, server: SandboxServer) -> None:
     business = next(iter(server.world.businesses))
     server.faults.add(Fault("journals", 403, business=business, times=None))
-    output = source.read("journals")
+    output = source.read("contacts", "journals")
     assert output.code == 0
     assert output.statuses["journals"][-1] == "COMPLETE"
-    assert "the user's role there does not let him read them (403): journals" in output.warnings
+    assert "the user's role there does not include them (403): journals" in output.warnings
 
 
 def test_a_limit_ends_the_run_with_a_failure_that_passes(source: Source, server: SandboxServer) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, List, before_page, key, plain_world
 
-from tap_sage_accounting.errors import NotFoundError
+from tap_sage_accounting.errors import RecordNotFoundError
 from tap_sage_accounting.movement import Watch
 from tap_sage_accounting.paging import Page
 from tap_sage_accounting.reading import ListRead
@@ -348,7 +348,7 @@ class ListWithHiddenRows:
         return Page(number, number, size, items, total=5, has_next=number < 3, served_at=LONG_AGO)
 
     def record(self, item: dict[str, str]) -> dict[str, str]:
-        raise NotFoundError(item["id"])
+        raise RecordNotFoundError(item["id"])
 
 
 def test_rows_that_are_counted_but_never_listed_are_told_once_and_do_not_fail_the_read(

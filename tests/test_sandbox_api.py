@@ -735,6 +735,11 @@ class TestTroubles:
         answer = client.session.get(f"{server.api_url}/contacts", allow_redirects=False, timeout=60)
         assert (answer.status_code, answer.headers["Location"]) == (302, "https://portal.invalid/")
 
+    def test_a_fault_can_be_narrowed_to_a_parameter(self, client: Client, server: SandboxServer) -> None:
+        server.faults.add(Fault("contacts", 403, by="firewall", param="deleted_since"))
+        assert client.ask("contacts").status_code == 200
+        assert client.ask("contacts", deleted_since="2026-06-01").status_code == 403
+
     def test_a_fault_strikes_one_of_so_many_requests(self, client: Client, server: SandboxServer) -> None:
         server.faults.add(Fault("contacts", 403, by="firewall", times=2, skip=1, every=3))
         assert [client.ask("contacts").status_code for _ in range(8)] == [200, 403, 200, 200, 403, 200, 200, 200]

@@ -19,6 +19,7 @@ from tap_sage_accounting.auth import LoginRequiredError, TokenManager
 from tap_sage_accounting.errors import (
     AuthorizationError,
     LimitReachedError,
+    RefusedRunError,
     RightsError,
     SettingsError,
     StubbornFaultError,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.airbyte.writer import AirbyteWriter, FailureType
 
-_MENDED_BY_USER = (ConfigValidationError, SettingsError, AuthorizationError, SkippableAPIError)
+_MENDED_BY_USER = (ConfigValidationError, SettingsError, AuthorizationError, SkippableAPIError, RefusedRunError)
 _PASSING = (
     StubbornFaultError,
     LimitReachedError,

@@ -138,6 +138,8 @@ class Api:
                 business.open_book(endpoint.name)
         if not endpoint.offered(edition, business.country):
             raise no_subscription() if self._faults.edition_refusal == 401 else not_found("The path")  # noqa: PLR2004
+        if not endpoint.readable(business.permissions):
+            raise forbidden()
 
     def _with_business(self, business: Business, endpoint: Endpoint, call: Call) -> bytes:
         try:
@@ -146,8 +148,6 @@ class Api:
             if self._faults.lists_without_offer == "refused" or endpoint.kind == "object" or call.key:
                 raise
             return _nothing(list_query(endpoint, call.params, self._faults))
-        if not endpoint.readable(business.permissions):
-            raise forbidden()
         if endpoint.name == "trial_balance":
             return self._trial_balance(business, call.params)
         if endpoint.kind == "object":

@@ -112,7 +112,7 @@ class SandboxApp:
         path = request.url.path
         short = _OAUTH_PATHS.get(path, call.path)
         business = self.api.business_of(call) if path.startswith(PREFIX) else None
-        fault = self.faults.strike(short, business, call.page)
+        fault = self.faults.strike(short, business, call.page, call.params)
         if fault is not None and fault.what == "drop":
             self._log(call, path, 0, started)
             await _reset(request)

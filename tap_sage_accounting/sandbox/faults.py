@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
 Trouble = Literal[
     "drop",
@@ -74,6 +74,7 @@ class Fault:
         by: Who answers a status code.
         business: Only requests for this business.
         page: Only this page.
+        param: Only requests with this query parameter.
         times: How many requests it hits; None for all.
         skip: How many matching requests pass first.
         every: Hits one of so many matching requests.
@@ -90,6 +91,7 @@ class Fault:
     by: Answerer = "sage"
     business: str | None = None
     page: int | None = None
+    param: str | None = None
     times: int | None = 1
     skip: int = 0
     every: int = 1
@@ -110,11 +112,13 @@ class Fault:
         if self.by != "sage" and not isinstance(self.what, int):
             raise ValueError("Only status codes can be answered by others than Sage.")
 
-    def take(self, path: str, business: str | None, page: int | None) -> bool:
+    def take(self, path: str, business: str | None, page: int | None, params: Container[str]) -> bool:
         """Tell whether this request is hit, and count it."""
         if self.times == 0 or not fnmatch.fnmatchcase(path, self.path):
             return False
         if (self.business is not None and self.business != business) or (self.page is not None and self.page != page):
+            return False
+        if self.param is not None and self.param not in params:
             return False
         if self.skip:
             self.skip -= 1
@@ -154,7 +158,7 @@ class Faults:
         edition_refusal: Status for a path that the business's edition or country does not have: 401 with "No active
             subscription", or 404.
         start_has_purchases: The edition Start has purchase invoices, credit notes and quick entries.
-        lists_without_offer: Lists that edition, country or subscription do not offer are refused, or answer as if
+        lists_without_offer: Lists that edition, country, subscription or role do not offer are refused, or answer as if
             nothing were in them; their single records are refused in either case.
         expired_body: What comes with a 401 for a dead access token: Sage's error list, an OAuth error object,
             or nothing.
@@ -230,9 +234,11 @@ class Faults:
         self.script.append(fault)
         return fault
 
-    def strike(self, path: str, business: str | None = None, page: int | None = None) -> Fault | None:
+    def strike(
+        self, path: str, business: str | None = None, page: int | None = None, params: Container[str] = ()
+    ) -> Fault | None:
         """Find what goes wrong with this request, and count it."""
-        return next((fault for fault in self.script if fault.take(path, business, page)), None)
+        return next((fault for fault in self.script if fault.take(path, business, page, params)), None)
 
     def page_limit(self, path: str) -> int | None:
         """Tell how many full records a page of this path may hold before a 504."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import Area, SageStream
+from tap_sage_accounting.access import Area
+from tap_sage_accounting.client import SageStream
 
 
 class AttachmentContextTypes(SageStream):

@@ -17,6 +17,7 @@ class Businesses(SingleObjectStream):
 
     name = "businesses"
     primary_keys = ("business_id", "id")
+    in_books = False
     static = True
 
     @override
@@ -31,4 +32,5 @@ class User(SingleObjectStream):
     name = "user"
     primary_keys = ("id",)
     per_business = False
+    in_books = False
     static = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import Area, CurrencyKeyedStream, SageStream
+from tap_sage_accounting.access import Area
+from tap_sage_accounting.client import CurrencyKeyedStream, SageStream
 
 
 class BusinessExchangeRates(CurrencyKeyedStream):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.client import Area, SageStream
+from tap_sage_accounting.access import Area
+from tap_sage_accounting.client import SageStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

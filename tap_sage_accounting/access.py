@@ -1,17 +1,29 @@
-"""Who is logged in, what it reaches, and what Sage will refuse: known before a run asks."""
+"""What a business's subscription and the user's role let one read, as Sage says it beforehand."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from tap_sage_accounting.client import Area
-from tap_sage_accounting.streams import STREAMS
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from tap_sage_accounting.client import SageStream
+
+
+class Area(StrEnum):
+    """The areas in which Sage gives a user rights: full access, read only, restricted, none."""
+
+    SALES = "Sales"
+    PURCHASES = "Purchases"
+    CONTACTS = "Contacts"
+    BANK = "Bank"
+    PRODUCTS = "Products & Services"
+    JOURNALS = "Journals"
+    SETTINGS = "Settings"
+    STATUTORY_REPORTING = "Statutory reporting"
+
 
 EDITIONS = {
     "START": "Start",
@@ -32,6 +44,7 @@ AREAS = {
     "accounting_statutory_reporting": Area.STATUTORY_REPORTING,
 }
 """Sage's names in `user_permissions` for the areas."""
+EXPIRED = "expired"
 FULL_ACCESS = "full_access"
 NO_ACCESS = frozenset({"no_access", "none"})
 RESTRICTED = frozenset({"restricted_access", "restricted"})
@@ -45,12 +58,14 @@ class BusinessAccess:
         country: its code, `GB`; "" where Sage does not say.
         edition: `Start`, `Standard` or `Plus`; "" where Sage names no subscription that is known.
         subscription: the edition's subscription as Sage words it, with its state.
+        has_ended: whether Sage calls the subscription over; it does so of some that work, too.
         roles: the user's role by area; empty where Sage does not say.
     """
 
     country: str
     edition: str
     subscription: str
+    has_ended: bool
     roles: Mapping[Area, str]
 
     @classmethod
@@ -70,6 +85,7 @@ class BusinessAccess:
             subscription=f"{edition} ({told.get('status') or 'state unknown'}{state})"
             if edition
             else "unknown edition",
+            has_ended=told.get("active") is False or told.get("status") == EXPIRED,
             roles={
                 AREAS[str(each.get("area"))]: str(each.get("role"))
                 for each in body.get("user_permissions") or ()
@@ -89,10 +105,10 @@ class BusinessAccess:
         needed = " or ".join(stream.areas)
         return f"needs {'full access to' if stream.full_access else 'rights in'} {needed}" if stream.areas else ""
 
-    def refused(self) -> dict[str, list[str]]:
-        """List the streams that Sage will refuse here, by reason; retired ones are left out."""
+    def refused(self, streams: Iterable[type[SageStream]]) -> dict[str, list[str]]:
+        """List those of some streams that Sage will refuse here, by reason; retired ones are left out."""
         reasons: dict[str, list[str]] = {}
-        for stream in STREAMS:
+        for stream in streams:
             if stream.per_business and not stream.retired and (reason := self.refusal(stream)):
                 reasons.setdefault(reason, []).append(stream.name)
         return reasons
