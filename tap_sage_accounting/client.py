@@ -99,6 +99,7 @@ class SageStream(RESTStream[int]):
         per_business: read once per business; otherwise once per user.
         in_books: part of a business's books, and not what Sage says of businesses and users.
         parts: query parameters of the lists that together hold all records.
+        whole: a read that is not by change brings every row.
     """
 
     name: str
@@ -119,6 +120,7 @@ class SageStream(RESTStream[int]):
     per_business: ClassVar[bool] = True
     in_books: ClassVar[bool] = True
     parts: ClassVar[tuple[Mapping[str, str], ...]] = ({},)
+    whole: ClassVar[bool] = True
 
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # the cleaner conforms records to the schema, and loses nothing
 

@@ -24,6 +24,7 @@ class FullTableVersion:
         self._wanted = (
             bool(config.get("emit_activate_version_messages"))
             and stream.replication_method == REPLICATION_FULL_TABLE
+            and stream.whole
             and not config.get("business_ids")
         )
         self._left = len(stream.partitions or [{}]) + len(stream.lost_businesses)

@@ -92,6 +92,22 @@ def test_a_quiet_run_reads_the_last_two_months_only(server: SandboxServer, run_t
     assert {row["from_date"] for row in second.records["trial_balance"]} == {now.plus(-1).first_day, now.first_day}
 
 
+def test_no_version_drops_the_months_that_were_not_read_again(server: SandboxServer, run_tap: RunTap) -> None:
+    warehouse = Warehouse(versions=True)
+    state: dict[str, Any] = {}
+    for _ in range(2):
+        run = run_tap("trial_balance", state=state, emit_activate_version_messages=True)
+        warehouse.load(run.messages)
+        state = run.state
+        with server.paused():
+            server.world.clock.advance(timedelta(hours=1))
+    months = {row["from_date"] for row in run.records["trial_balance"]}
+    assert len(months) == 2
+    now = server.world.clock.now()
+    for business in server.world.businesses.values():
+        assert trial_balance_disagreements(business, now, warehouse) == []
+
+
 def test_what_changes_in_a_closed_month_is_read_again_from_there_on(server: SandboxServer, run_tap: RunTap) -> None:
     runs = [run_tap("trial_balance")]
     for day in range(3):

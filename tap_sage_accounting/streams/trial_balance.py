@@ -153,6 +153,7 @@ class TrialBalance(SageStream):
 
     name = "trial_balance"
     primary_keys = ("business_id", "from_date", "ledger_account_id")
+    whole = False  # a run reads the months that may have changed
 
     @override
     def get_http_request(self, *, page: PageContext[Any]) -> HTTPRequest:
