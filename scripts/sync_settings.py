@@ -51,6 +51,12 @@ SDK_SETTINGS: list[dict[str, Any]] = [
         "kind": "integer",
         "description": "How many levels of nested attributes become columns.",
     },
+    {
+        "name": "batch_config",
+        "label": "Batch files",
+        "kind": "object",
+        "description": "Write records to files of JSON lines below `storage.root`, and name them in BATCH messages.",
+    },
 ]
 """Settings that the Singer SDK gives to every tap, as far as this tap's users need them."""
 

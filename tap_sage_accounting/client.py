@@ -28,6 +28,7 @@ from tap_sage_accounting.access import BusinessAccess
 from tap_sage_accounting.deletions import DELETED_AT, TOLD_UNTIL, DeletionLookup
 from tap_sage_accounting.errors import (
     AuthorizationError,
+    BatchError,
     KeylessRecordError,
     LimitReachedError,
     MalformedAnswerError,
@@ -438,12 +439,13 @@ class SageStream(RESTStream[int]):
                 before = report.records[self.name]
                 yield batch
                 delivered = delivered or report.records[self.name] > before
+            self._tap.end_files()
         except SkippableAPIError as error:
             if delivered:
                 report.fail(self.name, self._whose(context), f"refused in the middle: {error}")
             else:
                 report.skip(self.name, self._whose(context), error)
-        except (AuthorizationError, LimitReachedError, GateClosedError):
+        except (AuthorizationError, BatchError, LimitReachedError, GateClosedError):
             raise  # no other read can succeed either
         except (FatalAPIError, RetriableAPIError) as error:
             report.fail(self.name, self._whose(context), str(error))
@@ -678,6 +680,10 @@ class SageStream(RESTStream[int]):
                 self._tap.write_message(message)
         finally:
             self._write_schema_message()
+
+    @override
+    def get_batch_config(self, config: Mapping[str, Any]) -> None:
+        """Let records go their usual way: the writer puts them into files, so that states wait for these."""
 
     @property
     @override

@@ -56,6 +56,10 @@ class AuthorizationError(FatalSyncError):
     """No valid token can be had; nothing that needs one can go on."""
 
 
+class BatchError(FatalSyncError):
+    """A file of records could not be written; no state may follow its rows."""
+
+
 class UndeliverableError(FatalAPIError):
     """Sage lists records that it does not deliver."""
 

@@ -89,6 +89,10 @@ class TapSageAccounting(Tap):
             check.report(self.logger)
             catalog = check.catalog
         super().__init__(catalog=catalog, **options)
+        if (setting := self.config.get("batch_config")) and isinstance(self.message_writer, WholeMessageWriter):
+            from tap_sage_accounting.batches import Batches  # noqa: PLC0415
+
+            self.message_writer.batches = Batches(setting, self.name)
 
     @override
     def discover_streams(self) -> list[SageStream]:
@@ -209,6 +213,10 @@ class TapSageAccounting(Tap):
         with suppress(ConfigValidationError):  # the SDK fills in the defaults; its words would show secrets
             super()._validate_config()
         problems += value_problems(self.config, self.config_jsonschema)
+        if self.config.get("batch_config") is not None and not problems:
+            from tap_sage_accounting.batches import problems as batch_problems  # noqa: PLC0415
+
+            problems += batch_problems(self.config)
         if not problems and raise_errors:
             problems += self._address_problems()
         if problems and raise_errors:
@@ -384,6 +392,11 @@ class TapSageAccounting(Tap):
         first = [stream.foresee_deletions(context, self._began_at) for stream, context in self.reads]
         if any(first):
             self._state_writer.write_state(self.state)
+
+    def end_files(self) -> None:
+        """Complete the files of a read, where records go into files."""
+        if isinstance(self.message_writer, WholeMessageWriter):
+            self.message_writer.end_files()
 
     def checkpoint(self) -> None:
         """Tell the state now and then: all that is complete is worth keeping.
