@@ -745,10 +745,12 @@ class SingleObjectStream(SageStream):
         """Ask for the object; safe to call from any thread."""
         request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=1))
         what = self.describe(context)
+        # Some have neither an id nor a path; what others answer has no attribute of theirs.
+        known = self.schema["properties"].keys() | {"$path"}
 
         def parse(answer: Answer) -> Record:
             found = parse_json(answer.body, what)
-            if not isinstance(found, dict) or "$items" in found or not (found.get("$path") or found.get("id")):
+            if not isinstance(found, dict) or "$items" in found or known.isdisjoint(found):
                 raise MalformedAnswerError(f"{what}: the answer is not a single object.")
             return found
 
