@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from tap_sage_accounting.sandbox.server import SandboxServer
+    from tap_sage_accounting.token_request import Answer
+    from tap_sage_accounting.token_store import UnsavedTokens
 
 AROUND_REFRESH = 0.06
 """Seconds after the token request was begun within which half of the kills come."""
@@ -104,21 +106,22 @@ def run(settings: dict[str, Any], seconds: float, tell: Connection | None) -> No
 
 def _watch(tell: Connection) -> None:
     """Time the way from the answer's last byte to the end of the commit."""
-    genuine_attempt, genuine_save = TokenEndpoint._attempt, HeldLineage.save  # noqa: SLF001 - measured from inside
+    genuine_attempt, genuine_save = TokenEndpoint._attempt, HeldLineage.renew  # noqa: SLF001 - measured from inside
     answered = 0.0
 
-    def attempt(self: TokenEndpoint, *arguments: Any) -> requests.Response:
+    def attempt(self: TokenEndpoint, *arguments: Any) -> Answer:
         nonlocal answered
         tell.send(("asking", 0.0))
         response = genuine_attempt(self, *arguments)
         answered = time.perf_counter()
         return response
 
-    def save(self: HeldLineage, *arguments: Any) -> None:
-        genuine_save(self, *arguments)
+    def save(self: HeldLineage, *arguments: Any) -> UnsavedTokens | None:
+        unsaved = genuine_save(self, *arguments)
         tell.send(("stored", time.perf_counter() - answered))
+        return unsaved
 
-    TokenEndpoint._attempt, HeldLineage.save = attempt, save  # type: ignore[method-assign, assignment] # noqa: SLF001
+    TokenEndpoint._attempt, HeldLineage.renew = attempt, save  # type: ignore[method-assign] # noqa: SLF001
 
 
 # In the process that kills

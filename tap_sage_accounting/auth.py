@@ -1,27 +1,31 @@
-"""Access tokens that are good for now, from refresh tokens that work once."""
+"""Keep a valid access token, rotating Sage's single-use refresh tokens."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+import time
+from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import requests
 from typing_extensions import override
 
-from tap_sage_accounting.errors import AuthorizationError
+from tap_sage_accounting.errors import AuthorizationError, TokenStoreError
+from tap_sage_accounting.lineage import is_header_value
 from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
+from tap_sage_accounting.token_renewal import LOGIN_COMMAND, LoginRequiredError, Renewer, moment
+from tap_sage_accounting.token_store import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
     from tap_sage_accounting.lineage import Lineage, Tokens
-    from tap_sage_accounting.token_store import HeldLineage, TokenStore
+    from tap_sage_accounting.token_store import TokenStore
 
 __all__ = [
+    "AccessRefusedError",
     "AnswerLostError",
     "AuthorizationError",
     "GrantRefusedError",
@@ -33,22 +37,25 @@ __all__ = [
 
 IDLE_WARNING = timedelta(days=24)
 """Age of the last rotation from which on the user is warned; Sage lets a refresh token die at 31 days."""
-LOOK_AGAIN_AFTER = 1.0
-"""Seconds before the store is read again after Sage called its token invalid."""
-LOGIN_COMMAND = "`meltano invoke tap-sage-accounting:login` (or `tap-sage-accounting-login --config FILE`)"
+FRESH = timedelta(seconds=30)
+"""Age up to which a token that was renewed because another was refused is not renewed for the same reason."""
+MINUTE = 60.0
+MOST_REPLACEMENTS = 10
+"""Renewals in a minute because tokens were refused."""
 
 logger = logging.getLogger(__name__)
 
 
-class LoginRequiredError(AuthorizationError):
-    """Only a person can go on from here, by logging in."""
+class AccessRefusedError(AuthorizationError):
+    """Sage accepts no access token, a renewed one neither."""
 
 
 class TokenManager:
     """The one keeper of tokens of a run, shared by all its streams and threads.
 
     Exactly one holder renews at a time, across threads, processes and machines: whoever waited for the lock reads the
-    store again and uses what another just stored. New tokens are committed before they are used.
+    store again and uses what another just stored. New tokens are committed before they are used; where the store fails
+    at that moment, the run goes on with them, and they are saved as soon as it works again.
 
     Args:
         client_id: the application.
@@ -57,9 +64,9 @@ class TokenManager:
         token_url: Sage's token endpoint.
         store: where tokens live between runs; checked before.
         user_agent: how token requests introduce themselves.
-        on_rotate: told of each new answer after it was committed, for hosts that keep tokens themselves; called from
-            another thread.
-        on_secret: told of each secret value that becomes known, so that logs can be kept free of it.
+        on_rotate: called with each new answer before it is used, for hosts that keep tokens themselves; from another
+            thread.
+        on_secret: called with each secret value that becomes known, so that logs can be kept free of it.
         now: the present moment, UTC.
         sleep: waits for a number of seconds before a request is repeated.
     """
@@ -81,26 +88,39 @@ class TokenManager:
         self._client_id = client_id
         self._configured = refresh_token or None
         self._store = store
-        self._on_rotate = on_rotate
         self._on_secret = on_secret or _no_listener
         self._now = now
         self._leaving = threading.Event()
         # The end of the run cuts any waiting short.
-        self._sleep = sleep or self._leaving.wait
+        pause = sleep or self._leaving.wait
         self._endpoint = TokenEndpoint(
             client_id=client_id,
             client_secret=client_secret,
             token_url=token_url,
             user_agent=user_agent,
             now=now,
-            sleep=self._sleep,
+            sleep=pause,
+        )
+        self._renewer = Renewer(
+            client_id=client_id,
+            configured=self._configured,
+            store=store,
+            endpoint=self._endpoint,
+            usable=self._usable,
+            on_secret=self._on_secret,
+            on_rotate=on_rotate,
+            now=now,
+            sleep=pause,
+            leaving=self._leaving,
         )
         self._lock = threading.Lock()
         self._current: Tokens | None = None
+        self._accepted: str | None = None
         self._rejected: str | None = None
+        self._fresh_until: float | None = None
+        self._replacements: deque[float] = deque(maxlen=MOST_REPLACEMENTS)
         self._over: AuthorizationError | None = None
         self._warned = False
-        self._renewal: Future[Tokens] | None = None
 
     def access_token(self) -> str:
         """Give an access token that is good for now, renewing it when a fifth of its lifetime or less is left.
@@ -108,25 +128,66 @@ class TokenManager:
         Raises:
             LoginRequiredError: the refresh token is dead, or there is none.
             AnswerLostError: Sage may have replaced the tokens, but its answer got lost.
+            AccessRefusedError: Sage accepts no token, a renewed one neither.
             AuthorizationError: no token can be had for another reason.
             TokenStoreError: the store cannot be used.
         """
         current = self._current
-        if current is not None and self._is_usable(current):
+        if current is not None and self._over is None and self._is_usable(current):
             return current.access_token
         with self._lock:
+            if self._over is not None:
+                raise self._over
             if self._current is None or not self._is_usable(self._current):
                 self._current = self._stored_or_renewed()
             return self._current.access_token
 
-    def reject(self, token: str) -> None:
-        """Take note that the API answered 401 to an access token: it is not given out again.
+    def accept(self, token: str) -> None:
+        """Take note that the API accepted an access token."""
+        if self._accepted != token:
+            self._accepted = token
 
-        Many threads may report the same token; one that was replaced meanwhile changes nothing.
+    def reject(self, token: str) -> bool:
+        """Take note that the API answered 401 to an access token: it is not given out again, if that can help.
+
+        Many threads may report the same token; one that was replaced meanwhile changes nothing. A token that replaced a
+        refused one a moment ago stays: the refusal may be about what was asked for, and not about the token.
+
+        Returns:
+            Whether there is another token now, or will be.
         """
         with self._lock:
-            if self._current is None or self._current.access_token == token:
+            if self._current is not None and self._current.access_token != token:
+                return True
+            if self._fresh_until is not None and time.monotonic() < self._fresh_until:
+                return False
+            self._rejected = token
+            return True
+
+    def condemn(self, token: str, refusal: str) -> None:
+        """Take note that the API refuses an access token whatever it is sent with, a moment after its renewal.
+
+        One that was accepted before has died early and is renewed, unless that happens all the time.
+
+        Args:
+            token: the access token.
+            refusal: how the API refused it.
+
+        Raises:
+            AccessRefusedError: another renewal would not help.
+        """
+        with self._lock:
+            if self._current is None or self._current.access_token != token:
+                return
+            recent = [moment for moment in self._replacements if moment > time.monotonic() - MINUTE]
+            if self._accepted == token and len(recent) < MOST_REPLACEMENTS:
                 self._rejected = token
+                return
+            self._over = self._over or AccessRefusedError(
+                f"Sage accepts no access token, not even one that was renewed a moment ago. {refusal} Renewing again "
+                "would not help: check the setting 'api_url' and Sage's status page, and run again."
+            )
+            raise self._over
 
     def lineage(self) -> Lineage:
         """Look up what the store holds for these settings, for reports.
@@ -144,23 +205,30 @@ class TokenManager:
         return found
 
     def settle(self) -> None:
-        """Wait until no renewal is under way, before the process is ended without further ado."""
-        self._leaving.set()
-        if self._renewal is not None:
-            wait([self._renewal])
+        """Wait until no token request is under way and all tokens are saved, in the store or in a file; with a bound.
+
+        Nothing is renewed from now on. May be called from any thread, more than once.
+        """
+        self._renewer.settle()
 
     def _is_usable(self, tokens: Tokens) -> bool:
         return tokens.access_token != self._rejected and self._now() < tokens.renew_at
 
     def _stored_or_renewed(self) -> Tokens:
-        if self._over is not None:
-            raise self._over
+        self._fresh_until = None
         try:
-            return self._known_usable() or self._shielded_renewal()
-        except (LoginRequiredError, AnswerLostError) as error:
+            if (known := patiently(self._known_usable, self._leaving.wait)) is not None:
+                return known
+            outcome = self._renewer.renew()
+        except (LoginRequiredError, AnswerLostError, TokenStoreError) as error:
             # What is dead, or may be, is not sent again because another thread asks as well.
             self._over = error
             raise
+        replaces_refused = self._current is not None and self._current.access_token == self._rejected
+        if outcome.is_new and replaces_refused:
+            self._replacements.append(time.monotonic())
+            self._fresh_until = time.monotonic() + min(FRESH, outcome.tokens.lifetime / 10).total_seconds()
+        return outcome.tokens
 
     def _known_usable(self) -> Tokens | None:
         """Look for a usable access token in the store, which an earlier run or another process left there."""
@@ -175,90 +243,16 @@ class TokenManager:
 
     def _usable(self, lineage: Lineage) -> Tokens | None:
         self._on_secret(lineage.refresh_token)
-        if lineage.tokens is None:
+        tokens = lineage.tokens
+        if tokens is None or not is_header_value(tokens.access_token):
             return None
-        self._on_secret(lineage.tokens.access_token)
-        return lineage.tokens if self._is_usable(lineage.tokens) else None
-
-    def _shielded_renewal(self) -> Tokens:
-        """Renew in a thread of its own: Ctrl-C and SIGTERM must not come between Sage's rotation and our commit.
-
-        Python raises what a signal handler raises in the main thread only, and waits for other threads before it ends.
-        """
-        executor = ThreadPoolExecutor(1, thread_name_prefix="token-renewal")
-        try:
-            self._renewal = executor.submit(self._renewed)
-            return self._renewal.result()
-        except (KeyboardInterrupt, SystemExit):
-            self._leaving.set()
-            raise
-        finally:
-            executor.shutdown(wait=False)
-
-    def _renewed(self) -> Tokens:
-        """Renew under the lock; when Sage refuses, look into the store once more: somebody may have rotated."""
-        refused: str | None = None
-        while True:
-            with self._store.locked(self._client_id, self._configured) as held:
-                if held is None:
-                    raise LoginRequiredError(f"The login was removed from the token store. Run {LOGIN_COMMAND}.")
-                if self._usable(held.lineage) is None:
-                    held.rehearse()
-                if (usable := self._usable(held.lineage)) is not None:
-                    return usable
-                if held.lineage.refused_at is not None:
-                    raise LoginRequiredError(self._epitaph(held.lineage))
-                if held.lineage.refresh_token == refused:
-                    held.mark_refused(self._now())
-                    raise LoginRequiredError(self._epitaph(held.lineage))
-                refused = held.lineage.refresh_token
-                try:
-                    return self._renew(held)
-                except GrantRefusedError as error:
-                    logger.warning("%s. Looking into the token store once more.", error)
-            # Without the lock: a holder whose database connection broke may be about to store what it got.
-            self._sleep(LOOK_AGAIN_AFTER)
-
-    def _renew(self, held: HeldLineage) -> Tokens:
-        try:
-            tokens = self._endpoint.refresh(held.lineage.refresh_token)
-        except AnswerLostError as error:
-            held.mark_answer_lost(self._now())
-            raise AnswerLostError(
-                f"{error} The next run tries the stored token once more; if Sage refuses it then, run {LOGIN_COMMAND}."
-            ) from None
         self._on_secret(tokens.access_token)
-        self._on_secret(tokens.refresh_token)
-        held.save(tokens)
-        logger.info("Access token renewed, good until %s.", _moment(tokens.issued_at + tokens.lifetime))
-        if self._on_rotate is not None:
-            self._on_rotate(tokens)
-        return tokens
+        return tokens if self._is_usable(tokens) else None
 
     def _warn_if_idle(self, lineage: Lineage) -> None:
         if not self._warned and (warning := idle_warning(lineage, self._now())):
             logger.warning(warning)
         self._warned = True
-
-    def _epitaph(self, lineage: Lineage) -> str:
-        """Say what happened to a dead lineage, when it was last good, and what to do."""
-        if lineage.tokens is None:
-            happened = (
-                "Sage refused the refresh token of the settings: it was used before, expired or was revoked, and the "
-                f"token store {self._store.place} knows no successor of it. If an earlier run used it with another "
-                "store (a container without a lasting disk, another machine), set 'token_store' to a database that "
-                "all runs share."
-            )
-        else:
-            happened = (
-                "Sage refused the stored refresh token: it expired, was revoked, or another login of the same user and "
-                f"application replaced it. It was last good at {_moment(lineage.tokens.issued_at)}."
-            )
-        if lineage.answer_lost_at is not None:
-            happened += (
-                f" The answer to a token request got lost at {_moment(lineage.answer_lost_at)}: that is the cause."
-            )
-        return f"{happened} Run {LOGIN_COMMAND}."
 
 
 def idle_warning(lineage: Lineage, now: datetime) -> str | None:
@@ -267,7 +261,7 @@ def idle_warning(lineage: Lineage, now: datetime) -> str | None:
         return None
     return (
         f"The tokens were last renewed {(now - lineage.tokens.issued_at).days} days ago, and Sage lets them die at "
-        f"{_moment(lineage.tokens.refresh_expires_at)}. Run the tap at least every three weeks, or a login is needed "
+        f"{moment(lineage.tokens.refresh_expires_at)}. Run the tap at least every three weeks, or a login is needed "
         "again."
     )
 
@@ -285,10 +279,6 @@ class SageAuthenticator(requests.auth.AuthBase):
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         r.headers["Authorization"] = f"Bearer {self._tokens.access_token()}"
         return r
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _no_listener(_secret: str) -> None:

@@ -60,6 +60,14 @@ class BatchError(FatalSyncError):
     """A file of records could not be written; no state may follow its rows."""
 
 
+class TokenStoreError(AuthorizationError):
+    """The token store cannot be used; the message says what to change."""
+
+
+class StoreUnavailableError(TokenStoreError):
+    """The token store failed at this moment; it may work again soon."""
+
+
 class UndeliverableError(FatalAPIError):
     """Sage lists records that it does not deliver."""
 

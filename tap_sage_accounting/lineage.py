@@ -56,7 +56,8 @@ class Lineage:
         tokens: the newest answer of the token endpoint; None before the first renewal.
         created_at: when the lineage became known.
         refused_at: when Sage called the newest refresh token invalid; None while it is thought good.
-        answer_lost_at: when the answer to a request with the newest refresh token got lost on its way; None normally.
+        answer_lost_at: when the answer to a request with the newest refresh token got lost, or, in the future, when it
+            will count as lost unless its tokens are stored before; None where no such request was sent.
     """
 
     client_id: str

@@ -1,28 +1,39 @@
-"""The database behind the token store: its address, its one table, its connections and their errors."""
+"""The database behind the token store: its one table, its connections and their errors."""
 
 from __future__ import annotations
 
-import os
-import re
 import sqlite3
+import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from pathlib import Path
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import parse_qsl, unquote
 
-import platformdirs
-from singer_sdk.exceptions import FatalSyncError
 from typing_extensions import override
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+from tap_sage_accounting.printable import printable
+from tap_sage_accounting.token_file import prepare_database
+from tap_sage_accounting.urls import is_loopback
 
-APPLICATION = "tap-sage-accounting"
-LOST_HOLDER = timedelta(seconds=200)
-"""When PostgreSQL ends the transaction of a holder whose machine went away without closing its connection."""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tap_sage_accounting.token_address import StoreAddress
+
+LOST_HOLDER = timedelta(seconds=120)
+"""When PostgreSQL ends the transaction of a holder whose machine went away; longer than any token request takes."""
+CALL_LIMIT = timedelta(seconds=20)
+"""How long a call to PostgreSQL may take, apart from waiting for another holder."""
+LIBPQ_DEFAULTS = {
+    "connect_timeout": "10",
+    # A peer that has gone without a word is noticed within half a minute.
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
 TABLE = "tap_sage_accounting_tokens"
 _COLUMNS = """
 client_id VARCHAR NOT NULL, lineage VARCHAR NOT NULL, source VARCHAR NOT NULL, seeds TEXT NOT NULL,
@@ -30,19 +41,10 @@ refresh_token TEXT NOT NULL, refresh_fingerprint VARCHAR NOT NULL, access_token 
 lifetime_seconds FLOAT, refresh_lifetime_seconds FLOAT, scope VARCHAR, requested_by_id VARCHAR,
 created_at {moment} NOT NULL, refused_at {moment}, answer_lost_at {moment}, PRIMARY KEY (client_id, lineage)
 """
-_URL = re.compile(
-    r"(?P<backend>\w+)(\+(?P<driver>\w+))?://((?P<user>[^:/]*)(:(?P<password>[^@]*))?@)?"
-    r"\[?(?P<host>(?<=\[)[^]]*|[^]:/?@[]*)]?(:(?P<port>\d*))?(/(?P<dbname>[^?]*))?(\?(?P<query>.*))?"
-)
-_HINT = "Write it like sqlite:////var/lib/sage/tokens.sqlite or postgresql://user:password@host/database."
 _POSTGRES_LOCK_NOT_AVAILABLE = "55P03"
 
 Row = dict[str, Any]
 """A row of the table by its columns' names; those that end in `_at` are moments, aware that they are in UTC."""
-
-
-class TokenStoreError(FatalSyncError):
-    """The token store cannot be used; the message says what to change."""
 
 
 class DatabaseError(Exception):
@@ -53,7 +55,7 @@ class DatabaseError(Exception):
     """
 
     def __init__(self, error: Exception) -> None:
-        super().__init__(str(error).strip().split("\n", 1)[0].rstrip(".") or type(error).__name__)
+        super().__init__(printable(str(error).strip().split("\n", 1)[0].rstrip(".")) or type(error).__name__)
         code = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorcode", 0) & 0xFF
         self.lock_timeout = code in (_POSTGRES_LOCK_NOT_AVAILABLE, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -67,57 +69,24 @@ def _told(*errors: type[Exception]) -> Iterator[None]:
         raise DatabaseError(error) from None
 
 
-def default_store_url() -> str:
-    """Tell where tokens live unless a setting says otherwise: with the Meltano project, or else with the user."""
-    if system_directory := os.environ.get("MELTANO_SYS_DIR_ROOT"):
-        directory = Path(system_directory) / APPLICATION
-    elif project := os.environ.get("MELTANO_PROJECT_ROOT"):
-        directory = Path(project) / ".meltano" / APPLICATION
-    else:
-        directory = platformdirs.user_data_path(APPLICATION, appauthor=False)
-    return f"sqlite:///{directory / 'tokens.sqlite'}"
-
-
-def connector(url: str, lock_wait: timedelta) -> Callable[[], Connection]:
-    """Read a store URL, and give what opens the database that it names.
-
-    Raises:
-        TokenStoreError: it names none that can keep tokens, or the driver is not installed.
-    """
-    parts = _URL.fullmatch(url)
-    if parts is None:
-        raise TokenStoreError(f"Setting 'token_store' is no database URL. {_HINT}")
-    backend, driver, host, database = parts.group("backend", "driver", "host", "dbname")
-    if backend == "sqlite":
-        if host or database in (None, "", ":memory:"):
-            raise TokenStoreError(f"Setting 'token_store' names no file, so nothing would outlive the run. {_HINT}")
-        return partial(SqliteConnection, Path(database).absolute(), lock_wait)
-    if backend not in ("postgresql", "postgres"):
-        raise TokenStoreError(f"Setting 'token_store' must name SQLite or PostgreSQL, not {backend!r}. {_HINT}")
-    if driver in (None, "psycopg"):
-        with suppress(ImportError):
-            import psycopg  # noqa: F401, PLC0415 - an extra, which few need
-
-            given = {key: unquote(parts[key]) for key in ("user", "password", "host", "port", "dbname") if parts[key]}
-            options = {"connect_timeout": "10", **given, **dict(parse_qsl(parts["query"] or ""))}
-            return partial(PostgresConnection, options, lock_wait)
-    raise TokenStoreError(
-        f"Setting 'token_store' needs a database driver that is not installed ({driver or 'psycopg'}): "
-        f"install tap-sage-accounting[postgres]. {_HINT}"
-    )
-
-
-def without_password(url: str) -> str:
-    """Give a store URL as it may be shown."""
-    return re.sub(r"^([^:]+://[^:/]*):[^@]*@", r"\1:***@", url).partition("?")[0]
+def connector(address: StoreAddress, lock_wait: timedelta) -> Callable[[], Connection]:
+    """Return what opens the database at an address."""
+    if address.file is not None:
+        return partial(SqliteConnection, address.file, lock_wait)
+    return partial(PostgresConnection, address.options, lock_wait)
 
 
 class Connection(ABC):
-    """An open database, where a statement outside a transaction is one; all but `close` may raise a `DatabaseError`."""
+    """An open database, where a statement outside a transaction is one; all but `close` may raise a `DatabaseError`.
+
+    Attributes:
+        proves_end: whether a lock that can be had proves that its last holder has ended.
+    """
 
     moment: ClassVar[str]
     find_table: ClassVar[str]
     row_lock: ClassVar[str] = ""
+    proves_end: ClassVar[bool]
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
@@ -126,8 +95,25 @@ class Connection(ABC):
     def begin(self) -> None:
         """Begin a transaction that may write."""
 
-    def execute(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
-        """Run a statement that has a `?` for each of its values."""
+    @property
+    def is_readable_on_its_way(self) -> bool:
+        """Whether what passes to another machine is not encrypted."""
+        return False
+
+    def execute(
+        self,
+        statement: str,
+        values: Sequence[object] = (),
+        *,
+        waits: bool = False,  # noqa: ARG002 - for PostgreSQL
+    ) -> list[Row]:
+        """Run a statement that has a `?` for each of its values.
+
+        Args:
+            statement: the statement.
+            values: its values.
+            waits: whether another holder may be waited for.
+        """
         with _told(self._driver.Error):
             cursor = self._driver.execute(statement, values)
             names = [column[0] for column in cursor.description or ()]
@@ -139,31 +125,39 @@ class Connection(ABC):
         with _told(self._driver.Error):
             self._driver.commit()
 
+    def rollback(self) -> None:
+        """Undo what was done since `begin`, and give the lock back."""
+        with _told(self._driver.Error):
+            self._driver.rollback()
+
     def close(self) -> None:
-        """Roll back what was not committed, which gives the lock back, and let go."""
-        for end in (self._driver.rollback, self._driver.close):
-            with suppress(self._driver.Error):
-                end()
+        """Let go; the database undoes what was not committed, and gives the lock back."""
+        with suppress(self._driver.Error):
+            self._driver.close()
 
     def ensure_table(self) -> None:
         """Make the table unless it is there."""
-        if not self.execute(self.find_table, [TABLE]):
-            try:
-                self.execute(f"CREATE TABLE {TABLE} ({_COLUMNS.format(moment=self.moment)})")
-            except DatabaseError:
-                # Of two who make it at once, one waits for the other and then fails.
-                if not self.execute(self.find_table, [TABLE]):
-                    raise
+        if self.execute(self.find_table, [TABLE]):
+            return
+        try:
+            self.begin()
+            self.execute(f"CREATE TABLE {TABLE} ({_COLUMNS.format(moment=self.moment)})", waits=True)
+            self.commit()
+        except DatabaseError:
+            self.rollback()
+            # Of two who make it at once, one waits for the other and then fails.
+            if not self.execute(self.find_table, [TABLE]):
+                raise
 
     def rows(self, client_id: str, *, lock: bool = False) -> list[Row]:
         """Read what there is of an application, for nobody else to write where that is asked for."""
         query = f"SELECT * FROM {TABLE} WHERE client_id = ? ORDER BY lineage"  # noqa: S608 - a constant's name
-        return self.execute(query + self.row_lock if lock else query, [client_id])
+        return self.execute(query + self.row_lock if lock else query, [client_id], waits=lock)
 
     def insert(self, row: Row, *, unless_there: bool = False) -> None:
         """Add a row; one that is there already is left alone, or else an error."""
         statement = f"INSERT INTO {TABLE} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"  # noqa: S608 - as above
-        self.execute(statement + " ON CONFLICT DO NOTHING" if unless_there else statement, [*row.values()])
+        self.execute(statement + " ON CONFLICT DO NOTHING" if unless_there else statement, [*row.values()], waits=True)
 
     def update(self, row: Row) -> None:
         """Replace the row with the same key."""
@@ -181,10 +175,11 @@ class SqliteConnection(Connection):
 
     moment = "DATETIME"
     find_table = "SELECT 1 FROM sqlite_master WHERE name = ?"
+    proves_end = True
 
-    @_told(OSError, sqlite3.Error)
+    @_told(OSError, sqlite3.Error, ValueError)
     def __init__(self, file: Path, lock_wait: timedelta) -> None:
-        _prepare(file)
+        prepare_database(file)
         super().__init__(sqlite3.connect(file, timeout=lock_wait.total_seconds(), isolation_level=None))
 
     @override
@@ -199,49 +194,85 @@ class SqliteConnection(Connection):
         self.execute("BEGIN IMMEDIATE")
 
     @override
-    def execute(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
-        return super().execute(
-            statement, [_as_text(value) if isinstance(value, datetime) else value for value in values]
-        )
+    def execute(self, statement: str, values: Sequence[object] = (), *, waits: bool = False) -> list[Row]:
+        written = [_as_text(value) if isinstance(value, datetime) else value for value in values]
+        return super().execute(statement, written, waits=waits)
 
 
 class PostgresConnection(Connection):
-    """A server for many machines, which locks row by row."""
+    """A server for many machines, which locks row by row.
+
+    Its own defaults do not matter: the isolation level is the one in which whoever waited for a row sees what the last
+    holder wrote. Every call has a limit, at the server's end and at this one, where a connection may have gone dark.
+    """
 
     moment = "TIMESTAMP WITH TIME ZONE"
     find_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
     row_lock = " FOR UPDATE"
+    # The server may have restarted, or have given the holder up, while the holder waits for Sage's answer.
+    proves_end = False
 
     def __init__(self, options: Mapping[str, Any], lock_wait: timedelta) -> None:
         import psycopg  # noqa: PLC0415 - an extra, which few need
 
+        self._longest_wait = (lock_wait + CALL_LIMIT).total_seconds()
         with _told(psycopg.Error):
-            super().__init__(psycopg.connect(**options, autocommit=True))
-        self._limits = [f"{limit.total_seconds()}s" for limit in (lock_wait, LOST_HOLDER)]
+            super().__init__(_bounded_connection().connect(**{**LIBPQ_DEFAULTS, **options}, autocommit=True))
+        limits = {
+            "lock_timeout": lock_wait,
+            "statement_timeout": lock_wait + CALL_LIMIT,
+            "idle_in_transaction_session_timeout": LOST_HOLDER,
+        }
+        self._limits = {name: f"{limit.total_seconds()}s" for name, limit in limits.items()}
+
+    @property
+    @override
+    def is_readable_on_its_way(self) -> bool:
+        host, address = self._driver.info.host, self._driver.info.hostaddr
+        is_local = not host or host.startswith("/") or is_loopback(address or host)
+        return not (is_local or self._driver.pgconn.ssl_in_use)
 
     @override
     def begin(self) -> None:
-        self.execute("BEGIN")
-        names = ("lock_timeout", "idle_in_transaction_session_timeout")
-        self.execute("SELECT " + ", ".join(f"set_config('{name}', ?, true)" for name in names), self._limits)
+        self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        settings = ", ".join(f"set_config('{name}', ?, true)" for name in self._limits)
+        self.execute(f"SELECT {settings}", [*self._limits.values()])
 
     @override
-    def execute(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
-        return super().execute(statement.replace("?", "%s"), values)
+    def execute(self, statement: str, values: Sequence[object] = (), *, waits: bool = False) -> list[Row]:
+        self._driver.limit = self._longest_wait if waits else CALL_LIMIT.total_seconds()
+        try:
+            return super().execute(statement.replace("?", "%s"), values, waits=waits)
+        finally:
+            self._driver.limit = CALL_LIMIT.total_seconds()
 
 
-def _prepare(file: Path) -> None:
-    """Make SQLite's file before SQLite does, to be the only one who ever could read it: 0600 in a directory of 0700."""
-    if not file.parent.exists():
-        file.parent.mkdir(mode=0o700, parents=True)
-    with suppress(FileExistsError):
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    if file.stat().st_mode & 0o077:
-        file.chmod(0o600)
-    # SQLite itself would find out at the first write only, which is after the token was spent.
-    for needed in (file, file.parent):
-        if not os.access(needed, os.W_OK):
-            raise PermissionError(f"{needed} is not writable")
+@cache
+def _bounded_connection() -> Any:
+    """Make a kind of connection whose calls end within a limit, whatever the network does."""
+    import psycopg  # noqa: PLC0415 - an extra, which few need
+
+    class BoundedConnection(psycopg.Connection[Any]):
+        limit = CALL_LIMIT.total_seconds()
+
+        @override
+        def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **options: Any) -> Any:
+            return super().wait(within(gen, self.limit), *arguments, **options)
+
+    def within(steps: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
+        end = time.monotonic() + seconds
+        try:
+            wanted = next(steps)
+            while True:
+                # Psycopg looks up ten times a second, also when nothing has come.
+                ready = yield wanted
+                if time.monotonic() > end:
+                    raise psycopg.OperationalError(f"no answer within {seconds:.0f} s")
+                wanted = steps.send(ready)
+        except StopIteration as done:
+            return done.value
+
+    return BoundedConnection
 
 
 def _as_text(moment: datetime) -> str:

@@ -71,7 +71,7 @@ class TokenEndpoint:
         token_url: the endpoint; `/revoke` is its neighbour.
         user_agent: how requests introduce themselves.
         now: the present moment, UTC.
-        sleep: waits for a number of seconds.
+        sleep: waits for a number of seconds; returns something true when there is no time left.
     """
 
     def __init__(
@@ -147,15 +147,17 @@ class TokenEndpoint:
             try:
                 return asked_at, self._attempt(url, form)
             except _NotActedOnError as error:
-                if wait is None or time.monotonic() > last:
-                    raise UnreachableError(
-                        f"No token could be had from {_host(url)}: {error}. "
-                        "The stored tokens are untouched; run again when the fault has passed."
-                    ) from None
-                delay = max(wait, min(error.wait, LONGEST_WAIT))
-                logger.warning("Token request not accepted by %s: %s. Again in %.0f s.", _host(url), error, delay)
-                self._sleep(delay)
-        raise AssertionError  # pragma: no cover - the last round returns or raises
+                fault = error
+            if wait is None or time.monotonic() > last:
+                break
+            delay = max(wait, min(fault.wait, LONGEST_WAIT))
+            logger.warning("Token request not accepted by %s: %s. Again in %.0f s.", _host(url), fault, delay)
+            if self._sleep(delay):
+                break  # the run is ending
+        raise UnreachableError(
+            f"No token could be had from {_host(url)}: {fault}. "
+            "The stored tokens are untouched; run again when the fault has passed."
+        )
 
     def _attempt(self, url: str, form: Mapping[str, str]) -> Answer:
         sent = {**self._credentials, **form}

@@ -4,144 +4,202 @@ A *lineage* is a first refresh token and everything that descends from it. Sage 
 and kills the old one at once, so exactly one holder may spend it, and what it gets must be on the disk before anything
 else happens. SQLite does that with `BEGIN IMMEDIATE` on one machine, PostgreSQL with row locks across machines; both
 let go when the holder dies.
+
+A holder announces in the row that it is about to spend the token. Whoever finds an announcement knows that the row may
+be behind: the holder may hold newer tokens that the store did not take yet, in memory or in a rescue file.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from tap_sage_accounting.errors import StoreUnavailableError, TokenStoreError
 from tap_sage_accounting.lineage import Lineage, Tokens, fingerprint
-from tap_sage_accounting.token_database import (
-    Connection,
-    DatabaseError,
-    Row,
-    TokenStoreError,
-    connector,
-    default_store_url,
-    without_password,
-)
+from tap_sage_accounting.token_address import StoreAddress, default_store_url
+from tap_sage_accounting.token_database import Connection, DatabaseError, Row, connector
+from tap_sage_accounting.token_encryption import TokenCipher
+from tap_sage_accounting.token_file import is_open_to_others
+from tap_sage_accounting.token_rescue import Renewed, RescueFile
+from tap_sage_accounting.token_rows import lineage_of, resolve, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
-    from cryptography.fernet import MultiFernet
+    Result = TypeVar("Result")
 
-__all__ = ["HeldLineage", "TokenStore", "TokenStoreError", "default_store_url"]
+__all__ = ["HeldLineage", "TokenStore", "TokenStoreError", "UnsavedTokens", "default_store_url", "patiently"]
 
 LOCK_WAIT = timedelta(seconds=240)
 """How long to wait for another run that is renewing tokens; longer than a renewal can take with all its retries."""
-SAVE_AGAIN_AFTER = (0.1, 0.5, 1.0, 3.0, 10.0)
-"""Seconds between attempts to save new tokens when the database went away between the lock and the commit."""
-_ENCRYPTED = "fernet:"
+HASTY_LOCK_WAIT = timedelta(seconds=2)
+"""How long to wait for another run, for the sake of what can be done later."""
+STORE_PATIENCE = 30.0
+"""Seconds for which a store that fails is tried again."""
+FIRST_DELAY = 0.2
+"""Seconds before the second attempt; doubled for each further one."""
+LONGEST_DELAY = 3.0
+
+logger = logging.getLogger(__name__)
 
 
-class Seal:
-    """Encrypts tokens at rest, when there is a key.
+def patiently(attempt: Callable[[], Result], pause: Callable[[float], object] = time.sleep) -> Result:
+    """Try again, for half a minute, what a store that fails has not done.
 
     Args:
-        keys: Fernet keys: the first encrypts, all decrypt. None: tokens are stored as they are.
+        attempt: what to try.
+        pause: waits for a number of seconds; returns something true when there is no time left.
 
     Raises:
-        TokenStoreError: a key is none.
+        StoreUnavailableError: the store went on failing.
+    """
+    end, delay = time.monotonic() + STORE_PATIENCE, FIRST_DELAY
+    while True:
+        try:
+            return attempt()
+        except StoreUnavailableError as error:
+            if delay == FIRST_DELAY:
+                logger.warning("%s Trying again for %.0f s.", error, STORE_PATIENCE)
+            if time.monotonic() + delay > end or pause(delay):
+                raise
+        delay = min(2 * delay, LONGEST_DELAY)
+
+
+class UnsavedTokens:
+    """New tokens that the store did not take: in memory, and in a file if there is room for one.
+
+    Attributes:
+        problem: why the store did not take them, the last time.
+        kept_in: the file that keeps them; None where there is none.
     """
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        self._cipher: MultiFernet | None = None
-        if not keys:
-            return
+    def __init__(self, store: TokenStore, renewed: Renewed, problem: TokenStoreError) -> None:
+        self.problem = problem
+        self.kept_in: Path | None = None
+        self._store = store
+        self._renewed = renewed
+        self._keep()
+
+    def save(self) -> bool:
+        """Save them, unless somebody has gone on from them already; return whether that is done."""
         try:
-            from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - loaded only where a key is set
+            self._store.save_later(self._renewed)
+        except TokenStoreError as error:
+            self.problem = error
+            self._keep()
+            return False
+        return True
 
-            self._cipher = MultiFernet([Fernet(key.strip()) for key in keys])
-        except ImportError:
-            raise TokenStoreError("Setting 'token_store_key' needs the package 'cryptography': install it.") from None
-        except ValueError:
-            raise TokenStoreError(
-                "Setting 'token_store_key' must hold Fernet keys: 32 bytes in URL-safe base64, made by "
-                "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'."
-            ) from None
-
-    def close(self, token: str) -> str:
-        """Give the form in which a token is stored."""
-        return token if self._cipher is None else _ENCRYPTED + self._cipher.encrypt(token.encode()).decode()
-
-    def open(self, stored: str) -> str:
-        """Give the token back; one that was stored before there was a key is as it is.
-
-        Raises:
-            TokenStoreError: it was encrypted with a key that is not at hand.
-        """
-        if not stored.startswith(_ENCRYPTED):
-            return stored
-        if self._cipher is None:
-            raise TokenStoreError(
-                "The tokens in the token store are encrypted: set 'token_store_key' to the key in use."
-            )
-        from cryptography.fernet import InvalidToken  # noqa: PLC0415 - loaded only where a key is set
-
-        try:
-            return self._cipher.decrypt(stored.removeprefix(_ENCRYPTED)).decode()
-        except InvalidToken:
-            raise TokenStoreError(
-                "No key of 'token_store_key' opens the tokens in the token store: they were encrypted with another "
-                "one. Add that key after the new one, separated by a comma, or log in again."
-            ) from None
+    def _keep(self) -> None:
+        if self.kept_in is None:
+            with suppress(OSError):
+                self.kept_in = self._store.rescue_file(self._renewed.lineage).keep(self._renewed)
 
 
 class HeldLineage:
-    """A lineage under its lock: whatever is written is committed at once, and the lock is given back with it."""
+    """A lineage under its lock: whatever is written is committed at once, and the lock is given back with it.
 
-    def __init__(self, store: TokenStore, connection: Connection, lineage: Lineage) -> None:
+    Attributes:
+        lineage: the lineage with its newest tokens, which the database may not have yet.
+        is_ahead: whether it does not.
+        proves_end: whether the lock proves that its last holder has ended.
+    """
+
+    def __init__(self, store: TokenStore, connection: Connection, lineage: Lineage, *, is_ahead: bool) -> None:
         self.lineage = lineage
+        self.is_ahead = is_ahead
+        self.proves_end = connection.proves_end
         self._store = store
         self._connection = connection
+        self._rescue = store.rescue_file(lineage)
 
-    def rehearse(self) -> None:
-        """Commit the row as it is, and read it again under a new lock.
+    def catch_up(self) -> None:
+        """Commit the newest tokens, which the database does not have yet.
+
+        Raises:
+            TokenStoreError: it cannot be written.
+        """
+        self._commit(self.lineage)
+        self._rescue.remove()
+
+    def announce(self, lost_at: datetime) -> bool:
+        """Commit that the refresh token is about to be spent, lock the lineage again, and reserve a rescue file.
 
         A database that cannot be written is found out before a token is spent on it, and what a first commit costs more
         than a second one (SQLite makes its log, statements are compiled) is paid while nothing is at stake.
 
+        Args:
+            lost_at: when the answer counts as lost, unless something is stored before.
+
+        Returns:
+            Whether the lineage is still as it was; somebody may have come between.
+
         Raises:
             TokenStoreError: it cannot be written, or the lineage is gone now.
         """
-        self._commit(self.lineage)
+        self._commit(replace(self.lineage, answer_lost_at=lost_at))
         with self._store.explained():
-            self.lineage = self._store.lock_again(self._connection, self.lineage)
+            row = self._store.lock_again(self._connection, self.lineage)
+        if (row["refresh_fingerprint"], row["answer_lost_at"]) != (fingerprint(self.lineage.refresh_token), lost_at):
+            return False
+        self._rescue.reserve()
+        return True
 
-    def save(self, tokens: Tokens) -> None:
-        """Commit new tokens.
-
-        A database that went away since the lock was taken is tried again: these tokens exist nowhere else.
-
-        Raises:
-            TokenStoreError: the tokens could not be stored, and are lost.
-        """
-        renewed = self.lineage.renewed(tokens)
+    def renew(self, tokens: Tokens) -> UnsavedTokens | None:
+        """Commit new tokens; where the database fails, keep them in other ways, and return them to be saved later."""
+        renewed = self._store.remember(self.lineage, self.lineage.renewed(tokens))
         try:
-            self._store.write(self._connection, renewed)
-        except DatabaseError:
+            self._commit(renewed.lineage)
+        except TokenStoreError as problem:
             # What is left of the connection may still hold the lock.
             self._connection.close()
-            self._store.save_later(self.lineage, renewed)
+            return UnsavedTokens(self._store, renewed, problem)
+        self._rescue.remove()
+        return None
 
-    def mark_refused(self, moment: datetime) -> None:
-        """Commit that Sage called the refresh token invalid, so that nobody sends it again."""
-        self._commit(replace(self.lineage, refused_at=moment))
+    def conclude(self, *, refused_at: datetime | None = None, answer_lost_at: datetime | None = None) -> None:
+        """Commit what came of a token request that brought no tokens.
 
-    def mark_answer_lost(self, moment: datetime) -> None:
-        """Commit that nobody knows whether the refresh token was spent."""
-        self._commit(replace(self.lineage, answer_lost_at=moment))
+        A database that fails now leaves the announcement in force, which costs others no more than a wait.
+
+        Args:
+            refused_at: when Sage called the refresh token invalid, so that nobody sends it again.
+            answer_lost_at: when the answer got lost.
+        """
+        concluded = replace(
+            self.lineage,
+            refused_at=refused_at or self.lineage.refused_at,
+            answer_lost_at=answer_lost_at or self.lineage.answer_lost_at,
+        )
+        try:
+            self._commit(concluded)
+        except TokenStoreError as error:
+            logger.warning("%s What came of the token request is not noted there.", error)
+        self._rescue.remove()
+
+    def save(self, tokens: Tokens) -> None:
+        """Commit tokens that came from elsewhere.
+
+        Raises:
+            TokenStoreError: they could not be stored.
+        """
+        self._commit(self.lineage.renewed(tokens))
 
     def forget(self) -> None:
-        """Delete the lineage."""
+        """Delete the lineage.
+
+        Raises:
+            TokenStoreError: it could not be deleted.
+        """
         with self._store.explained():
             self._connection.delete(self.lineage.client_id, self.lineage.key)
             self._connection.commit()
+        self._rescue.remove()
 
     def _commit(self, lineage: Lineage) -> None:
         with self._store.explained():
@@ -163,14 +221,20 @@ class TokenStore:
     def __init__(
         self, url: str | None = None, *, encryption_keys: Sequence[str] = (), lock_wait: timedelta = LOCK_WAIT
     ) -> None:
-        url = url or default_store_url()
-        self.place = without_password(url)
-        self._connect = connector(url, lock_wait)
-        self._seal = Seal(encryption_keys)
+        self._address = StoreAddress.parse(url or default_store_url())
+        self._connect = connector(self._address, lock_wait)
+        self._connect_hastily = connector(self._address, HASTY_LOCK_WAIT)
+        self._cipher = TokenCipher(encryption_keys)
         self._lock_wait = lock_wait
+        self._renewed: dict[str, Renewed] = {}
+
+    @property
+    def place(self) -> str:
+        """Where the tokens are, as it may be shown."""
+        return self._address.place
 
     def check(self) -> None:
-        """Open the store, making what is missing: directory 0700, file 0600, table.
+        """Open the store, making what is missing: directory 0700, file 0600, table. Warn of what is not safe.
 
         Raises:
             TokenStoreError: it cannot be opened or written.
@@ -178,6 +242,18 @@ class TokenStore:
         with self.explained(), closing(self._connect()) as connection:
             connection.ensure_table()
             connection.rows(client_id="")
+            if connection.is_readable_on_its_way:
+                logger.warning(
+                    "The token store %s is on another machine, and the connection to it is not encrypted: tokens can "
+                    "be read on their way. Add ?sslmode=verify-full to the setting 'token_store'.",
+                    self.place,
+                )
+        if self._address.file is not None and is_open_to_others(self._address.file.parent):
+            logger.warning(
+                "Other users of this machine may write to the directory %s, and replace the token store there. Close "
+                "it to them (chmod 700), or set 'token_store' to a file elsewhere.",
+                self._address.file.parent,
+            )
 
     def read(self, client_id: str, configured: str | None) -> Lineage | None:
         """Look a lineage up without waiting for anybody.
@@ -193,8 +269,14 @@ class TokenStore:
             TokenStoreError: the store cannot be read.
         """
         with self.explained(), closing(self._connect()) as connection:
-            found = self._lineage(_resolve(connection.rows(client_id), configured))
-        if found is not None and configured is not None and fingerprint(configured) not in found.seeds:
+            row = resolve(connection.rows(client_id), configured)
+        if row is None:
+            return None
+        found, is_ahead = self._newest(row)
+        if is_ahead:
+            with suppress(TokenStoreError):  # it will be tried again, and the tokens are good all the same
+                self.save_later(Renewed(frozenset({row["refresh_fingerprint"]}), found), self._connect_hastily)
+        if configured is not None and fingerprint(configured) not in found.seeds:
             return self._join(client_id, configured)
         return found
 
@@ -214,11 +296,12 @@ class TokenStore:
             with self.explained():
                 # What is not committed is rolled back at the end, which gives the lock back.
                 connection = stack.enter_context(self._transaction())
-                found = self._locked_lineage(connection, client_id, configured)
-            yield None if found is None else HeldLineage(self, connection, found)
+                row = _locked_row(connection, client_id, configured, self._cipher)
+            found = None if row is None else self._newest(row)
+            yield None if found is None else HeldLineage(self, connection, found[0], is_ahead=found[1])
 
     def keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> Lineage:
-        """Store the tokens of a new consent.
+        """Store the tokens of a new consent, trying again for a while where the store fails: they exist nowhere else.
 
         With a configured refresh token they continue its lineage: otherwise the next run would go on with the dead
         tokens of the settings. Without one they begin a lineage, and replace what the same user consented to before,
@@ -227,64 +310,70 @@ class TokenStore:
         Raises:
             TokenStoreError: they could not be stored.
         """
+        return patiently(lambda: self._keep_login(client_id, configured, tokens))
+
+    def _keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> Lineage:
         with self.explained(), self._transaction() as connection:
-            known = configured and self._locked_lineage(connection, client_id, configured)
-            if known:
-                lineage = known.renewed(tokens)
-                connection.update(self._row(lineage))
+            row = configured and _locked_row(connection, client_id, configured, self._cipher)
+            if row:
+                lineage = lineage_of(row, self._cipher).renewed(tokens)
+                connection.update(row_of(lineage, self._cipher))
             else:
                 for old in connection.rows(client_id, lock=True):
                     if old["source"] == "login" and old["requested_by_id"] == tokens.requested_by_id:
                         connection.delete(client_id, old["lineage"])
                 begun = Lineage.begin(client_id, tokens.refresh_token, "login", tokens.issued_at)
                 lineage = begun.renewed(tokens)
-                connection.insert(self._row(lineage))
+                connection.insert(row_of(lineage, self._cipher))
             connection.commit()
+        self.rescue_file(lineage).remove()
         return lineage
+
+    def remember(self, before: Lineage, renewed: Lineage) -> Renewed:
+        """Keep in mind which refresh token was spent, and what came of it, whatever the database knows of that."""
+        known = self._renewed.get(before.key)
+        self._renewed[before.key] = Renewed.after(before, renewed, known.spent if known else frozenset())
+        return self._renewed[before.key]
+
+    def rescue_file(self, lineage: Lineage) -> RescueFile:
+        """Return the file that keeps the newest tokens of a lineage while the database cannot."""
+        return RescueFile(self._address, lineage.client_id, lineage.key, self._cipher)
 
     def write(self, connection: Connection, lineage: Lineage) -> None:
         """Write and commit the row of a lineage that is locked."""
-        connection.update(self._row(lineage))
+        connection.update(row_of(lineage, self._cipher))
         connection.commit()
 
-    def lock_again(self, connection: Connection, lineage: Lineage) -> Lineage:
-        """Lock and read a lineage that was locked before.
+    def lock_again(self, connection: Connection, lineage: Lineage) -> Row:
+        """Lock and read the row of a lineage that was locked before.
 
         Raises:
             TokenStoreError: it was deleted.
         """
         connection.begin()
         rows = connection.rows(lineage.client_id, lock=True)
-        found = self._lineage(next((row for row in rows if row["lineage"] == lineage.key), None))
+        found = next((row for row in rows if row["lineage"] == lineage.key), None)
         if found is None:
             raise TokenStoreError(f"The login was removed from the token store {self.place} while it was in use.")
         return found
 
-    def save_later(self, before: Lineage, renewed: Lineage) -> None:
+    def save_later(self, renewed: Renewed, connect: Callable[[], Connection] | None = None) -> None:
         """Save new tokens through a new connection, unless somebody has gone on from them already.
 
         Raises:
-            TokenStoreError: it did not succeed within a quarter of a minute.
+            TokenStoreError: that did not succeed.
         """
-        problem: DatabaseError | None = None
-        for seconds in SAVE_AGAIN_AFTER:
-            time.sleep(seconds)
-            try:
-                with self._transaction() as connection:
-                    rows = connection.rows(before.client_id, lock=True)
-                    now = next((row["refresh_fingerprint"] for row in rows if row["lineage"] == before.key), None)
-                    if now == fingerprint(before.refresh_token):
-                        connection.update(self._row(renewed))
-                    elif now is None:
-                        connection.insert(self._row(renewed))
-                    connection.commit()
-                    return
-            except DatabaseError as error:
-                problem = error
-        raise TokenStoreError(
-            f"Sage issued new tokens, but the token store {self.place} failed before they were stored "
-            f"({problem}), so they are lost. Mend the store, then log in again."
-        ) from None
+        lineage = renewed.lineage
+        with self.explained(), closing((connect or self._connect)()) as connection:
+            connection.begin()
+            rows = connection.rows(lineage.client_id, lock=True)
+            row = next((row for row in rows if row["lineage"] == lineage.key), None)
+            if row is None:
+                connection.insert(row_of(lineage, self._cipher))
+            elif row["refresh_fingerprint"] in renewed.spent:
+                connection.update(row_of(_with_seeds(lineage, row), self._cipher))
+            connection.commit()
+        self.rescue_file(lineage).remove()
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -292,11 +381,14 @@ class TokenStore:
         try:
             yield
         except DatabaseError as error:
-            raise TokenStoreError(
-                f"The token store {self.place} stayed locked for more than {self._lock_wait.total_seconds():.0f} s: "
-                "another run is renewing its tokens and does not finish. End that run, or start this one again later."
-                if error.lock_timeout
-                else f"The token store {self.place} cannot be used: {error}. "
+            if error.lock_timeout:
+                raise TokenStoreError(
+                    f"The token store {self.place} stayed locked for more than "
+                    f"{self._lock_wait.total_seconds():.0f} s: another run is renewing its tokens and does not finish. "
+                    "End that run, or start this one again later."
+                ) from None
+            raise StoreUnavailableError(
+                f"The token store {self.place} cannot be used: {error}. "
                 "Check the setting 'token_store' and that this user may write there."
             ) from None
 
@@ -307,81 +399,47 @@ class TokenStore:
             connection.begin()
             yield connection
 
-    def _locked_lineage(self, connection: Connection, client_id: str, configured: str | None) -> Lineage | None:
-        """Find a lineage and lock it; one that is not there yet is inserted, so that there is something to lock."""
-        found = self._lineage(_resolve(connection.rows(client_id, lock=True), configured))
-        if found is not None or configured is None:
-            return found
-        begun = Lineage.begin(client_id, configured, "settings", datetime.now(UTC))
-        # Another machine may be inserting the same row: this waits for it, and leaves it alone if it is kept.
-        connection.insert(self._row(begun), unless_there=True)
-        return self._lineage(_resolve(connection.rows(client_id, lock=True), configured))
+    def _newest(self, row: Row) -> tuple[Lineage, bool]:
+        """Find the newest tokens of a lineage; return also whether they are newer than the row's.
+
+        They may have been renewed here and not be saved yet, or the database may have lost what it had committed. Other
+        processes on this machine leave theirs in a rescue file.
+        """
+        found, mark = None, row["refresh_fingerprint"]
+        known = [each for each in (self._renewed.get(row["lineage"]),) if each is not None]
+        known += RescueFile(self._address, row["client_id"], row["lineage"], self._cipher).read()
+        for _ in known:
+            successor = next((each.lineage for each in known if mark in each.spent), None)
+            if successor is None:
+                break
+            found, mark = successor, fingerprint(successor.refresh_token)
+        if found is None:
+            return lineage_of(row, self._cipher), False
+        return _with_seeds(found, row), True
 
     def _join(self, client_id: str, configured: str) -> Lineage | None:
         """Remember that a configured token is the newest one of a lineage: the next renewal will hide that."""
         with self.explained(), self._transaction() as connection:
-            found = self._locked_lineage(connection, client_id, configured)
+            row = _locked_row(connection, client_id, configured, self._cipher)
+            found = None if row is None else self._newest(row)[0]
             if found is not None and fingerprint(configured) not in found.seeds:
                 found = replace(found, seeds=(*found.seeds, fingerprint(configured)))
-                connection.update(self._row(found))
+                connection.update(row_of(found, self._cipher))
             connection.commit()
         return found
 
-    def _row(self, lineage: Lineage) -> Row:
-        tokens = lineage.tokens
-        return {
-            "client_id": lineage.client_id,
-            "lineage": lineage.key,
-            "source": lineage.source,
-            "seeds": " ".join(lineage.seeds),
-            "refresh_token": self._seal.close(lineage.refresh_token),
-            "refresh_fingerprint": fingerprint(lineage.refresh_token),
-            "access_token": tokens and self._seal.close(tokens.access_token),
-            "issued_at": tokens and tokens.issued_at,
-            "lifetime_seconds": tokens and tokens.lifetime.total_seconds(),
-            "refresh_lifetime_seconds": tokens and tokens.refresh_lifetime.total_seconds(),
-            "scope": tokens and tokens.scope,
-            "requested_by_id": tokens and tokens.requested_by_id,
-            "created_at": lineage.created_at,
-            "refused_at": lineage.refused_at,
-            "answer_lost_at": lineage.answer_lost_at,
-        }
 
-    def _lineage(self, row: Row | None) -> Lineage | None:
-        if row is None:
-            return None
-        refresh_token = self._seal.open(row["refresh_token"])
-        tokens = None
-        if row["access_token"] is not None:
-            tokens = Tokens(
-                access_token=self._seal.open(row["access_token"]),
-                refresh_token=refresh_token,
-                issued_at=row["issued_at"],
-                lifetime=timedelta(seconds=row["lifetime_seconds"]),
-                refresh_lifetime=timedelta(seconds=row["refresh_lifetime_seconds"]),
-                scope=row["scope"],
-                requested_by_id=row["requested_by_id"],
-            )
-        return Lineage(
-            client_id=row["client_id"],
-            key=row["lineage"],
-            source=row["source"],
-            seeds=tuple(row["seeds"].split()),
-            refresh_token=refresh_token,
-            tokens=tokens,
-            created_at=row["created_at"],
-            refused_at=row["refused_at"],
-            answer_lost_at=row["answer_lost_at"],
-        )
+def _locked_row(connection: Connection, client_id: str, configured: str | None, cipher: TokenCipher) -> Row | None:
+    """Find a lineage and lock it; one that is not there yet is inserted, so that there is something to lock."""
+    row = resolve(connection.rows(client_id, lock=True), configured)
+    if row is not None or configured is None:
+        return row
+    begun = Lineage.begin(client_id, configured, "settings", datetime.now(UTC))
+    # Another machine may be inserting the same row: this waits for it, and leaves it alone if it is kept.
+    connection.insert(row_of(begun, cipher), unless_there=True)
+    return resolve(connection.rows(client_id, lock=True), configured)
 
 
-def _resolve(rows: Sequence[Row], configured: str | None) -> Row | None:
-    """Choose the lineage that a configured refresh token means; without one, the newest that `login` stored."""
-    if configured is None:
-        logins = [row for row in rows if row["source"] == "login"]
-        return max(logins, key=lambda row: row["created_at"], default=None)
-    mark = fingerprint(configured)
-    for row in rows:
-        if mark in row["seeds"].split():
-            return row
-    return next((row for row in rows if row["refresh_fingerprint"] == mark), None)
+def _with_seeds(lineage: Lineage, row: Row) -> Lineage:
+    """Add the configured tokens that joined a lineage meanwhile."""
+    return replace(lineage, seeds=tuple(dict.fromkeys((*lineage.seeds, *row["seeds"].split()))))

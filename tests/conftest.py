@@ -127,7 +127,7 @@ def run_tap(server: SandboxServer, tmp_path: Path, caplog: pytest.LogCaptureFixt
         *streams: str, state: dict[str, Any] | None = None, catalog: dict[str, Any] | None = None, **config: Any
     ) -> Run:
         recorder = Recorder()
-        settings = server.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}", **config)
+        settings = server.tap_config(**{"token_store": f"sqlite:///{tmp_path / 'tokens.sqlite'}", **config})
         tap = TapSageAccounting(config=settings, state=state, catalog=catalog, message_writer=recorder)
         if streams:
             for name, stream in tap.streams.items():

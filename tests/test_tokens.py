@@ -16,6 +16,7 @@ from tap_sage_accounting.errors import AuthorizationError
 from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.sandbox.grants import Client, RefreshGrant
 from tap_sage_accounting.sandbox.server import SandboxServer
+from tap_sage_accounting.token_rescue import Renewed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,8 +220,9 @@ def test_a_refused_token_is_looked_up_once_more_because_somebody_may_have_rotate
     first.access_token()
     lineage = store.read(sage.client_id, sage.refresh_token)
     newer = first._endpoint.refresh(lineage.refresh_token)
+    late = Renewed.after(lineage, lineage.renewed(newer))
 
-    tokens = manager(sage, store, sleep=lambda _: store.save_later(lineage, lineage.renewed(newer)))
+    tokens = manager(sage, store, sleep=lambda _: store.save_later(late))
     tokens.reject(lineage.tokens.access_token)
     assert tokens.access_token() == newer.access_token
     assert sage.grants.refusals == {"used": 1}
@@ -348,9 +350,10 @@ def test_no_message_log_line_or_repr_holds_a_token(
     tokens.access_token()
     lineage = tokens.lineage()
     sage.grants._retire(sage.client_id, "revoked")
-    tokens.reject(tokens.access_token())
+    later = manager(sage, store)
+    later.reject(later.access_token())
     with pytest.raises(LoginRequiredError) as caught:
-        tokens.access_token()
+        later.access_token()
     shown = caplog.text + repr(lineage) + repr(lineage.tokens) + repr(tokens) + repr(caught.value)
     assert len(sage.issued_secrets) == 5
     assert not [secret for secret in sage.issued_secrets if secret in shown]

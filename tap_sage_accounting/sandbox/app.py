@@ -193,7 +193,7 @@ class SandboxApp:
         """Refuse what does not even reach the API: a dead token, too many requests at once or in a minute."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         client_id = self.grants.client_of(token.strip()) if scheme.lower() == "bearer" else None
-        if client_id is None:
+        if client_id is None or self.faults.refuse_tokens:
             return self._unauthorised()
         if self._in_flight > self.faults.concurrency_limit:
             return _refuse(too_many(retry_after(self.faults, 1, self.world.clock.now())))
@@ -211,6 +211,8 @@ class SandboxApp:
                 return _refuse(unauthorised())
             case "oauth":
                 return _json(Answer(401, encode({"error": "invalid_token", "error_description": "Token expired."})))
+            case "html":
+                return Response(_GATEWAY_PAGE, status_code=401, media_type="text/html")
             case "empty":
                 return Response(status_code=401)
 

@@ -160,8 +160,9 @@ class Faults:
         start_has_purchases: The edition Start has purchase invoices, credit notes and quick entries.
         lists_without_offer: Lists that edition, country, subscription or role do not offer are refused, or answer as if
             nothing were in them; their single records are refused in either case.
-        expired_body: What comes with a 401 for a dead access token: Sage's error list, an OAuth error object,
-            or nothing.
+        expired_body: What comes with a 401 for a dead access token: Sage's error list, an OAuth error object, a
+            gateway's HTML page, or nothing.
+        refuse_tokens: Every access token counts as dead.
         businesses_attributes: Whether the list of businesses takes `attributes`.
         businesses_paged: Whether the list of businesses comes in pages of 25 to 500, as since 2025, or all at once.
         businesses_size_key: What the list of businesses calls the size of its pages.
@@ -205,7 +206,8 @@ class Faults:
     edition_refusal: Literal[401, 404] = 401
     start_has_purchases: bool = False
     lists_without_offer: Literal["refused", "empty"] = "refused"
-    expired_body: Literal["errors", "oauth", "empty"] = "errors"
+    expired_body: Literal["errors", "oauth", "html", "empty"] = "errors"
+    refuse_tokens: bool = False
     businesses_attributes: Literal["ignored", "honoured"] = "ignored"
     businesses_paged: bool = True
     businesses_size_key: Literal["$items_per_page", "$itemsPerPage"] = "$items_per_page"

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tap_sage_accounting.sandbox.faults import Faults
@@ -85,6 +86,7 @@ class Grants:
         issued_secrets: Every token and code ever issued, and the first refresh token.
         refusals: How many refresh requests were refused, by reason: `used`, `expired`, `revoked`, `unknown`.
         refreshes: How many refresh requests were granted.
+        on_refresh: Called when a refresh token has been replaced, before the answer is sent.
     """
 
     faults: Faults
@@ -95,6 +97,7 @@ class Grants:
     issued_secrets: set[str] = field(default_factory=set)
     refusals: Counter[str] = field(default_factory=Counter)
     refreshes: int = 0
+    on_refresh: Callable[[], None] | None = None
     _codes: dict[str, Code] = field(default_factory=dict)
     _newest: dict[str, RefreshGrant] = field(default_factory=dict)
     _spent: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -162,6 +165,8 @@ class Grants:
             raise GrantError("invalid_grant", "The refresh token has expired.")
         tokens = self._issue(client.client_id, newest.scope)
         self.refreshes += 1
+        if self.on_refresh is not None:
+            self.on_refresh()
         return tokens
 
     def _refuse_refresh(self, client: Client, token: str) -> GrantError:
