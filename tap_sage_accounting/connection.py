@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
-from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
+from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
 
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.api.clocks import Clocks
@@ -45,6 +45,9 @@ AT_ONCE = 1 << 20
 """Bytes of an answer that are taken at once."""
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 120.0
+
+LIGHT = "/user"
+"""A path that every user may ask for, and that costs Sage little."""
 
 _HEAVY = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
 _PASSING = (
@@ -135,14 +138,12 @@ class Connection:
             LimitReachedError: Sage wants no more requests for a long time.
             GateClosedError: the run ended.
         """
-        faults = refusals = rejected = 0
+        faults = refusals = 0
         while True:
             try:
                 return self._attempt(path, params, business_id, what, parse)
             except TokenRejectedError as error:
-                rejected += 1
-                if rejected > 1:
-                    raise FatalAPIError(f"{error} A renewed token was not accepted either.") from None
+                self._require_other_token(error)
             except RefusedForNowError as error:
                 refusals += 1
                 self._endure(refusals, error)
@@ -154,6 +155,27 @@ class Connection:
                     kind = HeavyRequestError if heavy else StubbornFaultError
                     raise kind(f"{fault} Tried {faults} times.") from None
                 self._recover(faults, fault)
+
+    def _require_other_token(self, error: TokenRejectedError) -> None:
+        """Let the question be asked again with another token, unless none would help.
+
+        A token that was renewed a moment ago may be refused for what it was sent with: something light tells.
+
+        Raises:
+            FatalAPIError: Sage accepts the token elsewhere.
+            AccessRefusedError: Sage accepts no token.
+        """
+        if error.response is None or self._tokens.reject(_token_of(error.response.request)):
+            return
+        try:
+            self._attempt(LIGHT, {}, None, "the user", lambda answer: answer.body)
+        except TokenRejectedError as again:
+            if again.response is not None:
+                self._tokens.condemn(_token_of(again.response.request), str(error))
+        except (RetriableAPIError, FatalAPIError, SkippableAPIError, *_PASSING):
+            raise FatalAPIError(f"{error} It was renewed a moment ago.") from None
+        else:
+            raise FatalAPIError(f"{error} Sage accepts the same token for something else.") from None
 
     def _endure(self, refusals: int, error: RefusedForNowError) -> None:
         """Accept a refusal, unless it is one of many or asks for more patience than there is."""
@@ -194,10 +216,9 @@ class Connection:
             self._gate.refused(ticket, error.retry_after)
         else:
             self._gate.accepted(ticket)
-        if isinstance(error, TokenRejectedError):
-            self._tokens.reject(_token_of(response.request))
         if error is not None:
             raise error
+        self._tokens.accept(_token_of(response.request))
         answered_for = response.headers.get("X-Business")
         if business_id is not None and answered_for not in (None, business_id):
             raise FatalAPIError(f"{what}: Sage answered for another business ({answered_for}). Nothing of it was used.")
