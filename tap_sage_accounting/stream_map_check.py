@@ -181,8 +181,8 @@ class StreamMapCheck:
         functions = self._language.functions.keys() | NAMES | {FAKE, "self"}
         own = None if column == MAPPER_FILTER_OPTION else column
         for stream in chosen:
-            mask = self._streams[stream].mask
-            visible = {name for name in self._columns(stream) if mask["properties", name]}
+            one = self._streams[stream]
+            visible = {name for name in self._columns(stream) if not one.selected or one.mask["properties", name]}
             read = expression.reads(own) - expression.optional
             unknown = sorted(read - visible - functions) + sorted(expression.optional - known)
             if expression.reads_itself and own is None:
