@@ -209,6 +209,13 @@ def test_payments_are_their_allocations_and_what_is_on_account(world: World) -> 
             )
 
 
+def test_one_payment_can_settle_several_invoices(demo: World) -> None:
+    for company in companies(demo):
+        counts = [len(row["allocated_artefacts"]) for row in bodies(company, "contact_payments")]
+        assert max(counts) > 1
+        assert counts.count(1) > len(counts) / 2
+
+
 @pytest.mark.parametrize("stem", ["sales_invoices", "sales_credit_notes", "purchase_invoices", "purchase_credit_notes"])
 def test_total_paid_has_the_discounts_in_it(demo: World, stem: str) -> None:
     documents = [row for company in companies(demo) for row in bodies(company, stem) if row["status"]["id"] != "VOID"]

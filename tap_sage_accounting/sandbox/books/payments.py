@@ -1,9 +1,9 @@
-"""Money in and out: payments of documents, on account, allocations, and payments of everything else."""
+"""Money in and out: payments of documents, on account, and allocations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.sandbox.books.artefacts import (
@@ -24,20 +24,18 @@ from tap_sage_accounting.sandbox.books.chart import (
     DISCOUNTS_TAKEN,
     EXCHANGE_GAINS,
     EXCHANGE_LOSSES,
-    PURCHASE_TAX,
-    SALES_TAX,
 )
-from tap_sage_accounting.sandbox.books.lines import canadian_taxes, tax_breakdown
 from tap_sage_accounting.sandbox.books.posting import Leg, Posting, post, transaction_type, void
 from tap_sage_accounting.sandbox.books.treasury import ensure_funds
-from tap_sage_accounting.sandbox.books.values import HUNDRED, ZERO, big, cents, link, ref
+from tap_sage_accounting.sandbox.books.values import ZERO, big, cents, link, ref
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
+    from decimal import Decimal
 
     from tap_sage_accounting.sandbox.books.chart import Account
     from tap_sage_accounting.sandbox.books.company import Bank, Company, Party
-    from tap_sage_accounting.sandbox.books.places import TaxRate
     from tap_sage_accounting.sandbox.books.posting import TransactionRow
     from tap_sage_accounting.sandbox.store import Body
 
@@ -60,16 +58,34 @@ class Remittance:
     discount: Decimal = ZERO
 
 
-def pay(company: Company, artefact: Artefact, remittance: Remittance) -> Payment:
-    """Pay an invoice or refund a credit note, wholly or in part; the exchange difference goes to gains or losses."""
+@dataclass(frozen=True)
+class _Part:
+    """What a payment settles of one open item; `released` is what leaves the control account."""
+
+    artefact: Artefact
+    amount: Decimal
+    discount: Decimal
+
+    @cached_property
+    def released(self) -> Decimal:
+        return self.artefact.release(self.amount + self.discount)
+
+
+def pay(company: Company, artefact: Artefact, remittance: Remittance, also: Sequence[Artefact] = ()) -> Payment:
+    """Pay an invoice or refund a credit note, wholly or in part; exchange differences go to gains or losses.
+
+    What the remittance pays is `artefact`; the same payment settles others of the same contact and kind wholly.
+    """
     sales, at = artefact.side == SALES, remittance.at
     direction = artefact.side * artefact.sign
     bank = company.bank(artefact.currency)
+    parts = [_Part(artefact, remittance.amount, remittance.discount)]
+    parts += [_Part(each, each.outstanding, ZERO) for each in also]
+    whole = replace(remittance, amount=sum((part.amount for part in parts), ZERO))
     if direction < 0:
-        ensure_funds(company, bank, remittance.amount, at)
-    settled = remittance.amount + remittance.discount
-    released = artefact.release(settled)
-    banked, discounted = cents(remittance.amount * remittance.rate), cents(remittance.discount * remittance.rate)
+        ensure_funds(company, bank, whole.amount, at)
+    released = sum((part.released for part in parts), ZERO)
+    banked, discounted = cents(whole.amount * whole.rate), cents(whole.discount * whole.rate)
     lost = direction * (released - banked - discounted)
     legs = [
         Leg(bank.account, direction * banked),
@@ -78,14 +94,15 @@ def pay(company: Company, artefact: Artefact, remittance: Remittance) -> Payment
         Leg(_control(company, artefact.side), -direction * released),
     ]
     type_code, word = _TYPES[sales, artefact.sign]
-    slip = _Slip(company, type_code, f"{word} {artefact.origin['displayed_as']}", remittance, bank)
+    slip = _Slip(company, type_code, f"{word} {artefact.origin['displayed_as']}", whole, bank)
     transaction = slip.book([leg for leg in legs if leg.amount])
-    settlement = _settle(artefact, slip, released)
-    slip.insert(transaction, [_allocated(company, settlement)], None)
-    moved = direction * remittance.amount
+    settlements = [_settle(part, slip) for part in parts]
+    slip.insert(transaction, [_allocated(company, each) for each in settlements], None)
+    moved = direction * whole.amount
     move_money(company, bank, moved, at)
-    refresh(company, artefact, at)
-    payment = Payment(slip.id, at.date(), transaction.id, bank, moved, [settlement], None)
+    for part in parts:
+        refresh(company, part.artefact, at)
+    payment = Payment(slip.id, at.date(), transaction.id, bank, moved, settlements, None)
     company.payments[slip.id] = payment
     return payment
 
@@ -248,12 +265,11 @@ class _Slip:
         self.company.insert("contact_payments", self.id, body, remittance.at)
 
 
-def _settle(artefact: Artefact, slip: _Slip, released: Decimal) -> Settlement:
-    remittance = slip.remittance
+def _settle(part: _Part, slip: _Slip) -> Settlement:
+    artefact, at, released = part.artefact, slip.remittance.at, part.released
     label = {"type": slip.type, "reference": slip.reference, "contact_allocation": None, "contact_payment": slip.own}
-    shown = _shown(None, remittance.amount, remittance.at, label) | {"discount": big(remittance.discount)}
-    day = remittance.at.date()
-    settlement = Settlement(artefact, day, remittance.amount, remittance.discount, released, shown)
+    shown = _shown(None, part.amount, at, label) | {"discount": big(part.discount)}
+    settlement = Settlement(artefact, at.date(), part.amount, part.discount, released, shown)
     artefact.settlements.append(settlement)
     return settlement
 
@@ -290,96 +306,3 @@ def _allocated_part(company: Company, settlement: Settlement) -> Body:
 def _allocated(company: Company, settlement: Settlement) -> Body:
     part = _allocated_part(company, settlement)
     return part | {"discount": big(settlement.discount)}
-
-
-@dataclass(frozen=True)
-class Sundry:
-    """A payment or receipt without a contact's document, by its transaction type: rent, fuel, interest."""
-
-    type: str
-    account: Account
-    net: Decimal
-    rate: TaxRate
-    details: str
-    at: datetime
-    party: Party | None = None
-    bank: Bank | None = None
-
-
-def pay_other(company: Company, sundry: Sundry) -> str:
-    """Book a payment or receipt straight to an income or expense account."""
-    receipt = sundry.type == "OTHER_RECEIPT"
-    at, bank, sign = sundry.at, sundry.bank or company.bank(company.currency), (1 if receipt else -1)
-    tax = cents(sundry.net * sundry.rate.percentage / HUNDRED)
-    total = sundry.net + tax
-    if not receipt:
-        ensure_funds(company, bank, total, at)
-    identity = company.mint.new_id()
-    reference = f"{'Receipt' if receipt else 'Payment'}-{company.next_number('sundry')}"
-    own = {**ref("other_payments", identity, reference), "links": [link(f"banking/{identity}")]}
-    legs = [
-        Leg(bank.account, sign * total),
-        Leg(sundry.account, -sign * sundry.net, sundry.rate.ref, sundry.details),
-        Leg(company.accounts[SALES_TAX if receipt else PURCHASE_TAX], -sign * tax),
-    ]
-    legs = [leg for leg in legs if leg.amount]
-    contact = sundry.party.ref if sundry.party else None
-    transaction = post(company, Posting(sundry.type, at.date(), at, legs, reference, own, contact, total))
-    body = {
-        **{name: own[name] for name in ("id", "displayed_as", "$path")},
-        "transaction": transaction.ref,
-        "transaction_type": transaction_type(sundry.type),
-        "date": at.date().isoformat(),
-        "contact": contact,
-        "net_amount": big(sundry.net),
-        "tax_amount": big(tax),
-        "total_amount": big(total),
-        "payment_lines": [_sundry_line(company, sundry, tax)],
-        **_sundry_defaults(company, bank, reference),
-    }
-    company.insert("other_payments", identity, body, at)
-    move_money(company, bank, sign * total, at)
-    return identity
-
-
-def _sundry_defaults(company: Company, bank: Bank, reference: str) -> Body:
-    recoverable = ("total_itc_amount", "total_itr_amount")
-    return {
-        **{f"{base}{name}": None for base in ("", "base_currency_") for name in recoverable},
-        "part_recoverable": False,
-        "payment_method": ref("payment_methods", "DIRECT_DEBIT", "Direct Debit"),
-        "bank_account": bank.ref,
-        "tax_address_region": ref("address_regions", "CA-ON", "Ontario") if company.country == "CA" else None,
-        "reference": reference,
-        "editable": True,
-        "deletable": True,
-        "withholding_tax_rate": None,
-        "withholding_tax_amount": None,
-    }
-
-
-def _sundry_line(company: Company, sundry: Sundry, tax: Decimal) -> Body:
-    return {
-        "id": company.mint.new_id(),
-        "displayed_as": sundry.details,
-        "analysis_type_categories": [],
-        "ledger_account": sundry.account.ref,
-        "details": sundry.details,
-        "tax_rate": sundry.rate.ref,
-        "net_amount": big(sundry.net),
-        "tax_amount": big(tax),
-        "total_amount": big(sundry.net + tax),
-        "tax_breakdown": tax_breakdown(sundry.rate, tax),
-        "is_purchase_for_resale": False,
-        "trade_of_asset": False,
-        **canadian_taxes(company, sundry.rate, tax),
-    }
-
-
-def delete_other(company: Company, identity: str, at: datetime) -> None:
-    """Delete a sundry payment or receipt."""
-    body = company.book("other_payments").delete(identity, at).render()
-    void(company, body["transaction"]["id"], at)
-    bank = next(bank for bank in company.banks if bank.id == body["bank_account"]["id"])
-    sign = -1 if body["transaction_type"]["id"] == "OTHER_RECEIPT" else 1
-    move_money(company, bank, sign * Decimal(body["total_amount"]), at)

@@ -33,6 +33,8 @@ _RECENT = 8
 """Among how many of the latest payments somebody finds a mistake."""
 _HARMLESS = Decimal(250)
 """A receipt of less can be missing without a bank account having been overdrawn since."""
+_PAID_TOGETHER, _AT_MOST = timedelta(days=20), 3
+"""From what age on invoices are paid together with others, and how many others."""
 _PATIENCE = timedelta(days=60)
 """For how long a credit waits for an invoice that it can be set against, and an invoice is nothing unusual."""
 
@@ -72,9 +74,19 @@ def _settle(company: Company, rng: Random, at: datetime, artefact: Artefact) -> 
         discount = Decimal(1)
         amount = outstanding - discount
     rate = _days_rate(company, rng, artefact.currency)
-    pay(company, artefact, Remittance(artefact.party, amount, rate, at, discount))
+    remittance = Remittance(artefact.party, amount, rate, at, discount)
+    pay(company, artefact, remittance, _soon_due(company, artefact, at) if amount == outstanding else ())
     if artefact.outstanding:
         postpone(company, artefact, at.date() + timedelta(days=rng.randint(7, 30)))
+
+
+def _soon_due(company: Company, artefact: Artefact, at: datetime) -> list[Artefact]:
+    """Find what else a contact would pay with the same money: other invoices that have been open for some weeks."""
+    if artefact.sign < 0:
+        return []
+    alike = open_items(company, side=artefact.side, sign=1)
+    due = [each for each in alike if each.party is artefact.party and at.date() - each.day > _PAID_TOGETHER]
+    return [each for each in due if each is not artefact][:_AT_MOST]
 
 
 def receive_payment(company: Company, rng: Random, at: datetime) -> None:

@@ -12,8 +12,8 @@ from tap_sage_accounting.sandbox.books.banking import CASH
 from tap_sage_accounting.sandbox.books.chart import OTHER_INCOME, OVERHEADS, SALES_PRODUCTS, SALES_SERVICES
 from tap_sage_accounting.sandbox.books.documents import Document, Kind, annul, issue, remove
 from tap_sage_accounting.sandbox.books.lines import Line, pick_lines, under_reverse_charge
-from tap_sage_accounting.sandbox.books.payments import Sundry, delete_other, pay_other
 from tap_sage_accounting.sandbox.books.quick_entries import QuickEntry, enter
+from tap_sage_accounting.sandbox.books.sundries import Sundry, delete_other, pay_other
 from tap_sage_accounting.sandbox.books.values import HUNDRED, PENNY, ZERO
 
 if TYPE_CHECKING:
