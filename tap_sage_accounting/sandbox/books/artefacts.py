@@ -227,7 +227,7 @@ def postpone(company: Company, artefact: Artefact, day: date) -> None:
     heappush(company.appointments, (day, company.next_number("appointment"), artefact.id))
 
 
-_PAID_BY_CUSTOMERS = ((5, 28), (29, 38), (39, 60), (61, 95)), (52, 30, 13, 5)
+_PAID_BY_CUSTOMERS = ((12, 30), (31, 45), (46, 70), (71, 100)), (55, 27, 13, 5)
 """After how many days customers pay, and how often."""
 _SLOW_EVERY, _SLOW = 20, (150, 350)
 """Every so many invoices wait for so long."""

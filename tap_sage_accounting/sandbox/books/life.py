@@ -158,7 +158,7 @@ _NOW_AND_THEN: tuple[Event, ...] = (
 """Of these, one a day in turn."""
 
 
-_GROWTH = 0.95
+_GROWTH = 0.85
 """Trade grows: less than half of a history's events lie in its first half."""
 
 

@@ -40,7 +40,7 @@ _ASSETS = {
     VEHICLES: Decimal("18250.4"),
     VEHICLES_DEPRECIATED: Decimal("-6083.47"),
 }
-_DEBTS = {LOANS: Decimal(-84000), CORPORATION_TAX: Decimal("-3450.2")}
+_DEBTS = {LOANS: Decimal(-60000), CORPORATION_TAX: Decimal("-3450.2")}
 _JOURNAL = {PREPAYMENTS: Decimal("1200.6"), ACCRUALS: Decimal("-940.25")}
 _SHARES, TAX_OWED = Decimal(-100), Decimal("1203.45")
 """Share capital, and the tax of the last return that older software filed."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.sandbox.books.company import Company
 
-_SHARE_FOR_WAGES, _SHARE_FOR_OWNER = Decimal("0.53"), Decimal("0.6")
+_SHARE_FOR_WAGES, _SHARE_FOR_OWNER = Decimal("0.5"), Decimal("0.6")
 """What of the usual margin goes into gross wages, and what a sole trader draws of it."""
 _INERTIA = Decimal("0.6")
 """How much of the usual margin stays as it was when a month was better or worse."""

@@ -33,7 +33,7 @@ _RECENT = 8
 """Among how many of the latest payments somebody finds a mistake."""
 _HARMLESS = Decimal(250)
 """A receipt of less can be missing without a bank account having been overdrawn since."""
-_PAID_TOGETHER, _AT_MOST = timedelta(days=20), 3
+_PAID_TOGETHER, _AT_MOST = timedelta(days=28), 3
 """From what age on invoices are paid together with others, and how many others."""
 _PATIENCE = timedelta(days=60)
 """For how long a credit waits for an invoice that it can be set against, and an invoice is nothing unusual."""

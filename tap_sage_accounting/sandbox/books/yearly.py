@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from tap_sage_accounting.sandbox.books.company import Company
 
 _A_YEAR = Decimal(12)
-_INTEREST, _TERM = Decimal("0.0625"), Decimal(120)
+_INTEREST, _TERM = Decimal("0.0525"), Decimal(120)
 """The loan: interest a year, and in how many months it is paid back."""
 _WRITTEN_OFF = {
-    (PROPERTY, PROPERTY_DEPRECIATED, PROPERTY_DEPRECIATION): Decimal("0.02"),
+    (PROPERTY, PROPERTY_DEPRECIATED, PROPERTY_DEPRECIATION): Decimal("0.01"),
     (VEHICLES, VEHICLES_DEPRECIATED, VEHICLES_DEPRECIATION): Decimal("0.15"),
 }
 """What of an asset's cost is written off in a year: cost account, accumulated depreciation, expense."""
