@@ -9,18 +9,21 @@ import hmac
 import html
 import os
 import secrets
+import socket
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from singer_sdk.exceptions import FatalSyncError
 from typing_extensions import override
 
 from tap_sage_accounting.errors import AuthorizationError
+from tap_sage_accounting.printable import printable
 from tap_sage_accounting.urls import is_loopback
 
 if TYPE_CHECKING:
@@ -41,6 +44,11 @@ _WRONG_COUNTRY = (
     "The country does not fit this Sage account. Choose its country with --country (gb, ie or ca), or leave the option "
     f"out, {LOGIN_AGAIN}"
 )
+_STRAY = (
+    "The login in the terminal goes on waiting. Did you come here from Sage? Then stop that login with Ctrl-C, close "
+    "old tabs of the consent page, and log in again."
+)
+HTTP_PORT = 80
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -58,6 +66,10 @@ p {{ margin: .4rem 0; }}
 
 class ConsentError(AuthorizationError):
     """The consent led to no tokens; the message says in one sentence or two what to do."""
+
+
+class StrayAnswerError(ConsentError):
+    """An answer that is not the one to this login: anybody can send such a one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,65 +117,71 @@ class ConsentRequest:
         separator = "&" if urlsplit(auth_url).query else "?"
         return cls(f"{auth_url}{separator}{urlencode(query)}", redirect_uri, state, verifier)
 
+    def owns(self, answer: Mapping[str, str]) -> bool:
+        """Check whether the callback's parameters answer this request; anything else in them is believed after that."""
+        is_ours = hmac.compare_digest(answer.get("state", "").encode(errors="replace"), self.state.encode())
+        return is_ours and bool(answer.get("code") or answer.get("error"))
+
     def code_of(self, answer: Mapping[str, str]) -> str:
         """Take the code out of the callback's parameters.
 
         Raises:
-            ConsentError: consent was not given, or the answer belongs to another login.
+            StrayAnswerError: they do not answer this request.
+            ConsentError: consent was not given.
         """
+        if not self.owns(answer):
+            raise StrayAnswerError(
+                "This is not the answer to this login: the address was cut off, or belongs to another login."
+            )
         if error := answer.get("error"):
             raise ConsentError(_denial(error, answer.get("reason") or answer.get("error_description") or ""))
-        if not hmac.compare_digest(answer.get("state", "").encode(), self.state.encode()):
-            raise ConsentError(
-                "The answer belongs to another login (its 'state' differs), so it was not used. Close old tabs of the "
-                f"consent page, {LOGIN_AGAIN}"
-            )
-        if not answer.get("code"):
-            raise ConsentError(
-                f"Sage's answer holds no code. Copy the whole address that the browser ended on, {LOGIN_AGAIN}"
-            )
         return answer["code"]
 
 
 def answer_of(address: str) -> dict[str, str]:
-    """Read the parameters of an address that a browser was sent to, decoding them once."""
-    return dict(parse_qsl(urlsplit(address.strip()).query, keep_blank_values=True))
+    """Read the parameters of an address that a browser was sent to, decoding them once; none where it is no address."""
+    try:
+        return dict(parse_qsl(urlsplit(address.strip()).query, keep_blank_values=True))
+    except ValueError:
+        return {}
 
 
 def _denial(error: str, reason: str) -> str:
     if "already in use" in reason.lower():
         return _WRONG_COUNTRY
-    told = f"{error[:80]}: {reason[:200]}" if reason else error[:80]
-    return _DENIALS.get(error) or f"Sage refused the login ({told}). Mend that, {LOGIN_AGAIN}"
+    told = printable(f"{error[:80]}: {reason[:200]}" if reason else error[:80])
+    return _DENIALS.get(error) or f"Sage refused the login ({told}). Correct that, {LOGIN_AGAIN}"
 
 
 class CallbackServer:
     """Waits on a loopback port for the browser to bring the answer.
 
+    Any page or program may ask for the port. What is not the answer is refused, and the login goes on waiting.
+
     Args:
-        redirect_uri: the registered address; its host must be this machine.
+        request: what was asked of the user; the host of its redirect URI must be this machine.
         complete: takes the callback's parameters, does what the login takes, and returns a text for the page.
 
     Raises:
-        ConsentError: the address is not on this machine, or its port is taken.
+        ConsentError: the address is none, is not on this machine, or its port is taken.
     """
 
-    def __init__(self, redirect_uri: str, complete: Callable[[Mapping[str, str]], str]) -> None:
-        address = urlsplit(redirect_uri)
-        host, port = address.hostname or "", address.port or 80
-        if address.scheme != "http" or not is_loopback(host):
-            raise ConsentError(
-                f"The redirect URI {redirect_uri} does not lead to this machine. Run the login with --no-browser and "
-                "paste the address that the browser ends on, or register http://localhost:8765/callback for your "
-                "application."
-            )
-        self._outcome: Future[None] = Future()
+    def __init__(self, request: ConsentRequest, complete: Callable[[Mapping[str, str]], str]) -> None:
+        address = _loopback_address(request.redirect_uri)
         handler = type("Handler", (_CallbackHandler,), {"path_awaited": address.path or "/", "server_logic": self})
+        host, port = address.hostname or "", address.port or 80
+        server = _Ipv6Server if ":" in host else _LoopbackServer
         try:
-            self._server = _LoopbackServer(("127.0.0.1" if host == "localhost" else host, port), handler)
+            self._server = server(("127.0.0.1" if host == "localhost" else host, port), handler)
         except OSError as error:
             raise ConsentError(_unbindable(error, port)) from None
+        self._hosts = {f"{name}:{port}" for name in ("localhost", "127.0.0.1", "[::1]")}
+        if port == HTTP_PORT:
+            self._hosts |= {"localhost", "127.0.0.1", "[::1]"}
+        self._request = request
         self._complete = complete
+        self._outcome: Future[None] = Future()
+        self._strays = 0
         self._once = threading.Lock()
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
@@ -186,11 +204,28 @@ class CallbackServer:
         try:
             self._outcome.result(seconds)
         except TimeoutError:
+            with self._once:  # an answer that is being worked on counts
+                if self._outcome.done():
+                    return self._outcome.result()
+            ignored = f" {self._strays} answers that do not belong to this login were ignored." if self._strays else ""
             raise ConsentError(
-                f"No answer came from the browser within {seconds:.0f} s. If Sage's page complained about the redirect "
-                "URI, register exactly the one of the setting 'redirect_uri' for your application in Sage's developer "
-                f"portal, {LOGIN_AGAIN}"
+                f"No answer came from the browser within {seconds:.0f} s.{ignored} If Sage's page complained about the "
+                "redirect URI, register exactly the one of the setting 'redirect_uri' for your application in Sage's "
+                f"developer portal, {LOGIN_AGAIN}"
             ) from None
+
+    def is_answer(self, host: str, answer: Mapping[str, str]) -> bool:
+        """Check whether a request brings the answer; count it where it does not.
+
+        Args:
+            host: the name that the browser knows this server by; others than this machine's are somebody's who lets
+                them lead here.
+            answer: the request's parameters.
+        """
+        if host.lower() in self._hosts and self._request.owns(answer):
+            return True
+        self._strays += 1
+        return False
 
     def answered(self, answer: Mapping[str, str], show: Callable[[str], None]) -> None:
         """Complete the login, show the page, and only then let the waiting side go on; once."""
@@ -218,32 +253,47 @@ class _LoopbackServer(ThreadingHTTPServer):
     # Elsewhere the option would let two programs listen at once.
     allow_reuse_address = os.name == "posix"
 
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent: a client that goes away is no fault of the login's."""
+
+
+class _Ipv6Server(_LoopbackServer):
+    address_family = socket.AF_INET6
+
 
 class _CallbackHandler(BaseHTTPRequestHandler):
-    """Answers the one request that matters; anything else (a favicon) is not found."""
+    """Answers the one request that matters; anything else is refused."""
 
     path_awaited: str
     server_logic: CallbackServer
     timeout = 30
+    error_message_format = "%(code)d %(message)s\n"
+    error_content_type = "text/plain;charset=utf-8"
 
     def do_GET(self) -> None:
         """Take the browser's answer."""
         if urlsplit(self.path).path != self.path_awaited:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        self.server_logic.answered(answer_of(self.path), self._show)
+        answer = answer_of(self.path)
+        if self.server_logic.is_answer(self.headers.get("Host", ""), answer):
+            self.server_logic.answered(answer, self._show)
+        else:
+            self._show(page("Not the answer to this login", _STRAY, good=False), HTTPStatus.BAD_REQUEST)
 
-    def _show(self, content: str) -> None:
+    def _show(self, content: str, status: HTTPStatus = HTTPStatus.OK) -> None:
         body = content.encode()
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-        self.send_header("Referrer-Policy", "no-referrer")
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
+        with suppress(OSError):  # a browser that does not wait for the page is no fault of the login's
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+            self.send_header("Referrer-Policy", "no-referrer")
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(body)
+            self.wfile.flush()
 
     @override
     def log_message(self, format: str, *args: Any) -> None:
@@ -256,6 +306,31 @@ def page(title: str, text: str, *, good: bool) -> str:
     return _PAGE.format(
         title=html.escape(title), text=html.escape(text), farewell=farewell, colour="#0a7a45" if good else "#c0392b"
     )
+
+
+def _loopback_address(redirect_uri: str) -> SplitResult:
+    """Read a redirect URI that leads to this machine.
+
+    Raises:
+        ConsentError: it does not, or is no address.
+    """
+    try:
+        address = urlsplit(redirect_uri)
+        is_address = bool(address.scheme and address.hostname) and address.port != 0 and redirect_uri.isprintable()
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ConsentError(
+            "Setting 'redirect_uri' is no address. Write it like http://localhost:8765/callback, exactly as it is "
+            "registered for your application."
+        )
+    if address.scheme != "http" or not is_loopback(address.hostname or ""):
+        raise ConsentError(
+            f"The redirect URI {redirect_uri} does not lead to this machine. Run the login with --no-browser and "
+            "paste the address that the browser ends on, or register http://localhost:8765/callback for your "
+            "application."
+        )
+    return address
 
 
 def _unbindable(error: OSError, port: int) -> str:

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from tap_sage_accounting.access import BusinessAccess
 from tap_sage_accounting.auth import IDLE_WARNING, idle_warning
-from tap_sage_accounting.consent import CallbackServer, ConsentError, ConsentRequest, answer_of
+from tap_sage_accounting.consent import CallbackServer, ConsentError, ConsentRequest, StrayAnswerError, answer_of
 from tap_sage_accounting.paging import parse_json
 from tap_sage_accounting.redaction import install
 from tap_sage_accounting.streams import STREAMS
@@ -191,7 +191,7 @@ def _complete(tap: TapSageAccounting, request: ConsentRequest, answer: Mapping[s
 
 
 def _browse(tap: TapSageAccounting, request: ConsentRequest, timeout: float) -> None:
-    with CallbackServer(request.redirect_uri, lambda answer: _complete(tap, request, answer)) as server:
+    with CallbackServer(request, lambda answer: _complete(tap, request, answer)) as server:
         click.echo(f"Opening Sage's consent page in the browser. If nothing opens, go to:\n\n{request.url}\n")
         webbrowser.open(request.url)
         server.wait(timeout)
@@ -203,8 +203,14 @@ def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
         f"The browser then goes to an address that begins with {request.redirect_uri}. It need not find a page there: "
         "within 60 seconds, copy the whole address and paste it here."
     )
-    address = click.prompt("Address", prompt_suffix=": ", err=False)
-    _complete(tap, request, answer_of(address))
+    while True:
+        answer = answer_of(click.prompt("Address", prompt_suffix=": ", default="", show_default=False, err=False))
+        try:
+            _complete(tap, request, answer)
+        except StrayAnswerError as error:
+            click.echo(f"{error} Copy the whole address that the browser ended on, and paste it again.", err=True)
+        else:
+            return
 
 
 def _get(tap: TapSageAccounting, path: str, what: str) -> dict[str, Any]:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -184,32 +186,314 @@ def test_on_a_machine_without_a_browser_the_redirect_is_pasted(
     assert manager(sage, store_at(tmp_path), refresh_token=None).access_token()
 
 
-@pytest.mark.parametrize(
-    ("pasted", "complaint"),
-    [
-        ("http://localhost:8765/callback?code=GB/0123&state=of-another-login", "belongs to another login"),
-        ("http://localhost:8765/callback?error=access_denied", "Consent was denied"),
-        ("GB/0123456789", "belongs to another login"),
-    ],
-)
-def test_a_wrong_paste_ends_in_one_sentence(sage: SandboxServer, tmp_path: Path, pasted: str, complaint: str) -> None:
-    result = command(commands.login, sage, tmp_path, "--no-browser", typed=pasted + "\n")
-    assert result.exit_code == 1
-    assert complaint in result.output
-    assert token_requests(sage) == 0
+class Typist:
+    """A user at a terminal without a browser, who pastes what the test makes of the right address."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *changes: Callable[[str], str]) -> None:
+        self.pasted: list[str] = []
+        self._changes = list(changes)
+        self._printed: list[str] = []
+        genuine = commands.click.echo
+
+        def echo(text: str = "", **how: Any) -> None:
+            self._printed.extend(str(text).split("\n"))
+            genuine(text, **how)
+
+        monkeypatch.setattr(commands.click, "echo", echo)
+        monkeypatch.setattr(commands.click, "prompt", self._prompt)
+
+    def _prompt(self, *_: object, **__: object) -> str:
+        if not self.pasted:
+            url = next(line for line in self._printed if "/oauth2/" in line)
+            with requests.Session() as session:
+                self._address = decide(url, "allow", session).headers["Location"]
+        self.pasted.append(self._changes.pop(0)(self._address))
+        return self.pasted[-1]
+
+
+def with_query(location: str, **changes: str) -> str:
+    address = urlsplit(location)
+    query = {name: values[0] for name, values in parse_qs(address.query).items()}
+    return address._replace(query=urlencode({**query, **changes})).geturl()
+
+
+def without_query(location: str) -> str:
+    return urlsplit(location)._replace(query="").geturl()
 
 
 def spoil_state(location: str) -> str:
-    address = urlsplit(location)
-    query = {name: values[0] for name, values in parse_qs(address.query).items()}
-    return address._replace(query=urlencode({**query, "state": "of-another-login"})).geturl()
+    return with_query(location, state="of-another-login")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda address: address[:-10],
+        lambda address: address[: address.index("state=")],
+        lambda address: address[: address.index("?")],
+        lambda address: parse_qs(urlsplit(address).query)["code"][0],
+        lambda _: "",
+        lambda _: "http://[broken",
+        spoil_state,
+        lambda address: f"{without_query(address)}?error=access_denied",
+        lambda address: f"{without_query(address)}?state={parse_qs(urlsplit(address).query)['state'][0]}",
+    ],
+)
+def test_an_address_that_was_cut_off_or_is_another_is_asked_for_again(
+    sage: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]
+) -> None:
+    typist = Typist(monkeypatch, change, change, lambda address: f"  {address}\t")
+    result = command(commands.login, sage, tmp_path)
+    assert result.exit_code == 0, result.output
+    assert len(typist.pasted) == 3
+    assert result.output.count("Copy the whole address") == 2
+    assert token_requests(sage) == 1
+    assert manager(sage, store_at(tmp_path), refresh_token=None).access_token()
+
+
+def test_an_input_that_ends_ends_the_login_without_a_traceback(sage: SandboxServer, tmp_path: Path) -> None:
+    result = command(commands.login, sage, tmp_path, "--no-browser", typed="GB/0123456789\n")
+    assert result.exit_code == 1
+    assert "Copy the whole address" in result.output
+    assert "Traceback" not in result.output
+    assert token_requests(sage) == 0
+
+
+def test_a_denial_that_was_pasted_with_the_right_state_ends_the_login(
+    sage: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Typist(monkeypatch, lambda address: with_query(address, error="access_denied"))
+    result = command(commands.login, sage, tmp_path)
+    assert result.exit_code == 1
+    assert "Consent was denied" in result.output
+
+
+# Callbacks that anybody can forge
+
+
+@dataclass
+class Visitor:
+    """A page, or a program, that asks for the callback's address while a login waits."""
+
+    location: str
+
+    def ask(self, path_and_query: str, method: str = "GET", **headers: str) -> requests.Response:
+        address = urlsplit(self.location)
+        url = f"{address.scheme}://{address.netloc}{path_and_query}"
+        return requests.request(method, url, headers=headers, timeout=5, allow_redirects=False)
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.location).path
+
+    @property
+    def right(self) -> str:
+        return f"{self.path}?{urlsplit(self.location).query}"
+
+
+def after(forge: Callable[[Visitor], None]) -> Callable[[str], requests.Response]:
+    """Let somebody else come first, and the browser with Sage's answer after them."""
+
+    def visit(url: str) -> requests.Response:
+        with requests.Session() as session:
+            location = decide(url, "allow", session).headers["Location"]
+            forge(Visitor(location))
+            return session.get(location, timeout=5)
+
+    return visit
+
+
+def wrong_state(visitor: Visitor) -> None:
+    for _ in range(3):
+        assert visitor.ask(f"{visitor.path}?code=GB/forged&state=forged").status_code == 400
+    assert visitor.ask(f"{visitor.path}?code=GB/forged").status_code == 400
+    assert visitor.ask(f"{visitor.path}?state=%ff%fe&code=1").status_code == 400
+
+
+def forged_error(visitor: Visitor) -> None:
+    answer = visitor.ask(f"{visitor.path}?error=access_denied&error_description=%1b%5d0;owned%07<b>")
+    assert answer.status_code == 400
+    assert "owned" not in answer.text
+    assert visitor.ask(f"{visitor.path}?error=server_error&state=forged").status_code == 400
+
+
+def nothing_in_it(visitor: Visitor) -> None:
+    assert visitor.ask(visitor.path).status_code == 400
+    assert visitor.ask(f"{visitor.path}?").status_code == 400
+
+
+def other_paths(visitor: Visitor) -> None:
+    for path in ("/", "/favicon.ico", "/robots.txt", f"{visitor.path}/", "/%2e%2e/etc/passwd"):
+        assert visitor.ask(f"{path}?{urlsplit(visitor.location).query}").status_code == 404
+
+
+def other_methods(visitor: Visitor) -> None:
+    for method in ("POST", "HEAD", "PUT", "OPTIONS", "DELETE", "BREW"):
+        answer = visitor.ask(visitor.right, method)
+        assert answer.status_code in {405, 501}, method
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def other_hosts(visitor: Visitor) -> None:
+    """A name that an attacker lets lead to this machine is not this machine's."""
+    for host in ("evil.example.com", f"evil.example.com:{urlsplit(visitor.location).port}", "localhost.evil.com", ""):
+        assert visitor.ask(visitor.right, Host=host).status_code == 400, host
+
+
+def huge(visitor: Visitor) -> None:
+    assert visitor.ask(f"{visitor.path}?code={'a' * 100_000}&state=forged").status_code in {400, 414}
+
+
+def silent_connections(visitor: Visitor) -> None:
+    address = urlsplit(visitor.location)
+    for number in range(40):
+        silent = socket.create_connection((address.hostname or "", address.port or 0))
+        if number % 2:
+            silent.sendall(f"GET {visitor.path}?state=".encode())
+        STAYING.append(silent)
+
+
+def vanishing(visitor: Visitor) -> None:
+    """A client that resets its connection must not fill the terminal with tracebacks."""
+    address = urlsplit(visitor.location)
+    for _ in range(5):
+        gone = socket.create_connection((address.hostname or "", address.port or 0))
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.sendall(f"GET {visitor.path}?state=forged HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
+        gone.close()
+
+
+STAYING: list[socket.socket] = []
+FORGERIES = [
+    wrong_state,
+    forged_error,
+    nothing_in_it,
+    other_paths,
+    other_methods,
+    other_hosts,
+    huge,
+    silent_connections,
+    vanishing,
+]
+
+
+@pytest.mark.parametrize("forge", FORGERIES)
+def test_a_login_goes_on_waiting_whatever_others_ask_of_its_address(
+    sage: SandboxServer,
+    tmp_path: Path,
+    browser: Browser,
+    redirect_uri: str,
+    forge: Callable[[Visitor], None],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    browser.use(after(forge))
+    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    assert result.exit_code == 0, result.output
+    assert "You are logged in" in browser.page
+    assert token_requests(sage) == 1
+    shown = result.output + "".join(capfd.readouterr())
+    assert "Traceback" not in shown
+    assert "forged" not in shown
+    while STAYING:
+        STAYING.pop().close()
+
+
+def test_a_browser_that_hangs_up_before_it_sees_the_page_is_logged_in_all_the_same(
+    sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def visit(url: str) -> requests.Response:
+        with requests.Session() as session:
+            answer = decide(url, "allow", session)
+        address = urlsplit(answer.headers["Location"])
+        hasty = socket.create_connection((address.hostname or "", address.port or 0))
+        hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        hasty.sendall(f"GET {address.path}?{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
+        hasty.close()
+        return answer
+
+    browser.use(visit)
+    result = command(commands.login, sage, tmp_path, "--timeout", "20", redirect_uri=redirect_uri)
+    assert result.exit_code == 0, result.output
+    assert "Traceback" not in result.output + "".join(capfd.readouterr())
+
+
+def test_answers_that_were_ignored_are_counted_when_no_right_one_comes(
+    sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
+) -> None:
+    def visit(url: str) -> requests.Response:
+        with requests.Session() as session:
+            location = decide(url, "allow", session).headers["Location"]
+        wrong_state(Visitor(location))
+        return requests.get(spoil_state(location), timeout=5)
+
+    browser.use(visit)
+    result = command(commands.login, sage, tmp_path, "--timeout", "2", redirect_uri=redirect_uri)
+    assert result.exit_code == 1
+    assert "do not belong to this login" in result.output
+    assert "goes on waiting" in browser.page
+
+
+def test_what_a_denial_says_reaches_no_terminal_raw(
+    sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
+) -> None:
+    odd = {"error": "odd\x1b]0;title\x07", "error_description": "line\nLogged in.\x1b[2J<b>"}
+    browser.use(allowing(lambda location: with_query(location, **odd)))
+    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    assert result.exit_code == 1
+    assert "\x1b" not in result.output
+    assert "\nLogged in." not in result.output
+    assert "odd\\x1b]0;title" in result.output
+    assert "<b>" not in browser.page
+
+
+def test_a_login_whose_answer_comes_at_the_last_moment_is_completed(
+    sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
+) -> None:
+    sage.faults.add(Fault(path="token", what="slow", seconds=3))
+    result = command(commands.login, sage, tmp_path, "--timeout", "2", redirect_uri=redirect_uri)
+    assert result.exit_code == 0, result.output
+    assert "You are logged in" in browser.page
+
+
+# Addresses of the callback
+
+
+def test_the_callback_may_be_at_this_machines_ipv6_address(
+    sage: SandboxServer, tmp_path: Path, browser: Browser
+) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as free:
+        port = free.getsockname()[1]
+    result = command(commands.login, sage, tmp_path, redirect_uri=f"http://[::1]:{port}/callback")
+    assert result.exit_code == 0, result.output
+    assert "You are logged in" in browser.page
+
+
+@pytest.mark.usefixtures("browser")
+@pytest.mark.parametrize(
+    "redirect_uri",
+    [
+        "http://localhost:99999/callback",
+        "http://localhost:-1/callback",
+        "http://localhost:port/callback",
+        "http://localhost:0/callback",
+        "http://[::1/callback",
+        "http:///callback",
+        "localhost:8765/callback",
+        "http://localhost:8765/call\nback",
+    ],
+)
+def test_an_address_that_is_none_is_refused_in_words(sage: SandboxServer, tmp_path: Path, redirect_uri: str) -> None:
+    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    assert result.exit_code == 1
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Setting 'redirect_uri' is no address" in result.output
+    assert len(list(sage.requests)) == 0
 
 
 @pytest.mark.parametrize(
     ("visit", "options", "complaint"),
     [
         (denying, (), "Consent was denied in the browser"),
-        (allowing(spoil_state), (), "belongs to another login"),
         (allowing(), ("--country", "ca"), "Choose its country with --country"),
     ],
 )
