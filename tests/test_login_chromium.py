@@ -120,7 +120,6 @@ def test_a_login_in_a_real_browser_succeeds(chromium: Any, sage: SandboxServer, 
         ("none", "deny", "Consent was denied in the browser"),
         ("wrong country", "allow", "Choose its country with --country"),
         ("expired code", "allow", "it lives for 60 seconds"),
-        ("another state", "allow", "belongs to another login"),
     ],
 )
 def test_a_login_that_fails_says_the_same_in_browser_and_terminal(
@@ -129,7 +128,7 @@ def test_a_login_that_fails_says_the_same_in_browser_and_terminal(
     if trouble == "expired code":
         sage.faults.code_lifetime = 0
     login = Login(sage, tmp_path, *(("--country", "ca") if trouble == "wrong country" else ()))
-    chromium.get(login.url.replace("state=", "state=another") if trouble == "another state" else login.url)
+    chromium.get(login.url)
     chromium.find_element(By.ID, button).click()
     page = page_of(chromium, tmp_path)
     code, printed = login.end()
@@ -138,6 +137,21 @@ def test_a_login_that_fails_says_the_same_in_browser_and_terminal(
     assert complaint in page
     assert complaint in printed
     assert "Traceback" not in printed
+
+
+def test_an_answer_to_another_login_does_not_end_the_one_that_waits(
+    chromium: Any, sage: SandboxServer, tmp_path: Path
+) -> None:
+    login = Login(sage, tmp_path)
+    chromium.get(login.url.replace("state=", "state=another"))
+    chromium.find_element(By.ID, "allow").click()
+    page = page_of(chromium, tmp_path)
+    assert page.startswith("Not the answer to this login")
+    assert "goes on waiting" in page
+    chromium.get(login.url)
+    chromium.find_element(By.ID, "allow").click()
+    code, printed = login.end()
+    assert code == 0, printed
 
 
 def test_an_unregistered_redirect_uri_is_explained_in_the_terminal(
