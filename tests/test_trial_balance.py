@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,18 @@ def test_it_balances_in_every_month(run_tap: RunTap) -> None:
         total[1] += row["debit"] - row["credit"]
         total[2] += row["closing_balance_debit"] - row["closing_balance_credit"]
     assert set(map(tuple, totals.values())) == {(0, 0, 0)}
+
+
+def test_rows_say_when_sage_served_them_by_its_clock(server: SandboxServer, run_tap: RunTap) -> None:
+    before = server.world.clock.now().replace(microsecond=0)
+    first = run_tap("trial_balance")
+    between = server.world.clock.now()
+    server.world.clock.advance(timedelta(days=1))
+    second = run_tap("trial_balance", state=first.state)
+    for run, earliest, latest in ((first, before, between), (second, between, server.world.clock.now())):
+        times = [datetime.fromisoformat(row["read_at"]) for row in run.records["trial_balance"]]
+        assert times
+        assert all(earliest.replace(microsecond=0) <= each <= latest for each in times)
 
 
 def test_a_quiet_run_reads_the_last_two_months_only(server: SandboxServer, run_tap: RunTap) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.rows import Item
 
 READ_AT = "read_at"
-"""The state's key for the moment, by Sage's clock, at which the last complete read began."""
+"""By Sage's clock: in the state, when the last complete read began; in a row, when its month was served."""
 LISTED = "accounts"
 """The state's key for the accounts that were ever listed, packed."""
 CLOSINGS = "closings"
@@ -184,10 +184,10 @@ class TrialBalance(SageStream):
         fetch = partial(self._fetch_month, context, months)
         with PagesAhead(fetch, self._tap.executor, self.width_of(context)) as pages:
             for month, page in zip(months, pages, strict=True):
-                yield [self._row(raw, month, context) for raw in seen.note(month, page)]
+                yield [self._row(raw, month, page, context) for raw in seen.note(month, page)]
         while (stale := seen.stale_month(opened)) is not None:
             page = self._fetch_month(context, [stale], 1)
-            yield [self._row(raw, stale, context) for raw in seen.note(stale, page)]
+            yield [self._row(raw, stale, page, context) for raw in seen.note(stale, page)]
         if not is_quiet:  # else nothing changed since, whatever the clocks say
             state[READ_AT] = instant(now)
         state[LISTED] = pack(seen.listed)
@@ -211,11 +211,12 @@ class TrialBalance(SageStream):
 
         return self.ask(self.get_http_request(page=PageContext(context, month)), context, what, parse)
 
-    def _row(self, raw: Record, month: Month, context: Context | None) -> Record:
+    def _row(self, raw: Record, month: Month, page: Page, context: Context | None) -> Record:
         """Lay out one account of one month flat."""
         known = {"id", "opening_balance", "closing_balance"}
         flat = {name: value for name, value in raw.items() if name not in known}
         flat |= {"from_date": month.first_day, "to_date": month.last_day, "ledger_account_id": raw.get("id")}
+        flat[READ_AT] = instant(page.served_at)
         for balance in ("opening_balance", "closing_balance"):
             for side, amount in (raw.get(balance) or {}).items():
                 flat[f"{balance}_{side}"] = amount
