@@ -575,16 +575,145 @@ def test_a_stream_that_fails_is_incomplete_and_the_others_arrive(source: Source,
     assert {row["id"] for row in second.records["journals"]} == held(server, "journals")
 
 
-def test_a_stream_that_the_user_may_read_nowhere_is_for_him_to_mend(source: Source, server: SandboxServer) -> None:
-    server.faults.add(Fault("journals", 403, times=None))
+def refuse(server: SandboxServer, business: Business, stream: str, why: str) -> None:
+    """Let Sage refuse a stream of a business, in its own words."""
+    match why:
+        case "rights":
+            server.faults.add(Fault(stream, 403, business=business.id, times=None))
+        case "gone":
+            server.faults.add(Fault(stream, 404, business=business.id, times=None))
+        case "subscription":
+            business.subscribed = False
+        case _:
+            business.edition = "Standard"
+
+
+def replaced(table: set[str], output: Output, stream: str) -> set[str]:
+    """What a table holds after a sync that replaces it: a stream that is not complete leaves it alone."""
+    if output.statuses[stream][-1] != "COMPLETE":
+        return table
+    return {row["id"] for row in output.records.get(stream, [])}
+
+
+def configured_to_replace(*streams: str, generation: int) -> Record:
+    """A refresh that removes old rows, of streams that are read by change."""
+    catalog = configured(*streams)
+    for each in catalog["streams"]:
+        each |= {"generation_id": generation, "minimum_generation_id": generation, "sync_id": 7}
+    return catalog
+
+
+@pytest.mark.parametrize("everywhere", [False, True], ids=["one business", "all"])
+@pytest.mark.parametrize("why", ["rights", "gone", "subscription", "edition"])
+def test_a_full_refresh_of_which_something_was_refused_does_not_replace_the_table(
+    source: Source, server: SandboxServer, why: str, *, everywhere: bool
+) -> None:
+    first, *others = server.world.businesses.values()
+    before = source.read("contacts", "stock_movements", "user", mode="full_refresh", business_ids=[first.id])
+    table = replaced(set(), before, "stock_movements")
+    assert table == set(first.collections["stock_movements"].rows)
+    del source.config["business_ids"]
+    for business in (first, *others) if everywhere else (first,):
+        refuse(server, business, "stock_movements", why)
+    output = source.read("contacts", "stock_movements", "user", mode="full_refresh")
+    assert output.code == 1
+    assert output.statuses["stock_movements"][-1] == "INCOMPLETE"
+    assert replaced(table, output, "stock_movements") == table
+    assert output.statuses["user"][-1] == "COMPLETE"
+    [error] = [each for each in output.errors if each.get("stream_descriptor") == {"name": "stock_movements"}]
+    assert error["failure_type"] == "config_error"
+    assert f"'stock_movements' of {first.name} ({first.id})" in error["message"]
+    assert "deselect the stream, or name the other businesses in 'business_ids'" in error["message"]
+    if why != "subscription":
+        assert output.statuses["contacts"][-1] == "COMPLETE"
+
+
+def test_a_stream_that_the_country_never_had_is_complete_without_it(source: Source, server: SandboxServer) -> None:
+    british, irish = server.world.businesses.values()
+    output = source.read("cis_settings", "draft_tax_returns", "tax_offices", "contacts", mode="full_refresh")
+    assert output.code == 0
+    assert {each[-1] for each in output.statuses.values()} == {"COMPLETE"}
+    assert [row["business_id"] for row in output.records["cis_settings"]] == [british.id]
+    assert len(server.requests.of(f"businesses/{irish.id}")) == 1
+    refuse(server, british, "cis_settings", "rights")
+    output = source.read("cis_settings", "contacts", mode="full_refresh")
+    assert output.statuses["cis_settings"][-1] == "INCOMPLETE"
+
+
+def test_a_business_of_an_unknown_country_may_have_had_everything(source: Source, server: SandboxServer) -> None:
+    british, _ = server.world.businesses.values()
+    british.subscribed = False
+    british.body["country"] = {"id": "US", "displayed_as": "United States"}
+    output = source.read("cis_settings", "contacts", mode="full_refresh")
+    assert output.code == 1
+    assert {each[-1] for each in output.statuses.values()} == {"INCOMPLETE"}
+
+
+def test_a_refresh_that_removes_old_rows_is_incomplete_where_something_was_refused(
+    source: Source, server: SandboxServer
+) -> None:
+    first, _ = server.world.businesses.values()
+    kept = source.read("contacts", "journals").states
+    refuse(server, first, "journals", "rights")
+    catalog = configured_to_replace("contacts", "journals", generation=3)
+    output = source("read", config=source.config, catalog=catalog)
+    assert output.code == 1
+    assert output.statuses["journals"][-1] == "INCOMPLETE"
+    assert output.statuses["contacts"][-1] == "COMPLETE"
+    source.config = output.handed_back[-1] if output.handed_back else source.config
+
+    by_change = source.read("contacts", "journals", state=list(kept.values()))  # nothing is replaced here
+    assert by_change.code == 0
+    assert by_change.statuses["journals"][-1] == "COMPLETE"
+    told = by_change.states["journals"]["stream"]["stream_state"]["partitions"]
+    assert [each for each in told if each["context"]["business_id"] == first.id] == [
+        each
+        for each in kept["journals"]["stream"]["stream_state"]["partitions"]
+        if each["context"]["business_id"] == first.id
+    ]
+
+
+def test_what_somebody_else_refuses_is_a_failure_that_passes(source: Source, server: SandboxServer) -> None:
+    server.faults.add(Fault("journals", 403, by="firewall", times=None))
     output = source.read("contacts", "journals", mode="full_refresh")
+    assert output.code == 1
+    assert output.statuses["journals"][-1] == "INCOMPLETE"
+    assert output.statuses["contacts"][-1] == "COMPLETE"
+    assert {error["failure_type"] for error in output.errors} == {"transient_error"}
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full_refresh"])
+def test_a_sync_of_which_sage_refuses_everything_fails(source: Source, server: SandboxServer, mode: str) -> None:
+    for business in server.world.businesses.values():
+        business.subscribed = False
+    output = source.read("contacts", "journals", mode=mode)
+    assert output.code == 1
+    assert output.records == {}
+    assert output.errors[-1]["failure_type"] == "config_error"
+    assert output.errors[-1]["message"].startswith("Sage refused every read of this run (")
+
+
+def test_a_list_of_businesses_that_is_refused_is_for_the_user_to_settle(source: Source, server: SandboxServer) -> None:
+    server.faults.add(Fault("businesses", 403, times=None))
+    checked = source.check()
+    [status] = checked.of("CONNECTION_STATUS")
+    assert status["status"] == "FAILED"
+    assert "Sage does not let this user list businesses" in status["message"]
+    output = source.read("contacts")
+    assert (output.code, output.statuses) == (1, {})
+    assert [error["failure_type"] for error in output.errors] == ["config_error"]
+
+
+def test_a_stream_that_the_user_may_read_nowhere_is_for_them_to_settle(source: Source, server: SandboxServer) -> None:
+    server.faults.add(Fault("journals", 403, times=None))
+    output = source.read("contacts", "journals")
     assert output.code == 1
     assert output.statuses["journals"] == ["STARTED", "INCOMPLETE"]
     assert output.statuses["contacts"][-1] == "COMPLETE"
     [error] = output.errors
     assert error["failure_type"] == "config_error"
     assert error["stream_descriptor"] == {"name": "journals"}
-    assert "role does not let him read it in any business" in error["message"]
+    assert "role does not include it in any business" in error["message"]
 
 
 def test_a_stream_that_the_user_may_read_somewhere_is_complete(source: Source, server: SandboxServer) -> None:

@@ -90,6 +90,19 @@ class Selection:
         if unknown := modes - {FULL_REFRESH, INCREMENTAL}:
             raise SettingsError(f"The configured catalog asks for the sync mode {', '.join(map(str, unknown))}.")
 
+    @property
+    def replaced(self) -> frozenset[str]:
+        """The streams whose tables Airbyte replaces by what this sync brings, once they are complete.
+
+        A full refresh does, in most destinations. So does a refresh that removes old rows, of a stream that is read by
+        change: Airbyte then asks for the lowest generation of rows to keep.
+        """
+        return frozenset(
+            name
+            for name, chosen in self._chosen.items()
+            if chosen["sync_mode"] == FULL_REFRESH or (chosen.get("minimum_generation_id") or 0) > 0
+        )
+
     def catalog(self, discovered: dict[str, Any]) -> dict[str, Any]:
         """Give the Singer catalog, with everything selected that was chosen and nothing else.
 

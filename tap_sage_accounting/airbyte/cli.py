@@ -15,7 +15,7 @@ from singer_sdk.exceptions import SingerSDKError
 from tap_sage_accounting.airbyte.catalog import Selection, told_catalog
 from tap_sage_accounting.airbyte.spec import settings_of, specification
 from tap_sage_accounting.airbyte.writer import AirbyteLogHandler, AirbyteWriter
-from tap_sage_accounting.errors import IncompleteRunError, SettingsError
+from tap_sage_accounting.errors import IncompleteRunError, RefusedRunError, SettingsError
 from tap_sage_accounting.redaction import install
 from tap_sage_accounting.tap import TapSageAccounting
 
@@ -75,7 +75,7 @@ def _tell_failure(writer: AirbyteWriter, error: Exception) -> None:
     known = isinstance(error, SingerSDKError)
     message = words_of(error) if known else f"Unexpected {type(error).__name__}: {error}"
     writer.fail(None, message, failure_type(error), error)
-    writer.finish(aborted=True)
+    writer.finish(aborted=not isinstance(error, RefusedRunError))  # then every read came to its end
 
 
 # The commands
@@ -124,6 +124,7 @@ def read(options: argparse.Namespace, writer: AirbyteWriter) -> None:
         writer,
         catalog=selection.catalog(discovered),
         state=selection.state(_json(options.state) if options.state else None),
+        replaced=selection.replaced,
     )
     try:
         tap.sync_all()

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from singer_sdk.exceptions import ConfigValidationError, RetriableAPIError, SkippableAPIError
+from singer_sdk.exceptions import ConfigValidationError, FatalAPIError, RetriableAPIError, SkippableAPIError
 from typing_extensions import override
 
 from tap_sage_accounting.airbyte.spec import settings_of
 from tap_sage_accounting.airbyte.writer import now
 from tap_sage_accounting.auth import LoginRequiredError, TokenManager
+from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.errors import (
     AuthorizationError,
     LimitReachedError,
@@ -26,7 +27,7 @@ from tap_sage_accounting.errors import (
     TokenStoreError,
 )
 from tap_sage_accounting.lineage import Tokens
-from tap_sage_accounting.report import RunReport
+from tap_sage_accounting.report import WHY, RunReport
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.tap import TapSageAccounting
 from tap_sage_accounting.timestamps import instant
@@ -71,6 +72,7 @@ class AirbyteTap(TapSageAccounting):
         writer: takes what the tap writes.
         catalog: a Singer catalog; None to select by default.
         state: a Singer state.
+        replaced: streams whose tables are replaced by what this run brings.
 
     Raises:
         ConfigValidationError: the settings are not right.
@@ -85,8 +87,11 @@ class AirbyteTap(TapSageAccounting):
         *,
         catalog: dict[str, Any] | None = None,
         state: dict[str, Any] | None = None,
+        replaced: frozenset[str] = frozenset(),
     ) -> None:
         require_own_settings(config)
+        self._replaced = replaced
+        self._countries: dict[str, str] = {}
         self._as_given = dict(config)
         self._writer = writer
         super().__init__(config=settings_of(config), catalog=catalog, state=state, message_writer=writer)
@@ -140,10 +145,28 @@ class AirbyteTap(TapSageAccounting):
     @override
     @cached_property
     def report(self) -> RunReport:
-        return ToldReport(fail_stream=self._writer.fail, count_reads=self._count_reads)
+        return ToldReport(
+            fail_stream=self._writer.fail,
+            count_reads=self._count_reads,
+            replaced=self._replaced,
+            never_had=self._never_had,
+        )
 
     def _count_reads(self, stream: str) -> int:
         return len(self.streams[stream].partitions or (None,))
+
+    def _never_had(self, stream: str, business: str) -> bool:
+        """Return whether a business's country has no such stream: countries, unlike editions, never change."""
+        reading = self.streams[stream]
+        found = next((each for each in self.businesses if str(each) == business), None)
+        if not isinstance(reading, SageStream) or reading.countries == SageStream.countries or found is None:
+            return False
+        if found.id not in self._countries:
+            try:
+                self._countries[found.id] = reading.fetch_access({"business_id": found.id}).country
+            except (FatalAPIError, SkippableAPIError):
+                return False
+        return self._countries[found.id] in {*SageStream.countries} - {*reading.countries}
 
     @override
     def _leave(self, signum: int) -> NoReturn:
@@ -160,12 +183,16 @@ class AirbyteTap(TapSageAccounting):
 class ToldReport(RunReport):
     """Tells each failure when it happens, with the stream that it happened to.
 
-    What the user may not read is no failure where others of the same stream were read. A stream that he may not read
-    anywhere is: a full refresh that "succeeds" with nothing would empty its table.
+    What Sage refuses in one business is no failure where a stream adds to its table. Where it replaces the table, it
+    is: the rows of that business would be gone, if its country ever had them. A stream that the user may read nowhere
+    is one, too.
     """
 
     fail_stream: Callable[[str, str, FailureType, BaseException | None], None] = field(kw_only=True)
     count_reads: Callable[[str], int] = field(kw_only=True)
+    replaced: frozenset[str] = field(kw_only=True)
+    never_had: Callable[[str, str], bool] = field(kw_only=True)
+    _told: set[str] = field(default_factory=set)
 
     @override
     def fail(self, stream: str, business: str, reason: str) -> None:
@@ -176,15 +203,27 @@ class ToldReport(RunReport):
     @override
     def skip(self, stream: str, business: str, error: SkippableAPIError) -> None:
         super().skip(stream, business, error)
-        skipped = [outcome for outcome in self.skipped if outcome.stream == stream]
-        if isinstance(error, RightsError) and len(skipped) == self.count_reads(stream):
-            self.fail_stream(
+        skipped = [outcome.reason for outcome in self.skipped if outcome.stream == stream]
+        if stream in self.replaced:
+            if stream not in self._told and not self.never_had(stream, business):
+                self._told.add(stream)
+                self._tell_refusal(
+                    stream,
+                    f"'{stream}' of {business}: {skipped[-1]}. This sync replaces the table, and the rows of that "
+                    "business would be lost, so the stream is incomplete. Give the user the right in Sage, or upgrade; "
+                    "or deselect the stream, or name the other businesses in 'business_ids'.",
+                    error,
+                )
+        elif set(skipped) == {WHY[RightsError]} and len(skipped) == self.count_reads(stream):
+            self._tell_refusal(
                 stream,
-                f"'{stream}': the user's role does not let him read it in any business (403). Give him the right in "
-                "Sage, or do not select this stream.",
-                "config_error",
+                f"'{stream}': the user's role does not include it in any business (403). Give the user the right in "
+                "Sage, or deselect the stream.",
                 error,
             )
+
+    def _tell_refusal(self, stream: str, message: str, error: SkippableAPIError) -> None:
+        self.fail_stream(stream, message, "config_error", error)
 
 
 def require_own_settings(config: Mapping[str, Any]) -> None:
