@@ -746,7 +746,7 @@ class SingleObjectStream(SageStream):
         request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=1))
         what = self.describe(context)
         # Some have neither an id nor a path; what others answer has no attribute of theirs.
-        known = self.schema["properties"].keys() | {"$path"}
+        known = self.schema["properties"].keys() - {*self.added_properties, "path"} | {"$path"}
 
         def parse(answer: Answer) -> Record:
             found = parse_json(answer.body, what)
