@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from singer_sdk.contrib.msgspec import encoder
-from surroundings import a_place_of_its_own, leave_the_developers_environment
+from surroundings import a_place_of_its_own, leave_the_developers_environment, pass_no_ignored_signal_on
 from typing_extensions import override
 
 from tap_sage_accounting import connection, timestamps
@@ -85,6 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Leave it before test modules are loaded, which make taps, but not where workers get their environment from."""
     if hasattr(config, "workerinput") or not config.getoption("numprocesses"):
         leave_the_developers_environment()
+        pass_no_ignored_signal_on()
 
 
 @pytest.fixture(scope="session", autouse=True)

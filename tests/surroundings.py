@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import FrameType
 
 OUTSIDE = dict(os.environ)
 """The developer's own environment, for what installs packages: it knows from where, and keeps what it fetched."""
@@ -25,6 +27,20 @@ def leave_the_developers_environment() -> None:
     for name in [*os.environ]:
         if name.upper() not in _KEPT | _KEPT_ON_WINDOWS and not name.startswith(_KEPT_PREFIXES):
             del os.environ[name]
+
+
+def pass_no_ignored_signal_on() -> None:
+    """Let programs under test begin with signals that end them, also where the tests run under nohup or behind `&`.
+
+    What a process ignores is ignored by the programs that it starts, what it handles is not.
+    """
+
+    def ignore(_number: int, _frame: FrameType | None) -> None: ...
+
+    for name in ("SIGHUP", "SIGINT", "SIGQUIT"):
+        number = getattr(signal, name, None)  # Windows has only one of them
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, ignore)
 
 
 @contextmanager

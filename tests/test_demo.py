@@ -291,8 +291,7 @@ OWNER = textwrap.dedent(
     """
 )
 STARTER = """
-import signal, subprocess, sys
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+import subprocess, sys
 subprocess.run([sys.executable, '-c', *sys.argv[1:]])
 """
 

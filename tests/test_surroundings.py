@@ -12,7 +12,7 @@ import pytest
 from embedded_postgres import place_for_postgres
 from surroundings import OUTSIDE
 
-from tap_sage_accounting.token_database import default_store_url
+from tap_sage_accounting.token_address import default_store_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,8 @@ REPRESENTATIVES = [
     "test_catalog.py::test_a_discovered_catalog_is_accepted_back",
     "test_cli.py::test_settings_may_come_from_the_environment",
     "test_demo.py::test_only_its_own_socket_leads_to_the_server",
+    "test_demo.py::test_nothing_outlives_a_run_however_it_ends[starter-1]",
+    "test_demo.py::test_nothing_outlives_a_run_however_it_ends[starter-2]",
     "test_extraction.py::test_page_size_and_concurrency_change_nothing_but_speed",
     "test_front_door.py::test_another_project_adds_the_tap_without_a_hub",
     "test_login.py::test_a_login_stores_tokens_that_a_run_then_uses",
@@ -93,8 +95,10 @@ def test_a_developers_settings_do_not_reach_the_tests_nor_the_tests_what_is_thei
     before = developer.files()
     options = ["-q", "-n=0", "-pno:cacheprovider", f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}"]
     options += [f"--basetemp={tmp_path / 'their-tests'}", *(str(ROOT / "tests" / each) for each in REPRESENTATIVES)]
+    # In the background, and to go on when the terminal is closed.
+    ignoring_signals = ["sh", "-c", "trap '' INT HUP QUIT; exec \"$@\"", "sh"]
     done = subprocess.run(
-        [developer.clone / ".venv" / "bin" / "python", "-m", "pytest", *options],
+        [*ignoring_signals, developer.clone / ".venv" / "bin" / "python", "-m", "pytest", *options],
         cwd=developer.clone,
         env={**OUTSIDE, **developer.variables, "PYTEST_ADDOPTS": ""},
         stdout=subprocess.PIPE,
