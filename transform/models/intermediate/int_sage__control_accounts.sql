@@ -1,0 +1,97 @@
+-- The ledger accounts behind documents, found by what documents post: Sage's names for them are not documented.
+with documents as (
+    select business_id, transaction_id, side, sign, base_total_amount, base_tax_amount
+    from {{ ref('stg_sage__documents') }}
+    where is_posted
+),
+
+entries as (
+    select business_id, transaction_id, ledger_account_id, amount
+    from {{ ref('stg_sage__ledger_entries') }}
+    where not is_deleted
+),
+
+directed as (
+    select documents.*, sign * case when side = 'sales' then 1 else -1 end as direction from documents
+),
+
+posted as (
+    select directed.business_id, directed.side, 'control' as part, entries.ledger_account_id, count(*) as times
+    from directed
+    inner join entries
+        on directed.business_id = entries.business_id
+        and directed.transaction_id = entries.transaction_id
+        and entries.amount = directed.direction * directed.base_total_amount
+    group by directed.business_id, directed.side, entries.ledger_account_id
+
+    union all
+
+    select directed.business_id, directed.side, 'tax' as part, entries.ledger_account_id, count(*) as times
+    from directed
+    inner join entries
+        on directed.business_id = entries.business_id
+        and directed.transaction_id = entries.transaction_id
+        and entries.amount = -directed.direction * directed.base_tax_amount
+        and directed.base_tax_amount <> 0
+    group by directed.business_id, directed.side, entries.ledger_account_id
+),
+
+ranked as (
+    select
+        posted.*,
+        row_number() over (partition by business_id, side, part order by times desc, ledger_account_id) as place
+    from posted
+),
+
+found as (
+    select
+        business_id,
+        ledger_account_id,
+        case
+            when part = 'tax' then side || '_tax'
+            when side = 'sales' then 'receivables'
+            else 'payables'
+        end as role
+    from ranked
+    where place = 1
+),
+
+named as (
+    select
+        business_id,
+        ledger_account_id,
+        case
+            when control_name like '%DEBTORS%' or control_name like '%RECEIVABLE%' then 'receivables'
+            when control_name like '%CREDITORS%' or control_name like '%PAYABLE%' then 'payables'
+        end as role
+    from {{ ref('stg_sage__ledger_accounts') }}
+    where is_control_account
+),
+
+configured as (
+    select
+        business_id,
+        ledger_account_id,
+        case
+            when ledger_account_id in ({{ sage_list(var('sage_receivables_accounts')) }}) then 'receivables'
+            else 'payables'
+        end as role
+    from {{ ref('stg_sage__ledger_accounts') }}
+    where ledger_account_id in ({{ sage_list(var('sage_receivables_accounts') + var('sage_payables_accounts')) }})
+),
+
+by_source as (
+    select 1 as preference, configured.* from configured
+    union all
+    select 2 as preference, found.* from found
+    union all
+    select 3 as preference, named.* from named where role is not null
+),
+
+preferred as (
+    select by_source.*, min(preference) over (partition by business_id, role) as best from by_source
+)
+
+select distinct business_id, ledger_account_id, role
+from preferred
+where preference = best

@@ -1,0 +1,40 @@
+-- Every month of each business, from its first movement to its today.
+with spans as (
+    select
+        coverage.business_id,
+        coverage.year_end_date,
+        coverage.as_of_date,
+        min(movements.month) as first_month,
+        max(movements.month) as last_movement
+    from {{ ref('int_sage__coverage') }} as coverage
+    inner join {{ ref('int_sage__account_movements') }} as movements
+        on coverage.business_id = movements.business_id
+    group by 1, 2, 3
+),
+
+bounded as (
+    select
+        spans.*,
+        case
+            when last_movement > {{ sage_month('as_of_date') }} then last_movement
+            else {{ sage_month('as_of_date') }}
+        end as last_month
+    from spans
+),
+
+spread as (
+    select
+        bounded.business_id,
+        bounded.year_end_date,
+        {{ sage_plus_months('bounded.first_month', 'numbers.n') }} as month
+    from bounded
+    cross join {{ sage_numbers() }} as numbers
+    where numbers.n <= {{ dbt.datediff('bounded.first_month', 'bounded.last_month', 'month') }}
+)
+
+select
+    business_id,
+    month,
+    {{ sage_month_end('month') }} as month_end,
+    {{ sage_financial_year_end(sage_month_end('month'), 'year_end_date') }} as financial_year_end
+from spread

@@ -1,0 +1,1 @@
+{{ sage_contacts('sales', 'is_customer') }}

@@ -1,0 +1,1 @@
+{{ sage_contacts('purchases', 'is_supplier') }}

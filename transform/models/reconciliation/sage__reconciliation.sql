@@ -1,0 +1,52 @@
+{%- set checks = [
+    'trial_balance', 'oracle_months', 'double_entry', 'balance_sheet', 'earnings', 'cash_flow', 'control_accounts',
+    'documents', 'lines', 'payments', 'outstanding', 'taxes', 'contacts', 'bank_accounts',
+] -%}
+-- One row per business, check and month. A certain check that differs is an error; one that rests on what Sage does not
+-- document is a warning. What other transactions explain is named apart.
+with checked as (
+    {% for check in checks %}
+    select
+        business_id, month, check_id,
+        cast(expected as numeric(28, 4)) as expected,
+        cast(found as numeric(28, 4)) as found,
+        cast(difference as numeric(28, 4)) as difference,
+        cast(explained as numeric(28, 4)) as explained,
+        cast(compared as {{ dbt.type_bigint() }}) as compared
+    from {{ ref('int_sage__check_' ~ check) }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
+-- Checks that need the ledger's entries say nothing where those were not loaded, or from some day on only.
+judged as (
+    select
+        checked.*,
+        coverage.ledger_source,
+        checked.check_id in ({{ sage_list(['contact_balances', 'bank_balances']) }}) as is_hint,
+        checked.check_id in ({{ sage_list([
+            'receivables', 'payables', 'document_totals', 'document_taxes', 'tax_on_sales', 'tax_on_purchases',
+            'contact_balances', 'bank_balances', 'double_entry',
+        ]) }}) as needs_entries
+    from checked
+    inner join {{ ref('int_sage__coverage') }} as coverage on checked.business_id = coverage.business_id
+)
+
+select
+    business_id,
+    check_id,
+    month,
+    {{ sage_month_end('month') }} as month_end,
+    expected,
+    found,
+    difference,
+    explained,
+    compared,
+    case when is_hint then 'warning' else 'error' end as severity,
+    case
+        when needs_entries and ledger_source <> 'entries' then 'not checked'
+        when difference > {{ var('sage_tolerance') }} then 'differs'
+        when abs(explained) > {{ var('sage_tolerance') }} then 'explained'
+        else 'ties'
+    end as verdict
+from judged
