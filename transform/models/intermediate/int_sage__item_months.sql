@@ -78,9 +78,14 @@ valued as (
         running.item_id,
         running.month,
         running.month_end,
-        case when items.item_date <= running.month_end then items.total_amount else 0 end - running.settled_amount as outstanding,
-        case when items.item_date <= running.month_end then items.base_total_amount else 0 end
-            - running.base_settled_amount as base_outstanding
+        cast(
+            case when items.item_date <= running.month_end then items.total_amount else 0 end
+            - running.settled_amount as {{ sage_number_type() }}
+        ) as outstanding,
+        cast(
+            case when items.item_date <= running.month_end then items.base_total_amount else 0 end
+            - running.base_settled_amount as {{ sage_number_type() }}
+        ) as base_outstanding
     from running
     inner join items on running.business_id = items.business_id and running.item_id = items.item_id
 )

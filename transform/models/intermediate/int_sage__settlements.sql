@@ -71,10 +71,12 @@ select
     currency_id,
     amount,
     discount,
-    settled_so_far,
+    cast(settled_so_far as {{ sage_number_type() }}) as settled_so_far,
     -- The last part takes the rounding.
-    case
-        when settled_so_far = total_amount then base_total_amount - (base_converted_so_far - base_converted)
-        else base_converted
-    end as base_amount
+    cast(
+        case
+            when settled_so_far = total_amount then base_total_amount - (base_converted_so_far - base_converted)
+            else base_converted
+        end as {{ sage_number_type() }}
+    ) as base_amount
 from running

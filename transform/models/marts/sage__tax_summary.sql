@@ -1,0 +1,47 @@
+-- Tax by return period, side and rate, from the lines of documents and other payments, beside Sage's returns.
+-- Lines that no return covers are put into the calendar quarter of their date.
+with returns as (
+    select * from {{ ref('stg_sage__tax_returns') }}
+),
+
+lines as (
+    select
+        lines.business_id,
+        lines.side,
+        lines.tax_rate_id,
+        lines.base_net_amount,
+        lines.base_tax_amount,
+        returns.tax_return_id,
+        returns.tax_return_number,
+        returns.total_amount as return_total,
+        coalesce(returns.period_start_date, {{ sage_month(dbt.date_trunc('quarter', 'lines.tax_date')) }}) as period_start,
+        coalesce(
+            returns.period_end_date,
+            {{ sage_month_end(sage_plus_months(sage_month(dbt.date_trunc('quarter', 'lines.tax_date')), 2)) }}
+        ) as period_end
+    from {{ ref('int_sage__tax_lines') }} as lines
+    left join returns
+        on lines.business_id = returns.business_id
+        and lines.tax_date between returns.period_start_date and returns.period_end_date
+)
+
+select
+    lines.business_id,
+    lines.period_start,
+    lines.period_end,
+    lines.tax_return_id,
+    lines.tax_return_number,
+    lines.side,
+    coalesce(lines.tax_rate_id, 'none') as tax_rate_id,
+    rates.tax_rate_name,
+    rates.percentage,
+    -- Boxes of the United Kingdom's return: tax due and reclaimed, sales and purchases without tax.
+    case lines.side when 'sales' then 1 else 4 end as uk_tax_box,
+    case lines.side when 'sales' then 6 else 7 end as uk_net_box,
+    sum(lines.base_net_amount) as base_net_amount,
+    sum(lines.base_tax_amount) as base_tax_amount,
+    max(lines.return_total) as return_total
+from lines
+left join {{ ref('stg_sage__tax_rates') }} as rates
+    on lines.business_id = rates.business_id and lines.tax_rate_id = rates.tax_rate_id
+group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
