@@ -63,6 +63,8 @@ named as (
         case
             when control_name like '%DEBTORS%' or control_name like '%RECEIVABLE%' then 'receivables'
             when control_name like '%CREDITORS%' or control_name like '%PAYABLE%' then 'payables'
+            when control_name like '%SALES_TAX%' then 'sales_tax'
+            when control_name like '%PURCHASE_TAX%' then 'purchases_tax'
         end as role
     from {{ ref('stg_sage__ledger_accounts') }}
     where is_control_account

@@ -12,6 +12,16 @@ oracle as (
     group by business_id
 ),
 
+-- An edition, or the user's rights, may leave out all documents of a side, though the ledger has what they posted.
+documents as (
+    select
+        business_id,
+        sum(case when side = 'sales' then 1 else 0 end) as of_sales,
+        sum(case when side = 'purchases' then 1 else 0 end) as of_purchases
+    from {{ ref('stg_sage__documents') }}
+    group by business_id
+),
+
 businesses as (
     select business_id, accounts_start_date, year_end_date from {{ ref('stg_sage__businesses') }}
 )
@@ -30,7 +40,10 @@ select
         when oracle.business_id is null then 'entries'
         when oracle.first_month <= {{ sage_month('coalesce(businesses.accounts_start_date, entries.first_entry_date)') }} then 'entries'
         else 'brought forward'
-    end as ledger_source
+    end as ledger_source,
+    coalesce(documents.of_sales, 0) > 0 as has_sales_documents,
+    coalesce(documents.of_purchases, 0) > 0 as has_purchase_documents
 from businesses
 left join entries on businesses.business_id = entries.business_id
 left join oracle on businesses.business_id = oracle.business_id
+left join documents on businesses.business_id = documents.business_id

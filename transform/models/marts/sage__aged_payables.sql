@@ -1,4 +1,5 @@
 -- What suppliers are owed as of today, by age; one row per contact and currency.
+{% call sage_contracted() %}
 with items as (
     select items.*
     from {{ ref('sage__open_items_by_month') }} as items
@@ -31,3 +32,4 @@ select
     {% endfor %}
 from aged
 group by business_id, contact_id, currency_id
+{% endcall %}

@@ -1,4 +1,5 @@
 -- As of each month's end; assets are positive, what they are financed by is negative: the sum is nothing.
+{% call sage_contracted() %}
 with accounts as (
     select
         business_id, month, month_end, financial_year_end, ledger_account_id, nominal_code, account_name, account_type,
@@ -58,3 +59,4 @@ select
     account_name,
     balance
 from lines
+{% endcall %}

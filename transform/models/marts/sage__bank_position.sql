@@ -1,3 +1,4 @@
+{% call sage_contracted() %}
 with bank as (
     select balances.*
     from {{ ref('sage__trial_balance') }} as balances
@@ -33,3 +34,4 @@ select
     bank.closing_balance
 from bank
 left join named on bank.business_id = named.business_id and bank.ledger_account_id = named.ledger_account_id
+{% endcall %}

@@ -1,4 +1,5 @@
 -- Indirect: the profit, what of it is no cash, and what other balances took or gave, add up to the change of the bank.
+{% call sage_contracted() %}
 with movements as (
     select
         business_id, month, ledger_account_id, nominal_code, account_name, account_type_id, account_type, account_group,
@@ -56,3 +57,4 @@ select
     sum(amount) as amount
 from lines
 group by 1, 2, 3, 4, 5, 6
+{% endcall %}

@@ -1,4 +1,5 @@
 -- Ledger entries of a closed month that were made, changed or deleted after it closed.
+{% call sage_contracted() %}
 with entries as (
     select
         entries.*,
@@ -34,3 +35,4 @@ left join {{ ref('stg_sage__ledger_accounts') }} as accounts
 left join {{ ref('stg_sage__transactions') }} as transactions
     on entries.business_id = transactions.business_id and entries.transaction_id = transactions.transaction_id
 where cast(entries.updated_at as date) > entries.closed_after
+{% endcall %}

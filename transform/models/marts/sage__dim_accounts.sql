@@ -1,3 +1,4 @@
+{% call sage_contracted() %}
 select
     accounts.business_id,
     accounts.ledger_account_id,
@@ -14,3 +15,4 @@ from {{ ref('stg_sage__ledger_accounts') }} as accounts
 left join {{ ref('int_sage__control_accounts') }} as roles
     on accounts.business_id = roles.business_id and accounts.ledger_account_id = roles.ledger_account_id
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+{% endcall %}

@@ -1,3 +1,4 @@
+{% call sage_contracted() %}
 select
     businesses.business_id,
     businesses.business_name,
@@ -13,3 +14,4 @@ select
     coverage.ledger_source
 from {{ ref('stg_sage__businesses') }} as businesses
 inner join {{ ref('int_sage__coverage') }} as coverage on businesses.business_id = coverage.business_id
+{% endcall %}

@@ -1,4 +1,5 @@
 -- Every day of every business's months, with its financial year.
+{% call sage_contracted() %}
 with days as (
     select
         months.business_id,
@@ -22,3 +23,4 @@ select
     {{ sage_financial_year_end('day', 'year_end_date') }} as financial_year_end
 from days
 where day <= month_end
+{% endcall %}

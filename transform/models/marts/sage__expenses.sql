@@ -1,4 +1,5 @@
 -- What was spent: lines of purchases, and payments without a document, by supplier, category and dimension.
+{% call sage_contracted() %}
 with lines as (
     select
         business_id, stream, document_id as source_id, line_number, document_date as expense_date, transaction_id,
@@ -47,3 +48,4 @@ select
 from lines
 left join {{ ref('stg_sage__ledger_accounts') }} as accounts
     on lines.business_id = accounts.business_id and lines.ledger_account_id = accounts.ledger_account_id
+{% endcall %}

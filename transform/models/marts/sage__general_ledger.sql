@@ -1,3 +1,4 @@
+{% call sage_contracted() %}
 with entries as (
     select * from {{ ref('stg_sage__ledger_entries') }}
     where not is_deleted
@@ -53,3 +54,4 @@ left join documents
     on entries.business_id = documents.business_id and entries.transaction_id = documents.transaction_id
 left join {{ ref('stg_sage__contacts') }} as contacts
     on entries.business_id = contacts.business_id and entries.contact_id = contacts.contact_id
+{% endcall %}

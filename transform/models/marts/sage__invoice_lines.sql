@@ -1,5 +1,6 @@
 -- Lines of all posted sales and purchases; credit notes are negative. In base currency they add up to what was posted:
 -- lines are converted one by one, the document as a whole, and its last line takes the cents between them.
+{% call sage_contracted() %}
 with documents as (
     select * from {{ ref('stg_sage__documents') }}
     where is_posted and not is_opening_balance
@@ -96,3 +97,4 @@ left join {{ ref('stg_sage__ledger_accounts') }} as accounts
     on joined.business_id = accounts.business_id and joined.ledger_account_id = accounts.ledger_account_id
 left join {{ ref('stg_sage__products') }} as products
     on joined.business_id = products.business_id and joined.product_id = products.product_id
+{% endcall %}

@@ -1,4 +1,5 @@
 -- One row per open item and month's end; credits and payments on account are negative.
+{% call sage_contracted() %}
 select
     months.business_id,
     months.month,
@@ -21,3 +22,4 @@ select
 from {{ ref('int_sage__item_months') }} as months
 inner join {{ ref('int_sage__open_items') }} as items
     on months.business_id = items.business_id and months.item_id = items.item_id
+{% endcall %}

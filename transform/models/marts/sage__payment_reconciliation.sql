@@ -1,4 +1,5 @@
 -- Money and documents that do not meet: receipts without an invoice, invoices paid in part, more settled than was due.
+{% call sage_contracted() %}
 with settled as (
     select business_id, item_id, sum(amount + discount) as settled_amount, sum(base_amount) as base_settled_amount, max(settled_on) as last_settled_on
     from {{ ref('int_sage__settlements') }}
@@ -43,3 +44,4 @@ judged as (
 
 select * from judged
 where finding is not null
+{% endcall %}

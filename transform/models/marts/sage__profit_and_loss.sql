@@ -1,4 +1,5 @@
 -- Income is positive, expenses are negative: their sum is the profit.
+{% call sage_contracted() %}
 select
     business_id,
     month,
@@ -26,3 +27,4 @@ select
 from {{ ref('int_sage__account_movements') }}
 where statement = 'profit_and_loss'
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+{% endcall %}

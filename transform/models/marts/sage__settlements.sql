@@ -1,4 +1,5 @@
 -- What settled what: each part of a payment or of an allocation, against the item that it settles.
+{% call sage_contracted() %}
 select
     settlements.business_id,
     settlements.stream,
@@ -29,3 +30,4 @@ left join {{ ref('stg_sage__payments') }} as payments
     and settlements.stream = 'contact_payments'
 left join {{ ref('stg_sage__contacts') }} as contacts
     on settlements.business_id = contacts.business_id and settlements.contact_id = contacts.contact_id
+{% endcall %}

@@ -1,4 +1,5 @@
 -- Stock items with what is in stock and what Sage values it at.
+{% call sage_contracted() %}
 select
     business_id,
     product_id,
@@ -10,3 +11,4 @@ select
     stock_value
 from {{ ref('stg_sage__products') }}
 where kind = 'STOCK_ITEM'
+{% endcall %}

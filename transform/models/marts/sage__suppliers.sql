@@ -1,1 +1,3 @@
+{% call sage_contracted() %}
 {{ sage_contacts('purchases', 'is_supplier') }}
+{% endcall %}

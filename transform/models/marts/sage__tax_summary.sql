@@ -1,5 +1,6 @@
 -- Tax by return period, side and rate, from the lines of documents and other payments, beside Sage's returns.
 -- Lines that no return covers are put into the calendar quarter of their date.
+{% call sage_contracted() %}
 with returns as (
     select * from {{ ref('stg_sage__tax_returns') }}
 ),
@@ -45,3 +46,4 @@ from lines
 left join {{ ref('stg_sage__tax_rates') }} as rates
     on lines.business_id = rates.business_id and lines.tax_rate_id = rates.tax_rate_id
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+{% endcall %}

@@ -1,3 +1,4 @@
+{% call sage_contracted() %}
 with movements as (
     select
         business_id, ledger_account_id, nominal_code, account_name, account_type, account_group, statement, month,
@@ -62,3 +63,4 @@ select
     case when closing_balance > 0 then closing_balance else 0 end as closing_debit,
     case when closing_balance < 0 then -closing_balance else 0 end as closing_credit
 from running
+{% endcall %}

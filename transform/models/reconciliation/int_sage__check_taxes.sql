@@ -1,4 +1,6 @@
--- Tax by rate, from the lines of documents and other payments, is what those posted to the tax accounts.
+-- Tax by rate, from the lines of documents and other payments, is what those posted to the tax accounts. What others
+-- posted there, such as the journal that settles a return, is named apart; so is tax that the buyer accounts for under
+-- a reverse charge, which stands in both tax accounts and in no line.
 with lines as (
     select business_id, month, side, sum(base_tax_amount) as tax_amount
     from {{ ref('int_sage__tax_lines') }}
@@ -6,16 +8,18 @@ with lines as (
 ),
 
 taxed_transactions as (
-    select distinct business_id, transaction_id from {{ ref('int_sage__tax_lines') }}
+    select business_id, transaction_id, min(side) as side
+    from {{ ref('int_sage__tax_lines') }}
+    group by 1, 2
 ),
 
 entries as (
     select
         ledger.business_id,
         ledger.month,
-        case when roles.role = 'sales_tax' then 'sales' else 'purchases' end as side,
-        sum(case when roles.role = 'sales_tax' then -ledger.amount else ledger.amount end) as tax_amount,
-        sum(case when taxed.transaction_id is not null then 0 when roles.role = 'sales_tax' then -ledger.amount else ledger.amount end) as of_others
+        case when roles.role = 'sales_tax' then 'sales' else 'purchases' end as account_side,
+        taxed.side as transaction_side,
+        sum(case when roles.role = 'sales_tax' then -ledger.amount else ledger.amount end) as amount
     from {{ ref('sage__general_ledger') }} as ledger
     inner join {{ ref('int_sage__control_accounts') }} as roles
         on ledger.business_id = roles.business_id
@@ -23,18 +27,40 @@ entries as (
         and roles.role in ('sales_tax', 'purchases_tax')
     left join taxed_transactions as taxed
         on ledger.business_id = taxed.business_id and ledger.transaction_id = taxed.transaction_id
-    group by 1, 2, 3
+    group by 1, 2, 3, 4
+),
+
+parts as (
+    select
+        business_id,
+        month,
+        account_side as side,
+        amount as posted,
+        case when transaction_side = account_side then 0 else amount end as explained,
+        0 as of_lines
+    from entries
+
+    union all
+
+    -- The other half of a reverse charge.
+    select business_id, month, transaction_side as side, 0 as posted, amount as explained, 0 as of_lines
+    from entries
+    where transaction_side <> account_side
+
+    union all
+
+    select business_id, month, side, 0 as posted, 0 as explained, tax_amount as of_lines
+    from lines
 )
 
 select
-    coalesce(entries.business_id, lines.business_id) as business_id,
-    coalesce(entries.month, lines.month) as month,
-    'tax_on_' || coalesce(entries.side, lines.side) as check_id,
-    coalesce(entries.tax_amount, 0) as expected,
-    coalesce(lines.tax_amount, 0) as found,
-    abs(coalesce(entries.tax_amount, 0) - coalesce(entries.of_others, 0) - coalesce(lines.tax_amount, 0)) as difference,
-    coalesce(entries.of_others, 0) as explained,
+    business_id,
+    month,
+    'tax_on_' || side as check_id,
+    sum(posted) as expected,
+    sum(of_lines) as found,
+    abs(sum(posted) - sum(explained) - sum(of_lines)) as difference,
+    sum(explained) as explained,
     1 as compared
-from entries
-full outer join lines
-    on entries.business_id = lines.business_id and entries.month = lines.month and entries.side = lines.side
+from parts
+group by 1, 2, 3

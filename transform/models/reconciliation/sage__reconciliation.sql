@@ -1,3 +1,4 @@
+{% call sage_contracted() %}
 {%- set checks = [
     'trial_balance', 'oracle_months', 'double_entry', 'balance_sheet', 'earnings', 'cash_flow', 'control_accounts',
     'documents', 'lines', 'payments', 'outstanding', 'taxes', 'contacts', 'bank_accounts',
@@ -18,7 +19,8 @@ with checked as (
     {% endfor %}
 ),
 
--- Checks that need the ledger's entries say nothing where those were not loaded, or from some day on only.
+-- Checks that need the ledger's entries say nothing where those were not loaded, or from some day on only. Those that
+-- need documents say nothing where the business has none of that side, as Start has no purchases.
 judged as (
     select
         checked.*,
@@ -27,7 +29,9 @@ judged as (
         checked.check_id in ({{ sage_list([
             'receivables', 'payables', 'document_totals', 'document_taxes', 'tax_on_sales', 'tax_on_purchases',
             'contact_balances', 'bank_balances', 'double_entry',
-        ]) }}) as needs_entries
+        ]) }}) as needs_entries,
+        checked.check_id in ('receivables', 'contact_balances') and not coverage.has_sales_documents
+            or checked.check_id in ('payables', 'contact_balances') and not coverage.has_purchase_documents as lacks_documents
     from checked
     inner join {{ ref('int_sage__coverage') }} as coverage on checked.business_id = coverage.business_id
 )
@@ -44,9 +48,10 @@ select
     compared,
     case when is_hint then 'warning' else 'error' end as severity,
     case
-        when needs_entries and ledger_source <> 'entries' then 'not checked'
+        when needs_entries and ledger_source <> 'entries' or lacks_documents then 'not checked'
         when difference > {{ var('sage_tolerance') }} then 'differs'
         when abs(explained) > {{ var('sage_tolerance') }} then 'explained'
         else 'ties'
     end as verdict
 from judged
+{% endcall %}
