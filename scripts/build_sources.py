@@ -33,7 +33,11 @@ def main() -> None:
 
 def sources() -> dict[str, Any]:
     """Describe every stream that is selected by default as a table of the source."""
-    tables = [_table(stream.name, stream.primary_keys, per_business=stream.per_business) for stream in STREAMS if not stream.retired]
+    tables = [
+        _table(stream.name, stream.primary_keys, per_business=stream.per_business)
+        for stream in STREAMS
+        if not stream.retired
+    ]
     source = {
         "name": "sage",
         "description": "What tap-sage-accounting loaded from Sage Business Cloud Accounting.",
