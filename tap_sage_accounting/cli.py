@@ -1,11 +1,11 @@
-"""The command `tap-sage-accounting`."""
+"""The programs that this package installs.
+
+Signals are caught before anything else is imported; hence the imports inside of functions.
+"""
 
 from __future__ import annotations
 
-import atexit
-import ctypes
-import gc
-from contextlib import suppress
+from tap_sage_accounting.run.signals import die_of_it, stop_signals
 
 OBJECTS_UNWATCHED = 200_000
 """Objects made, and not yet freed, between two searches for garbage."""
@@ -21,6 +21,11 @@ def save_time_and_memory() -> None:
     memory from one heap, where the C library is glibc: it would give each of them one of its own, which keeps what the
     largest pages took that ever passed through it.
     """
+    import atexit  # noqa: PLC0415
+    import ctypes  # noqa: PLC0415
+    import gc  # noqa: PLC0415
+    from contextlib import suppress  # noqa: PLC0415
+
     gc.set_threshold(OBJECTS_UNWATCHED)
     atexit.register(gc.freeze)
     with suppress(OSError, AttributeError, TypeError):  # as Windows, macOS and musl complain
@@ -28,8 +33,41 @@ def save_time_and_memory() -> None:
 
 
 def main() -> None:
-    """Run the tap's command line."""
+    """Run `tap-sage-accounting`."""
+    stop_signals.install()
     save_time_and_memory()
     from tap_sage_accounting.tap import TapSageAccounting  # noqa: PLC0415 - most objects come with the modules
 
     TapSageAccounting.cli()
+
+
+def login() -> None:
+    """Run `tap-sage-accounting-login`."""
+    stop_signals.install()
+    from tap_sage_accounting.login import login as command  # noqa: PLC0415
+
+    command()
+
+
+def status() -> None:
+    """Run `tap-sage-accounting-status`."""
+    stop_signals.install()
+    from tap_sage_accounting.login import status as command  # noqa: PLC0415
+
+    command()
+
+
+def logout() -> None:
+    """Run `tap-sage-accounting-logout`."""
+    stop_signals.install()
+    from tap_sage_accounting.login import logout as command  # noqa: PLC0415
+
+    command()
+
+
+def source() -> None:
+    """Run `source-sage-accounting`."""
+    stop_signals.install(exit_by=die_of_it)
+    from tap_sage_accounting.airbyte.cli import main as command  # noqa: PLC0415
+
+    command()

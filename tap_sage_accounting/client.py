@@ -43,6 +43,7 @@ from tap_sage_accounting.reading import ListRead
 from tap_sage_accounting.records import ADDITIONAL, Cleaner, with_text_decimals
 from tap_sage_accounting.resuming import CREATED_AT, IN_ORDER, LongRead, began_at, forget
 from tap_sage_accounting.rows import Item, Row, RowDecoder
+from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.settings import parse_start_date
 from tap_sage_accounting.stream_maps import StreamMapError, columns_read, map_failure, require_key
 from tap_sage_accounting.timestamps import instant
@@ -512,10 +513,11 @@ class SageStream(RESTStream[int]):
             yield records([raw])
         deletions.look_for_missing()
         _require_all(readings, keyless + deletions.keyless)
-        deletions.remember()
-        forget(self.get_context_state(context))
-        if (started := readings[0].watch.started) is not None:
-            self._move_bookmark(context, started, newest)
+        with stop_signals.deferred():  # a state that is half of this read and half of the last one would be wrong
+            deletions.remember()
+            forget(self.get_context_state(context))
+            if (started := readings[0].watch.started) is not None:
+                self._move_bookmark(context, started, newest)
 
     def _move_bookmark(self, context: Context | None, started: datetime, newest: str | None) -> None:
         """Set the bookmark to the newest change seen, never past the start of the read.

@@ -190,7 +190,8 @@ class CallbackServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
+        with self._once:  # a login that is being completed when a signal comes is completed
+            self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 

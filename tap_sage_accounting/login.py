@@ -20,6 +20,7 @@ from tap_sage_accounting.auth import IDLE_WARNING, idle_warning
 from tap_sage_accounting.consent import CallbackServer, ConsentError, ConsentRequest, StrayAnswerError, answer_of
 from tap_sage_accounting.paging import parse_json
 from tap_sage_accounting.redaction import install
+from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.businesses import Business
     from tap_sage_accounting.lineage import Lineage
+    from tap_sage_accounting.token_store import HeldLineage
 
 SECRET_SETTINGS = ("client_secret", "refresh_token", "token_store_key")
 EXPIRED_CODE = (
@@ -124,20 +126,24 @@ def logout(config: Any) -> None:
         if held is None:
             click.echo("Nobody is logged in: there is nothing to forget.")
             return
-        try:
-            _endpoint(tap).revoke(held.lineage.refresh_token)
-            click.echo("Sage has revoked the refresh token.")
-        except GrantRefusedError:
-            click.echo("Sage did not accept the refresh token any more: there was nothing to revoke.")
-        except AnswerLostError:
-            click.echo(
-                "The token was sent to Sage to be revoked, but no answer arrived: check at Sage that it is gone."
-            )
-        held.forget()
-        click.echo(
-            f"Forgotten in {tap.token_store.place}. An access token that is still out there dies within minutes; it "
-            "cannot be revoked."
-        )
+        with stop_signals.deferred():
+            _revoke(tap, held)
+
+
+def _revoke(tap: TapSageAccounting, held: HeldLineage) -> None:
+    """Revoke the tokens at Sage, and forget them whatever it answers."""
+    try:
+        _endpoint(tap).revoke(held.lineage.refresh_token)
+        click.echo("Sage has revoked the refresh token.")
+    except GrantRefusedError:
+        click.echo("Sage did not accept the refresh token any more: there was nothing to revoke.")
+    except AnswerLostError:
+        click.echo("The token was sent to Sage to be revoked, but no answer arrived: check at Sage that it is gone.")
+    held.forget()
+    click.echo(
+        f"Forgotten in {tap.token_store.place}. An access token that is still out there dies within minutes; it cannot "
+        "be revoked."
+    )
 
 
 def has_browser() -> bool:
@@ -155,12 +161,8 @@ def _tap(config: Any) -> Iterator[TapSageAccounting]:
     )
     tap = TapSageAccounting(config={**config.config, "business_ids": None}, parse_env_config=True)
     install(tap.config.get(name) for name in SECRET_SETTINGS)
-    try:
+    with tap.connected():
         yield tap
-    finally:
-        tap.gate.close()
-        tap.executor.shutdown()
-        tap.connection.close()
 
 
 def _configured(tap: TapSageAccounting) -> str | None:
@@ -206,7 +208,8 @@ def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
     while True:
         answer = answer_of(click.prompt("Address", prompt_suffix=": ", default="", show_default=False, err=False))
         try:
-            _complete(tap, request, answer)
+            with stop_signals.deferred():  # the code is spent when it is sent, and the last login is over
+                _complete(tap, request, answer)
         except StrayAnswerError as error:
             click.echo(f"{error} Copy the whole address that the browser ended on, and paste it again.", err=True)
         else:

@@ -5,23 +5,20 @@ The ways to the tokens are imported where they are used: discovery needs none of
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from dotenv import load_dotenv
 from singer_sdk import Tap
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError, FatalSyncError, MapExpressionError, StreamMapConfigError
 from singer_sdk.helpers._classproperty import classproperty
-from singer_sdk.singerlib import Catalog, StateMessage
+from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
 from tap_sage_accounting.businesses import Business, visible_businesses
@@ -29,9 +26,9 @@ from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.errors import SettingsError
 from tap_sage_accounting.limits import RequestGate
 from tap_sage_accounting.lookahead import Lookahead
-from tap_sage_accounting.progress import Progress, terminal_of
 from tap_sage_accounting.redaction import SecretFilter, install
 from tap_sage_accounting.report import RunReport
+from tap_sage_accounting.run.lifecycle import RunLifecycle
 from tap_sage_accounting.settings import (
     CONFIG_JSONSCHEMA,
     start_date_problems,
@@ -45,7 +42,6 @@ from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from types import FrameType
 
     import click
     from singer_sdk.helpers.types import Context
@@ -62,24 +58,15 @@ WAITING = 8
 """Threads for each request that may be in flight: some wait for their turn, for a limit, or for a fault to pass."""
 
 
-class TapSageAccounting(Tap):
+class TapSageAccounting(RunLifecycle):
     """Extracts everything that Sage Business Cloud Accounting lets one read."""
 
     name = "tap-sage-accounting"
     package_name = "tap-sage-accounting"
     config_jsonschema: ClassVar[dict[str, Any]] = deepcopy(CONFIG_JSONSCHEMA)  # the SDK adds its own settings to it
-    message_writer_class = WholeMessageWriter
 
     lost_businesses: frozenset[str] = frozenset()
     """Businesses that earlier runs read and the user no longer sees."""
-
-    between_checkpoints: ClassVar[float] = 5.0
-    """Seconds between two states that are told while a run lasts; it ends with one anyway."""
-
-    _is_running = False
-
-    _stopped_by: int | None = None
-    _checkpoint_at = 0.0
 
     def __init__(self, *, catalog: Any = None, **options: Any) -> None:
         if catalog is not None and not isinstance(catalog, Catalog):
@@ -383,7 +370,15 @@ class TapSageAccounting(Tap):
                 {"business_id": business_id, "stream": stream, "id": key, "deleted_at": deleted_at, "how": how}
             )
 
-    def _foresee_deletions(self) -> None:
+    # The run
+
+    @override
+    def prepare_run(self) -> None:
+        # Asked for here, so that no stream is blamed when there is no token or no such business.
+        self.logger.info("Extracting %s.", "; ".join(map(str, self.businesses)))
+
+    @override
+    def foresee_deletions(self) -> None:
         """Tell the state of lists that are read for the first time that their deletions matter from now on.
 
         This goes before any of their rows. A run that is killed has delivered some of them, and knows of it only from
@@ -391,109 +386,18 @@ class TapSageAccounting(Tap):
         """
         first = [stream.foresee_deletions(context, self._began_at) for stream, context in self.reads]
         if any(first):
-            self._state_writer.write_state(self.state)
+            self.state_writer.write_state(self.state)
 
     def end_files(self) -> None:
         """Complete the files of a read, where records go into files."""
         if isinstance(self.message_writer, WholeMessageWriter):
             self.message_writer.end_files()
 
-    def checkpoint(self) -> None:
-        """Tell the state now and then: all that is complete is worth keeping.
-
-        Not each time, for the state grows with streams and businesses; and not an empty one, which would erase an
-        older one.
-        """
-        if self.state and time.monotonic() >= self._checkpoint_at:
-            self._state_writer.write_state(self.state)
-            self._checkpoint_at = time.monotonic() + self.between_checkpoints * self._is_running
-
-    # The run
-
-    @override  # type: ignore[misc] # final in the SDK, which has no hook for the end of a run
-    def sync_all(self) -> None:
-        """Sync all streams, tell what became of each, and fail at the end when something is missing.
-
-        Raises:
-            IncompleteRunError: data that should have come did not.
-        """
-        with self._one_run():
-            self._foresee_deletions()
-            super().sync_all()
-
-    @override  # type: ignore[misc] # final in the SDK, which takes its own end of each read for an error
-    def run_connection_test(self) -> bool:
-        """Read a first record of every stream of every business, and fail when any of that fails.
-
-        Raises:
-            IncompleteRunError: naming the streams that failed.
-        """
-        with self._one_run():
-            for stream in self.streams.values():
-                for context in stream.partitions or (None,):
-                    next(iter(stream.get_records(context)), None)
-        return True
-
-    @contextmanager
-    def _one_run(self) -> Iterator[None]:
-        """Begin with nothing, end with everything closed and told, and fail when something is missing."""
-        began = time.monotonic()
-        self._is_running = True
-        try:
-            # Asked for here, so that no stream is blamed when there is no token or no such business.
-            self.logger.info("Extracting %s.", "; ".join(map(str, self.businesses)))
-            with self._progress():
-                yield
-        finally:
-            self._is_running = False
-            self._tell_last_state()
-            self.gate.close()
-            self.executor.shutdown(wait=self._stopped_by is None, cancel_futures=True)
-            self.connection.close()
-            self.report.tell(
-                self.logger,
-                planned=self.lookahead.planned if sys.exc_info()[0] and "lookahead" in vars(self) else 0,
-                requests=self.gate.requests,
-                refusals=self.gate.refusals,
-                seconds=time.monotonic() - began,
-            )
-            if self._stopped_by is not None:
-                self._leave(self._stopped_by)
-        self.report.check()
-
-    def _tell_last_state(self) -> None:
-        """End with a state, after the last record, however the run ends: some targets keep none that records follow."""
-        if self.state:
-            self.write_message(StateMessage(value=self.state))
-        if isinstance(self.message_writer, WholeMessageWriter):
-            self.message_writer.flush()
-
-    def _progress(self) -> Progress:
-        return Progress(
-            self.report,
-            self.gate,
-            planned=lambda: self.lookahead.planned,
-            logger=self.logger,
-            terminal=terminal_of(),
-        )
+    @override
+    def count_planned(self) -> int:
+        return self.lookahead.planned if "lookahead" in vars(self) else 0
 
     @override
-    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Stop: between two messages, with the state of everything complete told. Told twice, stop at once."""
-        if self._stopped_by is not None:
-            os._exit(128 + signum)
-        self._stopped_by = signum
-        self.logger.warning("Told to stop (%s).", signal.Signals(signum).name)
-        self.gate.close()
-        stop = SystemExit(128 + signum)
-        if not isinstance(self.message_writer, WholeMessageWriter):
-            raise stop
-        self.message_writer.interrupt(stop)
-
-    def _leave(self, signum: int) -> NoReturn:
-        """End the process without waiting for answers under way, except for one that brings new tokens."""
-        self._state_writer.write_state(self.state)
-        self.tokens.settle()
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(128 + signum)
+    def settle(self) -> None:
+        if "tokens" in vars(self):
+            self.tokens.settle()

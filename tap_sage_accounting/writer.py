@@ -1,13 +1,18 @@
-"""Messages leave whole, even when the run is told to stop in the middle of one."""
+"""Messages leave whole, even when the run is asked to stop in the middle of one."""
 
 from __future__ import annotations
 
+import errno
+import select
 import sys
 from typing import TYPE_CHECKING
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
+from singer_sdk.exceptions import FatalSyncError
 from singer_sdk.singerlib import RecordMessage
 from typing_extensions import override
+
+from tap_sage_accounting.run.signals import Mode, stop_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,28 +22,37 @@ if TYPE_CHECKING:
     from tap_sage_accounting.batches import Batches
 
 FULL = 1 << 16
-"""Bytes of records that are worth a system call of their own."""
+"""Bytes of records that are worth a system call of their own, and the most that one takes."""
+SMALLEST_WRITE = 1 << 12
+"""Bytes of a write after a signal: each shows that somebody still reads."""
+_DEFERRED = Mode.DEFERRED
+
+
+class OutputClosedError(FatalSyncError):
+    """Nobody takes the messages any more."""
 
 
 class WholeMessageWriter(MsgSpecWriter):
-    """Writes messages to standard output; an interruption waits until the message at hand is out.
+    """Writes messages to standard output; a signal waits until the message in progress is out.
 
-    Records wait for company. Any other message goes out at once, with the records before it.
+    Records are buffered; any other message flushes the buffer.
 
     Attributes:
         batches: takes the records into files, where the setting `batch_config` wants that.
+        sent: bytes that the output took.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.sent = 0
         self._waiting = bytearray()
-        self._writing = False
-        self._interruption: BaseException | None = None
         self.batches: Batches | None = None
+        self._closed_because = ""
 
     @override
     def write_message(self, message: Message) -> None:
-        self._writing = True
+        signals = stop_signals
+        mode, signals.mode = signals.mode, _DEFERRED
         try:
             if self.batches is not None:
                 self._write_batched(self.batches, message)
@@ -48,19 +62,15 @@ class WholeMessageWriter(MsgSpecWriter):
                 if len(self._waiting) >= FULL or not isinstance(message, RecordMessage):
                     self._send()
         finally:
-            self._writing = False
-        self._raise_interruption()
+            signals.mode = mode
+        if signals.received is not None:
+            signals.act()
 
     def end_files(self) -> None:
         """Complete the files that records were put into, where there are any, and announce them."""
-        if self.batches is None or self.batches.is_broken:
-            return
-        self._writing = True
-        try:
-            self._announce(self.batches.close())
-        finally:
-            self._writing = False
-        self._raise_interruption()
+        if self.batches is not None and not self.batches.is_broken:
+            with stop_signals.deferred():
+                self._announce(self.batches.close())
 
     def _write_batched(self, batches: Batches, message: Message) -> None:
         """Put a record into a file; announce all files before any other message.
@@ -81,29 +91,45 @@ class WholeMessageWriter(MsgSpecWriter):
         if messages:
             self._send()
 
-    def _raise_interruption(self) -> None:
-        if (interruption := self._interruption) is not None:
-            self._interruption = None  # what is told afterwards, such as the state, is not interrupted again
-            raise interruption
+    def write_text(self, text: str) -> None:
+        """Write what is no message; Python's own `print` loses a part when a signal comes and nothing is buffered."""
+        self._waiting += text.encode()
+        self.flush()
 
     def flush(self) -> None:
-        """Send the records that wait."""
-        self._writing = True
-        try:
+        """Write the buffered records."""
+        with stop_signals.deferred():
             self._send()
-        finally:
-            self._writing = False
 
     def _send(self) -> None:
-        """Write out what waits. Without a buffer of Python's own, a write may take less than it was given."""
-        while self._waiting:
-            with memoryview(self._waiting) as waiting:
-                taken = sys.stdout.buffer.write(waiting)
-            del self._waiting[:taken]
-        sys.stdout.flush()
+        """Write the buffer to standard output, past Python's own buffer, which hides how far a write came.
 
-    def interrupt(self, interruption: BaseException) -> None:
-        """Raise an interruption, now or after the message at hand. To be called from a signal handler."""
-        if not self._writing:
-            raise interruption
-        self._interruption = interruption
+        Raises:
+            OutputClosedError: it cannot be written; the buffer is dropped.
+        """
+        output = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+        try:
+            while self._waiting and not self._closed_because:
+                size = FULL if stop_signals.received is None else SMALLEST_WRITE
+                with memoryview(self._waiting) as waiting:
+                    taken = output.write(waiting[:size])
+                if taken is None:  # the output was set to take no more than it can at once
+                    select.select([], [output], [])
+                else:
+                    self.sent += taken
+                    del self._waiting[:taken]
+        except OSError as error:
+            self._closed_because = _why(error)
+        if self._closed_because:
+            self._waiting.clear()
+            raise OutputClosedError(self._closed_because)
+
+
+def _why(error: OSError) -> str:
+    """Say why the output cannot be written."""
+    if error.errno in (errno.EPIPE, errno.EINVAL):  # as Windows calls it
+        return (
+            "Nobody reads the output any more: the target ended, or closed its input. Its own messages say why. Run "
+            "again when that is solved."
+        )
+    return f"The output cannot be written: {error.strerror}. Run again when that is solved."

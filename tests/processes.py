@@ -53,11 +53,7 @@ class TapProcess:
             kill_when: tells of each API request, while its answer is held back, whether to kill the process for it.
             meanwhile: what happens in the books before each answer.
         """
-        names = ["config", "catalog"]
-        if self.state:
-            self._write("state", self.state)
-            names.append("state")
-        files = [part for name in names for part in (f"--{name}", self._directory / f"{name}.json")]
+        command = self.command()
         started = threading.Event()
         output, log = self._directory / "output.jsonl", self._directory / "tap.log"
         with output.open("wb") as out, log.open("wb") as err:
@@ -70,7 +66,7 @@ class TapProcess:
                     os.kill(process.pid, signal.SIGKILL)
 
             self._server.on_request = on_request
-            process = subprocess.Popen([PROGRAM, *files], stdout=out, stderr=err)
+            process = subprocess.Popen(command, stdout=out, stderr=err)
             started.set()
             try:
                 code = process.wait(timeout=TIMEOUT)
@@ -79,7 +75,19 @@ class TapProcess:
                 process.kill()
         assert code in {0, -signal.SIGKILL}, log.read_text()[-3000:]
         self.killed += code != 0
-        lines = output.read_bytes().splitlines(keepends=True)
+        return self.take(output.read_bytes())
+
+    def command(self) -> list[str | Path]:
+        """Name the program and its files: what a scheduler would start now."""
+        names = ["config", "catalog"]
+        if self.state:
+            self._write("state", self.state)
+            names.append("state")
+        return [PROGRAM, *(part for name in names for part in (f"--{name}", self._directory / f"{name}.json"))]
+
+    def take(self, output: bytes) -> list[Record]:
+        """Read the messages that came out whole, and keep the last state, as a target does."""
+        lines = output.splitlines(keepends=True)
         messages = [json.loads(line) for line in lines if line.endswith(b"\n")]
         states = [message["value"] for message in messages if message["type"] == "STATE"]
         self.state = states[-1] if states else self.state

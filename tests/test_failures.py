@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, NOW, List, plain_world
-from singer_sdk.singerlib import StateMessage
-from typing_extensions import override
 
 from tap_sage_accounting import connection
 from tap_sage_accounting.deletions import DeletionLookup
@@ -24,7 +22,6 @@ from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.sandbox.store import timestamp
 from tap_sage_accounting.streams.contacts import Contacts
-from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -396,24 +393,6 @@ def test_hostile_values_arrive_or_are_set_aside_and_spare_their_neighbours(
 
 
 # A process that is told to stop
-
-
-class Stop(BaseException):
-    """What a signal handler raises."""
-
-
-def test_an_interruption_waits_until_the_message_at_hand_is_out(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    writer = WholeMessageWriter()
-
-    class InterruptedMessage(StateMessage):
-        @override
-        def to_dict(self) -> dict[str, Any]:
-            writer.interrupt(Stop())
-            return super().to_dict()
-
-    with pytest.raises(Stop):
-        writer.write_message(InterruptedMessage({"one": 1}))
-    assert capfdbinary.readouterr().out == b'{"type":"STATE","value":{"one":1}}\n'
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])

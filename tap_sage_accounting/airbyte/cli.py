@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,12 @@ from tap_sage_accounting.airbyte.spec import settings_of, specification
 from tap_sage_accounting.airbyte.writer import AirbyteLogHandler, AirbyteWriter
 from tap_sage_accounting.errors import IncompleteRunError, RefusedRunError, SettingsError
 from tap_sage_accounting.redaction import install
+from tap_sage_accounting.run.signals import die_of_it, stop_signals
 from tap_sage_accounting.tap import TapSageAccounting
+from tap_sage_accounting.writer import OutputClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 logger = logging.getLogger(TapSageAccounting.name)
 
@@ -28,20 +29,39 @@ SECRETS = ("client_secret", "refresh_token", "access_token", "token_store", "tok
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command, and exit with 0 if it did what it should."""
+    """Run a command, and exit with 0 if it did what it should.
+
+    Args:
+        arguments: those of the command line; None for those of this process.
+    """
+    if arguments is None:
+        # PyAirbyte takes any other end for a crash.
+        stop_signals.install(exit_by=die_of_it)
     options = _options(arguments)
     writer = AirbyteWriter()
     _log_to(writer, debug=options.debug)
+    with stop_signals.orderly(sent=lambda: writer.sent):
+        try:
+            _run(_COMMANDS[options.command], options, writer)
+        except OutputClosedError:
+            writer.has_failed = True
+    sys.exit(1 if writer.has_failed else 0)
+
+
+def _run(
+    command: Callable[[argparse.Namespace, AirbyteWriter], None], options: argparse.Namespace, writer: AirbyteWriter
+) -> None:
+    """Run a command and end the streams that it leaves open; as incomplete where a signal ended it."""
     try:
-        _COMMANDS[options.command](options, writer)
+        command(options, writer)
     except IncompleteRunError:
-        pass  # each failure has been told when it happened
+        pass  # each failure was reported when it happened
+    except SystemExit:
+        writer.finish(aborted=True)
+        raise
     except Exception as error:  # noqa: BLE001 - the platform learns of it in its own way
         _tell_failure(writer, error)
-    # Whoever waits for one message only ends the program when it has come.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     writer.finish(aborted=False)
-    sys.exit(1 if writer.has_failed else 0)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -93,11 +113,8 @@ def check(options: argparse.Namespace, writer: AirbyteWriter) -> None:
     config = _config(options, writer)
     try:
         tap = AirbyteTap(config, writer)
-        try:
+        with tap.connected():
             logger.info("The login reaches %s.", "; ".join(map(str, tap.businesses)))
-        finally:
-            tap.gate.close()
-            tap.executor.shutdown(cancel_futures=True)
     except SingerSDKError as error:
         status = {"status": "FAILED", "message": writer.mask(words_of(error))}
     else:

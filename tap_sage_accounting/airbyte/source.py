@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import ConfigValidationError, FatalAPIError, RetriableAPIError, SkippableAPIError
 from typing_extensions import override
@@ -167,16 +165,6 @@ class AirbyteTap(TapSageAccounting):
             except (FatalAPIError, SkippableAPIError):
                 return False
         return self._countries[found.id] in {*SageStream.countries} - {*reading.countries}
-
-    @override
-    def _leave(self, signum: int) -> NoReturn:
-        """End as a program does that does not catch signals: PyAirbyte takes any other end for a crash."""
-        self._writer.finish(aborted=True)
-        self.tokens.settle()
-        self._writer.flush()
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)
-        os._exit(128 + signum)  # the first process of a container does not end by its own signal
 
 
 @dataclass

@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections import Counter, deque
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,16 +16,18 @@ from singer_sdk.contrib.msgspec import enc_hook
 from singer_sdk.singerlib import Message, RecordMessage, SchemaMessage, StateMessage
 from typing_extensions import override
 
+from tap_sage_accounting.run.signals import Mode, stop_signals
 from tap_sage_accounting.streams.deletions import Deletions
-from tap_sage_accounting.writer import FULL, WholeMessageWriter
+from tap_sage_accounting.writer import FULL, OutputClosedError, WholeMessageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     FailureType = Literal["config_error", "transient_error", "system_error"]
     Status = Literal["STARTED", "RUNNING", "COMPLETE", "INCOMPLETE"]
 
 _encode = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number").encode
+_DEFERRED = Mode.DEFERRED
 _LEVELS = ((logging.CRITICAL, "FATAL"), (logging.ERROR, "ERROR"), (logging.WARNING, "WARN"), (logging.INFO, "INFO"))
 
 
@@ -89,15 +91,17 @@ class AirbyteWriter(WholeMessageWriter):
 
     @override
     def write_message(self, message: Message) -> None:
-        self._writing = True  # before the lock is taken: an interruption must not leave it locked
+        signals = stop_signals
+        mode, signals.mode = signals.mode, _DEFERRED  # before the lock is taken: no signal must leave it locked
         try:
             with self._lock:
                 self._translate(message, self._waiting)
                 if len(self._waiting) >= FULL or not isinstance(message, RecordMessage):
                     self._send()
         finally:
-            self._writing = False
-        self._raise_interruption()
+            signals.mode = mode
+        if signals.received is not None:
+            signals.act()
 
     def _translate(self, message: Message, lines: bytearray) -> None:
         """Add what a message of Singer's means in Airbyte; an ACTIVATE_VERSION means nothing there."""
@@ -190,7 +194,7 @@ class AirbyteWriter(WholeMessageWriter):
 
     def finish(self, *, aborted: bool) -> None:
         """End the streams that are open; as incomplete where the run ends before its end."""
-        with self._uninterrupted(), self._lock:
+        with stop_signals.deferred(), self._lock:
             for name in list(self._open):
                 self._end(name, self._waiting, aborted=aborted)
             self._current = None
@@ -207,19 +211,20 @@ class AirbyteWriter(WholeMessageWriter):
     def log(self, body: Mapping[str, Any]) -> None:
         """Write a log message, at once or after what is being written: whoever logs must not wait for it.
 
-        A signal handler logs while its thread is writing, and others log while they hold locks of their own.
+        Warnings come while the main thread writes, and others log while they hold locks of their own.
         """
         self._logs.append(_encode(body) + b"\n")
         if threading.current_thread() is not threading.main_thread():
             self._send_logs()
-        elif not self._writing:
-            with self._uninterrupted():
+        else:
+            with stop_signals.deferred():
                 self._send_logs()
 
     def _send_logs(self) -> None:
         if self._lock.acquire(blocking=False):
             try:
-                self._send()
+                with suppress(OutputClosedError):  # the next message raises it where it is expected
+                    self._send()
             finally:
                 self._lock.release()
 
@@ -227,29 +232,14 @@ class AirbyteWriter(WholeMessageWriter):
 
     @override
     def flush(self) -> None:
-        with self._uninterrupted(), self._lock:
+        with stop_signals.deferred(), self._lock:
             self._send()
-
-    @contextmanager
-    def _uninterrupted(self) -> Iterator[None]:
-        """Let an interruption of the main thread wait."""
-        self._writing = True
-        try:
-            yield
-        finally:
-            self._writing = False
-        self._raise_interruption()
 
     @override
     def _send(self) -> None:
         while self._logs:
             self._waiting += self._logs.popleft()
         super()._send()
-
-    def _raise_interruption(self) -> None:
-        if (interruption := self._interruption) is not None:
-            self._interruption = None
-            raise interruption
 
 
 class AirbyteLogHandler(logging.Handler):

@@ -25,6 +25,7 @@ from tap_sage_accounting.client import UPDATED_AT, SageStream
 from tap_sage_accounting.deletions import pack, unpack
 from tap_sage_accounting.errors import MalformedAnswerError
 from tap_sage_accounting.paging import Page, PagesAhead, parse_json
+from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.settings import parse_start_date
 from tap_sage_accounting.timestamps import instant
 
@@ -188,13 +189,14 @@ class TrialBalance(SageStream):
         while (stale := seen.stale_month(opened)) is not None:
             page = self._fetch_month(context, [stale], 1)
             yield [self._row(raw, stale, page, context) for raw in seen.note(stale, page)]
-        if not is_quiet:  # else nothing changed since, whatever the clocks say
-            state[READ_AT] = instant(now)
-        state[LISTED] = pack(seen.listed)
-        state[CLOSINGS] = seen.packed_closings()
-        if begin == opened:
-            state[ALL_READ_AT] = instant(now)
-            state.pop(OLDER_CHANGED, None)
+        with stop_signals.deferred():  # a state that is half of this read and half of the last one would be wrong
+            if not is_quiet:  # else nothing changed since, whatever the clocks say
+                state[READ_AT] = instant(now)
+            state[LISTED] = pack(seen.listed)
+            state[CLOSINGS] = seen.packed_closings()
+            if begin == opened:
+                state[ALL_READ_AT] = instant(now)
+                state.pop(OLDER_CHANGED, None)
 
     def _fetch_month(self, context: Context | None, months: list[Month], number: int) -> Page:
         month = months[number - 1]

@@ -1,0 +1,1 @@
+"""One run of the tap: its signals, its lifecycle."""
