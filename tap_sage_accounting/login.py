@@ -19,6 +19,7 @@ from tap_sage_accounting.access import BusinessAccess
 from tap_sage_accounting.auth import IDLE_WARNING, idle_warning
 from tap_sage_accounting.consent import CallbackServer, ConsentError, ConsentRequest, StrayAnswerError, answer_of
 from tap_sage_accounting.paging import parse_json
+from tap_sage_accounting.printable import printable
 from tap_sage_accounting.redaction import install
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.streams import STREAMS
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from tap_sage_accounting.token_store import HeldLineage
 
 SECRET_SETTINGS = ("client_secret", "refresh_token", "token_store_key")
+LONGEST_TIMEOUT = 86_400
+"""Seconds that a login may wait."""
 EXPIRED_CODE = (
     "Sage does not accept the code any more: it lives for 60 seconds, works once, and only with the redirect URI that "
     "it was asked for. Run the login again, and do not wait between the consent and the terminal."
@@ -48,11 +51,17 @@ class LoginCommand(click.Command):
             super().invoke(ctx)
         except ConfigValidationError as error:
             for problem in error.errors or [str(error)]:
-                click.echo(problem, err=True)
+                click.echo(printable(problem), err=True)
             ctx.exit(1)
         except SingerSDKError as error:
-            click.echo(str(error), err=True)
+            click.echo(printable(str(error)), err=True)
             ctx.exit(1)
+
+
+def _require_seconds(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if not 0 < value <= LONGEST_TIMEOUT:
+        raise click.BadParameter(f"must be more than 0 and at most {LONGEST_TIMEOUT} seconds.", ctx, param)
+    return value
 
 
 config_option = click.option(
@@ -71,7 +80,14 @@ config_option = click.option(
     "--country", type=click.Choice(["gb", "ie", "ca"]), help="Country of the Sage account. Default: Sage asks."
 )
 @click.option("--no-browser", is_flag=True, help="Print the address, and take the one that the browser ended on.")
-@click.option("--timeout", type=float, default=300, show_default=True, help="Seconds to wait for the browser.")
+@click.option(
+    "--timeout",
+    type=float,
+    callback=_require_seconds,
+    default=300,
+    show_default=True,
+    help="Seconds to wait for the browser.",
+)
 def login(config: Any, scope: str, country: str | None, *, no_browser: bool, timeout: float) -> None:
     """Get the first tokens of a lineage."""
     with _tap(config) as tap:
@@ -107,9 +123,9 @@ def status(config: Any) -> None:
         # Asking has renewed the tokens, if they were to be renewed.
         lineage = tap.tokens.lineage()
         name = user.get("displayed_as") or " ".join(filter(None, (user.get("first_name"), user.get("last_name"))))
-        click.echo(f"User: {name or 'unknown'} <{user.get('email') or 'no address'}>")
+        click.echo(printable(f"User: {name or 'unknown'} <{user.get('email') or 'no address'}>"))
         if lineage.tokens is not None:
-            click.echo(f"Scope: {lineage.tokens.scope or 'unknown'}")
+            click.echo(printable(f"Scope: {lineage.tokens.scope or 'unknown'}"))
             click.echo(f"Access token: good until {_moment(lineage.tokens.issued_at + lineage.tokens.lifetime)}")
             click.echo(
                 f"Refresh token: dies at {_moment(lineage.tokens.refresh_expires_at)} unless a run renews it before"
@@ -226,7 +242,7 @@ def _get(tap: TapSageAccounting, path: str, what: str) -> dict[str, Any]:
 def _list_businesses(tap: TapSageAccounting) -> None:
     click.echo(f"They reach {len(tap.businesses)} businesses:")
     for business in tap.businesses:
-        click.echo(f"  {business}")
+        click.echo(printable(f"  {business}"))
 
 
 def _show_lineage(lineage: Lineage) -> None:
@@ -242,11 +258,12 @@ def _show_lineage(lineage: Lineage) -> None:
 def _show_business(tap: TapSageAccounting, business: Business) -> None:
     body = _get(tap, f"/businesses/{quote(business.id, safe='')}", f"business {business}")
     access = BusinessAccess.parse(body)
-    click.echo(f"\nBusiness {business}: {access.country or 'country unknown'}, {access.subscription}")
+    click.echo()
+    click.echo(printable(f"Business {business}: {access.country or 'country unknown'}, {access.subscription}"))
     roles = ", ".join(f"{area} {role.replace('_', ' ')}" for area, role in access.roles.items())
-    click.echo(f"  Rights: {roles or 'Sage does not say'}")
+    click.echo(printable(f"  Rights: {roles or 'Sage does not say'}"))
     for reason, names in access.refused(STREAMS).items():
-        click.echo(f"  Will refuse ({reason}): {', '.join(names)}")
+        click.echo(printable(f"  Will refuse ({reason}): {', '.join(names)}"))
 
 
 def _moment(moment: datetime) -> str:

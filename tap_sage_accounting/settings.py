@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
+from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 if TYPE_CHECKING:
@@ -225,6 +228,22 @@ def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> lis
     return problems
 
 
+def require_whole_numbers(schema: Mapping[str, Any], prefix: str) -> None:
+    """Refuse numbers in the environment that are none, before the SDK reads them.
+
+    Raises:
+        ConfigValidationError: naming the variables.
+    """
+    problems = []
+    for name, declared in schema["properties"].items():
+        variable = f"{prefix}{name.upper()}"
+        text = os.environ.get(variable)
+        if text is not None and "integer" in declared.get("type", ()) and not re.fullmatch(r"\s*[+-]?\d+\s*", text):
+            problems.append(f"{variable} must be a whole number: {_description(declared)}")
+    if problems:
+        raise ConfigValidationError("The settings are not right", errors=problems)
+
+
 def start_date_problems(config: Mapping[str, Any]) -> list[str]:
     """Check the start date, whose form no JSON schema validator checks."""
     text = config.get("start_date")
@@ -249,15 +268,15 @@ def stream_map_problems(config: Mapping[str, Any]) -> list[str]:
 
 def value_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     """Check every value against its declaration, and say what would be right, without showing secrets."""
+    declared = schema["properties"]
     found = DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(dict(config))
-    return [_in_words(error, schema["properties"]) for error in found]
+    problems = [_in_words(error, declared) for error in found if error.path]
+    missing = [name for name in schema.get("required", ()) if name not in config]
+    return problems + [f"Setting '{name}' is missing: {_description(declared[name])}" for name in missing]
 
 
 def _in_words(error: ValidationError, declared: Mapping[str, Any]) -> str:
     place = list(error.path)
-    if error.validator == "required" and not place:
-        missing = next(name for name in error.validator_value if name not in error.instance)
-        return f"Setting '{missing}' is missing: {_description(declared[missing])}"
     name = str(place[0])
     inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place[1:])
     shown = "" if declared[name].get("secret") or error.instance == "" else f", not {error.instance!r}"

@@ -31,6 +31,7 @@ from tap_sage_accounting.report import RunReport
 from tap_sage_accounting.run.lifecycle import RunLifecycle
 from tap_sage_accounting.settings import (
     CONFIG_JSONSCHEMA,
+    require_whole_numbers,
     start_date_problems,
     stream_map_problems,
     unknown_settings,
@@ -147,6 +148,15 @@ class TapSageAccounting(RunLifecycle):
 
     @override
     @classmethod
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
+        from tap_sage_accounting.command_line import require_json_objects, require_log_level  # noqa: PLC0415
+
+        require_log_level()
+        require_json_objects(ctx, param, value)
+        return super().cb_config(ctx, param, value)
+
+    @override
+    @classmethod
     def invoke(cls, **options: Any) -> None:
         with cls._told_plainly():
             super().invoke(**options)
@@ -185,6 +195,7 @@ class TapSageAccounting(RunLifecycle):
         """
         load_dotenv(".env", override=False)
         cls.append_builtin_config(cls.config_jsonschema)
+        require_whole_numbers(cls.config_jsonschema, cls._env_var_prefix)
         return parse_environment_config(cls.config_jsonschema, cls._env_var_prefix, os.devnull)
 
     @override

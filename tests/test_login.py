@@ -643,6 +643,23 @@ def test_what_status_says_will_be_refused_is_what_sage_refuses(sage: SandboxServ
     assert checked > 100
 
 
+@pytest.mark.usefixtures("browser")
+def test_names_at_sage_reach_no_terminal_raw(sage: SandboxServer, tmp_path: Path, redirect_uri: str) -> None:
+    odd = "Acme\nRun finished\x1b]0;title\x07\u202e"
+    sage.world.user |= {"displayed_as": odd, "email": odd}
+    for each in sage.world.businesses.values():
+        each.name = odd
+        each.body |= {"displayed_as": odd, "name": odd, "country": {"id": odd}}
+        each.body["subscriptions"][0]["status"] = odd
+    login = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    status = command(commands.status, sage, tmp_path)
+    for result in (login, status):
+        assert result.exit_code == 0, result.output
+        assert not [line for line in result.output.split("\n") if not line.isprintable()]
+        assert "Acme\\nRun finished\\x1b]0;title" in result.output
+        assert "\nRun finished" not in result.output
+
+
 def test_status_without_a_login_names_the_command(sage: SandboxServer, tmp_path: Path) -> None:
     result = command(commands.status, sage, tmp_path)
     assert result.exit_code == 1

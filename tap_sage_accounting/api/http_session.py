@@ -30,8 +30,11 @@ def open_session(url: str, user_agent: str) -> requests.Session:
         user_agent: how requests introduce themselves.
 
     Raises:
-        ConfigValidationError: the environment names a proxy or a file of certificates that cannot be used.
+        ConfigValidationError: the environment names a proxy or a file of certificates that cannot be used, or the user
+            agent is no header.
     """
+    if not user_agent.isprintable() or not _is_latin_1(user_agent):
+        raise _unusable("Setting 'user_agent' cannot be sent: a header holds visible Latin-1 characters only.")
     session = requests.Session()
     session.trust_env = False
     session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
@@ -67,6 +70,14 @@ def _ca_bundle() -> str | None:
                 raise _unusable(f"{variable} names certificates that are not there: {path!a}. Correct or unset it.")
             return path
     return None
+
+
+def _is_latin_1(text: str) -> bool:
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unusable(problem: str) -> ConfigValidationError:
