@@ -25,7 +25,7 @@ from typing_extensions import override
 
 from tap_sage_accounting import schemas
 from tap_sage_accounting.access import BusinessAccess
-from tap_sage_accounting.deletions import DELETED_AT, TOLD_UNTIL, DeletionLookup
+from tap_sage_accounting.deletions import DELETED_AT, DeletionLookup
 from tap_sage_accounting.errors import (
     AuthorizationError,
     BatchError,
@@ -44,9 +44,10 @@ from tap_sage_accounting.records import ADDITIONAL, Cleaner, with_text_decimals
 from tap_sage_accounting.resuming import CREATED_AT, IN_ORDER, LongRead, began_at, forget
 from tap_sage_accounting.rows import Item, Row, RowDecoder
 from tap_sage_accounting.run.signals import stop_signals
+from tap_sage_accounting.run.state import BOOKMARK, TOLD_UNTIL, told_until_of
 from tap_sage_accounting.settings import parse_start_date
 from tap_sage_accounting.stream_maps import StreamMapError, columns_read, map_failure, require_key
-from tap_sage_accounting.timestamps import instant
+from tap_sage_accounting.timestamps import instant, parse_moment
 from tap_sage_accounting.versions import FullTableVersion
 from tap_sage_accounting.writer import WholeMessageWriter
 
@@ -198,7 +199,7 @@ class SageStream(RESTStream[int]):
         if self.replication_method != REPLICATION_INCREMENTAL:
             return None
         if bookmark := self.get_context_state(context).get("replication_key_value"):
-            return datetime.fromisoformat(bookmark) - self.lookback
+            return parse_moment(bookmark) - self.lookback
         start_date = self.config.get("start_date")
         return parse_start_date(start_date) if start_date else None
 
@@ -222,6 +223,9 @@ class SageStream(RESTStream[int]):
         state = self.get_context_state(context)
         if not self.deleted_since or TOLD_UNTIL in state:
             return False
+        if BOOKMARK in state or self._tap.is_read_anew(self.name, context):
+            state[TOLD_UNTIL] = told_until_of(state)
+            return True
         state[TOLD_UNTIL] = instant(now)
         self.first_reads.add(context["business_id"] if context else None)
         return True

@@ -12,9 +12,7 @@ such a list matters, ACTIVATE_VERSION tells the target what is left.
 
 from __future__ import annotations
 
-import base64
-import zlib
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from singer_sdk.exceptions import SkippableAPIError
@@ -28,10 +26,13 @@ from tap_sage_accounting.errors import (
     StubbornFaultError,
 )
 from tap_sage_accounting.movement import key_of
-from tap_sage_accounting.timestamps import instant
+from tap_sage_accounting.run.packed_ids import pack, unpack
+from tap_sage_accounting.run.state import INVENTORY, INVENTORY_AT, TOLD_UNTIL
+from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from singer_sdk.helpers.types import Context, Record
 
@@ -42,26 +43,10 @@ if TYPE_CHECKING:
 
 DELETED_AT = "deleted_at"
 UPDATED_AT = "updated_at"
-TOLD_UNTIL = "deletions_told_until"
-"""The state's key for the moment, by Sage's clock, up to which deletions were asked for."""
-INVENTORY = "inventory"
-"""The state's key for the packed ids of a list whose deletions Sage does not tell."""
-INVENTORY_AT = "inventory_at"
 LARGEST_INVENTORY = 20_000
-"""Ids remembered per list and business, at about 23 bytes of state each; a longer list is not watched."""
+"""Ids remembered per list and business, at about 19 bytes of state each; a longer list is not watched."""
 _SUMMARY = frozenset(("id", "displayed_as", "$path", "created_at", "updated_at", DELETED_AT))
 """What a deleted record is told with when it is told by its id only."""
-
-
-def pack(keys: set[str]) -> str:
-    """Pack ids into text for the state; 32 hexadecimal digits become about 23 characters."""
-    return base64.b85encode(zlib.compress("\n".join(sorted(keys)).encode(), 9)).decode()
-
-
-def unpack(text: str) -> set[str]:
-    """Unpack what `pack` made."""
-    packed = zlib.decompress(base64.b85decode(text)).decode()
-    return set(packed.split("\n")) if packed else set()
 
 
 class DeletionLookup:
@@ -104,7 +89,7 @@ class DeletionLookup:
             self._stream.foreseeing.append(self)
         business_id = self._context["business_id"] if self._context else None
         if TOLD_UNTIL in self._state and business_id not in self._stream.first_reads:
-            since = datetime.fromisoformat(self._state[TOLD_UNTIL]) - self._stream.lookback
+            since = parse_moment(self._state[TOLD_UNTIL]) - self._stream.lookback
             self._told = self._stream.begin_read(self._context, self._deleted_since(since)).start()
         return self
 
@@ -261,7 +246,7 @@ class DeletionLookup:
     def _is_due(self) -> bool:
         last = self._state.get(INVENTORY_AT)
         days = timedelta(days=self._stream.config["deletion_sweep_days"])
-        return not last or not timedelta() <= self._now - datetime.fromisoformat(last) < days
+        return not last or not timedelta() <= self._now - parse_moment(last) < days
 
     def _listed_keys(self) -> set[str]:
         lists = [

@@ -18,14 +18,17 @@ nothing says that their pages hold the same rows in the next run.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting.errors import HeavyRequestError
 from tap_sage_accounting.movement import identity
-from tap_sage_accounting.timestamps import instant
+from tap_sage_accounting.run.state import INTERRUPTED
+from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from singer_sdk.helpers.types import Context
 
     from tap_sage_accounting.client import SageStream
@@ -36,8 +39,6 @@ if TYPE_CHECKING:
 CREATED_AT = "created_at"
 IN_ORDER = f"{CREATED_AT}:asc"
 """The order, as Sage's parameter `sort` spells it."""
-INTERRUPTED = "interrupted"
-"""The state's key for how far a read came that is not complete."""
 FEW_PAGES = 3
 """Pages that are not worth a word in the state: between two of them, and at the beginning of a list."""
 ROWS_PER_PARTITION = 20
@@ -69,7 +70,7 @@ class Mark:
 
 def began_at(mark: Mark) -> datetime:
     """Tell when an interrupted read began."""
-    return datetime.fromisoformat(mark.began)
+    return parse_moment(mark.began)
 
 
 class LongRead:
@@ -117,8 +118,8 @@ class LongRead:
         if self.interrupted is None:
             return False
         lookback = self._stream.lookback
-        began = datetime.fromisoformat(self.interrupted.part_began) - lookback
-        ended = datetime.fromisoformat(self.interrupted.seen_at) + lookback
+        began = parse_moment(self.interrupted.part_began) - lookback
+        ended = parse_moment(self.interrupted.seen_at) + lookback
         # The filter leaves out its own moment: deletions in the first second count, those in the last do not.
         counts = [self._deletions_after(began - timedelta(seconds=1)), self._deletions_after(ended)]
         return counts[0] is not None and counts[0] == counts[1]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
+from tap_sage_accounting import timestamps
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from jsonschema import ValidationError  # type: ignore[import-untyped]
 
@@ -23,6 +25,11 @@ TOKEN_URL = "https://oauth.accounting.sage.com/token"  # noqa: S105 - an address
 HIGHEST_PAGE_SIZE = 200
 HIGHEST_CONCURRENCY = 150
 """Sage's published bound for one application."""
+
+LONGEST_LOOKBACK = 366 * 86_400
+LONGEST_PATIENCE = 7 * 86_400
+LONGEST_DAYS = 3650
+EARLIEST_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 SETTINGS = th.PropertiesList(
     th.Property(
@@ -112,10 +119,12 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "lookback_window",
-        th.IntegerType(minimum=0, nullable=False),
+        th.IntegerType(minimum=0, maximum=LONGEST_LOOKBACK, nullable=False),
         default=300,
         title="Lookback window",
-        description="Seconds that are read again before each bookmark, for changes that Sage showed late.",
+        description=(
+            "Seconds that are read again before each bookmark, for changes that Sage showed late; a year at most."
+        ),
     ),
     th.Property(
         "page_size",
@@ -133,7 +142,7 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "requests_per_minute",
-        th.IntegerType(minimum=1, nullable=True),
+        th.IntegerType(minimum=1, maximum=1_000_000, nullable=True),
         title="Requests per minute",
         description=(
             "A ceiling, for users who share the application's quota. Default: adaptive, as fast as Sage answers "
@@ -142,7 +151,7 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "patience",
-        th.IntegerType(minimum=0, nullable=False),
+        th.IntegerType(minimum=0, maximum=LONGEST_PATIENCE, nullable=False),
         default=900,
         title="Patience",
         description=(
@@ -152,7 +161,7 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "deletion_sweep_days",
-        th.IntegerType(minimum=0, nullable=False),
+        th.IntegerType(minimum=0, maximum=LONGEST_DAYS, nullable=False),
         default=7,
         title="Days between deletion sweeps",
         description=(
@@ -250,9 +259,13 @@ def start_date_problems(config: Mapping[str, Any]) -> list[str]:
     if not text or not isinstance(text, str):
         return []
     try:
-        parse_start_date(text)
-    except ValueError:
+        moment = parse_start_date(text)
+    except (OverflowError, ValueError):
         return [f"Setting 'start_date' is no date: {text!r}. Write it like 2026-01-31 or 2026-01-31T18:00:00Z."]
+    if moment < EARLIEST_START:
+        return [f"Setting 'start_date' lies before 1970: {text!r}. Leave it out to read everything."]
+    if moment > timestamps.now() + timedelta(days=1):
+        return [f"Setting 'start_date' lies in the future: {text!r}. Nothing would be read before then."]
     return []
 
 
@@ -279,7 +292,7 @@ def _in_words(error: ValidationError, declared: Mapping[str, Any]) -> str:
     place = list(error.path)
     name = str(place[0])
     inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place[1:])
-    shown = "" if declared[name].get("secret") or error.instance == "" else f", not {error.instance!r}"
+    shown = "" if declared[name].get("secret") or error.instance == "" else f", not {repr(error.instance)[:60]}"
     return f"Setting '{name}{inside}' {_demand(error)}{shown}: {_description(declared[name])}"
 
 

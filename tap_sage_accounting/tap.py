@@ -5,12 +5,14 @@ The ways to the tokens are imported where they are used: discovery needs none of
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import cached_property
+from io import StringIO
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from dotenv import load_dotenv
@@ -29,6 +31,8 @@ from tap_sage_accounting.lookahead import Lookahead
 from tap_sage_accounting.redaction import SecretFilter, install
 from tap_sage_accounting.report import RunReport
 from tap_sage_accounting.run.lifecycle import RunLifecycle
+from tap_sage_accounting.run.state import State
+from tap_sage_accounting.run.state_forms import bookmarks_of, read_state
 from tap_sage_accounting.settings import (
     CONFIG_JSONSCHEMA,
     require_whole_numbers,
@@ -159,6 +163,8 @@ class TapSageAccounting(RunLifecycle):
     @classmethod
     def invoke(cls, **options: Any) -> None:
         with cls._told_plainly():
+            if (file := options.get("state")) is not None:
+                options["state"] = StringIO(json.dumps({"state": read_state(file.buffer.read())}))
             super().invoke(**options)
 
     @override
@@ -241,6 +247,36 @@ class TapSageAccounting(RunLifecycle):
         except (ConfigValidationError, TokenStoreError) as error:
             problems.append(str(error))
         return problems
+
+    # The state of earlier runs
+
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over the state of earlier runs.
+
+        Raises:
+            SettingsError: it is not a state of this tap.
+        """
+        self._earlier = State(bookmarks_of(state, self.streams.keys()) if state else {})
+        if self._earlier.bookmarks:
+            self.state["bookmarks"] = self._earlier.bookmarks
+
+    def is_read_anew(self, stream: str, context: Context | None) -> bool:
+        """Tell whether earlier runs knew something of a list that was damaged."""
+        return self._earlier.is_read_anew(stream, context["business_id"] if context else None)
+
+    def _check_state(self) -> None:
+        streams = [stream for stream in self.streams.values() if isinstance(stream, SageStream) and stream.selected]
+        self._earlier.check_partitions(streams, {business.id for business in self.businesses}, self._began_at)
+        self._earlier.report(self.name_of)
+        if not streams:
+            self.logger.warning("No stream is selected, so nothing is read.")
+        elif not self.reads:
+            self.logger.warning(
+                "Only '%s' is selected, so nothing is read: it collects what the reads of other streams find. Select "
+                "those, too.",
+                Deletions.name,
+            )
 
     # What the streams of a run share
 
@@ -387,6 +423,7 @@ class TapSageAccounting(RunLifecycle):
     def prepare_run(self) -> None:
         # Asked for here, so that no stream is blamed when there is no token or no such business.
         self.logger.info("Extracting %s.", "; ".join(map(str, self.businesses)))
+        self._check_state()
 
     @override
     def foresee_deletions(self) -> None:

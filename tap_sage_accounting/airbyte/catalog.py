@@ -6,10 +6,11 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting.errors import SettingsError
+from tap_sage_accounting.run.state_forms import airbyte_states
 from tap_sage_accounting.streams.deletions import Deletions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from tap_sage_accounting.client import SageStream
 
@@ -136,22 +137,7 @@ class Selection:
         """
         kept = {
             name: state
-            for name, state in _states(told)
-            if isinstance(state, dict) and name in self._chosen and self._chosen[name]["sync_mode"] == INCREMENTAL
+            for name, state in airbyte_states(told)
+            if state is not None and name in self._chosen and self._chosen[name]["sync_mode"] == INCREMENTAL
         }
         return {"bookmarks": kept} if kept else {}
-
-
-def _states(told: Any) -> Iterator[tuple[str, Any]]:
-    """Go through the states of streams in any of the forms in which a platform may hand them over."""
-    for each in told if isinstance(told, list) else [told]:
-        match each:
-            case {"stream": {"stream_descriptor": {"name": name}, **rest}}:
-                yield name, rest.get("stream_state")
-            case {"global": {"stream_states": list(states)}}:
-                for state in states:
-                    yield state["stream_descriptor"]["name"], state.get("stream_state")
-            case {"data": {"bookmarks": dict(states)}} | {"bookmarks": dict(states)}:  # as this tap tells it to Singer
-                yield from states.items()
-            case {"data": dict(states)} | dict(states):
-                yield from states.items()

@@ -1,1 +1,1 @@
-"""One run of the tap: its signals, its lifecycle."""
+"""One run of the tap: what it goes on from, its signals, its lifecycle."""

@@ -22,15 +22,16 @@ from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
 from tap_sage_accounting.client import UPDATED_AT, SageStream
-from tap_sage_accounting.deletions import pack, unpack
 from tap_sage_accounting.errors import MalformedAnswerError
 from tap_sage_accounting.paging import Page, PagesAhead, parse_json
+from tap_sage_accounting.run.packed_ids import pack, unpack
 from tap_sage_accounting.run.signals import stop_signals
+from tap_sage_accounting.run.state import ALL_READ_AT, CLOSINGS, LISTED, OLDER_CHANGED, READ_AT
 from tap_sage_accounting.settings import parse_start_date
-from tap_sage_accounting.timestamps import instant
+from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
@@ -40,16 +41,6 @@ if TYPE_CHECKING:
     from tap_sage_accounting.reading import ListRead
     from tap_sage_accounting.rows import Item
 
-READ_AT = "read_at"
-"""By Sage's clock: in the state, when the last complete read began; in a row, when its month was served."""
-LISTED = "accounts"
-"""The state's key for the accounts that were ever listed, packed."""
-CLOSINGS = "closings"
-"""The state's key for what each month closed with: the first month, and eight digits for each one from there."""
-ALL_READ_AT = "all_read_at"
-"""The state's key for the last time when all months were read."""
-OLDER_CHANGED = "older_changed"
-"""The state's key for whether transactions changed since then that may have been in another month before."""
 CREATED_AT = "created_at"
 NOTHING = {"debit": "0", "credit": "0"}
 _UNKNOWN = "-" * 8
@@ -179,8 +170,9 @@ class TrialBalance(SageStream):
         if (last_read := state.get(READ_AT)) and not (seen.closings and opened < min(seen.closings)):
             changed, is_quiet = self._first_changed(context, last_read, now)
             begin = max(begin, changed)
-            accounts = self._other_list(context, "ledger_accounts", {}).pages()
-            seen.idle = [account for page in accounts for account in page.items if account.get("id") in seen.listed]
+            seen.idle = [account for account in self._accounts(context) if account.get("id") in seen.listed]
+        elif self._tap.is_read_anew(self.name, context):  # accounts may have been listed that nothing tells of
+            seen.idle = list(self._accounts(context))
         months = begin.until(Month.of(now))
         fetch = partial(self._fetch_month, context, months)
         with PagesAhead(fetch, self._tap.executor, self.width_of(context)) as pages:
@@ -197,6 +189,9 @@ class TrialBalance(SageStream):
             if begin == opened:
                 state[ALL_READ_AT] = instant(now)
                 state.pop(OLDER_CHANGED, None)
+
+    def _accounts(self, context: Context | None) -> Iterator[Item]:
+        return (account for page in self._other_list(context, "ledger_accounts", {}).pages() for account in page.items)
 
     def _fetch_month(self, context: Context | None, months: list[Month], number: int) -> Page:
         month = months[number - 1]
@@ -256,7 +251,7 @@ class TrialBalance(SageStream):
             The month, and whether no transaction changed.
         """
         state = self.get_context_state(context)
-        since = datetime.fromisoformat(last_read) - timedelta(seconds=self.config["lookback_window"])
+        since = parse_moment(last_read) - timedelta(seconds=self.config["lookback_window"])
         changes = {"attributes": f"date,{CREATED_AT},{UPDATED_AT}", "updated_or_created_since": instant(since)}
         transactions = self._other_list(context, "transactions", changes)
         try:
@@ -267,8 +262,8 @@ class TrialBalance(SageStream):
         if any(_may_have_moved(row, last_read) for row in rows):
             state[OLDER_CHANGED] = True
         days_between = timedelta(days=self.config["deletion_sweep_days"])
-        all_read_at = datetime.fromisoformat(state.get(ALL_READ_AT, last_read))
-        if state.get(OLDER_CHANGED) and all_read_at + days_between <= now:
+        all_read_at = parse_moment(state.get(ALL_READ_AT, last_read))
+        if state.get(OLDER_CHANGED) and not timedelta() <= now - all_read_at < days_between:
             return Month(1, 1), not rows
         changed = [Month.of(date.fromisoformat(day)) for row in rows if (day := row.get("date"))]
         return min([*changed, Month.of(now).plus(-1)]), not rows

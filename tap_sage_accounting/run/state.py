@@ -1,0 +1,349 @@
+"""The state of earlier runs: found in whatever it is wrapped in, and checked part by part before anything relies on it.
+
+It holds one partition for each stream and business. A part that is damaged is dropped, and what it was needed for is
+read anew. What is known of deletions is kept as long as it makes sense: without it, they would go unnoticed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tap_sage_accounting.printable import printable
+from tap_sage_accounting.run import packed_ids
+from tap_sage_accounting.timestamps import instant, parse_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    Parse = Callable[[Any, datetime], Any]
+
+PARTITIONS = "partitions"
+CONTEXT = "context"
+REPLICATION_KEY = "replication_key"
+BOOKMARK = "replication_key_value"
+TOLD_UNTIL = "deletions_told_until"
+"""The moment up to which deletions were asked for."""
+INVENTORY = "inventory"
+"""The packed ids of a list whose deletions Sage does not report."""
+INVENTORY_AT = "inventory_at"
+"""When the list was compared with them last."""
+INTERRUPTED = "interrupted"
+"""How far a read came that is not complete."""
+READ_AT = "read_at"
+"""Of the trial balance: when the last complete read began."""
+LISTED = "accounts"
+"""Of the trial balance: the accounts that were ever listed, packed."""
+CLOSINGS = "closings"
+"""Of the trial balance: what each month closed with, the first month, and eight digits for each one from there."""
+ALL_READ_AT = "all_read_at"
+"""Of the trial balance: when all months were read last."""
+OLDER_CHANGED = "older_changed"
+"""Of the trial balance: whether transactions changed since then that may have been in another month before."""
+OF_THE_SDK = ("progress_markers", "replication_key_signpost", "starting_replication_value")
+"""What the SDK keeps there during a run, and nothing needs after it."""
+
+UPDATED_AT = "updated_at"
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+"""No moment of Sage's is earlier."""
+TOLERANCE = timedelta(minutes=5)
+"""How far a moment may lie ahead of the clock: servers differ, and clocks are set."""
+FAR_APART = timedelta(days=1)
+"""How far the later of two clocks may be ahead of the earlier one where the later one counts."""
+BEFORE_BOOKMARK = timedelta(days=1)
+"""How far before the bookmark deletions are asked for where nothing tells until when they were."""
+MOST_ROWS = 1_000_000_000
+MOST_LINES = 20
+LONGEST_SHOWN = 40
+"""Characters of a damaged value in a message."""
+logger = logging.getLogger("tap-sage-accounting.state")
+_CLOSINGS = re.compile(r"(\d{4}-(?:0[1-9]|1[0-2])-01):(?:[0-9a-f]{8}|-{8}){1,1300}")
+
+
+class Stream(Protocol):
+    """What matters of a stream."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def per_business(self) -> bool:
+        """Whether it has a partition for each business."""
+
+    @property
+    def deleted_since(self) -> bool:
+        """Whether Sage reports its deletions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A part of the state that cannot be used.
+
+    Attributes:
+        stream: the stream; "" for all of them.
+        business_id: the business; None for all of them.
+        part: the key in the state.
+        reason: what is wrong with it.
+    """
+
+    stream: str
+    business_id: str | None
+    part: str
+    reason: str
+
+    def place(self, name_of: Callable[[str], str]) -> str:
+        """Name the list concerned."""
+        stream = f" of '{printable(self.stream)}'" if self.stream else ""
+        return stream + (f" of {name_of(self.business_id)}" if self.business_id else "")
+
+    @property
+    def consequence(self) -> str:
+        """Say what follows from it."""
+        if not self.stream:
+            return "Everything is read anew."
+        if self.part == INVENTORY:
+            return "The list is read anew; records deleted since the last run cannot be noticed."
+        if self.part == TOLD_UNTIL:
+            return "Deletions are asked for from further back."
+        if self.part in {INVENTORY_AT, OLDER_CHANGED}:
+            return "It is looked through in this run."
+        return "The list is read anew."
+
+
+class State:
+    """The bookmarks of earlier runs.
+
+    Args:
+        bookmarks: partitions by stream, as the SDK keeps them, or whatever else is found there.
+
+    Attributes:
+        bookmarks: the same, changed in place.
+        damages: what was dropped.
+    """
+
+    def __init__(self, bookmarks: Any) -> None:
+        self.damages: list[Damage] = []
+        self.bookmarks: dict[str, Any] = {}
+        if isinstance(bookmarks, dict):
+            self.bookmarks = bookmarks
+            self._check_form()
+        else:
+            self._drop("", None, "bookmarks", f"is {_shown(bookmarks)}")
+
+    def is_read_anew(self, stream: str, business_id: str | None) -> bool:
+        """Tell whether something was dropped that an earlier run knew of a list."""
+        return any(
+            damage.stream in ("", stream) and damage.business_id in (None, business_id) for damage in self.damages
+        )
+
+    def report(self, name_of: Callable[[str], str]) -> None:
+        """Log what was dropped, a line for each part.
+
+        Args:
+            name_of: names a business.
+        """
+        for damage in self.damages[:MOST_LINES]:
+            logger.warning(
+                "The state%s is damaged: '%s' %s. %s",
+                damage.place(name_of),
+                printable(damage.part),
+                damage.reason,
+                damage.consequence,
+            )
+        if len(self.damages) > MOST_LINES:
+            logger.warning("So are %d more parts of the state.", len(self.damages) - MOST_LINES)
+
+    def _check_form(self) -> None:
+        """Drop what is not made of partitions of businesses, in all streams: the SDK looks into each."""
+        for name, found in list(self.bookmarks.items()):
+            if not isinstance(found, dict):
+                self._drop(name, None, "bookmarks", f"is {_shown(found)}")
+                del self.bookmarks[name]
+                continue
+            partitions = found.get(PARTITIONS, [])
+            if not isinstance(partitions, list):
+                self._drop(name, None, PARTITIONS, f"is {_shown(partitions)}")
+                del found[PARTITIONS]
+                continue
+            sound = [each for each in partitions if self._is_partition(name, each)]
+            if PARTITIONS in found:
+                found[PARTITIONS] = sound
+            for each in (found, *sound):
+                for key in OF_THE_SDK:
+                    each.pop(key, None)
+
+    def _is_partition(self, stream: str, found: Any) -> bool:
+        match found:
+            case {"context": {"business_id": str(business_id), **others}} if business_id and not others:
+                return True
+        context = found.get(CONTEXT) if isinstance(found, dict) else found
+        self._drop(stream, None, CONTEXT, f"names no business: {_shown(context)}")
+        return False
+
+    def check_partitions(self, streams: Iterable[Stream], business_ids: Collection[str], now: datetime) -> None:
+        """Drop what cannot be used of the partitions that a run goes on from, and bring moments into one form.
+
+        Args:
+            streams: those that are read.
+            business_ids: those that are read.
+            now: the present moment, not too late.
+        """
+        for stream in streams:
+            found = self.bookmarks.get(stream.name)
+            if not found or not stream.per_business:
+                continue
+            for key in found.keys() - {PARTITIONS}:
+                self._drop(stream.name, None, key, "belongs to no business")
+                del found[key]
+            partitions: dict[str, dict[str, Any]] = {}
+            for partition in found.get(PARTITIONS, []):
+                business_id = partition[CONTEXT]["business_id"]
+                if business_id in business_ids:
+                    self._check(stream, business_id, partition, now)
+                known = partitions.setdefault(business_id, partition)
+                if known is not partition and known != partition:
+                    self._drop(stream.name, business_id, CONTEXT, "is there twice")
+                    partitions[business_id] = _merged(known, partition)
+            if partitions:
+                found[PARTITIONS] = list(partitions.values())
+
+    def _check(self, stream: Stream, business_id: str, partition: dict[str, Any], now: datetime) -> None:
+        is_damaged = False
+        for key in [key for key in partition if key in KEYS]:
+            if key not in partition:
+                continue  # it went with another
+            parse, *needed_for = KEYS[key]
+            try:
+                partition[key] = parse(partition[key], now)
+            except _DamagedError as error:
+                is_damaged = True
+                self._drop(stream.name, business_id, key, f"{error}: {_shown(partition[key])}")
+                for each in (key, *needed_for):
+                    partition.pop(each, None)
+        if stream.deleted_since and TOLD_UNTIL not in partition and (is_damaged or BOOKMARK in partition):
+            partition[TOLD_UNTIL] = told_until_of(partition)
+
+    def _drop(self, stream: str, business_id: str | None, part: str, reason: str) -> None:
+        self.damages.append(Damage(stream, business_id, part, reason))
+
+
+def told_until_of(partition: Mapping[str, Any]) -> str:
+    """Return a moment until which deletions were asked for, for certain: some time before the bookmark."""
+    bookmark = partition.get(BOOKMARK)
+    return instant(parse_moment(bookmark) - BEFORE_BOOKMARK if bookmark else BEGINNING)
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of two partitions of one business what is known of deletions."""
+    merged: dict[str, Any] = {CONTEXT: one[CONTEXT]}
+    if told := [each[TOLD_UNTIL] for each in (one, other) if TOLD_UNTIL in each]:
+        merged[TOLD_UNTIL] = min(told)
+    if packed := [each[INVENTORY] for each in (one, other) if INVENTORY in each]:
+        merged[INVENTORY] = packed_ids.pack(set().union(*map(packed_ids.unpack, packed)))
+    return merged
+
+
+# The parts of a partition
+
+
+class _DamagedError(Exception):
+    """What is wrong with a part."""
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _DamagedError("is no text")
+    return value
+
+
+def _moment(value: Any, now: datetime) -> str:  # noqa: ARG001 - one form for all
+    try:
+        moment = parse_moment(_text(value))
+    except ValueError:
+        raise _DamagedError("is no moment") from None
+    if moment < BEGINNING:
+        raise _DamagedError("lies before 1970")
+    return instant(moment)
+
+
+def _past(value: Any, now: datetime) -> str:
+    moment = _moment(value, now)
+    if moment > instant(now + TOLERANCE):
+        raise _DamagedError("lies in the future")
+    return moment
+
+
+def _replication_key(value: Any, now: datetime) -> Any:  # noqa: ARG001
+    if value != UPDATED_AT:
+        raise _DamagedError(f"is not '{UPDATED_AT}'")
+    return value
+
+
+def _interrupted(value: Any, now: datetime) -> dict[str, Any]:
+    names = ("since", "began", "part_began", "seen_at", "until")
+    if not isinstance(value, dict) or value.keys() != {*names, "rows"}:
+        raise _DamagedError("does not say how far a read came")
+    rows = value["rows"]
+    if not isinstance(rows, int) or isinstance(rows, bool) or not 0 < rows < MOST_ROWS:
+        raise _DamagedError("counts no rows")
+    since = None if value["since"] is None else _past(value["since"], now)
+    began, part_began = (_past(value[name], now) for name in ("began", "part_began"))
+    seen_at, until = (_past(value[name], now + FAR_APART) for name in ("seen_at", "until"))
+    latest = instant(parse_moment(seen_at) + TOLERANCE)
+    if max(began, part_began, until) > latest:
+        raise _DamagedError("contradicts itself")
+    return {
+        "since": since,
+        "began": began,
+        "part_began": part_began,
+        "seen_at": seen_at,
+        "until": until,
+        "rows": rows,
+    }
+
+
+def _packed(value: Any, now: datetime) -> str:  # noqa: ARG001
+    try:
+        packed_ids.check(_text(value))
+    except ValueError:
+        raise _DamagedError("cannot be unpacked") from None
+    return str(value)
+
+
+def _closings(value: Any, now: datetime) -> str:
+    found = _CLOSINGS.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not BEGINNING.date().isoformat() <= found[1] <= instant(now + TOLERANCE):
+        raise _DamagedError("is no list of months")
+    return str(value)
+
+
+def _older_changed(value: Any, now: datetime) -> bool:  # noqa: ARG001
+    if value is not True:
+        raise _DamagedError("is not true")
+    return True
+
+
+_TRIAL_BALANCE = (READ_AT, LISTED, CLOSINGS, ALL_READ_AT, OLDER_CHANGED)
+KEYS: Mapping[str, tuple[Any, ...]] = {
+    REPLICATION_KEY: (_replication_key, BOOKMARK, INTERRUPTED),
+    BOOKMARK: (_past, REPLICATION_KEY, INTERRUPTED),
+    TOLD_UNTIL: (_past,),
+    INVENTORY: (_packed, INVENTORY_AT, REPLICATION_KEY, BOOKMARK, INTERRUPTED),
+    INVENTORY_AT: (_past,),
+    INTERRUPTED: (_interrupted,),
+    READ_AT: (_past, *_TRIAL_BALANCE),
+    LISTED: (_packed, *_TRIAL_BALANCE),
+    CLOSINGS: (_closings, *_TRIAL_BALANCE),
+    ALL_READ_AT: (_past, *_TRIAL_BALANCE),
+    OLDER_CHANGED: (_older_changed, *_TRIAL_BALANCE),
+}
+"""Every part of a partition: how it is read, and what goes with it when it is damaged."""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
