@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from equality import differences
 from test_extraction import key_of, listable
 
+from tap_sage_accounting.extraction.months import Month
 from tap_sage_accounting.sandbox.books import trial_balance
-from tap_sage_accounting.streams.trial_balance import Month
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

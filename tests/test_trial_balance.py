@@ -10,12 +10,14 @@ import pytest
 from merge import AMOUNTS, Warehouse, trial_balance_disagreements
 from plain_books import Ledger, plain_world
 
+from tap_sage_accounting.extraction import months
+from tap_sage_accounting.extraction.months import Month
 from tap_sage_accounting.sandbox.books import advance, trial_balance
 from tap_sage_accounting.sandbox.server import SandboxServer
-from tap_sage_accounting.streams.trial_balance import Month
+from tap_sage_accounting.streams import trial_balance as trial_balance_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from conftest import Run
 
@@ -238,3 +240,120 @@ def test_an_earlier_start_date_brings_the_earlier_months(server: SandboxServer, 
     second = run_tap("trial_balance", start_date="2025-11-15", state=first.state)
     assert min(row["from_date"] for row in second.records["trial_balance"]) == "2025-11-01"
     check(server, merged(first, second))
+
+
+# When the accounts begin, as people type it
+
+
+class Beginning:
+    """A ledger with postings of this year whose accounts are said to begin at some date."""
+
+    def __init__(self, ledger: Ledger, server: SandboxServer, run_tap: RunTap) -> None:
+        self.ledger = ledger
+        self.server = server
+        self.warehouse = Warehouse()
+        self.asked = 0
+        self._run_tap = run_tap
+        self._state: dict[str, Any] = {}
+        for month in (2, 3, 5):
+            book(ledger, f"2026-0{month}-15")
+
+    def claim(self, begins: Any) -> None:
+        self.ledger.owner.objects["financial_settings"]["accounts_start_date"] = begins
+
+    def sync(self, **settings: Any) -> Run:
+        pass_hour(self.server)
+        self.server.requests.clear()
+        run = self._run_tap("trial_balance", state=self._state, **self.server.tap_config(**settings))
+        assert run.error is None, run.log
+        self._state = run.state
+        self.warehouse.load(run.messages)
+        self.asked = len(self.server.requests.of("trial_balance"))
+        return run
+
+    def differences(self, since: str = "2026") -> list[str]:
+        """Compare with the books of this year, before which there are none."""
+        claimed = self.ledger.owner.objects["financial_settings"]["accounts_start_date"]
+        self.claim("2026-01-01")
+        found = trial_balance_disagreements(self.ledger.owner, self.server.world.clock.now(), self.warehouse)
+        self.claim(claimed)
+        return [each for each in found if each > f"('{since}"]
+
+
+@pytest.fixture
+def beginning(ledger: Ledger, run_tap: RunTap) -> Iterator[Beginning]:
+    with SandboxServer(ledger._world) as server:
+        yield Beginning(ledger, server, run_tap)
+
+
+@pytest.mark.parametrize("begins", ["2026-07-01", "2202-01-01", "9999-12-31"])
+def test_accounts_that_begin_later_are_no_failure_and_cost_no_request(beginning: Beginning, begins: str) -> None:
+    beginning.claim(begins)
+    assert beginning.sync().records["trial_balance"] == []
+    assert beginning.asked == 0
+    beginning.claim("2026-01-01")
+    beginning.sync()
+    assert beginning.differences() == []
+
+
+@pytest.mark.parametrize("begins", ["0202-01-01", "0001-01-01", "1024-07-01", "1995-03-01", "soon", 5, ["x"]])
+def test_accounts_that_begin_ages_ago_are_read_from_the_first_posting(beginning: Beginning, begins: Any) -> None:
+    beginning.claim(begins)
+    run = beginning.sync()
+    assert beginning.differences() == []
+    assert beginning.asked == 5
+    assert len(beginning.server.requests.of("transactions")) <= 12
+    assert [line for line in run.log if "it is read from 2026-02 on" in line]
+    for _ in range(2):
+        beginning.sync()
+        assert beginning.asked == 2
+        assert len(beginning.server.requests.of("transactions")) <= 4
+    book(beginning.ledger, "2026-01-20")
+    beginning.sync()
+    assert beginning.differences() == []
+
+
+def test_a_long_history_that_is_real_is_read_from_its_beginning(beginning: Beginning) -> None:
+    """Opening balances are dated before the accounts begin: they stand in every month from there on."""
+    beginning.claim("2015-01-01")
+    book(beginning.ledger, "2014-12-31")
+    run = beginning.sync()
+    assert beginning.asked == 12 * 11 + 6
+    assert {row["from_date"] for row in run.records["trial_balance"]} >= {"2015-01-01", "2015-02-01"}
+    beginning.sync()
+    assert beginning.asked == 2
+    assert beginning.differences() == []
+
+
+@pytest.mark.parametrize("day", ["0202-05-05", "1920-01-01"])
+def test_a_posting_with_a_mistyped_year_does_not_lengthen_the_read(beginning: Beginning, day: str) -> None:
+    beginning.claim("0202-01-01")
+    book(beginning.ledger, day)
+    beginning.sync()
+    assert beginning.asked <= 6
+    assert beginning.differences(since="2026-02") == []
+    beginning.sync()
+    assert beginning.asked == 2
+
+
+@pytest.mark.parametrize("day", ["2026-99-99", "", "tomorrow", 7])
+def test_a_posting_whose_date_is_none_is_no_failure(beginning: Beginning, day: Any) -> None:
+    beginning.sync()
+    number = book(beginning.ledger, "2026-04-10")
+    transactions = beginning.ledger.transactions
+    transactions.collection.change(transactions.keys[number], {"date": day}, beginning.server.world.clock.now())
+    beginning.sync()
+    assert beginning.asked <= 8
+
+
+def test_without_the_right_to_postings_the_read_has_an_end(
+    beginning: Beginning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (months, trial_balance_stream):
+        monkeypatch.setattr(module, "MOST_MONTHS", 20)
+    monkeypatch.setattr(months, "PLAUSIBLE_MONTHS", 10)
+    beginning.claim("0202-01-01")
+    beginning.ledger.owner.permissions["journals"] = "no_access"
+    beginning.sync()
+    assert beginning.asked == 21
+    assert beginning.differences() == []

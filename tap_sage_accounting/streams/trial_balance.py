@@ -9,7 +9,6 @@ times, as often as other lists are swept for deletions.
 
 from __future__ import annotations
 
-from calendar import monthrange
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +22,7 @@ from typing_extensions import override
 
 from tap_sage_accounting.client import UPDATED_AT, SageStream
 from tap_sage_accounting.errors import MalformedAnswerError
+from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, first_month
 from tap_sage_accounting.paging import Page, PagesAhead, parse_json
 from tap_sage_accounting.run.packed_ids import pack, unpack
 from tap_sage_accounting.run.signals import stop_signals
@@ -46,39 +46,6 @@ NOTHING = {"debit": "0", "credit": "0"}
 _UNKNOWN = "-" * 8
 MONTHS_WITHOUT_SETTINGS = 24
 """How far back to read where neither the settings nor `start_date` tell when the accounts begin."""
-
-
-@dataclass(frozen=True, order=True, slots=True)
-class Month:
-    """A calendar month."""
-
-    year: int
-    month: int
-
-    @classmethod
-    def of(cls, day: date) -> Month:
-        """Find the month of a day."""
-        return cls(day.year, day.month)
-
-    def plus(self, months: int) -> Month:
-        """Count months forward or, negative, back."""
-        year, month = divmod(self.year * 12 + self.month - 1 + months, 12)
-        return Month(year, month + 1)
-
-    def until(self, last: Month) -> list[Month]:
-        """List the months from this one to another, both included."""
-        count = (last.year - self.year) * 12 + last.month - self.month + 1
-        return [self.plus(index) for index in range(count)]
-
-    @property
-    def first_day(self) -> str:
-        """The first day, `2026-06-01`."""
-        return date(self.year, self.month, 1).isoformat()
-
-    @property
-    def last_day(self) -> str:
-        """The last day, `2026-06-30`."""
-        return date(self.year, self.month, monthrange(self.year, self.month)[1]).isoformat()
 
 
 @dataclass
@@ -166,7 +133,7 @@ class TrialBalance(SageStream):
         is_quiet = False
         state = self.get_context_state(context)
         seen = _Seen.of(state)
-        begin = opened
+        opened = begin = self._first_month(context, opened, Month.of(now), seen)
         if (last_read := state.get(READ_AT)) and not (seen.closings and opened < min(seen.closings)):
             changed, is_quiet = self._first_changed(context, last_read, now)
             begin = max(begin, changed)
@@ -229,7 +196,23 @@ class TrialBalance(SageStream):
             now = first_page.served_at
         if start := self.config.get("start_date"):
             return now, Month.of(parse_start_date(start).date())
-        return now, Month.of(date.fromisoformat(opened)) if opened else Month.of(now).plus(-MONTHS_WITHOUT_SETTINGS)
+        return now, Month.parse(opened) if opened else Month.of(now).plus(-MONTHS_WITHOUT_SETTINGS)
+
+    def _first_month(self, context: Context | None, claimed: Month, last: Month, seen: _Seen) -> Month:
+        """Find the month with which to begin, where the accounts are said to begin implausibly long ago."""
+        transactions = self._list("transactions")
+
+        def has_postings(first: Month, final: Month) -> bool:
+            changes = {"from_date": first.first_day, "to_date": final.last_day, "updated_or_created_since": None}
+            return bool(transactions.fetch_page(context, 1, {**changes, "attributes": None, "items_per_page": 1}).items)
+
+        try:
+            found = first_month(claimed, last, min(seen.closings, default=None), has_postings)
+        except SkippableAPIError:
+            found = max(claimed, last.plus(-MOST_MONTHS))
+        if found != claimed:
+            self.logger.info("%s should begin in %s; it is read from %s on.", self.describe(context), claimed, found)
+        return found
 
     def _fetch_settings(self, context: Context | None) -> Page:
         what = f"accounts start date for {self.describe(context)}"
@@ -258,22 +241,25 @@ class TrialBalance(SageStream):
             rows = [row for page in transactions.pages() for row in page.items]
             rows += transactions.slipped(lambda: False)
         except SkippableAPIError:
-            return Month(1, 1), False
+            return FIRST_MONTH, False
         if any(_may_have_moved(row, last_read) for row in rows):
             state[OLDER_CHANGED] = True
         days_between = timedelta(days=self.config["deletion_sweep_days"])
         all_read_at = parse_moment(state.get(ALL_READ_AT, last_read))
         if state.get(OLDER_CHANGED) and not timedelta() <= now - all_read_at < days_between:
-            return Month(1, 1), not rows
-        changed = [Month.of(date.fromisoformat(day)) for row in rows if (day := row.get("date"))]
+            return FIRST_MONTH, not rows
+        changed = [Month.parse(day) for row in rows if (day := row.get("date"))]
         return min([*changed, Month.of(now).plus(-1)]), not rows
 
     def _other_list(self, context: Context | None, name: str, changes: dict[str, Any]) -> ListRead:
         """Prepare a read of another list, with query parameters that differ from the usual ones."""
+        return self._list(name).begin_read(context, {"updated_or_created_since": None, "attributes": None, **changes})
+
+    def _list(self, name: str) -> SageStream:
         stream = self._tap.streams[name]
         if not isinstance(stream, SageStream):
             raise TypeError(name)
-        return stream.begin_read(context, {"updated_or_created_since": None, "attributes": None, **changes})
+        return stream
 
 
 def _may_have_moved(row: Item, last_read: str) -> bool:
