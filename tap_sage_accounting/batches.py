@@ -58,6 +58,10 @@ class Batches:
     Args:
         setting: `batch_config`, checked.
         tap: the name of the tap, with which files begin.
+
+    Attributes:
+        is_broken: whether a file could not be written.
+        written: bytes of rows so far, before they are compressed.
     """
 
     def __init__(self, setting: Mapping[str, Any], tap: str) -> None:
@@ -70,6 +74,7 @@ class Batches:
         self._open: dict[str, tuple[io.BytesIO, gzip.GzipFile | io.BytesIO]] = {}
         self._rows: dict[str, int] = {}
         self.is_broken = False
+        self.written = 0
 
     def add(self, message: RecordMessage) -> list[SDKBatchMessage]:
         """Put a row into the file of its stream; give the message that announces the file when that makes it full."""
@@ -78,7 +83,9 @@ class Batches:
             content = io.BytesIO()
             self._open[stream] = content, self._compressed(content)
             self._rows[stream] = 0
-        self._open[stream][1].write(encoder.encode(message.record) + b"\n")
+        row = encoder.encode(message.record) + b"\n"
+        self._open[stream][1].write(row)
+        self.written += len(row)
         self._rows[stream] += 1
         return [self._close(stream)] if self._rows[stream] >= self._largest else []
 

@@ -146,7 +146,6 @@ class SageStream(RESTStream[int]):
             schema = with_text_decimals(schema, text)
         super().__init__(tap=tap, schema=schema, path=f"/{self.name}")
         self.first_reads: set[str | None] = set()
-        self.foreseeing: list[DeletionLookup] = []
         self._partial_rows: PartialRows | None = None
         self._map_failure: StreamMapError | None = None
         self.conformer: Conformer | None = None
@@ -507,20 +506,25 @@ class SageStream(RESTStream[int]):
                     deletions.note(raw, record)
                 yield record
 
+        delivery = self._tap.checkpoints.delivery(deletions)
         for page in chain.from_iterable(reading.pages() for reading in readings):
-            deletions.foresee(page.items)
-            yield records(page.items)
+            yield delivery.of(page.items, records(page.items))
         yield deletions.told()
         was_replaced = partial(deletions.was_replaced, newest)
         for raw in chain.from_iterable(reading.slipped(was_replaced) for reading in readings):
-            deletions.foresee([raw])
-            yield records([raw])
+            yield delivery.of([raw], records([raw]))
         deletions.look_for_missing()
         _require_all(readings, keyless + deletions.keyless)
+        delivery.finish(partial(self._finish, context, deletions, readings[0].watch.started, newest))
+
+    def _finish(
+        self, context: Context | None, deletions: DeletionLookup, started: datetime | None, newest: str | None
+    ) -> None:
+        """Put into the state what a read found out that delivered everything."""
         with stop_signals.deferred():  # a state that is half of this read and half of the last one would be wrong
             deletions.remember()
             forget(self.get_context_state(context))
-            if (started := readings[0].watch.started) is not None:
+            if started is not None:
                 self._move_bookmark(context, started, newest)
 
     def _move_bookmark(self, context: Context | None, started: datetime, newest: str | None) -> None:
@@ -709,19 +713,12 @@ class SageStream(RESTStream[int]):
     def tell_version(self) -> None:
         """Tell the target that rows of other versions are gone."""
         if self._stream_version is not None:
+            self._tap.checkpoints.deliver()
             self._write_activate_version_message(self._stream_version)
-
-    def tell_state(self) -> None:
-        """Write the state as it is now."""
-        self._tap.state_writer.write_state(self._tap.state)
 
     def checkpoint(self) -> None:
         """Write the state if it is time to."""
         self._tap.checkpoint()
-
-    def count_partitions(self) -> int:
-        """Count the lists of businesses that the state has to tell something of."""
-        return sum(len(told.get("partitions", ())) for told in self._tap.state.get("bookmarks", {}).values())
 
     def announce_deletion(self, context: Context | None, key: str, deleted_at: str | None, how: str) -> None:
         """Pass a deletion on to the stream that collects them."""

@@ -85,38 +85,28 @@ class DeletionLookup:
 
         A first read asks for none: whatever it saw is deleted later, if at all.
         """
-        if self._untold:
-            self._stream.foreseeing.append(self)
         business_id = self._context["business_id"] if self._context else None
         if TOLD_UNTIL in self._state and business_id not in self._stream.first_reads:
             since = parse_moment(self._state[TOLD_UNTIL]) - self._stream.lookback
             self._told = self._stream.begin_read(self._context, self._deleted_since(since)).start()
         return self
 
-    def foresee(self, items: Sequence[Item]) -> None:
-        """Remember records in the state before they are delivered: a run that is killed then has delivered them.
+    def foresee(self, items: Sequence[Item]) -> bool:
+        """Remember records before they are delivered: a run that is killed then has delivered them.
 
-        The state grows with streams and businesses, so what has arrived for the businesses to come goes into the same
-        one.
+        Returns:
+            Whether they must not be delivered before a state that names them.
         """
         if not self._untold:
-            return
-        waiting = self._stream.foreseeing
-        if self in waiting:
-            waiting.remove(self)
-        if self.take_in(items):
-            for other in waiting:
-                other.take_in([item for reading in other.readings for item in reading.arrived])
-            self._stream.tell_state()
-
-    def take_in(self, items: Sequence[Item]) -> bool:
-        """Put the ids of records into the state; tell whether one of them is new there."""
+            return False
         new = {key for item in items if (key := key_of(item))} - self._known
         self._known |= new
-        if not new or len(self._known) > LARGEST_INVENTORY:
-            return False
-        self._state[INVENTORY] = pack(self._known)
-        return True
+        return bool(new) and len(self._known) <= LARGEST_INVENTORY
+
+    def write_down(self) -> None:
+        """Put the ids of all records that were delivered, or are about to be, into the state."""
+        if len(self._known) <= LARGEST_INVENTORY:
+            self._state[INVENTORY] = pack(self._known)
 
     def note(self, raw: Item, record: Item) -> None:
         """Look at a record of the read, as sent and as declared."""

@@ -68,6 +68,10 @@ class StoreUnavailableError(TokenStoreError):
     """The token store failed at this moment; it may work again soon."""
 
 
+class NoRoomError(FatalSyncError):
+    """The temporary directory has no room for what must wait there; nothing that was kept is left."""
+
+
 class UndeliverableError(FatalAPIError):
     """Sage lists records that it does not deliver."""
 

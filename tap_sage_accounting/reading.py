@@ -17,7 +17,7 @@ from tap_sage_accounting.movement import MOST_SWEEPS, Watch, identity
 from tap_sage_accounting.paging import Page, PagesAhead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Executor, Future
 
     from tap_sage_accounting.rows import Item
@@ -65,7 +65,6 @@ class ListRead:
     Attributes:
         watch: what was seen.
         undeliverable: records that Sage lists but does not deliver, by id.
-        arrived: the records of the first page, from when it arrived until it is taken.
     """
 
     def __init__(
@@ -79,7 +78,6 @@ class ListRead:
     ) -> None:
         self.watch = Watch()
         self.undeliverable: list[str] = []
-        self.arrived: Sequence[Item] = []
         self._source = source
         self._executor = executor
         self._width = width
@@ -105,7 +103,6 @@ class ListRead:
         """Yield every page of the list, in order."""
         with self._ahead as pages:
             for page in pages:
-                self.arrived = []
                 self.watch.note(page)
                 yield page
                 if self._delivered is not None and not self.undeliverable:
@@ -175,8 +172,6 @@ class ListRead:
                 self._logger.warning("%s Reading the same range in smaller pages.", error)
             else:
                 self._delivers = True
-                if number == 1:
-                    self.arrived = page.items
                 return page
         return self._in_parts(number, min(self._bearable, _smaller(self._size)))
 

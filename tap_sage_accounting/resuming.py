@@ -40,10 +40,7 @@ CREATED_AT = "created_at"
 IN_ORDER = f"{CREATED_AT}:asc"
 """The order, as Sage's parameter `sort` spells it."""
 FEW_PAGES = 3
-"""Pages that are not worth a word in the state: between two of them, and at the beginning of a list."""
-ROWS_PER_PARTITION = 20
-"""Rows that are delivered between two states, for each list of each business that the state holds, so that states
-stay a small part of what is written."""
+"""Pages at the beginning of a list that are not worth a word in the state."""
 MOMENT_LENGTH = len("2026-06-30T18:00:00Z")
 
 
@@ -96,7 +93,6 @@ class LongRead:
         self._seen_at = ""
         self._until = ""
         self._rows = 0
-        self._told_rows = 0
         self._total = 0
         self._of_until: set[str] = set()
         self._certain = True
@@ -147,7 +143,7 @@ class LongRead:
         self._began = self._began or served_at
         self._seen_at = max(self._seen_at, instant(page.served_by or page.served_at))  # asked for side by side
         if page.asked > FEW_PAGES and page.asked < page.last - 1:
-            self._tell(page)
+            self._tell()
 
     def _follows(self, item: Item) -> bool:
         """Tell whether a row was created no earlier than the one before it, and is none of those before it."""
@@ -162,17 +158,12 @@ class LongRead:
         self._of_until.add(name)
         return True
 
-    def _tell(self, page: Page) -> None:
+    def _tell(self) -> None:
         skipped = self._rest.skipped if self._rest and self._rest.skipped else 0
         began = self.interrupted.began if self.interrupted else self._began
         mark = Mark(self._since, began, self._began, self._seen_at, self._until, skipped + self._rows)
         self._state[INTERRUPTED] = asdict(mark)
-        enough = max(FEW_PAGES * page.size, ROWS_PER_PARTITION * self._stream.count_partitions())
-        if self._rows - self._told_rows >= enough:
-            self._told_rows = self._rows
-            self._stream.tell_state()
-        else:
-            self._stream.checkpoint()
+        self._stream.checkpoint()
 
 
 class Rest:

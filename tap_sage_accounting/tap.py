@@ -434,7 +434,7 @@ class TapSageAccounting(RunLifecycle):
         """
         first = [stream.foresee_deletions(context, self._began_at) for stream, context in self.reads]
         if any(first):
-            self.state_writer.write_state(self.state)
+            self.checkpoints.write()
 
     def end_files(self) -> None:
         """Complete the files of a read, where records go into files."""

@@ -96,6 +96,11 @@ class WholeMessageWriter(MsgSpecWriter):
         self._waiting += text.encode()
         self.flush()
 
+    @property
+    def written(self) -> int:
+        """Bytes that were written so far, those in files among them."""
+        return self.sent + len(self._waiting) + (self.batches.written if self.batches is not None else 0)
+
     def flush(self) -> None:
         """Write the buffered records."""
         with stop_signals.deferred():

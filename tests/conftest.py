@@ -39,7 +39,9 @@ class Recorder(WholeMessageWriter):
 
     @override
     def write_message(self, message: Message) -> None:
-        self.messages.append(_target.decode(encoder.encode(message.to_dict())))
+        line = encoder.encode(message.to_dict())
+        self.sent += len(line) + 1
+        self.messages.append(_target.decode(line))
 
 
 _target = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)

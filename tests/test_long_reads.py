@@ -44,7 +44,7 @@ def server() -> Iterator[SandboxServer]:
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pages of three rows be worth as much as real ones."""
-    monkeypatch.setattr(resuming, "ROWS_PER_PARTITION", 0)
+    monkeypatch.setattr(TapSageAccounting, "between_checkpoints", 0.0)
 
 
 def long_list(server: SandboxServer, stream: str = STREAM, rows: int = PAGES * SIZE) -> List:
@@ -363,22 +363,6 @@ def test_another_start_date_starts_over(server: SandboxServer, run_tap: RunTap) 
     messages = until_page(run_tap(STREAM, start_date=late, **SETTINGS), KILLED_AFTER)
     resumed = run_tap(STREAM, start_date=LONG_AGO.isoformat(), state=last_state(messages), **SETTINGS)
     assert {row["id"] for row in resumed.records[STREAM]} == set(rows.keys)
-
-
-def test_states_on_the_way_stay_a_small_part_of_what_is_written(
-    server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    long_list(server)
-    monkeypatch.setattr(TapSageAccounting, "between_checkpoints", 1000.0)
-    monkeypatch.setattr(resuming, "ROWS_PER_PARTITION", 2)
-    told = []
-    for streams in (
-        [STREAM],
-        [STREAM, "addresses", "attachments", "bank_accounts", "contacts", "journals"],
-    ):
-        run = run_tap(*streams, **SETTINGS)
-        told.append(sum(message["type"] == "STATE" and "interrupted" in str(message) for message in run.messages))
-    assert 1 < told[1] < told[0] <= PAGES / resuming.FEW_PAGES
 
 
 def stir(server: SandboxServer, rows: List) -> Callable[[Call], None]:

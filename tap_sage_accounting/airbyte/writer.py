@@ -163,6 +163,10 @@ class AirbyteWriter(WholeMessageWriter):
         _add(lines, _status(name, "INCOMPLETE" if aborted or name in self.failed else "COMPLETE"))
         del self._open[name]
 
+    def has_begun(self, stream: str) -> bool:
+        """Tell whether a stream is open."""
+        return stream in self._open
+
     # What only Airbyte has; from the main thread
 
     def tell(self, body: Mapping[str, Any]) -> None:
