@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from books_in_motion import BooksInMotion
 
-from tap_sage_accounting import connection
+from tap_sage_accounting.api import outages
 
 STEPS_AT_A_TIME = 40
 """Steps in one series, which begins with new books."""
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    connection.FIRST_DELAY = 0.001  # passing faults pass quickly here
+    outages.FIRST_DELAY = 0.001  # passing faults pass quickly here
     began = time.monotonic()
     machine = seed(arguments.seed)(BooksInMotion)
     chosen = settings(

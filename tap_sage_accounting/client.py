@@ -30,8 +30,8 @@ from tap_sage_accounting.errors import (
     AuthorizationError,
     BatchError,
     KeylessRecordError,
-    LimitReachedError,
     MalformedAnswerError,
+    RunOverError,
     UndeliverableError,
 )
 from tap_sage_accounting.limits import GateClosedError
@@ -390,9 +390,19 @@ class SageStream(RESTStream[int]):
         else:
             record = self.cleaner.clean(raw)
             self.complete_key(record)
+            if self.cleaner.damaged:
+                places, self.cleaner.damaged = self.cleaner.damaged, []
+                self._tap.report.note_damage(
+                    self.name, str(record.get(self.primary_keys[-1])), self._whose(context), places
+                )
         if context:
             record["business_id"] = context["business_id"]
         return record
+
+    def _note_damage(self, key: str, context: Context | None) -> None:
+        """Report the damaged texts of the record that was cleaned last."""
+        places, self.cleaner.damaged = self.cleaner.damaged, []
+        self._tap.report.note_damage(self.name, key, self._whose(context), places)
 
     def complete_key(self, record: Record) -> None:
         """Take the key of a record from its path where Sage does not send it.
@@ -449,7 +459,7 @@ class SageStream(RESTStream[int]):
                 report.fail(self.name, self._whose(context), f"refused in the middle: {error}")
             else:
                 report.skip(self.name, self._whose(context), error)
-        except (AuthorizationError, BatchError, LimitReachedError, GateClosedError):
+        except (AuthorizationError, BatchError, RunOverError, GateClosedError):
             raise  # no other read can succeed either
         except (FatalAPIError, RetriableAPIError) as error:
             report.fail(self.name, self._whose(context), str(error))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LONGEST_MESSAGE = 200
 RECORD_NOT_FOUND = "RecordNotFound"
 """Sage's `$dataCode` for an id that it does not know; documented."""
+_PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY)
+"""Statuses below 500 that say no more than that the same request may succeed another time."""
 
 
 class SettingsError(FatalAPIError):
@@ -112,12 +114,28 @@ class HeavyRequestError(StubbornFaultError):
     """Sage answers this request with a fault each time: it may be too much at once for it."""
 
 
-class LimitReachedError(FatalSyncError):
-    """Sage wants no more requests for longer than we are willing to wait; the run ends."""
+class RunOverError(FatalSyncError):
+    """No request can succeed any more; the run ends in order."""
+
+
+class LimitReachedError(RunOverError):
+    """Sage wants no more requests for longer than we are willing to wait."""
+
+
+class ServiceUnavailableError(RunOverError):
+    """Sage answered nothing for longer than we are willing to wait."""
+
+
+class NoWayToSageError(RunOverError):
+    """Certificates or a proxy keep requests from Sage; somebody must change that."""
 
 
 class MalformedAnswerError(RetriableAPIError):
     """An answer that is not what it claims to be: cut off, not JSON, without items."""
+
+
+class UnreadableAnswerError(MalformedAnswerError):
+    """An answer that is no whole JSON: a part of it may be readable when it is asked for alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +192,7 @@ def error_of(response: requests.Response, body: bytes, what: str) -> Exception |
     if request_id := response.headers.get("x_request_id"):
         told += f" (Sage's request id {request_id})"
     told = printable(told)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
         return RetriableAPIError(f"{told}.", response)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RefusedForNowError(f"{told}. Sage asks for fewer requests.", response, retry_after(response.headers))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.extraction.list_end import ListEnd
 from tap_sage_accounting.rows import Row
 
 if TYPE_CHECKING:
@@ -69,9 +70,14 @@ class Watch:
         self._firsts = bytearray()
         self._rests = bytearray()
         self._buckets: list[bytearray] = []
+        self._end = ListEnd(lambda: self.distinct)
 
     def note(self, page: Page) -> None:
-        """Look at a page of the pass."""
+        """Look at a page of the pass.
+
+        Raises:
+            StubbornFaultError: the list has no end.
+        """
         if not self.pages:
             self._make_room(min(page.total or 0, MOST_FORESEEN))
         elif page.total != self.total:
@@ -79,10 +85,10 @@ class Watch:
         self.started = self.started or page.served_at
         self.total = page.total
         self.pages += 1
-        self.add(page.items)
+        self._end.check(page, bytes(self.add(page.items)))
 
-    def add(self, items: Sequence[Item]) -> None:
-        """Take rows for seen that were read besides the pages."""
+    def add(self, items: Sequence[Item]) -> bytearray:
+        """Take rows for seen; return what stands for them."""
         firsts, rests = _marks_of(items)
         end = self._seen + len(items)
         self._firsts[self._seen : end] = firsts
@@ -90,6 +96,7 @@ class Watch:
         self._seen = end
         if self._buckets:
             self._sort(firsts, rests)
+        return rests
 
     @property
     def distinct(self) -> int:

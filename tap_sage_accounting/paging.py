@@ -6,7 +6,6 @@ they are then at hand, in every sense.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 import msgspec
 from typing_extensions import override
 
-from tap_sage_accounting.errors import MalformedAnswerError
+from tap_sage_accounting.errors import MalformedAnswerError, StubbornFaultError, UnreadableAnswerError
+from tap_sage_accounting.lenient_json import decode_leniently
 from tap_sage_accounting.rows import Item
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 SMALL = 1 << 16
 """Bytes of a page whose rows are decoded at once: preparing the quick way would cost more."""
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_DIGITS = re.compile(r"[0-9]{1,15}")
+_HIGHEST = 10**15
+"""Of a total, a page number or a page size: what is higher is a mistake."""
 _NO_ROWS = re.compile(rb"\[\s*\]")
 
 
@@ -48,16 +52,23 @@ _anything = msgspec.json.Decoder(float_hook=Decimal)
 
 
 def parse_json(body: bytes, what: str) -> Any:
-    """Parse JSON, numbers with a fraction as exact decimals.
+    """Parse JSON, numbers with a fraction as exact decimals; texts that are damaged cost no more than themselves.
 
     Raises:
-        MalformedAnswerError: the body is cut off or is no JSON at all.
+        MalformedAnswerError: the body is a web page.
+        UnreadableAnswerError: the body is cut off or is no JSON at all.
     """
     try:
         return _anything.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        kind = "a web page, perhaps of a proxy on the way" if body.lstrip().startswith(b"<") else "not complete JSON"
-        raise MalformedAnswerError(f"{what}: the answer is {kind} ({len(body)} bytes).") from error
+    except _NO_JSON:
+        if body.lstrip().startswith(b"<"):
+            raise MalformedAnswerError(
+                f"{what}: the answer is a web page, perhaps of a proxy on the way ({len(body)} bytes)."
+            ) from None
+    try:
+        return decode_leniently(body)
+    except _NO_JSON:
+        raise UnreadableAnswerError(f"{what}: the answer is not complete JSON ({len(body)} bytes).") from None
 
 
 class Rows(Sequence[Item]):
@@ -126,7 +137,7 @@ class Page:
         number: the page number that Sage says it answered, None where it does not say.
         size: records that a full page holds.
         items: the records, as sent, or decoded as declared.
-        total: records in the whole list at that moment, None where Sage does not say.
+        total: records in the whole list at that moment, None where Sage does not say, or says none beside some.
         has_next: whether Sage names a next page.
         served_at: a moment that is not after the one when Sage answered, by its clock or this machine's.
         served_by: a moment that is not before it; None where nobody needs it.
@@ -180,39 +191,67 @@ class Page:
             told_size = told.get("$itemsPerPage", told.get("$items_per_page"))
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 raise MalformedAnswerError(f"{what}: the answer has no `$items`.")
-        size, total = _whole(told_size) or size, _whole(total)
-        if not items and total is not None and (asked - 1) * size < total:
-            raise MalformedAnswerError(f"{what}: the answer has no rows, although Sage counts {total} in the list.")
-        return cls(
+        page = cls(
             asked=asked,
-            number=_whole(number),
-            size=size,
+            number=_whole(number) or None,
+            size=_page_size(_whole(told_size), size, items),
             items=items,
-            total=total,
+            total=None if items and not _whole(total) else _whole(total),
             has_next=bool(following),
             served_at=served_at,
             served_by=served_by,
         )
+        page.check(what)
+        return page
+
+    def check(self, what: str) -> None:
+        """Refuse a page that contradicts itself.
+
+        Raises:
+            MalformedAnswerError: it is empty although its own total says that rows belong there, or it is another page
+                than was asked for although there is a page of that number.
+        """
+        before = (self.asked - 1) * self.size
+        if not self.items and self.total is not None and before < self.total:
+            raise MalformedAnswerError(
+                f"{what}: the answer has no rows, although Sage counts {self.total} in the list."
+            )
+        if self.number is None or self.number == self.asked:
+            return
+        if self.number > self.asked or (self.has_next and before < (self.total or 0)):
+            raise MalformedAnswerError(f"{what}: Sage answered page {self.number} instead.")
 
     @property
     def last(self) -> int:
         """The number of the list's last page, as far as this page tells."""
-        return self.asked if self.total is None else max(1, math.ceil(self.total / self.size))
+        return self.asked if self.total is None else max(1, -(-self.total // self.size))
 
     def repeats(self, before: Page | None) -> bool:
-        """Tell whether this is the last page once more: Sage answers it for every number beyond the end."""
+        """Tell whether this is the last page once more: Sage answers it for every number beyond the end.
+
+        Raises:
+            StubbornFaultError: it is the page before, a full one, although the list goes on.
+        """
         if self.number is not None:
             return self.number < self.asked
-        return before is not None and bool(self.items) and self.items == before.items
+        if before is None or not self.items or self.items != before.items:
+            return False
+        if len(self.items) >= self.size and self.asked <= self.last and (self.total is not None or self.has_next):
+            raise StubbornFaultError(
+                f"Sage answers page {self.asked} with the rows of the page before, and says that the list goes on."
+            )
+        return True
 
     def has_more(self) -> bool:
         """Tell whether another page is worth asking for.
 
         `$next` is not always filled in, so the total counts as well; an empty page with nothing left by the total is
-        the end whatever it names.
+        the end whatever it names. Where Sage says neither, a full page is not taken for the last one.
         """
         if self.asked < self.last:
             return True
+        if self.total is None and not self.has_next:
+            return len(self.items) >= self.size
         return self.has_next and bool(self.items)
 
 
@@ -222,13 +261,27 @@ def _open(body: bytes) -> _Envelope | None:
         return None
     try:
         envelope = _envelopes.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NO_JSON:
         return None
     return envelope if bytes(memoryview(envelope.rows)[:1]) == b"[" else None
 
 
 def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """Read a number of an envelope; None for what cannot be one. Sage writes many numbers as text."""
+    if isinstance(value, str | Decimal) and _DIGITS.fullmatch(str(value)):
+        value = int(str(value))
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _HIGHEST else None
+
+
+def _page_size(told: int | None, asked: int, items: Sequence[Item]) -> int:
+    """Find out how many records a full page holds: what Sage says counts unless the page itself says otherwise."""
+    if told == asked:
+        return asked
+    if not told:
+        return max(asked, len(items))
+    if told > asked:
+        return told if len(items) > asked else asked
+    return max(told, len(items))
 
 
 class PagesAhead:

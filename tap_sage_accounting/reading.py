@@ -6,6 +6,7 @@ Pages that Sage cannot serve are read in smaller ones, and a list that moved mea
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
@@ -28,6 +29,8 @@ HASTY = 2
 SMALLER = (100, 50, 25, 5, 1)
 TOO_MANY = 10
 """Undeliverable records of one list after which Sage counts as not well."""
+LONGEST_FRUITLESS = 900.0
+"""Seconds for which a list may bring nothing, while Sage answers other requests."""
 HOPELESS = 3
 """Undeliverable records, and none delivered, after which less time is given to each: Sage is probably not well."""
 
@@ -86,6 +89,7 @@ class ListRead:
         self._bearable = size
         self._not_found: set[str] = set()
         self._delivers = False
+        self._fruitless_since: float | None = None
         self._ahead = PagesAhead(self._page, executor, width)
         self._logger = logging.getLogger("tap-sage-accounting.reading")
 
@@ -139,6 +143,7 @@ class ListRead:
             if complete and watch.settled:
                 return
             if complete and watch.looks_like(before):
+                self._require_few_hidden(watch)
                 self._logger.warning(
                     "Sage counts %s rows but lists %d, each time: the rest is taken for hidden.",
                     watch.total,
@@ -149,6 +154,18 @@ class ListRead:
             f"The list moved during each of {MOST_SWEEPS} passes. What was read was delivered; run again when it is "
             "quieter."
         )
+
+    def _require_few_hidden(self, watch: Watch) -> None:
+        """Refuse a list that shows less than its total by a page or more: that is no row which Sage hides.
+
+        Raises:
+            StubbornFaultError: it does.
+        """
+        if (watch.total or 0) - watch.distinct >= self._size:
+            raise StubbornFaultError(
+                f"Sage counts {watch.total} rows but lists {watch.distinct}, each time. What was read was delivered; "
+                "report it to Sage if it stays so."
+            )
 
     def _bare_pages(self) -> Iterator[Page]:
         fetch = partial(self._source.page, size=self._size, bare=True)
@@ -170,8 +187,9 @@ class ListRead:
                 page = self._source.page(number, self._size, tries=HASTY)
             except HeavyRequestError as error:
                 self._logger.warning("%s Reading the same range in smaller pages.", error)
+                self._note_fruitless(error)
             else:
-                self._delivers = True
+                self._note_fruit()
                 return page
         return self._in_parts(number, min(self._bearable, _smaller(self._size)))
 
@@ -210,13 +228,14 @@ class ListRead:
     def _part(self, first: int, end: int, size: int) -> Iterator[Page]:
         try:
             part = self._source.page(first // size + 1, size, tries=HASTY)
-        except HeavyRequestError:
+        except HeavyRequestError as error:
+            self._note_fruitless(error)
             if size > 1:
                 yield from self._range(first, min(first + size, end), _smaller(size))
             else:
                 yield from self._lone(first + 1)
         else:
-            self._delivers = True
+            self._note_fruit()
             yield part
 
     def _lone(self, position: int) -> Iterator[Page]:
@@ -244,9 +263,19 @@ class ListRead:
         except (SkippableAPIError, StubbornFaultError) as error:
             self._note_undeliverable(name, error)
         else:
-            self._delivers = True
+            self._note_fruit()
             return [record]
         return []
+
+    def _note_fruit(self) -> None:
+        self._delivers = True
+        self._fruitless_since = None
+
+    def _note_fruitless(self, error: Exception) -> None:
+        """Take note that a part of the list did not come; many of those take long to fail."""
+        self._fruitless_since = self._fruitless_since or time.monotonic()
+        if time.monotonic() - self._fruitless_since >= LONGEST_FRUITLESS:
+            raise StubbornFaultError(f"Nothing of the list came for {LONGEST_FRUITLESS:.0f} s: {error}")
 
     def _note_undeliverable(self, name: str, error: Exception) -> None:
         self._logger.error("Sage lists a record that it does not deliver (%s): %s", name, error)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tap_sage_accounting.lenient_json import DamagedText, is_damaged
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,7 +34,10 @@ _SECONDS = re.compile(r"\.[0-9]{7,}")
 _NO_DATE = frozenset(("0000-00-00", "0000-00-00T00:00:00Z"))
 _USUAL_LENGTH = len("2026-06-30T18:00:00Z")
 _INT64 = range(-(2**63), 2**63)
-_json = msgspec.json.Encoder(decimal_format="number", order="sorted")
+_LARGEST_EXPONENT = 308
+"""Of ten: a number beyond fits no column of any warehouse, and stops the load of all others."""
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""In JSON text, an escaped NUL; it is valid JSON that PostgreSQL does not take for it."""
 
 
 class MisfitError(ValueError):
@@ -43,13 +48,20 @@ class MisfitError(ValueError):
         self.instead = instead
 
 
-def _decimal(text: str) -> Decimal | None:
+def _decimal(text: str) -> Decimal | int | None:
     text = text.strip()
     if not text:
         return None
-    if not _NUMBER.fullmatch(text):
+    if (found := _NUMBER.fullmatch(text)) is None:
         raise MisfitError
-    return Decimal(text)
+    return _bounded(Decimal(text)) if found[2] or len(text) > _LARGEST_EXPONENT else Decimal(text)
+
+
+def _bounded(number: Decimal | int) -> Decimal | int:
+    """Refuse a number that is too large, or too small, for any column."""
+    if not -_LARGEST_EXPONENT <= Decimal(number).adjusted() <= _LARGEST_EXPONENT:
+        raise MisfitError
+    return number
 
 
 def _number(value: Any, _: Leftovers) -> Decimal | int | None:
@@ -57,7 +69,7 @@ def _number(value: Any, _: Leftovers) -> Decimal | int | None:
     if isinstance(value, str):
         return _decimal(value)
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        return value
+        return _bounded(value)
     raise MisfitError
 
 
@@ -92,8 +104,8 @@ def _boolean(value: Any, _: Leftovers) -> bool | None:
 
 def _string(value: Any, _: Leftovers) -> str:
     if isinstance(value, str):
-        if "\0" in value:  # no SQL database stores it
-            raise MisfitError(value.replace("\0", ""))
+        if "\0" in value or isinstance(value, DamagedText):  # no SQL database stores a NUL
+            raise MisfitError(str(value).replace("\0", ""))
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -320,13 +332,19 @@ class Cleaner:
     Args:
         schema: the stream's resolved JSON schema.
         added: properties that the stream itself fills in, not Sage.
+
+    Attributes:
+        surprises: what did not fit.
+        damaged: the places of damaged texts in the record cleaned last; to be emptied by whoever looks at them.
     """
 
     def __init__(self, schema: dict[str, Any], added: frozenset[str]) -> None:
         properties = {name: part for name, part in schema["properties"].items() if name not in added}
         self._known = _places(properties, "")
         self._convert = _compile_object({"properties": properties})
+        self._json = msgspec.json.Encoder(decimal_format="number", order="sorted", enc_hook=self._original)
         self.surprises = Surprises()
+        self.damaged: list[str] = []
 
     def clean(self, raw: Record) -> Record:
         """Convert one record; what does not fit goes to `additional_attributes` as JSON text."""
@@ -335,10 +353,20 @@ class Cleaner:
         if record is None:
             raise MisfitError
         if leftovers:
-            record[ADDITIONAL] = _json.encode(dict(leftovers)).decode()
-            for place, _ in leftovers:
-                self._count(re.sub(r"\[\d+\]", "[]", place))
+            record[ADDITIONAL] = _NUL.sub(r"\1\\\\u0000", self._json.encode(dict(leftovers)).decode())
+            if self.damaged:
+                self.damaged = [place for place, left in leftovers if is_damaged(left)]
+            for place, left in leftovers:
+                if not isinstance(left, DamagedText):
+                    self._count(re.sub(r"\[\d+\]", "[]", place))
         return record
+
+    def _original(self, left: Any) -> str:
+        """Give a damaged text as it was sent."""
+        if not isinstance(left, DamagedText):
+            raise TypeError(type(left).__name__)
+        self.damaged.append(left.original)
+        return left.original
 
     def _count(self, place: str) -> None:
         known = ".".join(api_name(part) for part in place.split(".")) in self._known

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.errors import EditionError, IncompleteRunError, NotFoundError, RefusedRunError, RightsError
+from tap_sage_accounting.printable import printable
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Sequence
 
     from singer_sdk.exceptions import SkippableAPIError
 
@@ -22,6 +24,8 @@ WHY: dict[type[SkippableAPIError], str] = {
     NotFoundError: "Sage does not offer them there, or no longer at all (404)",
 }
 """Why a read was skipped, by what Sage itself said."""
+MOST_NAMED = 5
+"""Damaged records that are worth a place in the log, for each stream."""
 MOST_REASONS = 3
 """Businesses whose reasons are worth a place in the line that a run ends with."""
 
@@ -45,6 +49,9 @@ class RunReport:
         skipped: what rights or editions do not offer; no failure.
         failed: what should have come and did not.
         answered: businesses whose books Sage let one look into, for one read at least.
+        surprises: what Sage sent that the schemas do not know, by stream.
+        damaged: records with damaged texts, by stream; no more than are named.
+        damaged_count: how many there were.
     """
 
     complete: int = 0
@@ -53,6 +60,8 @@ class RunReport:
     failed: list[Outcome] = field(default_factory=list)
     answered: set[str] = field(default_factory=set)
     surprises: dict[str, Surprises] = field(default_factory=dict)
+    damaged: dict[str, list[str]] = field(default_factory=dict)
+    damaged_count: Counter[str] = field(default_factory=Counter)
 
     @property
     def done(self) -> int:
@@ -68,6 +77,15 @@ class RunReport:
         """Note a read that should have delivered and did not."""
         place = f"'{stream}' of {business}"  # is told anyway
         self.failed.append(Outcome(stream, business, reason.removeprefix(f"{place}, ").removeprefix(f"{place}: ")))
+
+    def note_damage(self, stream: str, key: str, business: str, places: Sequence[str]) -> None:
+        """Note the texts of a record that Sage sent damaged; a record that comes twice is noted once."""
+        named = self.damaged.setdefault(stream, [])
+        record = f"record {key} of {business} ({', '.join(places)})"
+        if record not in named:
+            self.damaged_count[stream] += 1
+            if len(named) < MOST_NAMED:
+                named.append(record)
 
     def tell(self, logger: logging.Logger, *, planned: int, requests: int, refusals: int, seconds: float) -> None:
         """Log the summary of the run, a line for each thing that a person should know.
@@ -92,6 +110,14 @@ class RunReport:
                     stream,
                     ", ".join(f"{place} ({count} times)" for place, count in sorted(surprises.misfits.items())),
                 )
+        for stream, named in sorted(self.damaged.items()):
+            more = self.damaged_count[stream] - len(named)
+            logger.warning(
+                "Texts of '%s' that Sage sent damaged, kept as they came in additional_attributes: %s%s",
+                stream,
+                printable("; ".join(named)),
+                f"; and {more} more records" if more else "",
+            )
         refused = self._refused()
         for (business, reason), streams in sorted(self._skipped_together().items()):
             if business not in refused:

@@ -148,7 +148,7 @@ class LongRead:
     def _follows(self, item: Item) -> bool:
         """Tell whether a row was created no earlier than the one before it, and is none of those before it."""
         created_at, name = item.get(CREATED_AT), identity(item)
-        if not isinstance(created_at, str) or len(created_at) != MOMENT_LENGTH or created_at < self._until:
+        if type(created_at) is not str or len(created_at) != MOMENT_LENGTH or created_at < self._until:
             return False
         if created_at > self._until:
             self._until, self._of_until = created_at, {name}

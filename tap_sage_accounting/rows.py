@@ -89,7 +89,7 @@ class RowDecoder:
             raw = raw.replace(_PATH_AS_SENT, _PATH)
         try:
             rows = self._decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return None if any(map(str.isspace, map(_id_of, rows))) else rows
 

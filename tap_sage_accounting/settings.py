@@ -155,8 +155,9 @@ SETTINGS = th.PropertiesList(
         default=900,
         title="Patience",
         description=(
-            "Seconds that Sage may ask to wait (`Retry-After`) before the run ends, with everything complete so far "
-            "kept and the time to come back named."
+            "Seconds for which the run waits while Sage refuses requests, is out of order or cannot be reached, and "
+            "the longest wait that Sage may ask for (`Retry-After`). Then the run ends, with everything complete so "
+            "far kept."
         ),
     ),
     th.Property(

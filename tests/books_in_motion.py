@@ -102,6 +102,7 @@ class BooksInMotion(RuleBasedStateMachine):
             "page_size": page_size,
             "concurrency": concurrency,
             "deletion_sweep_days": sweep_days,
+            "patience": 1,
             "token_store": f"sqlite:///{Path(self.directory.name) / 'tokens.sqlite'}",
         }
         self.late = LATEST if lookback else 0

@@ -15,7 +15,8 @@ from singer_sdk.contrib.msgspec import encoder
 from surroundings import a_place_of_its_own, leave_the_developers_environment, pass_no_ignored_signal_on
 from typing_extensions import override
 
-from tap_sage_accounting import connection, timestamps
+from tap_sage_accounting import limits, timestamps
+from tap_sage_accounting.api import outages
 from tap_sage_accounting.sandbox.books import build_world
 from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.tap import TapSageAccounting
@@ -119,7 +120,13 @@ def one_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passing faults pass quickly here."""
-    monkeypatch.setattr(connection, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(outages, "FIRST_DELAY", 0.001)
+
+
+@pytest.fixture
+def no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold no request back: many fail here in less than a minute."""
+    monkeypatch.setattr(limits, "STANDARD_LIMIT", 10_000)
 
 
 @pytest.fixture
@@ -130,7 +137,9 @@ def run_tap(server: SandboxServer, tmp_path: Path, caplog: pytest.LogCaptureFixt
         *streams: str, state: dict[str, Any] | None = None, catalog: dict[str, Any] | None = None, **config: Any
     ) -> Run:
         recorder = Recorder()
-        settings = server.tap_config(**{"token_store": f"sqlite:///{tmp_path / 'tokens.sqlite'}", **config})
+        # An outage that never ends is soon over.
+        config = {"token_store": f"sqlite:///{tmp_path / 'tokens.sqlite'}", "patience": 2, **config}
+        settings = server.tap_config(**config)
         tap = TapSageAccounting(config=settings, state=state, catalog=catalog, message_writer=recorder)
         if streams:
             for name, stream in tap.streams.items():

@@ -15,7 +15,7 @@ import pytest
 from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, NOW, List, plain_world
 
-from tap_sage_accounting import connection
+from tap_sage_accounting.api import faults
 from tap_sage_accounting.deletions import DeletionLookup
 from tap_sage_accounting.errors import IncompleteRunError, LimitReachedError
 from tap_sage_accounting.sandbox.faults import Fault
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     RunTap = Callable[..., Run]
 
+pytestmark = pytest.mark.usefixtures("no_limit")
 STREAMS = ("contacts", "invoice_settings", "sales_quotes")
 PASSING = ("drop", "lost", "cut", "html", 500, 502, 503, 504)
 STAYING = ("drop", "cut", "html", "redirect_loop", 500, 503)
@@ -107,7 +108,7 @@ def test_a_slow_answer_is_waited_for_while_other_lists_are_asked_for(server: San
 def test_an_answer_that_does_not_come_in_time_is_asked_for_again(
     server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "READ_TIMEOUT", 0.15)
+    monkeypatch.setattr(faults, "READ_TIMEOUT", 0.15)
     first, _ = businesses_of(server)
     server.faults.add(Fault("contacts", "slow", business=first.id, seconds=2))
     run = run_tap(*STREAMS, concurrency=1)

@@ -19,8 +19,10 @@ from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.errors import (
     AuthorizationError,
     LimitReachedError,
+    NoWayToSageError,
     RefusedRunError,
     RightsError,
+    ServiceUnavailableError,
     SettingsError,
     StubbornFaultError,
     TokenStoreError,
@@ -37,10 +39,18 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.airbyte.writer import AirbyteWriter, FailureType
 
-_MENDED_BY_USER = (ConfigValidationError, SettingsError, AuthorizationError, SkippableAPIError, RefusedRunError)
+_MENDED_BY_USER = (
+    ConfigValidationError,
+    SettingsError,
+    AuthorizationError,
+    NoWayToSageError,
+    SkippableAPIError,
+    RefusedRunError,
+)
 _PASSING = (
     StubbornFaultError,
     LimitReachedError,
+    ServiceUnavailableError,
     RetriableAPIError,
     AnswerLostError,
     UnreachableError,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from typing import TYPE_CHECKING
 
 from tap_sage_accounting.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LONGEST_CAUSE = 160
 """Characters; a proxy's own words can be long."""
@@ -13,14 +17,20 @@ LONGEST_CAUSE = 160
 def root_cause(error: BaseException) -> str:
     """Return the system's or TLS's words for the deepest cause: `Connection refused`; "" where there are none."""
     words = ""
+    for each in causes(error):
+        words = _words_of(each) or words
+    return printable(words[:LONGEST_CAUSE])
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that it was made of, down to the deepest one."""
     seen: set[int] = set()
     following: BaseException | None = error
     while following is not None and id(following) not in seen:
+        yield following
         seen.add(id(following))
-        words = _words_of(following) or words
         inner = (getattr(following, "reason", None), *following.args, following.__cause__, following.__context__)
         following = next((each for each in inner if isinstance(each, BaseException)), None)
-    return printable(words[:LONGEST_CAUSE])
 
 
 def _words_of(error: BaseException) -> str:

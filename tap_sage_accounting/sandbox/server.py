@@ -181,9 +181,15 @@ class SandboxServer:
 
     @property
     def base_url(self) -> str:
-        """The address without a path."""
-        host, port = self._bound.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        """The address without a path, also of a server that has stopped.
+
+        Raises:
+            RuntimeError: It never ran.
+        """
+        if self._socket is None:
+            raise RuntimeError("The simulated Sage is not running.")
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
 
     @property
     def api_url(self) -> str:

@@ -1,0 +1,75 @@
+"""The body of a response, decompressed within bounds."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.api import http_adapter
+from tap_sage_accounting.api.http_adapter import ResponseTooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from requests import Response
+
+ACCEPTED = "gzip"
+"""The value of `Accept-Encoding`: it is decompressed here, so that the size is bounded with any version of urllib3."""
+CHUNK_BYTES = 1 << 20
+"""Bytes that are taken from the connection at once."""
+MOST_MEMBERS = 1000
+"""Compressed members of one body; one is usual."""
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class UndecodableResponseError(OSError):
+    """A body is compressed in a way that nobody asked for, or is damaged or cut off."""
+
+
+def read_body(response: Response) -> bytes:
+    """Read the body of a streamed response; afterwards, its connection is free for another request, or closed.
+
+    Raises:
+        ResponseTooLargeError: it inflates to more than `LARGEST_RESPONSE`.
+        UndecodableResponseError: it cannot be decompressed.
+        urllib3.exceptions.HTTPError: the connection broke, or the time is up.
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    try:
+        pieces = response.raw.stream(CHUNK_BYTES, decode_content=False)
+        if encoding in ("", "identity"):
+            return b"".join(pieces)
+        if encoding not in ("gzip", "x-gzip"):
+            raise UndecodableResponseError
+        return b"".join(_inflate(pieces))
+    finally:
+        response.close()
+
+
+def _inflate(pieces: Iterable[bytes]) -> list[bytes]:
+    """Decompress a body of one or more members; what follows them is padding."""
+    inflated: list[bytes] = []
+    room = http_adapter.LARGEST_RESPONSE
+    members, begun = 0, False
+    member = zlib.decompressobj(_GZIP)
+    for piece in pieces:
+        rest = piece
+        while rest:
+            try:
+                inflated.append(part := member.decompress(rest, room + 1))
+            except zlib.error:
+                if members and not begun:
+                    return inflated
+                raise UndecodableResponseError from None
+            room -= len(part)
+            if room < 0:
+                raise ResponseTooLargeError
+            rest, begun = member.unused_data, not member.eof
+            if member.eof:
+                members += 1
+                if members > MOST_MEMBERS:
+                    raise UndecodableResponseError
+                member = zlib.decompressobj(_GZIP)
+    if begun or not members:
+        raise UndecodableResponseError
+    return inflated
