@@ -327,7 +327,7 @@ def _older_changed(value: Any, now: datetime) -> bool:  # noqa: ARG001
     return True
 
 
-_TRIAL_BALANCE = (READ_AT, LISTED, CLOSINGS, ALL_READ_AT, OLDER_CHANGED)
+_TRIAL_BALANCE = (READ_AT, CLOSINGS, ALL_READ_AT, OLDER_CHANGED)
 KEYS: Mapping[str, tuple[Any, ...]] = {
     REPLICATION_KEY: (_replication_key, BOOKMARK, INTERRUPTED),
     BOOKMARK: (_past, REPLICATION_KEY, INTERRUPTED),

@@ -137,7 +137,9 @@ class TrialBalance(SageStream):
         if (last_read := state.get(READ_AT)) and not (seen.closings and opened < min(seen.closings)):
             changed, is_quiet = self._first_changed(context, last_read, now)
             begin = max(begin, changed)
-            seen.idle = [account for account in self._accounts(context) if account.get("id") in seen.listed]
+            seen.idle = self._listed_before(context, seen)
+        elif seen.listed and not last_read:  # the time of the last read was damaged, perhaps some runs ago
+            seen.idle = self._listed_before(context, seen)
         elif self._tap.is_read_anew(self.name, context):  # accounts may have been listed that nothing tells of
             seen.idle = list(self._accounts(context))
         months = begin.until(Month.of(now))
@@ -156,6 +158,9 @@ class TrialBalance(SageStream):
             if begin == opened:
                 state[ALL_READ_AT] = instant(now)
                 state.pop(OLDER_CHANGED, None)
+
+    def _listed_before(self, context: Context | None, seen: _Seen) -> list[Item]:
+        return [account for account in self._accounts(context) if account.get("id") in seen.listed]
 
     def _accounts(self, context: Context | None) -> Iterator[Item]:
         return (account for page in self._other_list(context, "ledger_accounts", {}).pages() for account in page.items)
