@@ -11,6 +11,8 @@ item_transactions as (
     select business_id, transaction_id from {{ ref('stg_sage__payments') }}
     union
     select business_id, transaction_id from {{ ref('stg_sage__allocations') }}
+    union
+    select business_id, transaction_id from {{ ref('int_sage__missing_documents') }}
 ),
 
 entries as (

@@ -9,7 +9,11 @@ with lines as (
 
 taxed_transactions as (
     select business_id, transaction_id, min(side) as side
-    from {{ ref('int_sage__tax_lines') }}
+    from (
+        select business_id, transaction_id, side from {{ ref('int_sage__tax_lines') }}
+        union all
+        select business_id, transaction_id, side from {{ ref('int_sage__missing_documents') }}
+    ) as both_kinds
     group by 1, 2
 ),
 

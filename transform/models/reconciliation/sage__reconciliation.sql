@@ -30,8 +30,9 @@ judged as (
             'receivables', 'payables', 'document_totals', 'document_taxes', 'tax_on_sales', 'tax_on_purchases',
             'contact_balances', 'bank_balances', 'double_entry',
         ]) }}) as needs_entries,
-        checked.check_id in ('receivables', 'contact_balances') and not coverage.has_sales_documents
-            or checked.check_id in ('payables', 'contact_balances') and not coverage.has_purchase_documents as lacks_documents
+        checked.check_id in ('receivables', 'tax_on_sales', 'contact_balances') and not coverage.has_sales_documents
+            or checked.check_id in ('payables', 'tax_on_purchases', 'contact_balances') and not coverage.has_purchase_documents
+                as lacks_documents
     from checked
     inner join {{ ref('int_sage__coverage') }} as coverage on checked.business_id = coverage.business_id
 )
