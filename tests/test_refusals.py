@@ -133,8 +133,8 @@ def test_a_run_that_somebody_else_refuses_is_no_success(
 ) -> None:
     server.faults.add(Fault(BOOKS, status, by=by, times=None))
     run = books.run()
-    assert isinstance(run.error, ServiceUnavailableError)
-    assert "Sage answered nothing for" in str(run.error)
+    # JSON with status 200 looks like an answer of Sage's: then each read fails by itself.
+    assert isinstance(run.error, IncompleteRunError if (status, by) == (200, "gateway") else ServiceUnavailableError)
     assert run.tap.report.skipped == []
     assert run.records == {}
     assert "replication_key_value" not in str(books.state)
