@@ -172,7 +172,7 @@ def test_text_stays_text() -> None:
 def test_a_nul_character_that_no_database_stores_is_taken_out_and_the_original_kept() -> None:
     record = clean(string="a\0b")
     assert record["string"] == "ab"
-    assert kept(record) == {"string": "a\0b"}
+    assert kept(record) == {"string": "a\\u0000b"}  # spelled out, for databases refuse it in JSON, too
 
 
 def test_names_become_legal_column_names_at_every_level() -> None:
