@@ -1,4 +1,4 @@
-"""What a user gives a command, files and variables, checked before anything is made of it."""
+"""What all commands share: what a user gives them is checked before it is used, and failures are said in a line."""
 
 from __future__ import annotations
 
@@ -6,49 +6,180 @@ import codecs
 import json
 import logging
 import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
+from typing_extensions import override
 
 from tap_sage_accounting.printable import printable
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 LOG_LEVEL_VARIABLES = ("TAP_SAGE_ACCOUNTING_LOGLEVEL", "LOGLEVEL")
 
+logger = logging.getLogger("tap-sage-accounting")
 
-def require_json_objects(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> None:
-    """Refuse a file that holds no JSON object, as settings, a state and a catalog are. `ENV` is no file.
+
+# How a command ends
+
+
+class PlainCommand(click.Command):
+    """A command whose failures are said in a line each, and whose exit code is 1 then.
+
+    Args:
+        say: takes the lines.
+        options: those of `click.Command`.
+    """
+
+    def __init__(self, *, say: Callable[[str], object] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._say = say or _say_on_terminal
+
+    @override
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        with ending_plainly(self._say):
+            return super().main(*arguments, **options)
+
+
+@contextmanager
+def ending_plainly(say: Callable[[str], object]) -> Iterator[None]:
+    """End the process with code 1 after a failure: with lines that say all, or with a traceback where none can."""
+    try:
+        yield
+    except SingerSDKError as error:
+        for line in lines_of(error):
+            say(line)
+        logger.debug("It happened here:", exc_info=True)
+    except Exception as error:
+        logger.exception(
+            "%s: this is a fault of the tap. Report it to this project with the lines that follow.",
+            type(error).__name__,
+        )
+    else:
+        return
+    sys.exit(1)
+
+
+def lines_of(error: SingerSDKError) -> list[str]:
+    """Say what an error says, a line for each problem."""
+    if isinstance(error, ConfigValidationError) and error.errors:
+        return [*error.errors, f"{error}; nothing was sent to Sage."]
+    return [str(error)]
+
+
+def _say_on_terminal(line: str) -> None:
+    click.echo(printable(line), err=True)
+
+
+# Files
+
+
+class UnreadableFileError(ValueError):
+    """A file holds nothing of the kind that is needed; the message says why, without the file's name."""
+
+
+def read_option(ctx: click.Context, param: click.Parameter, path: str | None) -> dict[str, Any] | None:
+    """Read the file that an option names; `-` is the standard input.
 
     Raises:
         BadParameter: naming the file and what is wrong with it.
     """
-    for path in paths:
-        if path.upper() != "ENV" and (problem := json_problem(Path(path))):
-            raise click.BadParameter(f"{printable(path)}: {problem}", ctx, param)
-
-
-def json_problem(path: Path) -> str | None:
-    """Say why a file holds no JSON object; None where it does."""
     try:
-        content = path.read_bytes()
-        problem = _problem_before_parsing(content)
-        is_object = problem is None and isinstance(json.loads(content.decode()), dict)
-    except OSError as error:
-        return f"{(error.strerror or 'cannot be read').lower()}."
-    except UnicodeDecodeError:
-        return "the file is not encoded in UTF-8. Save it as UTF-8."
-    except json.JSONDecodeError as error:
-        return f"no JSON: {error.msg.lower()} in line {error.lineno}, column {error.colno}."
-    except RecursionError:
-        return "no JSON that makes sense: it is nested too deeply."
-    return problem or (None if is_object else "it holds no JSON object: begin it with { and end it with }.")
+        return None if path is None else read_json_object(path)
+    except UnreadableFileError as error:
+        raise click.BadParameter(f"{printable(path or '')}: {error}", ctx, param) from None
 
 
-def _problem_before_parsing(content: bytes) -> str | None:
+def read_bytes_option(ctx: click.Context, param: click.Parameter, path: str | None) -> bytes | None:
+    """Read the file that an option names, whatever it holds; `-` is the standard input.
+
+    Raises:
+        BadParameter: naming the file and why it cannot be read.
+    """
+    try:
+        return None if path is None else _read_bytes(path)
+    except UnreadableFileError as error:
+        raise click.BadParameter(f"{printable(path or '')}: {error}", ctx, param) from None
+
+
+@dataclass
+class GivenSettings:
+    """The settings of a command line.
+
+    Attributes:
+        config: those in files; a later file wins.
+        parse_env: whether the environment has some, too.
+    """
+
+    config: dict[str, Any] = field(default_factory=dict)
+    parse_env: bool = False
+
+
+def read_settings_options(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> GivenSettings:
+    """Read the files that `--config` names, each once: it may be a pipe. `ENV` is the environment.
+
+    Raises:
+        BadParameter: naming the file and what is wrong with it.
+    """
+    given = GivenSettings()
+    for path in paths:
+        if path.upper() == "ENV":
+            given.parse_env = True
+        else:
+            given.config |= read_option(ctx, param, path) or {}
+    return given
+
+
+def read_json_object(path: str) -> dict[str, Any]:
+    """Read a file that holds a JSON object.
+
+    Raises:
+        UnreadableFileError: it does not.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UnreadableFileError("it holds no JSON object: begin it with { and end it with }.")
+    return found
+
+
+def read_json(path: str) -> Any:
+    """Read a file that holds JSON, numbers with a fraction as exact decimals; `-` is the standard input.
+
+    Raises:
+        UnreadableFileError: it does not.
+    """
+    content = _read_bytes(path)
     if not content.strip():
-        return "the file is empty."
+        raise UnreadableFileError("the file is empty.")
     if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "the file begins with a byte order mark. Save it as UTF-8 without one."
-    return None
+        raise UnreadableFileError("the file begins with a byte order mark. Save it as UTF-8 without one.")
+    try:
+        return json.loads(content.decode(), parse_float=Decimal)
+    except UnicodeDecodeError:
+        problem = "the file is not encoded in UTF-8. Save it as UTF-8."
+    except json.JSONDecodeError as error:
+        problem = f"no JSON: {error.msg.lower()} in line {error.lineno}, column {error.colno}."
+    except RecursionError:
+        problem = "no JSON that makes sense: it is nested too deeply."
+    raise UnreadableFileError(problem)
+
+
+def _read_bytes(path: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # such as a name with a null character
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise UnreadableFileError(f"{(reason or 'cannot be read').lower()}.") from None
+
+
+# Variables
 
 
 def require_log_level() -> None:
@@ -57,10 +188,24 @@ def require_log_level() -> None:
     Raises:
         UsageError: naming the variable.
     """
+    for variable in LOG_LEVEL_VARIABLES:
+        if os.environ.get(variable) == "":
+            del os.environ[variable]  # as if it were not set
+    if problem := log_level_problem():
+        raise click.UsageError(problem)
+
+
+def log_level_problem() -> str | None:
+    """Say which variable names a log level that there is not; None where all do."""
     levels = logging.getLevelNamesMapping()
     for variable in LOG_LEVEL_VARIABLES:
         level = os.environ.get(variable)
         if level and level.upper() not in levels:
-            raise click.UsageError(f"{variable} is {printable(level)!r}: set it to DEBUG, INFO, WARNING or ERROR.")
-        if level == "":
-            del os.environ[variable]  # as if it were not set
+            return f"{variable} is {printable(level)!r}: set it to DEBUG, INFO, WARNING or ERROR."
+    return None
+
+
+def log_level(otherwise: str) -> str:
+    """Return the level that the environment names, if there is one."""
+    named = next((level for variable in LOG_LEVEL_VARIABLES if (level := os.environ.get(variable))), otherwise).upper()
+    return named if named in logging.getLevelNamesMapping() else otherwise

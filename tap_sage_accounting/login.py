@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
-from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
-from typing_extensions import override
 
 from tap_sage_accounting.access import BusinessAccess
 from tap_sage_accounting.auth import IDLE_WARNING, idle_warning
+from tap_sage_accounting.command_line import PlainCommand, log_level
 from tap_sage_accounting.consent import CallbackServer, ConsentError, ConsentRequest, StrayAnswerError, answer_of
 from tap_sage_accounting.paging import parse_json
 from tap_sage_accounting.printable import printable
@@ -42,22 +41,6 @@ EXPIRED_CODE = (
 )
 
 
-class LoginCommand(click.Command):
-    """A command that ends in a sentence instead of a traceback."""
-
-    @override
-    def invoke(self, ctx: click.Context) -> None:
-        try:
-            super().invoke(ctx)
-        except ConfigValidationError as error:
-            for problem in error.errors or [str(error)]:
-                click.echo(printable(problem), err=True)
-            ctx.exit(1)
-        except SingerSDKError as error:
-            click.echo(printable(str(error)), err=True)
-            ctx.exit(1)
-
-
 def _require_seconds(ctx: click.Context, param: click.Parameter, value: float) -> float:
     if not 0 < value <= LONGEST_TIMEOUT:
         raise click.BadParameter(f"must be more than 0 and at most {LONGEST_TIMEOUT} seconds.", ctx, param)
@@ -73,7 +56,7 @@ config_option = click.option(
 )
 
 
-@click.command(cls=LoginCommand, help="Log in to Sage: consent in the browser, tokens into the token store.")
+@click.command(cls=PlainCommand, help="Log in to Sage: consent in the browser, tokens into the token store.")
 @config_option
 @click.option("--scope", type=click.Choice(["readonly", "full_access"]), default="readonly", show_default=True)
 @click.option(
@@ -111,7 +94,7 @@ def login(config: Any, scope: str, country: str | None, *, no_browser: bool, tim
         )
 
 
-@click.command(cls=LoginCommand, help="Tell who is logged in, what that reaches, and when it ends.")
+@click.command(cls=PlainCommand, help="Tell who is logged in, what that reaches, and when it ends.")
 @config_option
 def status(config: Any) -> None:
     """Show the login, the businesses and what Sage will refuse."""
@@ -134,7 +117,7 @@ def status(config: Any) -> None:
             _show_business(tap, business)
 
 
-@click.command(cls=LoginCommand, help="Log out: revoke the tokens at Sage and forget them here.")
+@click.command(cls=PlainCommand, help="Log out: revoke the tokens at Sage and forget them here.")
 @config_option
 def logout(config: Any) -> None:
     """End a lineage."""
@@ -172,9 +155,7 @@ def has_browser() -> bool:
 @contextmanager
 def _tap(config: Any) -> Iterator[TapSageAccounting]:
     """Make a tap from the settings, whose checks, token store and way to Sage the commands share."""
-    logging.basicConfig(
-        level=(os.environ.get("TAP_SAGE_ACCOUNTING_LOGLEVEL") or os.environ.get("LOGLEVEL") or "WARNING").upper()
-    )
+    logging.basicConfig(level=log_level("WARNING"))
     tap = TapSageAccounting(config={**config.config, "business_ids": None}, parse_env_config=True)
     install(tap.config.get(name) for name in SECRET_SETTINGS)
     with tap.connected():

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import os
-import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from singer_sdk import typing as th
-from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from tap_sage_accounting import timestamps
@@ -238,20 +236,23 @@ def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> lis
     return problems
 
 
-def require_whole_numbers(schema: Mapping[str, Any], prefix: str) -> None:
-    """Refuse numbers in the environment that are none, before the SDK reads them.
+def secret_problems(config: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
+    """Find credentials that hold what no credential does: they were copied with something around them."""
+    texts = {name: config.get(name) for name, declared in known.items() if declared.get("secret")}
+    return [
+        f"Setting '{name}' holds a line break, a control character or a blank at one end: copy it again."
+        for name, text in texts.items()
+        if isinstance(text, str) and not (text.isprintable() and text == text.strip())
+    ]
 
-    Raises:
-        ConfigValidationError: naming the variables.
-    """
-    problems = []
-    for name, declared in schema["properties"].items():
-        variable = f"{prefix}{name.upper()}"
-        text = os.environ.get(variable)
-        if text is not None and "integer" in declared.get("type", ()) and not re.fullmatch(r"\s*[+-]?\d+\s*", text):
-            problems.append(f"{variable} must be a whole number: {_description(declared)}")
-    if problems:
-        raise ConfigValidationError("The settings are not right", errors=problems)
+
+def version_problems(api_url: str) -> list[str]:
+    """Check that the address of the API names its version; an address in between may have a path of its own."""
+    address = urlsplit(api_url)
+    path = address.path.rstrip("/")
+    if path and (path == "/v3.1" or address.hostname != urlsplit(API_URL).hostname):
+        return []
+    return [f"Setting 'api_url' must end with the API's version: {API_URL}"]
 
 
 def start_date_problems(config: Mapping[str, Any]) -> list[str]:
@@ -286,7 +287,7 @@ def value_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list
     found = DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(dict(config))
     problems = [_in_words(error, declared) for error in found if error.path]
     missing = [name for name in schema.get("required", ()) if name not in config]
-    return problems + [f"Setting '{name}' is missing: {_description(declared[name])}" for name in missing]
+    return problems + [f"Setting '{name}' is missing: {first_sentence(declared[name])}" for name in missing]
 
 
 def _in_words(error: ValidationError, declared: Mapping[str, Any]) -> str:
@@ -294,7 +295,7 @@ def _in_words(error: ValidationError, declared: Mapping[str, Any]) -> str:
     name = str(place[0])
     inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place[1:])
     shown = "" if declared[name].get("secret") or error.instance == "" else f", not {repr(error.instance)[:60]}"
-    return f"Setting '{name}{inside}' {_demand(error)}{shown}: {_description(declared[name])}"
+    return f"Setting '{name}{inside}' {_demand(error)}{shown}: {first_sentence(declared[name])}"
 
 
 def _demand(error: ValidationError) -> str:
@@ -314,6 +315,6 @@ def _demand(error: ValidationError) -> str:
             return f"does not fit ({error.validator} {error.validator_value})"
 
 
-def _description(declared: Mapping[str, Any]) -> str:
-    """Give the first sentence of a setting's description."""
+def first_sentence(declared: Mapping[str, Any]) -> str:
+    """Return the first sentence of a setting's description."""
     return str(declared.get("description", "")).partition(". ")[0].rstrip(".") + "."

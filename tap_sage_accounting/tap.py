@@ -5,26 +5,25 @@ The ways to the tokens are imported where they are used: discovery needs none of
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from copy import deepcopy
-from functools import cached_property
-from io import StringIO
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from click import STRING
 from dotenv import load_dotenv
 from singer_sdk import Tap
-from singer_sdk.configuration._dict_config import parse_environment_config
-from singer_sdk.exceptions import ConfigValidationError, FatalSyncError, MapExpressionError, StreamMapConfigError
+from singer_sdk.cli import plugin_cli
+from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, StreamMapConfigError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
 from tap_sage_accounting.businesses import Business, visible_businesses
 from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.environment import read_settings
 from tap_sage_accounting.errors import SettingsError
 from tap_sage_accounting.limits import RequestGate
 from tap_sage_accounting.lookahead import Lookahead
@@ -35,18 +34,19 @@ from tap_sage_accounting.run.state import State
 from tap_sage_accounting.run.state_forms import bookmarks_of, read_state
 from tap_sage_accounting.settings import (
     CONFIG_JSONSCHEMA,
-    require_whole_numbers,
+    secret_problems,
     start_date_problems,
     stream_map_problems,
     unknown_settings,
     value_problems,
+    version_problems,
 )
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     import click
     from singer_sdk.helpers.types import Context
@@ -150,45 +150,51 @@ class TapSageAccounting(RunLifecycle):
 
     # The command line
 
+    @plugin_cli
+    def cli(cls) -> click.Command:  # noqa: N805 - a property of the class
+        """The command, whose failures are said in a line each."""
+        from tap_sage_accounting.command_line import PlainCommand, read_bytes_option, read_option  # noqa: PLC0415
+        from tap_sage_accounting.logs import set_up_logging  # noqa: PLC0415
+
+        set_up_logging()
+        command = cls.get_singer_command()
+        readers = {"catalog": read_option, "state": read_bytes_option}
+        for option in command.params:
+            if option.name in readers:
+                option.type, option.callback = STRING, readers[option.name]
+        return PlainCommand(
+            say=partial(cls.logger.error, "%s"),
+            name=command.name,
+            callback=command.callback,
+            params=command.params,
+            help=command.help,
+            context_settings=command.context_settings,
+        )
+
     @override
     @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        from tap_sage_accounting.command_line import require_json_objects, require_log_level  # noqa: PLC0415
+        from tap_sage_accounting.command_line import read_settings_options, require_log_level  # noqa: PLC0415
 
         require_log_level()
-        require_json_objects(ctx, param, value)
-        return super().cb_config(ctx, param, value)
+        return read_settings_options(ctx, param, value)
 
     @override
     @classmethod
-    def invoke(cls, **options: Any) -> None:
-        with cls._told_plainly():
-            if (file := options.get("state")) is not None:
-                options["state"] = StringIO(json.dumps({"state": read_state(file.buffer.read())}))
-            super().invoke(**options)
-
-    @override
-    @classmethod
-    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        with cls._told_plainly():
-            super().cb_test(ctx, param, value)
-
-    @classmethod
-    @contextmanager
-    def _told_plainly(cls) -> Iterator[None]:
-        """Tell failures whose message says everything without a traceback around it, and exit with 1."""
-        try:
-            yield
-        except ConfigValidationError as error:
-            for problem in error.errors:
-                cls.logger.error(problem)  # noqa: TRY400
-            cls.logger.error("%s; nothing was sent to Sage.", error)  # noqa: TRY400
-        except FatalSyncError as error:
-            cls.logger.error("%s", error)  # noqa: TRY400
-            cls.logger.debug("It happened here:", exc_info=True)
-        else:
-            return
-        sys.exit(1)
+    def invoke(  # type: ignore[override] # there, files are open and not read
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: Any = None,
+        state: bytes | None = None,
+        catalog: dict[str, Any] | None = None,
+    ) -> None:
+        super(Tap, cls).invoke(about=about, about_format=about_format)
+        cls.print_version(print_fn=cls.logger.info)
+        earlier = None if state is None else {"state": read_state(state)}
+        tap = cls(config=config.config, catalog=catalog, state=earlier, parse_env_config=config.parse_env)
+        tap.sync_all()
 
     # Settings
 
@@ -201,8 +207,7 @@ class TapSageAccounting(RunLifecycle):
         """
         load_dotenv(".env", override=False)
         cls.append_builtin_config(cls.config_jsonschema)
-        require_whole_numbers(cls.config_jsonschema, cls._env_var_prefix)
-        return parse_environment_config(cls.config_jsonschema, cls._env_var_prefix, os.devnull)
+        return read_settings(cls.config_jsonschema, cls._env_var_prefix, os.environ)
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
@@ -217,6 +222,7 @@ class TapSageAccounting(RunLifecycle):
         with suppress(ConfigValidationError):  # the SDK fills in the defaults; its words would show secrets
             super()._validate_config()
         problems += value_problems(self.config, self.config_jsonschema)
+        problems += secret_problems(self.config, self.known_settings())
         if self.config.get("batch_config") is not None and not problems:
             from tap_sage_accounting.batches import problems as batch_problems  # noqa: PLC0415
 
@@ -243,6 +249,7 @@ class TapSageAccounting(RunLifecycle):
         try:
             for setting in ("api_url", "auth_url", "token_url"):
                 require_safe_url(self.config[setting], setting)
+            problems += version_problems(self.config["api_url"])
             self.token_store.check()
         except (ConfigValidationError, TokenStoreError) as error:
             problems.append(str(error))

@@ -431,7 +431,7 @@ def test_only_the_columns_of_the_catalog_are_asked_for_and_delivered(source: Sou
         (configured("contracts"), "There is no stream contracts"),
         (configured("contacts", mode="sometimes"), "sync mode sometimes"),
         ({"streams": [{"stream": "contacts"}]}, "The configured catalog is none"),
-        ("[", "cannot be read as JSON"),
+        ("[", "no JSON: expecting value in line 1"),
     ],
     ids=["stream", "mode", "form", "json"],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from pathlib import Path
@@ -14,7 +13,9 @@ from singer_sdk.exceptions import SingerSDKError
 from tap_sage_accounting.airbyte.catalog import Selection, told_catalog
 from tap_sage_accounting.airbyte.spec import settings_of, specification
 from tap_sage_accounting.airbyte.writer import AirbyteLogHandler, AirbyteWriter
+from tap_sage_accounting.command_line import UnreadableFileError, log_level_problem, read_json, read_json_object
 from tap_sage_accounting.errors import IncompleteRunError, RefusedRunError, SettingsError
+from tap_sage_accounting.printable import printable
 from tap_sage_accounting.redaction import install
 from tap_sage_accounting.run.signals import die_of_it, stop_signals
 from tap_sage_accounting.tap import TapSageAccounting
@@ -77,7 +78,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         command = commands.add_parser(name, help=about)
         command.add_argument("--debug", action="store_true", help=argparse.SUPPRESS, default=argparse.SUPPRESS)
         for each in needs:
-            command.add_argument(f"--{each}", type=Path, required=each != "state", help=f"JSON file: {each}")
+            command.add_argument(f"--{each}", required=each != "state", help=f"JSON file: {each}")
     return parser.parse_args(arguments)
 
 
@@ -134,13 +135,13 @@ def read(options: argparse.Namespace, writer: AirbyteWriter) -> None:
     from tap_sage_accounting.airbyte.source import AirbyteTap  # noqa: PLC0415 - `spec` needs none of it
 
     config = _config(options, writer)
-    selection = Selection(_json(options.catalog))
+    selection = Selection(_read(read_json_object, options.catalog))
     discovered = TapSageAccounting(config=_shape(config), validate_config=False).catalog_dict
     tap = AirbyteTap(
         config,
         writer,
         catalog=selection.catalog(discovered),
-        state=selection.state(_json(options.state) if options.state else None),
+        state=selection.state(_state(options.state)),
         replaced=selection.replaced,
     )
     try:
@@ -160,19 +161,25 @@ def read(options: argparse.Namespace, writer: AirbyteWriter) -> None:
 
 def _config(options: argparse.Namespace, writer: AirbyteWriter) -> dict[str, Any]:
     """Read the settings, and keep their secrets out of logs and errors from here on."""
-    config = _json(options.config)
-    if not isinstance(config, dict):
-        raise SettingsError("The settings are none: they must be a JSON object.")
+    if problem := log_level_problem():
+        raise SettingsError(problem)
+    config: dict[str, Any] = _read(read_json_object, options.config)
     writer.mask = install(value for value in map(config.get, SECRETS) if isinstance(value, str)).masked
     return config
 
 
-def _json(path: Path) -> Any:
-    """Read a file as JSON; an empty one, as some platforms hand over for no state, is null."""
+def _state(path: str | None) -> Any:
+    """Read a state; none is an empty file too, as some platforms hand over."""
+    if path is None or (Path(path).is_file() and not Path(path).stat().st_size):
+        return None
+    return _read(read_json, path)
+
+
+def _read(read: Callable[[str], Any], path: str) -> Any:
     try:
-        return json.loads(path.read_text() or "null")
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read as JSON ({type(error).__name__}).") from None
+        return read(path)
+    except UnreadableFileError as error:
+        raise SettingsError(f"{printable(path)}: {error}") from None
 
 
 def _shape(config: dict[str, Any]) -> dict[str, Any]:
