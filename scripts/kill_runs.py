@@ -1,11 +1,12 @@
-"""Kill runs at random moments, half of them around the refresh, and count what became of their grants.
+"""End runs at random moments, half of them around the refresh, and count what became of their grants.
 
 Every run is a process that asks a simulated Sage with short-lived tokens again and again until it is killed
-(`SIGKILL`). Afterwards the newest refresh token of the server is compared with the one in the store:
+(`SIGKILL`), or stopped by two or more signals that come together, as in Ctrl-C under Meltano. Afterwards the newest
+refresh token of the server is compared with the one in the store:
 
 - equal: nothing happened, the next run goes on from there;
-- different, and the process died between asking for tokens and storing them: nobody can survive that; it is counted
-  apart, and a new login is made;
+- different, and the process was killed between asking for tokens and storing them: nobody can survive that; it is
+  counted apart, and a new login is made;
 - different otherwise: a lost grant. There must be none. Nor may the server ever see a token that is dead.
 
 Then many processes share one store for a while: one refresh per lifetime, and all must finish.
@@ -29,8 +30,8 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from tap_sage_accounting.auth import SageAuthenticator, TokenManager
+from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.token_endpoint import TokenEndpoint
 from tap_sage_accounting.token_store import HeldLineage, TokenStore
 
@@ -47,7 +49,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from embedded_postgres import postgres_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
     from tap_sage_accounting.sandbox.server import SandboxServer
@@ -58,6 +60,20 @@ AROUND_REFRESH = 0.06
 """Seconds after the token request was begun within which half of the kills come."""
 SETTLING = 0.03
 """Seconds for the server to finish what a killed process had asked for."""
+
+ENDS = (
+    (signal.SIGKILL,),
+    (signal.SIGINT, signal.SIGTERM),
+    (signal.SIGKILL,),
+    (signal.SIGINT, signal.SIGINT, signal.SIGINT),
+    (signal.SIGKILL,),
+    (signal.SIGHUP, signal.SIGTERM),
+    (signal.SIGKILL,),
+    (signal.SIGTERM,) * 20,
+)
+"""How runs end, in turns: what is sent to each."""
+BETWEEN_SIGNALS = 0.05
+"""Seconds that may pass between two signals to a run, at most."""
 
 PRELOADED = [
     "psycopg",
@@ -78,6 +94,8 @@ class Tally:
     killed_in_request: int = 0
     killed_after_storing: int = 0
     unsurvivable: int = 0
+    stopped: int = 0
+    wrong_exit_codes: int = 0
     lost: int = 0
     windows: list[float] = field(default_factory=list)
 
@@ -88,12 +106,17 @@ class Tally:
 def run(settings: dict[str, Any], seconds: float, tell: Connection | None) -> None:
     """Ask Sage for as long as is told, and tell when tokens are asked for and when they are stored."""
     logging.disable(logging.INFO)
+    stop_signals.install()
     if tell is not None:
         _watch(tell)
     store = TokenStore(settings.pop("store_url"))
     api_url = settings.pop("api_url")
     tokens = TokenManager(store=store, user_agent="kill-runs", **settings)
-    end = time.monotonic() + seconds
+    with stop_signals.orderly(tokens.settle), stop_signals.interruptible():
+        _ask(tokens, api_url, time.monotonic() + seconds)
+
+
+def _ask(tokens: TokenManager, api_url: str, end: float) -> None:
     with requests.Session() as session:
         while time.monotonic() < end:
             answer = session.get(f"{api_url}/user", auth=SageAuthenticator(tokens), timeout=10)
@@ -122,6 +145,7 @@ def _watch(tell: Connection) -> None:
         return unsaved
 
     TokenEndpoint._attempt, HeldLineage.renew = attempt, save  # type: ignore[method-assign] # noqa: SLF001
+    tell.send(("ready", 0.0))
 
 
 # In the process that kills
@@ -165,19 +189,25 @@ class Lane:
         tokens = endpoint.exchange(self._sage.grants.issue_code(code), address, "")
         self._store.keep_login(self.client.client_id, None, tokens)
 
-    def kill_one(self, *, around_refresh: bool, lifetime: float) -> None:
-        """Start a run, kill it, and look what became of the grant."""
+    def end_one(self, signals: Sequence[signal.Signals], *, around_refresh: bool, lifetime: float) -> None:
+        """Start a run, end it, and look what became of the grant."""
         heard, tell = processes.Pipe(duplex=False)
         process = processes.Process(target=run, args=(dict(self.settings), 60, tell))
         process.start()
         tell.close()
+        heard.recv()  # it is ready
         events = self._wait(heard, lifetime, around_refresh=around_refresh)
-        os.kill(process.pid or 0, signal.SIGKILL)
+        for number in signals:
+            with suppress(ProcessLookupError):  # an earlier one was enough
+                os.kill(process.pid or 0, number)
+            time.sleep(self.random.uniform(0, BETWEEN_SIGNALS) / len(signals))
         process.join()
         with heard:
             events += _rest(heard)
+        is_killed = signals[0] == signal.SIGKILL
+        self.tally.wrong_exit_codes += process.exitcode != (-signals[0] if is_killed else 128 + signals[0])
         process.close()
-        self._count(events)
+        self._count(events, is_killed=is_killed)
 
     def _wait(self, heard: Connection, lifetime: float, *, around_refresh: bool) -> list[tuple[str, float]]:
         events = []
@@ -190,7 +220,7 @@ class Lane:
             time.sleep(self.random.uniform(0, AROUND_REFRESH))
         return events
 
-    def _count(self, events: list[tuple[str, float]]) -> None:
+    def _count(self, events: list[tuple[str, float]], *, is_killed: bool) -> None:
         time.sleep(SETTLING)
         tally = self.tally
         tally.runs += 1
@@ -198,11 +228,13 @@ class Lane:
         in_request = bool(events) and events[-1][0] == "asking"
         lineage = self._store.read(self.client.client_id, None)
         if lineage is None or lineage.refresh_token != self._sage.grants.newest_refresh_token(self.client.client_id):
-            if in_request:
+            if in_request and is_killed:
                 tally.unsurvivable += 1
             else:
                 tally.lost += 1
             self.log_in()
+        elif not is_killed:
+            tally.stopped += 1
         elif in_request:
             tally.killed_in_request += 1
         elif events:
@@ -223,7 +255,7 @@ def _rest(heard: Connection) -> list[tuple[str, float]]:
 
 
 def kill(sage: SandboxServer, store_url: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Kill all the runs, several lanes at a time."""
+    """End all the runs, several lanes at a time."""
     lanes = [Lane(sage, store_url, number, options.seed) for number in range(options.lanes)]
     turns = iter(range(options.runs))
     lock = threading.Lock()
@@ -234,13 +266,14 @@ def kill(sage: SandboxServer, store_url: str, options: argparse.Namespace) -> di
                 turn = next(turns, None)
             if turn is None:
                 return
-            lane.kill_one(around_refresh=turn % 2 == 0, lifetime=options.lifetime)
+            signals = ENDS[turn // 2 % len(ENDS)]
+            lane.end_one(signals, around_refresh=turn % 2 == 0, lifetime=options.lifetime)
 
     with ThreadPoolExecutor(options.lanes) as threads:
         list(threads.map(go_on, lanes))
     tallies = [lane.tally for lane in lanes]
     windows = sorted(window for tally in tallies for window in tally.windows)
-    counts = ("runs", "killed_before_refresh", "killed_in_request", "killed_after_storing", "unsurvivable", "lost")
+    counts = [each.name for each in fields(Tally) if each.type == "int"]
     return {
         **{name: sum(getattr(tally, name) for tally in tallies) for name in counts},
         "dead_tokens_sent": sum(sage.grants.refusals.values()),
@@ -292,8 +325,8 @@ def stored_in(kind: str) -> Iterator[str]:
 
 
 def main() -> int:
-    """Kill, share, print the figures as JSON, and fail if a grant was lost or a dead token sent."""
-    parser = argparse.ArgumentParser(description="Kill runs at random moments and count what became of their grants.")
+    """End runs, share, print the figures as JSON, and fail if a grant was lost or a dead token sent."""
+    parser = argparse.ArgumentParser(description="End runs at random moments and count what became of their grants.")
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--lanes", type=int, default=4, help="applications whose runs are killed at the same time")
     parser.add_argument("--lifetime", type=float, default=2.0, help="of an access token, in seconds")
@@ -316,7 +349,8 @@ def main() -> int:
         killed = kill(sage, store_url, options)
         shared = share(sage, store_url, options)
     sys.stdout.write(json.dumps({"store": options.store, "killed": killed, "shared": shared}, indent=2) + "\n")
-    good = not (killed["lost"] or killed["dead_tokens_sent"] or shared["dead_tokens_sent"])
+    good = not any(killed[name] for name in ("lost", "dead_tokens_sent", "wrong_exit_codes"))
+    good = good and not shared["dead_tokens_sent"]
     return 0 if good and shared["finished"] == shared["processes"] else 1
 
 

@@ -12,7 +12,9 @@ from merge import Warehouse, disagreements
 from processes import TapProcess
 from signalled import HUP, INT, PROGRAMS, TERM, Start, processes_in, read_slowly, read_until, several, two, until
 
+from tap_sage_accounting.run.signals import LONGEST_STOP
 from tap_sage_accounting.sandbox.faults import Fault
+from tap_sage_accounting.token_renewal import LONGEST_SETTLING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -168,6 +170,10 @@ def test_a_hangup_that_nohup_ignores_stops_nothing(tap: TapProcess, server: Sand
 # A target that does not read
 
 
+def test_a_stop_may_last_as_long_as_a_token_request_and_the_saving_of_what_it_brings() -> None:
+    assert LONGEST_STOP > LONGEST_SETTLING
+
+
 def test_a_stop_ends_although_nobody_reads(tap: TapProcess, server: SandboxServer, start: Start) -> None:
     write_long_notes(server, 2_000_000)
     process = start([sys.executable, "-c", SHORT_STOP, "1", *tap.command()[1:]], piped=True)
@@ -179,10 +185,10 @@ def test_a_stop_ends_although_nobody_reads(tap: TapProcess, server: SandboxServe
 
 def test_a_stop_lasts_as_long_as_somebody_reads(tap: TapProcess, server: SandboxServer, start: Start) -> None:
     write_long_notes(server, 2_000_000)
-    process = start([sys.executable, "-c", SHORT_STOP, "4", *tap.command()[1:]], piped=True)
+    process = start([sys.executable, "-c", SHORT_STOP, "10", *tap.command()[1:]], piped=True)
     output = read_until(process, b"long long long")
     process.send([TERM, INT])
-    output += read_slowly(process, pause=0.25, size=1 << 16)  # 8 s in all
+    output += read_slowly(process, pause=0.4, size=1 << 16)  # 12 s in all
     assert process.code() == 128 + TERM
     check_next_run(tap, server, output)
 
