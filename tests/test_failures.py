@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from tap_sage_accounting.sandbox.store import Business
 
     RunTap = Callable[..., Run]
-
-pytestmark = pytest.mark.usefixtures("no_limit")
 STREAMS = ("contacts", "invoice_settings", "sales_quotes")
 PASSING = ("drop", "lost", "cut", "html", 500, 502, 503, 504)
 STAYING = ("drop", "cut", "html", "redirect_loop", 500, 503)

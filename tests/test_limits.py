@@ -19,6 +19,11 @@ LATENCY = 0.3
 Verdict = tuple[bool, float | None]
 
 
+@pytest.fixture(autouse=True)
+def no_limit() -> None:
+    """Keep the limit that is tried here."""
+
+
 @dataclass
 class Sage:
     """The limit of a server, as it may be: a sliding or a fixed minute, for all or for each business."""

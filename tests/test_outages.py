@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from requests_mock import Mocker
 
     RunTap = Callable[..., Run]
-
-pytestmark = pytest.mark.usefixtures("no_limit")
 API = "https://sage.test/v3.1"
 CONTACTS, USER, BALANCE = f"{API}/contacts", f"{API}/user", f"{API}/trial_balance"
 PATIENCE = 900

@@ -38,7 +38,7 @@ STREAMS = (*LISTS, "deletions", "invoice_settings", "unallocated_artefacts")
 BOOKS = "[!bt]*"
 """Every path of these lists, and neither `businesses` nor `token`."""
 ROWS = 7
-pytestmark = pytest.mark.usefixtures("no_limit")
+
 FOREIGN = [
     (403, "firewall"),
     (404, "firewall"),

@@ -21,8 +21,10 @@ from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Executor
+
+    from singer_sdk import Stream
 
     from tap_sage_accounting.connection import Connection
     from tap_sage_accounting.limits import RequestGate
@@ -118,6 +120,20 @@ class RunLifecycle(Tap):
                 for context in stream.partitions or (None,):
                     next(iter(stream.get_records(context)), None)
         return True
+
+    @override  # type: ignore[misc] # final in the SDK, which leaves the last records in the buffer
+    def run_sync_dry_run(self, dry_run_record_limit: int | None = 1, streams: Iterable[Stream] | None = None) -> bool:
+        """Sync streams one after the other, also those that are not selected, and fail when something is missing.
+
+        Args:
+            dry_run_record_limit: records of each stream after which it ends; None for all.
+            streams: which; None for all.
+
+        Raises:
+            IncompleteRunError: data that should have come did not.
+        """
+        with self._one_run():
+            return super().run_sync_dry_run(dry_run_record_limit, streams)
 
     @contextmanager
     def connected(self) -> Iterator[None]:
