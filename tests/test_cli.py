@@ -116,7 +116,9 @@ def test_a_run_with_configuration_catalog_and_state_reads_what_they_say(
     server.requests.clear()
     second = program.configured(selection, f"--state={program.write('state', state)}")
     assert second.returncode == 0, second.stderr
-    assert all("updated_or_created_since" in request.params for request in server.requests.of("contacts")[:1])
+    asked = server.requests.of("contacts")
+    assert asked
+    assert all({"updated_or_created_since", "deleted_since"} & request.params.keys() for request in asked)
 
 
 def test_settings_may_come_from_the_environment(program: Program) -> None:
