@@ -106,6 +106,7 @@ class Tally:
 def run(settings: dict[str, Any], seconds: float, tell: Connection | None) -> None:
     """Ask Sage for as long as is told, and tell when tokens are asked for and when they are stored."""
     logging.disable(logging.INFO)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this script may itself run under nohup
     stop_signals.install()
     if tell is not None:
         _watch(tell)
