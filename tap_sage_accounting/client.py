@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from itertools import chain
+from logging import INFO
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from msgspec import UNSET
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.metrics import DEFAULT_LOG_INTERVAL, Counter, Metric, Tag
 from singer_sdk.singerlib import RecordMessage
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from singer_sdk.singerlib.schema import Schema
@@ -43,6 +45,7 @@ from tap_sage_accounting.reading import ListRead
 from tap_sage_accounting.records import ADDITIONAL, Cleaner, with_text_decimals
 from tap_sage_accounting.resuming import CREATED_AT, IN_ORDER, LongRead, began_at, forget
 from tap_sage_accounting.rows import Item, Row, RowDecoder
+from tap_sage_accounting.run.metrics import BusinessCounter, NoCounter, StreamTimer
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.run.state import BOOKMARK, TOLD_UNTIL, told_until_of
 from tap_sage_accounting.settings import parse_start_date
@@ -601,6 +604,17 @@ class SageStream(RESTStream[int]):
         if self.conformer is not None:
             keep = self.mask["properties", ADDITIONAL]
             self.conformer.conform(record, self.cleaner.surprises.misfits, keep=keep)
+
+    # What programs collect from the log
+
+    @override
+    def get_record_counter(self, *, endpoint: str | None = None, log_interval: float = DEFAULT_LOG_INTERVAL) -> Counter:
+        counter = BusinessCounter if self.metrics_logger.isEnabledFor(INFO) else NoCounter
+        return counter(Metric.RECORD_COUNT, {Tag.STREAM: self.name}, log_interval)
+
+    @override
+    def get_sync_timer(self) -> StreamTimer:
+        return StreamTimer(Metric.SYNC_DURATION, {Tag.STREAM: self.name})
 
     # What the SDK does with each record, less what would be done for nothing
 

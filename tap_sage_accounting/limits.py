@@ -77,6 +77,10 @@ class Lane:
         """Count a request."""
         self._sent.append(now)
 
+    def sent(self, now: float) -> int:
+        """Count the requests of the last minute; those of a little longer are kept."""
+        return sum(moment > now - self._minute for moment in self._sent)
+
     def accept(self, sent_at: float, now: float) -> None:
         """Learn from an answer: the limit is no lower than this, and grows until one was found."""
         self._answered.append(sent_at)
@@ -265,6 +269,11 @@ class RequestGate:
         self._closed_by: Exception | None = None
         self.requests = 0
         self.refusals = 0
+
+    def requests_of_last_minute(self) -> int:
+        """Count the requests of the last minute, without those that Sage refused for their number."""
+        with self._changed:
+            return self._limiter.application.sent(self._clock())
 
     @contextmanager
     def turn(self, business_id: str | None) -> Iterator[Ticket]:

@@ -1,4 +1,4 @@
-"""Where the tap's log goes, and in which form."""
+"""Where the tap's log goes, in which form, and what is left out of it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import singer_sdk
 from singer_sdk.logging import ConsoleFormatter
+from singer_sdk.metrics import METRICS_LOGGER_NAME
 
 from tap_sage_accounting.command_line import log_level
 from tap_sage_accounting.printable import printable
+from tap_sage_accounting.redaction import all_handlers, install
 
 LOG_CONFIG_VARIABLE = "SINGER_SDK_LOG_CONFIG"
+SDK_DIRECTORY = str(Path(singer_sdk.__file__).parent)
 
 logger = logging.getLogger("tap-sage-accounting")
 
@@ -25,12 +29,34 @@ def set_up_logging() -> None:
     root = logging.getLogger()
     root.setLevel(log_level("INFO"))
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(ConsoleFormatter())
+    handler.setFormatter(
+        logging.Formatter("{asctime} {levelname:8s} {message}", "%H:%M:%S", style="{")
+        if sys.stderr.isatty()  # where a line is short, and somebody looks at it now
+        else ConsoleFormatter()
+    )
     root.addHandler(handler)
     logging.captureWarnings(capture=True)
     warnings.filterwarnings("once", category=DeprecationWarning)
     if path := os.environ.get(LOG_CONFIG_VARIABLE):
         _follow(Path(path))
+    filter_handlers()
+
+
+def filter_handlers() -> None:
+    """Let every handler that there is now leave out what only a search for faults needs, mask secrets, and escape."""
+    for handler in all_handlers():
+        handler.addFilter(_without_sdk_details)
+    install(())
+
+
+def _without_sdk_details(record: logging.LogRecord) -> bool:
+    """Drop what the SDK says of its own work, a line for each stream and more, unless the level is `DEBUG`."""
+    return (
+        record.levelno > logging.INFO
+        or record.name == METRICS_LOGGER_NAME
+        or not record.pathname.startswith(SDK_DIRECTORY)
+        or logging.getLogger().isEnabledFor(logging.DEBUG)
+    )
 
 
 def _follow(path: Path) -> None:

@@ -78,7 +78,7 @@ class Progress:
         parts = [
             f"{report.done} of {self._planned()} reads done",
             f"{report.records.total():,} records",
-            f"{self._gate.requests} requests, {self._gate.requests / max(seconds, 1) * MINUTE:.0f} a minute",
+            f"{self._gate.requests} requests, {self._gate.requests_of_last_minute()} in the last minute",
             f"{self._gate.refusals} refused",
         ]
         if report.done:

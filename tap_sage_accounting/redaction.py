@@ -153,7 +153,7 @@ def install(secrets: Iterable[str | None]) -> SecretFilter:
     Args:
         secrets: configured values to mask.
     """
-    handlers = list(_handlers())
+    handlers = list(all_handlers())
     present = (found for handler in handlers for found in handler.filters if isinstance(found, SecretFilter))
     secret_filter = next(present, None) or SecretFilter()
     for handler in handlers:
@@ -164,7 +164,7 @@ def install(secrets: Iterable[str | None]) -> SecretFilter:
     return secret_filter
 
 
-def _handlers() -> Iterator[logging.Handler]:
+def all_handlers() -> Iterator[logging.Handler]:
     """Go through the handlers of all loggers, and the one that writes when there are none."""
     yield from logging.getLogger().handlers
     for logger in logging.getLogger().manager.loggerDict.values():

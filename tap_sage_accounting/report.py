@@ -24,6 +24,7 @@ WHY: dict[type[SkippableAPIError], str] = {
     NotFoundError: "Sage does not offer them there, or no longer at all (404)",
 }
 """Why a read was skipped, by what Sage itself said."""
+FIGURES = "%d records, %d reads complete, %d skipped, %d failed; %d requests (%d refused) in %.1f s"
 MOST_NAMED = 5
 """Damaged records that are worth a place in the log, for each stream."""
 MOST_REASONS = 3
@@ -87,16 +88,36 @@ class RunReport:
             if len(named) < MOST_NAMED:
                 named.append(record)
 
-    def tell(self, logger: logging.Logger, *, planned: int, requests: int, refusals: int, seconds: float) -> None:
+    def tell(
+        self, logger: logging.Logger, *, planned: int | None, requests: int, refusals: int, seconds: float
+    ) -> None:
         """Log the summary of the run, a line for each thing that a person should know.
 
         Args:
             logger: where to.
-            planned: reads that a run consisted of that was cut short; 0 for one that was not.
+            planned: reads of a run that was cut short, 0 where it began none; None for a run that was not.
             requests: requests that were sent.
             refusals: how many of them Sage refused for their number.
             seconds: how long the run took.
         """
+        self._tell_surprises(logger)
+        self._tell_missing(logger)
+        figures = (self.records.total(), self.complete, len(self.skipped), len(self.failed))
+        shown = FIGURES % (*figures, requests, refusals, seconds)
+        if planned is not None:
+            if planned:
+                logger.warning(
+                    "The run ended early: %d of %d reads done. So far: %s. The next run goes on from the last state.",
+                    self.done,
+                    planned,
+                    shown,
+                )
+        elif self.failed or self._is_refused:
+            logger.warning("Run incomplete: %s.", shown)
+        else:
+            logger.info("Run finished: %s.", shown)
+
+    def _tell_surprises(self, logger: logging.Logger) -> None:
         for stream, surprises in sorted(self.surprises.items()):
             if surprises.unknown:
                 logger.warning(
@@ -118,6 +139,8 @@ class RunReport:
                 printable("; ".join(named)),
                 f"; and {more} more records" if more else "",
             )
+
+    def _tell_missing(self, logger: logging.Logger) -> None:
         refused = self._refused()
         for (business, reason), streams in sorted(self._skipped_together().items()):
             if business not in refused:
@@ -128,23 +151,6 @@ class RunReport:
             )
         for outcome in self.failed:
             logger.error("Failed: '%s' of %s: %s", outcome.stream, outcome.business, outcome.reason)
-        if self.done < planned:
-            logger.warning(
-                "The run ended early: %d of %d reads did not come to their end. The next run goes on from the last "
-                "state.",
-                planned - self.done,
-                planned,
-            )
-        logger.info(
-            "Run finished: %d records, %d reads complete, %d skipped, %d failed; %d requests (%d refused) in %.1f s.",
-            self.records.total(),
-            self.complete,
-            len(self.skipped),
-            len(self.failed),
-            requests,
-            refusals,
-            seconds,
-        )
 
     def _skipped_together(self) -> dict[tuple[str, str], list[str]]:
         together: dict[tuple[str, str], list[str]] = {}
@@ -159,6 +165,11 @@ class RunReport:
             business: "; ".join(sorted({each.reason for each in self.skipped if each.business == business}))
             for business in {outcome.business for outcome in self.skipped} - others
         }
+
+    @property
+    def _is_refused(self) -> bool:
+        """Whether Sage refused every read."""
+        return bool(self.skipped and not self.answered)
 
     def check(self) -> None:
         """Raise when data that should have come did not.
@@ -175,7 +186,7 @@ class RunReport:
                 f"{reads} failed ({streams}). {others}; what failed is read again from its last bookmark on the next "
                 "run."
             )
-        if self.skipped and not self.answered:
+        if self._is_refused:
             told = [f"{business}: {why}" for business, why in sorted(self._refused().items())]
             more = f"; and {len(told) - MOST_REASONS} more" if len(told) > MOST_REASONS else ""
             raise RefusedRunError(

@@ -190,6 +190,16 @@ SETTINGS = th.PropertiesList(
         ),
     ),
     th.Property(
+        "log_metrics",
+        th.BooleanType(nullable=False),
+        default=False,
+        title="Log metrics",
+        description=(
+            "Log METRIC lines, for programs that collect them: the records of each stream and business, and the "
+            "seconds of each stream."
+        ),
+    ),
+    th.Property(
         "user_agent",
         th.StringType,
         title="User agent",

@@ -5,6 +5,7 @@ The ways to the tokens are imported where they are used: discovery needs none of
 
 from __future__ import annotations
 
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -81,6 +82,7 @@ class TapSageAccounting(RunLifecycle):
             check.report(self.logger)
             catalog = check.catalog
         super().__init__(catalog=catalog, **options)
+        self.metrics_logger.setLevel(logging.INFO if self.config.get("log_metrics") else logging.WARNING)
         if (setting := self.config.get("batch_config")) and isinstance(self.message_writer, WholeMessageWriter):
             from tap_sage_accounting.batches import Batches  # noqa: PLC0415
 
@@ -191,7 +193,7 @@ class TapSageAccounting(RunLifecycle):
         catalog: dict[str, Any] | None = None,
     ) -> None:
         super(Tap, cls).invoke(about=about, about_format=about_format)
-        cls.print_version(print_fn=cls.logger.info)
+        cls.print_version(print_fn=lambda version: cls.logger.info("%s", version))  # as a line of the tap's
         earlier = None if state is None else {"state": read_state(state)}
         tap = cls(config=config.config, catalog=catalog, state=earlier, parse_env_config=config.parse_env)
         tap.sync_all()

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-NOT_IN_AIRBYTE = {"auth_url", "redirect_uri", "emit_activate_version_messages"}
+NOT_IN_AIRBYTE = {"auth_url", "redirect_uri", "emit_activate_version_messages", "log_metrics"}
 """Settings of the tap's own login, and of messages that Airbyte does not have."""
 
 
@@ -817,7 +817,7 @@ def test_a_run_that_is_told_to_stop_ends_with_states_and_whole_messages(source: 
     assert output.statuses["contacts"][-1] == "COMPLETE"
     assert output.statuses["journals"] == ["STARTED", "INCOMPLETE"]
     assert output.statuses["deletions"][-1] == "INCOMPLETE"
-    assert "Told to stop (SIGTERM)." in output.warnings
+    assert "Stopping (SIGTERM): what is complete is kept." in output.warnings
     assert output.states["contacts"]["stream"]["stream_state"]["partitions"][0]["replication_key_value"]
 
 

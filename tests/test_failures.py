@@ -420,10 +420,10 @@ def test_a_process_that_is_told_to_stop_leaves_whole_lines_and_a_true_state(
         finally:
             process.kill()
     assert process.returncode == 128 + sign, log
-    assert f"Told to stop ({sign.name})" in log
+    assert f"Stopping ({sign.name})" in log
     assert "Traceback" not in log
     assert "The run ended early: " in log
-    assert "of 4 reads did not come to their end" in log
+    assert "of 4 reads done" in log
     messages = [json.loads(line) for line in output.read_text().splitlines()]
     assert messages[-1]["type"] == "STATE"
     state = messages[-1]["value"]

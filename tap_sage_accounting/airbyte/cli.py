@@ -15,6 +15,7 @@ from tap_sage_accounting.airbyte.spec import settings_of, specification
 from tap_sage_accounting.airbyte.writer import AirbyteLogHandler, AirbyteWriter
 from tap_sage_accounting.command_line import UnreadableFileError, log_level_problem, read_json, read_json_object
 from tap_sage_accounting.errors import IncompleteRunError, RefusedRunError, SettingsError
+from tap_sage_accounting.logs import filter_handlers
 from tap_sage_accounting.printable import printable
 from tap_sage_accounting.redaction import install
 from tap_sage_accounting.run.signals import die_of_it, stop_signals
@@ -87,6 +88,7 @@ def _log_to(writer: AirbyteWriter, *, debug: bool) -> None:
     root = logging.getLogger()
     root.setLevel(logging.DEBUG if debug else logging.INFO)
     root.handlers = [AirbyteLogHandler(writer)]
+    filter_handlers()
 
 
 def _tell_failure(writer: AirbyteWriter, error: Exception) -> None:

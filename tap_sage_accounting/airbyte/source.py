@@ -102,7 +102,6 @@ class AirbyteTap(TapSageAccounting):
         self._as_given = dict(config)
         self._writer = writer
         super().__init__(config=settings_of(config), catalog=catalog, state=state, message_writer=writer)
-        self.metrics_logger.setLevel("WARNING")  # Airbyte counts and times on its own
 
     @override  # type: ignore[misc] # final in the SDK, which has no hook for the end of a stream
     def write_message(self, message: Any) -> None:

@@ -71,8 +71,8 @@ DIFFERENT: dict[str, dict[str, Any]] = {
 Numbers are no safe default: between a source and a column, JSON numbers are read as binary floating point by some and
 rounded to 9 places by others, and Sage's exchange rates have 10.
 """
-NOT_HERE = frozenset(("emit_activate_version_messages",))
-"""Settings for messages that Airbyte does not have."""
+NOT_HERE = frozenset(("emit_activate_version_messages", "log_metrics"))
+"""Settings for messages that Airbyte does not have, and for counts that it makes itself."""
 
 
 def specification() -> dict[str, Any]:

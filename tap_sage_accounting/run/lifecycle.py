@@ -159,10 +159,10 @@ class RunLifecycle(Tap):
                     with self._progress():
                         yield
             finally:
-                is_cut_short = sys.exc_info()[0] is not None
                 try:
                     self._write_last_state()
                 finally:
+                    is_cut_short = sys.exc_info()[0] is not None or stop_signals.received is not None
                     self._disconnect()
                     self._report(began, is_cut_short=is_cut_short)
         self.report.check()
@@ -181,7 +181,7 @@ class RunLifecycle(Tap):
         A run that is stopped has no time for rows that wait for a state.
         """
         if stop_signals.received is not None:
-            self.logger.warning("Told to stop (%s).", stop_signals.received.name)
+            self.logger.warning("Stopping (%s): what is complete is kept.", stop_signals.received.name)
             rows, reads = self.checkpoints.drop()
             self.report.records -= rows
             self.report.complete -= reads
@@ -200,7 +200,7 @@ class RunLifecycle(Tap):
     def _report(self, began: float, *, is_cut_short: bool) -> None:
         self.report.tell(
             self.logger,
-            planned=self.count_planned() if is_cut_short else 0,
+            planned=self.count_planned() if is_cut_short else None,
             requests=self.gate.requests,
             refusals=self.gate.refusals,
             seconds=time.monotonic() - began,

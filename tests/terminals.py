@@ -1,0 +1,57 @@
+"""Programs as somebody runs them who looks at what they show."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tap_sage_accounting.sandbox.server import SandboxServer
+
+PROGRAMS = Path(sys.executable).parent
+
+
+class Terminal:
+    """Runs programs, none of which may end in a traceback."""
+
+    def __init__(self, sage: SandboxServer, home: Path) -> None:
+        self.sage = sage
+        self.home = home
+        self.settings: dict[str, Any] = sage.tap_config(token_store=f"sqlite:///{home / 'tokens.sqlite'}")
+
+    def write(self, **changes: Any) -> str:
+        path = self.home / "config.json"
+        path.write_text(json.dumps({**self.settings, **changes}))
+        return f"--config={path}"
+
+    def run(self, program: str, *options: str, **environment: str) -> tuple[int, list[str]]:
+        """Run a program; return its exit code and the lines that it shows."""
+        finished = self.start(PROGRAMS / program, *options, **environment)
+        shown = finished.stdout + finished.stderr
+        assert "Traceback" not in shown, shown
+        assert "\x1b" not in shown
+        return finished.returncode, shown.splitlines()
+
+    def start(
+        self,
+        *command: str | Path,
+        standard_input: str | None = None,
+        output: int = subprocess.PIPE,
+        **environment: str,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            input=standard_input,
+            stdin=None if standard_input is not None else subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=self.home,
+            env={"HOME": str(self.home), "PATH": os.environ["PATH"], **environment},
+        )
