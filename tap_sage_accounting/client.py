@@ -36,6 +36,7 @@ from tap_sage_accounting.errors import (
     RunOverError,
     UndeliverableError,
 )
+from tap_sage_accounting.extraction.reread import Reread
 from tap_sage_accounting.limits import GateClosedError
 from tap_sage_accounting.lookahead import StartedRead
 from tap_sage_accounting.movement import key_of
@@ -82,6 +83,8 @@ QUIET_BOOKMARK = timedelta(days=1)
 Nearer, a wrong clock could move it past a change. Farther, rows that share one moment are read again for longer."""
 ALWAYS_TOLD = frozenset(("id", "displayed_as", "path"))
 """Attributes that Sage sends whatever is asked for."""
+CAREFULLY = frozenset(("deleted_since", "from_date"))
+"""Parameters of lists whose rows are looked into, so that they are not decoded the quick way."""
 Parsed = TypeVar("Parsed")
 
 
@@ -104,6 +107,7 @@ class SageStream(RESTStream[int]):
         static: reference data that hardly ever changes.
         per_business: read once per business; otherwise once per user.
         in_books: part of a business's books, and not what Sage says of businesses and users.
+        dated: its documents can be read by their date, with `from_date`.
         parts: query parameters of the lists that together hold all records.
         whole: a read that is not by change brings every row.
     """
@@ -125,6 +129,7 @@ class SageStream(RESTStream[int]):
     static: ClassVar[bool] = False
     per_business: ClassVar[bool] = True
     in_books: ClassVar[bool] = True
+    dated: ClassVar[bool] = False
     parts: ClassVar[tuple[Mapping[str, str], ...]] = ({},)
     whole: ClassVar[bool] = True
 
@@ -261,7 +266,7 @@ class SageStream(RESTStream[int]):
         size = int(str(request.params["items_per_page"]))
         what = f"{self.describe(context)}, page {number}" + ("" if size == self.page_size else f" at {size} to a page")
 
-        usual = request.params.get("attributes") == self.requested_attributes and "deleted_since" not in request.params
+        usual = request.params.get("attributes") == self.requested_attributes and not CAREFULLY & request.params.keys()
 
         def parse(answer: Answer) -> Page:
             decoder = self.decoder if usual and len(answer.body) > SMALL else None
@@ -485,9 +490,12 @@ class SageStream(RESTStream[int]):
         for reading in readings:
             reading.start()
         deletions.start()
-        return self.read(context, readings, deletions), partial(_next_of, readings)
+        reread = Reread(self, context, self._tap.began_at).start()
+        return self.read(context, readings, deletions, reread), partial(_next_of, readings)
 
-    def read(self, context: Context | None, readings: list[ListRead], deletions: DeletionLookup) -> Batches:
+    def read(
+        self, context: Context | None, readings: list[ListRead], deletions: DeletionLookup, reread: Reread
+    ) -> Batches:
         """Yield all records of one business, what was deleted, and what slipped from page to page meanwhile.
 
         Raises:
@@ -522,20 +530,29 @@ class SageStream(RESTStream[int]):
         delivery = self._tap.checkpoints.delivery(deletions)
         for page in chain.from_iterable(reading.pages() for reading in readings):
             yield delivery.of(page.items, records(page.items))
+        for page in reread.pages():
+            yield delivery.of(page.items, reread.noted(records(page.items)))
+        readings = [*readings, *reread.readings]
         yield deletions.told()
         was_replaced = partial(deletions.was_replaced, newest)
         for raw in chain.from_iterable(reading.slipped(was_replaced) for reading in readings):
             yield delivery.of([raw], records([raw]))
         deletions.look_for_missing()
         _require_all(readings, keyless + deletions.keyless)
-        delivery.finish(partial(self._finish, context, deletions, readings[0].watch.started, newest))
+        delivery.finish(partial(self._finish, context, deletions, reread, readings[0].watch.started, newest))
 
     def _finish(
-        self, context: Context | None, deletions: DeletionLookup, started: datetime | None, newest: str | None
+        self,
+        context: Context | None,
+        deletions: DeletionLookup,
+        reread: Reread,
+        started: datetime | None,
+        newest: str | None,
     ) -> None:
         """Put into the state what a read found out that delivered everything."""
         with stop_signals.deferred():  # a state that is half of this read and half of the last one would be wrong
             deletions.remember()
+            reread.finish()
             forget(self.get_context_state(context))
             if started is not None:
                 self._move_bookmark(context, started, newest)

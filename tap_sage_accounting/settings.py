@@ -169,6 +169,16 @@ SETTINGS = th.PropertiesList(
         ),
     ),
     th.Property(
+        "reread_documents_days",
+        th.IntegerType(minimum=0, maximum=LONGEST_DAYS, nullable=False),
+        default=0,
+        title="Days of documents to read again",
+        description=(
+            "Read documents dated in the last so many days again once a week, whatever their `updated_at`, and report "
+            "which had changed without a new one; 0 does not. Costs one request per 200 documents."
+        ),
+    ),
+    th.Property(
         "decimals",
         th.StringType(nullable=False, allowed_values=["number", "string", "text"]),
         default="number",

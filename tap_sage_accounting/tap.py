@@ -48,6 +48,7 @@ from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     import click
     from singer_sdk.helpers.types import Context
@@ -70,6 +71,9 @@ class TapSageAccounting(RunLifecycle):
     name = "tap-sage-accounting"
     package_name = "tap-sage-accounting"
     config_jsonschema: ClassVar[dict[str, Any]] = deepcopy(CONFIG_JSONSCHEMA)  # the SDK adds its own settings to it
+
+    began_at: datetime
+    """A moment that is not after the beginning of the run."""
 
     lost_businesses: frozenset[str] = frozenset()
     """Businesses that earlier runs read and the user no longer sees."""
@@ -276,7 +280,7 @@ class TapSageAccounting(RunLifecycle):
 
     def _check_state(self) -> None:
         streams = [stream for stream in self.streams.values() if isinstance(stream, SageStream) and stream.selected]
-        self._earlier.check_partitions(streams, {business.id for business in self.businesses}, self._began_at)
+        self._earlier.check_partitions(streams, {business.id for business in self.businesses}, self.began_at)
         self._earlier.report(self.name_of)
         if not streams:
             self.logger.warning("No stream is selected, so nothing is read.")
@@ -380,7 +384,7 @@ class TapSageAccounting(RunLifecycle):
         Raises:
             SettingsError: `business_ids` names one that the user cannot see, or there is none at all.
         """
-        listed, self._began_at = visible_businesses(self.connection, self.executor)
+        listed, self.began_at = visible_businesses(self.connection, self.executor)
         visible = {business.id: business for business in listed}
         self._tell_who_came_and_went(visible)
         wanted = self.config.get("business_ids") or list(visible)
@@ -441,7 +445,7 @@ class TapSageAccounting(RunLifecycle):
         This goes before any of their rows. A run that is killed has delivered some of them, and knows of it only from
         the state.
         """
-        first = [stream.foresee_deletions(context, self._began_at) for stream, context in self.reads]
+        first = [stream.foresee_deletions(context, self.began_at) for stream, context in self.reads]
         if any(first):
             self.checkpoints.write()
 

@@ -43,6 +43,10 @@ ALL_READ_AT = "all_read_at"
 """Of the trial balance: when all months were read last."""
 OLDER_CHANGED = "older_changed"
 """Of the trial balance: whether transactions changed since then that may have been in another month before."""
+REREAD_AT = "reread_at"
+"""When recent documents were read again last."""
+CHECKSUMS = "checksums"
+"""What they held then, packed."""
 OF_THE_SDK = ("progress_markers", "replication_key_signpost", "starting_replication_value")
 """What the SDK keeps there during a run, and nothing needs after it."""
 
@@ -109,8 +113,10 @@ class Damage:
             return "The list is read anew; records deleted since the last run cannot be noticed."
         if self.part == TOLD_UNTIL:
             return "Deletions are asked for from further back."
-        if self.part in {INVENTORY_AT, OLDER_CHANGED}:
+        if self.part == INVENTORY_AT:
             return "It is looked through in this run."
+        if self.part in {REREAD_AT, CHECKSUMS}:
+            return "Recent documents are read again, and not compared with what they held."
         return "The list is read anew."
 
 
@@ -335,6 +341,8 @@ KEYS: Mapping[str, tuple[Any, ...]] = {
     INVENTORY: (_packed, INVENTORY_AT, REPLICATION_KEY, BOOKMARK, INTERRUPTED),
     INVENTORY_AT: (_past,),
     INTERRUPTED: (_interrupted,),
+    REREAD_AT: (_past, CHECKSUMS),
+    CHECKSUMS: (_packed, REREAD_AT),
     READ_AT: (_past, *_TRIAL_BALANCE),
     LISTED: (_packed, *_TRIAL_BALANCE),
     CLOSINGS: (_closings, *_TRIAL_BALANCE),

@@ -169,6 +169,8 @@ class Faults:
         clock_offsets: Seconds by which the `Date` of an answer is off; several are those of servers that answer in
             turn. The records keep the world's time.
         date_header: `Date` says the time, is left out, says something that is no date, or says the beginning of 1970.
+        line_changes_move_time: Whether a change of a document's lines moves its `updated_at` (`edit_lines` of the
+            server).
         reuse_kills_grant: A refresh token that is used twice takes the newest one with it.
         access_token_lifetime: Seconds.
         refresh_token_lifetime: Seconds.
@@ -213,6 +215,7 @@ class Faults:
     businesses_size_key: Literal["$items_per_page", "$itemsPerPage"] = "$items_per_page"
     clock_offsets: list[float] = field(default_factory=list)
     date_header: Literal["time", "absent", "garbled", "unset"] = "time"
+    line_changes_move_time: bool = True
     reuse_kills_grant: bool = False
     access_token_lifetime: float = 300
     refresh_token_lifetime: float = 2_678_400

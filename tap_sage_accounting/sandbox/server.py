@@ -179,6 +179,12 @@ class SandboxServer:
             advance(self.world, days=days, seed=self._days)
             self._days += days
 
+    def edit_lines(self, business: str, name: str, key: str, changes: dict[str, Any]) -> None:
+        """Change the lines of a document, and what follows from them, as somebody does in Sage's pages."""
+        with self._app.lock:
+            at = self.world.clock.now() if self.faults.line_changes_move_time else None
+            self.world.businesses[business].collection(name).change(key, changes, at)
+
     @property
     def base_url(self) -> str:
         """The address without a path, also of a server that has stopped.

@@ -32,6 +32,7 @@ class BankDeposits(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     areas = (Area.BANK,)
 
 
@@ -51,4 +52,5 @@ class BankTransfers(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     areas = (Area.BANK,)

@@ -24,6 +24,7 @@ class ContactPayments(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     areas = (Area.BANK,)
 
 
@@ -35,6 +36,7 @@ class OtherPayments(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     flags = ("show_analysis_types",)
     areas = (Area.BANK,)
 

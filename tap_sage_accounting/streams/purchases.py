@@ -17,6 +17,7 @@ class PurchaseCorrectiveInvoices(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     flags = ("show_payments_allocations", "show_analysis_types")
     areas = (Area.PURCHASES,)
     editions = ("Plus",)
@@ -32,6 +33,7 @@ class PurchaseCreditNotes(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     flags = ("show_payments_allocations", "show_analysis_types")
     areas = (Area.PURCHASES,)
     editions = NOT_ON_START
@@ -45,6 +47,7 @@ class PurchaseInvoices(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     flags = ("show_payments_allocations", "show_analysis_types", "show_corrections")
     areas = (Area.PURCHASES,)
     editions = NOT_ON_START
@@ -58,6 +61,7 @@ class PurchaseQuickEntries(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     flags = ("show_payments_allocations", "show_analysis_types")
     areas = (Area.PURCHASES,)
     editions = NOT_ON_START

@@ -23,6 +23,7 @@ class SalesCorrectiveInvoices(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     flags = ("show_payments_allocations", "show_analysis_types")
     areas = (Area.SALES,)
     countries = ("ES",)
@@ -37,6 +38,7 @@ class SalesCreditNotes(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     flags = ("show_payments_allocations", "show_analysis_types")
     areas = (Area.SALES,)
 
@@ -47,6 +49,7 @@ class SalesEstimates(SageStream):
     name = "sales_estimates"
     changed_since = True
     deletable = True
+    dated = True
     areas = (Area.SALES,)
 
 
@@ -58,6 +61,7 @@ class SalesInvoices(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     flags = ("show_payments_allocations", "show_analysis_types", "show_corrections", "show_recurring_invoice")
     areas = (Area.SALES,)
 
@@ -70,6 +74,7 @@ class SalesQuickEntries(SageStream):
     deleted_since = True
     sortable = True
     deletable = True
+    dated = True
     flags = ("show_payments_allocations", "show_analysis_types")
     areas = (Area.SALES,)
 
@@ -81,4 +86,5 @@ class SalesQuotes(SageStream):
     changed_since = True
     sortable = True
     deletable = True
+    dated = True
     areas = (Area.SALES,)

@@ -1,0 +1,131 @@
+"""Recent documents are read again now and then, for changes that did not move their `updated_at`.
+
+Nothing says that Sage moves it whenever a line of a document changes. So documents of the last days, as many as the
+setting `reread_documents_days` has, are read again once a week and delivered, whatever their `updated_at`. A checksum
+of each is kept in the state: it tells what had changed unseen.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+from singer_sdk.contrib.msgspec import enc_hook
+
+from tap_sage_accounting.run.packed_ids import pack, unpack
+from tap_sage_accounting.run.state import BOOKMARK, CHECKSUMS, REREAD_AT
+from tap_sage_accounting.timestamps import instant, parse_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from singer_sdk.helpers.types import Context
+
+    from tap_sage_accounting.client import SageStream
+    from tap_sage_accounting.paging import Page
+    from tap_sage_accounting.reading import ListRead
+
+EVERY = timedelta(days=7)
+"""How often recent documents are read again."""
+MOST_CHECKSUMS = 20_000
+"""Documents per list and business whose checksums are kept, at about 19 bytes each."""
+MOST_NAMED = 5
+VERSION_BYTES, CONTENT_BYTES = 10, 6
+"""Of a checksum: which version of which document it is by Sage's word, and what that holds."""
+
+logger = logging.getLogger("tap-sage-accounting.reread")
+_encode = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number", order="sorted").encode
+
+
+class Reread:
+    """The read of recent documents of one list of one business, beside a read by change.
+
+    Args:
+        stream: the list.
+        context: the business.
+        now: the present moment, not too late.
+
+    Attributes:
+        readings: the read of the list from the first of these days on, where it is time to.
+    """
+
+    def __init__(self, stream: SageStream, context: Context | None, now: datetime) -> None:
+        self._stream = stream
+        self._context = context
+        self._now = now
+        self._state = stream.get_context_state(context)
+        self.readings: list[ListRead] = []
+        self._columns = ""
+        self._known: dict[str, str] = {}
+        self._found: set[str] = set()
+        self._unseen: list[str] = []
+        days = int(stream.config["reread_documents_days"])
+        if days and stream.dated and BOOKMARK in self._state and self._is_due():
+            since = (now - timedelta(days=days)).date().isoformat()
+            self.readings = [stream.begin_read(context, {"from_date": since, "updated_or_created_since": None})]
+            self._columns = ",".join(sorted(stream.schema["properties"]))
+            self._known = _contents(self._state.get(CHECKSUMS))
+
+    def _is_due(self) -> bool:
+        last = self._state.get(REREAD_AT)
+        return last is None or not timedelta() <= self._now - parse_moment(last) < EVERY
+
+    def start(self) -> Self:
+        """Ask for the first documents, to have them when their turn comes."""
+        for reading in self.readings:
+            reading.start()
+        return self
+
+    def pages(self) -> Iterator[Page]:
+        """Yield the documents in pages; none where it is not time to."""
+        for reading in self.readings:
+            yield from reading.pages()
+
+    def noted(self, records: Iterable[Any]) -> Iterator[Any]:
+        """Pass on records, and note which of them had changed unseen."""
+        for record in records:
+            named = f"{record.get('id')} {record.get('updated_at')} {self._columns}"
+            version = blake2b(named.encode(), digest_size=VERSION_BYTES).hexdigest()
+            content = blake2b(_encode(record), digest_size=CONTENT_BYTES).hexdigest()
+            if self._known.get(version, content) != content:
+                self._unseen.append(str(record.get("id")))
+            self._found.add(version + content)
+            yield record
+
+    def finish(self) -> None:
+        """Keep what the next time needs, and say what had changed unseen."""
+        if not self.readings:
+            return
+        self._state[REREAD_AT] = instant(self._now)
+        self._state.pop(CHECKSUMS, None)
+        if len(self._found) <= MOST_CHECKSUMS:
+            self._state[CHECKSUMS] = pack(self._found)
+        where = self._stream.describe(self._context)
+        if self._unseen:
+            more = f" and {len(self._unseen) - MOST_NAMED} more" if len(self._unseen) > MOST_NAMED else ""
+            logger.warning(
+                "%d of the %d documents of %s that were read again had changed without a new updated_at: %s%s. All of "
+                "them were delivered.",
+                len(self._unseen),
+                len(self._found),
+                where,
+                ", ".join(self._unseen[:MOST_NAMED]),
+                more,
+            )
+        elif len(self._found) > MOST_CHECKSUMS:
+            logger.warning(
+                "%d documents of %s were read again, too many to tell which had changed without a new updated_at (%d "
+                "at most).",
+                len(self._found),
+                where,
+                MOST_CHECKSUMS,
+            )
+
+
+def _contents(checksums: str | None) -> dict[str, str]:
+    place = 2 * VERSION_BYTES
+    return {each[:place]: each[place:] for each in (unpack(checksums) if checksums else ())}
