@@ -256,14 +256,21 @@ def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> lis
     return problems
 
 
-def secret_problems(config: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
-    """Find credentials that hold what no credential does: they were copied with something around them."""
-    texts = {name: config.get(name) for name, declared in known.items() if declared.get("secret")}
-    return [
+def text_problems(config: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
+    """Find what no request can carry, and credentials that were copied with something around them."""
+    sent = ("client_id", "user_agent")
+    texts = {name: config.get(name) for name, declared in known.items() if declared.get("secret") or name in sent}
+    ids = config.get("business_ids")
+    texts |= {f"business_ids[{place}]": each for place, each in enumerate(ids if isinstance(ids, list) else ())}
+    problems = [
         f"Setting '{name}' holds a line break, a control character or a blank at one end: copy it again."
         for name, text in texts.items()
         if isinstance(text, str) and not (text.isprintable() and text == text.strip())
     ]
+    user_agent = config.get("user_agent")
+    if isinstance(user_agent, str) and user_agent.encode("latin-1", "replace").decode("latin-1") != user_agent:
+        problems.append("Setting 'user_agent' must consist of Latin-1 characters: HTTP headers have no others.")
+    return problems
 
 
 def version_problems(api_url: str) -> list[str]:

@@ -35,9 +35,9 @@ from tap_sage_accounting.run.state import State
 from tap_sage_accounting.run.state_forms import bookmarks_of, read_state
 from tap_sage_accounting.settings import (
     CONFIG_JSONSCHEMA,
-    secret_problems,
     start_date_problems,
     stream_map_problems,
+    text_problems,
     unknown_settings,
     value_problems,
     version_problems,
@@ -228,7 +228,7 @@ class TapSageAccounting(RunLifecycle):
         with suppress(ConfigValidationError):  # the SDK fills in the defaults; its words would show secrets
             super()._validate_config()
         problems += value_problems(self.config, self.config_jsonschema)
-        problems += secret_problems(self.config, self.known_settings())
+        problems += text_problems(self.config, self.known_settings())
         if self.config.get("batch_config") is not None and not problems:
             from tap_sage_accounting.batches import problems as batch_problems  # noqa: PLC0415
 
