@@ -233,6 +233,9 @@ CORRUPTIONS = {
         where id = (select min(id) from sales_quick_entries where transaction_type ->> 'id' = 'SALES_QUICK_INVOICE')""",
         "document_totals",
     ),
+    "a bank account's balance is stale": corruption(
+        "update bank_accounts set balance = balance + 5 where currency ->> 'id' = 'GBP'", "bank_balances"
+    ),
     "a taxed payment is lost": corruption(
         "delete from other_payments where tax_amount > 0 and transaction_type ->> 'id' = 'OTHER_PAYMENT'",
         "tax_on_purchases",
