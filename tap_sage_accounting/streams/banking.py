@@ -21,7 +21,6 @@ class BankAccounts(SageStream):
     deleted_since = True
     deletable = True
     areas = (Area.BANK,)
-    static = True
 
 
 class BankDeposits(SageStream):

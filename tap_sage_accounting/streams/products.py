@@ -78,7 +78,6 @@ class StockItems(SageStream):
     parts = INACTIVE_TOO
     areas = CATALOGUE
     editions = ("Plus",)
-    static = True
 
 
 class StockMovements(SageStream):
