@@ -48,7 +48,7 @@ from tap_sage_accounting.resuming import CREATED_AT, IN_ORDER, LongRead, began_a
 from tap_sage_accounting.rows import Item, Row, RowDecoder
 from tap_sage_accounting.run.metrics import BusinessCounter, NoCounter, StreamTimer
 from tap_sage_accounting.run.signals import stop_signals
-from tap_sage_accounting.run.state import BOOKMARK, TOLD_UNTIL, told_until_of
+from tap_sage_accounting.run.state import TOLD_UNTIL
 from tap_sage_accounting.settings import parse_start_date
 from tap_sage_accounting.stream_maps import StreamMapError, columns_read, map_failure, require_key
 from tap_sage_accounting.timestamps import instant, parse_moment
@@ -230,9 +230,6 @@ class SageStream(RESTStream[int]):
         state = self.get_context_state(context)
         if not self.deleted_since or TOLD_UNTIL in state:
             return False
-        if BOOKMARK in state or self._tap.is_read_anew(self.name, context):
-            state[TOLD_UNTIL] = told_until_of(state)
-            return True
         state[TOLD_UNTIL] = instant(now)
         self.first_reads.add(context["business_id"] if context else None)
         return True

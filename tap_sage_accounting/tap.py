@@ -274,13 +274,11 @@ class TapSageAccounting(RunLifecycle):
         if self._earlier.bookmarks:
             self.state["bookmarks"] = self._earlier.bookmarks
 
-    def is_read_anew(self, stream: str, context: Context | None) -> bool:
-        """Tell whether earlier runs knew something of a list that was damaged."""
-        return self._earlier.is_read_anew(stream, context["business_id"] if context else None)
-
     def _check_state(self) -> None:
         streams = [stream for stream in self.streams.values() if isinstance(stream, SageStream) and stream.selected]
         self._earlier.check_partitions(streams, {business.id for business in self.businesses}, self.began_at)
+        if self._earlier.bookmarks:
+            self.state["bookmarks"] = self._earlier.bookmarks
         self._earlier.report(self.name_of)
         if not streams:
             self.logger.warning("No stream is selected, so nothing is read.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
+import re
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,14 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conftest import Recorder, Run
+from damage import BAD, paths_of, replaced
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from merge import Warehouse, disagreements, trial_balance_disagreements
 from plain_books import Ledger, List, plain_world
 from typing_extensions import override
 
+from tap_sage_accounting import timestamps
 from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.sandbox.server import SandboxServer
+from tap_sage_accounting.sandbox.store import timestamp
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
 STREAMS = ("contacts", "ledger_entries", "sales_quotes", "stock_movements", "products")
 """One of each kind: deletions told, rows flagged, changes told only, nothing told, in two lists."""
+FORGETFUL = ("sales_quotes", "stock_movements")
+"""Those whose deletions only the state knows of: where it is damaged, rows may go unnoticed, and the run says so."""
 BUSINESSES = 2
 """Businesses with these lists; one more has a ledger, whose trial balance must follow it."""
 LATEST = 250
@@ -44,6 +51,15 @@ class Deed:
     seconds: int
 
 
+@dataclass(frozen=True)
+class Clocks:
+    """What is wrong with the clocks during a run: with Sage's, in seconds, or with this machine's; never with both."""
+
+    sage: tuple[float, ...] = ()
+    own: float = 0.0
+    header: str = "time"
+
+
 DEEDS = st.builds(
     Deed,
     st.sampled_from(("insert", "edit", "edit late", "delete", "replace", "post", "post", "move", "move late", "void")),
@@ -57,6 +73,24 @@ FAULTS = st.builds(
     st.sampled_from((403, 500, 503, "drop", "cut", "html", "no_items", "empty_page")),
     st.sampled_from((1, 3, 8, None)),
     st.integers(0, 4),
+)
+
+
+CLOCKS = st.sampled_from(
+    (
+        Clocks(),
+        Clocks(),
+        Clocks(sage=(2 * 3600.0,)),
+        Clocks(sage=(-2 * 3600.0,)),
+        Clocks(sage=(0.0, 420.0, -300.0)),
+        Clocks(sage=(45 * 86400.0,)),
+        Clocks(own=2 * 3600.0),
+        Clocks(own=-2 * 3600.0),
+        Clocks(own=365 * 86400.0),
+        Clocks(header="absent"),
+        Clocks(header="garbled"),
+        Clocks(header="unset"),
+    )
 )
 
 
@@ -110,10 +144,15 @@ class BooksInMotion(RuleBasedStateMachine):
         self.warehouse = Warehouse()
         self.arrived: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self.state: dict[str, Any] = {}
+        self.own_offset = timedelta()
+        self.forgetful = False
+        self.real_now = timestamps.now
+        timestamps.now = lambda: world.clock.now() + self.own_offset
 
     @override
     def teardown(self) -> None:
         if hasattr(self, "server"):
+            timestamps.now = self.real_now
             self.server.stop()
             self.directory.cleanup()
 
@@ -190,8 +229,11 @@ class BooksInMotion(RuleBasedStateMachine):
         meanwhile=st.dictionaries(st.integers(0, 40), st.lists(DEEDS, min_size=1, max_size=4), max_size=8),
         faults=st.lists(FAULTS, max_size=2),
         killed_at=st.one_of(st.none(), st.floats(0, 1)),
+        clocks=CLOCKS,
     )
-    def run(self, meanwhile: dict[int, list[Deed]], faults: list[Fault], killed_at: float | None) -> None:
+    def run(
+        self, meanwhile: dict[int, list[Deed]], faults: list[Fault], killed_at: float | None, clocks: Clocks
+    ) -> None:
         requests = iter(range(1_000_000))
 
         def on_request(_: Call) -> None:
@@ -200,7 +242,9 @@ class BooksInMotion(RuleBasedStateMachine):
 
         self.server.faults.script = [Fault(**vars(fault)) for fault in faults]
         self.server.on_request = on_request
+        self.set_clocks(clocks)
         run = self.sync()
+        self.set_clocks(Clocks())
         self.server.on_request = None
         self.server.faults.script = []
         if killed_at is not None:
@@ -210,6 +254,46 @@ class BooksInMotion(RuleBasedStateMachine):
         if run.error is None and not run.tap.report.skipped:
             self.compare()
 
+    def set_clocks(self, clocks: Clocks) -> None:
+        self.own_offset = timedelta(seconds=clocks.own)
+        self.server.faults.update({"clock_offsets": [*clocks.sage], "date_header": clocks.header})
+
+    @rule(place=st.integers(0, 10_000), value=st.sampled_from(BAD))
+    def damage(self, place: int, value: Any) -> None:
+        """Put something else in the place of a part of the state."""
+        paths = list(paths_of(self.state))
+        if not paths:
+            return
+        path = paths[place % len(paths)]
+        if path[-1] == "business_id" and isinstance(value, str) and value:
+            return  # the state of another business, for all that anybody can tell
+        self.state = replaced(self.state, path, value)
+        self.forgetful |= len(path) == 1 or (
+            path[1] in FORGETFUL and (path[-1] == "inventory" or len(path) <= 4 or "context" in path)
+        )
+
+    @rule()
+    def forget_zones(self) -> None:
+        self.state = json.loads(re.sub(r'(:\d\d)Z"', r'\1"', json.dumps(self.state)))
+
+    @rule(stream=st.sampled_from(STREAMS), days=st.sampled_from((1, 40, 30_000)))
+    def move_bookmarks_ahead(self, stream: str, days: int) -> None:
+        """Put bookmarks into the future, and run before it has come."""
+        moment = timestamp(self.latest + timedelta(days=days))
+        for partition in self.state.get("bookmarks", {}).get(stream, {}).get("partitions", []):
+            if "replication_key_value" in partition:
+                partition["replication_key_value"] = moment
+        run = self.sync()
+        self.load(run, run.messages)
+
+    def forgive(self) -> None:
+        """Let go of rows whose deletion nobody can know of, since the state that knew of them was damaged."""
+        for owner in self.server.world.businesses.values():
+            for stream in FORGETFUL if self.forgetful else ():
+                for row_id in self.warehouse.live(stream, owner.id).keys() - owner.collection(stream).rows.keys():
+                    del self.warehouse.tables[stream][owner.id, row_id]
+        self.forgetful = False
+
     def compare(self) -> None:
         """Run once more without disturbance, and find every row where it must be."""
         with self.server.paused():
@@ -217,6 +301,7 @@ class BooksInMotion(RuleBasedStateMachine):
         run = self.sync()
         assert run.error is None
         self.load(run, run.messages)
+        self.forgive()
         wrong = disagreements(self.server.world, self.warehouse, {*STREAMS, *Ledger.STREAMS})
         assert not wrong, wrong
         wrong = trial_balance_disagreements(self.ledger.owner, self.server.world.clock.now(), self.warehouse)

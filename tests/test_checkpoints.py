@@ -14,11 +14,13 @@ import pytest
 from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, plain_world
 from processes import TapProcess
+from signalled import TERM, processes_in, until
 from singer_sdk.singerlib.encoding import SimpleSingerWriter
 
 from tap_sage_accounting.errors import NoRoomError
 from tap_sage_accounting.run import checkpoints, held_rows
 from tap_sage_accounting.run.packed_ids import pack, unpack
+from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.sandbox.store import Row
 from tap_sage_accounting.tap import TapSageAccounting
@@ -223,6 +225,31 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_next_one_reads_everything(
         warehouse.load(run.messages)
         warehouse.load(run_tap(QUOTES, state=run.state, **server.tap_config()).messages)
         assert disagreements(server.world, warehouse, [QUOTES]) == []
+
+
+def test_rows_that_wait_are_read_again_after_a_stop(tmp_path: Path) -> None:
+    with books(2, 60, UNREPORTED) as server, processes_in(tmp_path) as start:
+        tap = TapProcess(server, tmp_path, (*UNREPORTED, "deletions"), page_size=20, deletion_sweep_days=0)
+        slow = server.faults.add(Fault("tax_rates", "slow", seconds=60, page=2))
+        process = start(tap.command())
+        until(lambda: slow.times == 0)
+        process.send([TERM])
+        assert process.code() == 128 + TERM, process.log
+        warehouse = Warehouse()
+        messages = tap.take(process.output)
+        warehouse.load(messages)
+        assert messages[-1]["type"] == "STATE"
+        delivered = sum(map(len, warehouse.tables.values()))
+        assert f": {delivered} records, " in process.log
+        server.faults.script.clear()
+        with server.paused():
+            for business in server.world.businesses.values():
+                for stream in UNREPORTED:
+                    collection = business.collection(stream)
+                    for row_id in list(collection.rows)[::5]:
+                        collection.delete(row_id, server.world.clock.now())
+        warehouse.load(tap.run())
+        assert disagreements(server.world, warehouse, UNREPORTED) == []
 
 
 def test_a_writer_of_another_kind_gets_whole_messages(tmp_path: Path) -> None:

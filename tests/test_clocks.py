@@ -214,12 +214,12 @@ def test_a_deletion_during_a_read_that_was_cut_short_is_noticed_whatever_the_clo
     run = run_tap("sales_invoices", **settings)
     server.on_request = None
     server.faults.update({"clock_offsets": []})
-    told = [
+    marked = [
         n
         for n, message in enumerate(run.messages)
         if message["type"] == "STATE" and "interrupted" in str(message["value"])
     ]
-    messages = run.messages[: told[-1] + 1]
+    messages = run.messages[: marked[-1] + 1]
     warehouse = Warehouse()
     warehouse.load(messages)
     with server.paused():

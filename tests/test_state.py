@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import json
-import zlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from damage import BAD, Path, paths_of, replaced
 from merge import Warehouse, disagreements, trial_balance_disagreements
-from plain_books import LONG_AGO, Ledger, List, key, plain_world
+from plain_books import LONG_AGO, Ledger, List, plain_world
 
-from tap_sage_accounting.run import packed_ids
 from tap_sage_accounting.run.state import BOOKMARK, INVENTORY
 from tap_sage_accounting.sandbox.server import SandboxServer
 
@@ -28,32 +26,8 @@ STREAMS = ("contacts", "products", "sales_quotes", "stock_movements", "tax_rates
 SELECTED = (*STREAMS, *Ledger.STREAMS, "trial_balance", "deletions")
 SETTINGS: dict[str, Any] = {"page_size": 5, "lookback_window": 60, "deletion_sweep_days": 0}
 LONG_READ = "sales_invoices"
-BAD: tuple[Any, ...] = (
-    None,
-    "",
-    "yesterday",
-    "1e400",
-    "2099-01-01T00:00:00Z",
-    "0001-01-01T00:00:00Z",
-    "!!!",
-    base64.b85encode(b"no zlib at all").decode(),
-    base64.b85encode(zlib.compress(b"abc" * 999)[:-7]).decode(),
-    packed_ids.pack({key(1), key(2)})[:-4],
-    "x" * 100_000,
-    "\x1b[31mRun finished\n",
-    0,
-    -1,
-    1e308,
-    True,
-    [],
-    {},
-    [{}],
-    {"context": {}},
-)
-"""What may stand in the place of any part of a state."""
 TURNS = 5
 """As many as there are bad values let every part meet every one of them."""
-Path = tuple[Any, ...]
 
 
 @pytest.fixture
@@ -110,23 +84,6 @@ def case(server: SandboxServer, run_tap: RunTap) -> Case:
     return Case(server, run_tap)
 
 
-def paths_of(part: Any, path: Path = ()) -> Iterator[Path]:
-    """List the places in a state, from the outside to the inside."""
-    inside = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
-    for name, value in inside:
-        yield (*path, name)
-        yield from paths_of(value, (*path, name))
-
-
-def replaced(state: Any, path: Path, value: Any) -> Any:
-    state = copy.deepcopy(state)
-    part = state
-    for step in path[:-1]:
-        part = part[step]
-    part[path[-1]] = copy.deepcopy(value)
-    return state
-
-
 def complaints(run: Run) -> list[str]:
     return [line for line in run.log if line.startswith("The state")]
 
@@ -148,7 +105,7 @@ def test_whatever_stands_in_the_place_of_a_part_no_row_is_lost(case: Case, turn:
 
 
 def _is_named(path: Path, value: Any) -> bool:
-    """Tell whether a value is wrong in its place: no list is known of, and names of businesses are any text."""
+    """Return whether a value is wrong in its place: no list is known of, and names of businesses are any text."""
     match path:
         case (*_, "partitions"):
             return value != []
@@ -243,10 +200,10 @@ def test_a_damaged_mark_of_a_long_read_loses_nothing(server: SandboxServer, run_
         rows.insert(LONG_AGO + timedelta(minutes=number))
     settings = {**SETTINGS, "concurrency": 1}
     first = run_tap(LONG_READ, **settings)
-    told = [n for n, message in enumerate(first.messages) if "interrupted" in str(message.get("value"))]
+    marked = [n for n, message in enumerate(first.messages) if "interrupted" in str(message.get("value"))]
     begun = Warehouse()
-    begun.load(first.messages[: told[-1]])
-    state = first.messages[told[-1]]["value"]
+    begun.load(first.messages[: marked[-1]])
+    state = first.messages[marked[-1]]["value"]
     path = ("bookmarks", LONG_READ, "partitions", 0, "interrupted", *([name] if name else []))
     with server.paused():
         server.world.clock.advance(timedelta(hours=1))

@@ -39,7 +39,7 @@ class Clocks:
             received_at: when the response was there, by this machine's clock.
 
         Returns:
-            A moment that is not after it, and one that is not before it, as far as either clock can tell.
+            A moment that is not after it, and one that is not before it, as far as either clock shows.
         """
         moment = parse_http_date(date or "")
         if moment is None or moment < EARLIEST_DATE:

@@ -2,7 +2,7 @@
 
 Nothing says that Sage moves it whenever a line of a document changes. So documents of the last days, as many as the
 setting `reread_documents_days` has, are read again once a week and delivered, whatever their `updated_at`. A checksum
-of each is kept in the state: it tells what had changed unseen.
+of each is kept in the state: it shows what had changed unseen.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Reread:
             )
         elif len(self._found) > MOST_CHECKSUMS:
             logger.warning(
-                "%d documents of %s were read again, too many to tell which had changed without a new updated_at (%d "
+                "%d documents of %s were read again, too many to find which had changed without a new updated_at (%d "
                 "at most).",
                 len(self._found),
                 where,

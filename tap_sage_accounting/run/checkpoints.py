@@ -76,7 +76,7 @@ class Checkpoints(StateWriter):
         self._written = 0
         self._look_after = 0.0
         self._due_at = time.monotonic() + patience
-        self._last: bytes | None = None
+        self._last: int | None = None
 
     # States
 
@@ -101,9 +101,9 @@ class Checkpoints(StateWriter):
     def write(self) -> None:
         """Write the state, unless that was done and nothing came since; then the rows that wait for it."""
         encoded = self._encoded()
-        if encoded != self._last or self._total() != self._written:
+        if hash(encoded) != self._last or self._total() != self._written:
             self._writer.write_message(StateMessage(value=self._state))
-            self._last = encoded
+            self._last = hash(encoded)
         self._release()
         self._written = self._total()
         self._look_after = PACE * len(encoded)
@@ -187,6 +187,7 @@ class Checkpoints(StateWriter):
     def _release(self) -> None:
         if not self._held.size:
             return
+        self._last = None  # rows follow it
         held, self._held = self._held, HeldRows()
         unfinished, self._unfinished = self._unfinished, []
         with closing(held):

@@ -63,7 +63,7 @@ class HeldRows:
         try:
             self._file.write(line)
         except OSError as error:
-            if self._file._rolled:  # noqa: SLF001 - nothing else tells
+            if self._file._rolled:  # noqa: SLF001 - no public attribute has it
                 raise _no_room(error) from error
             return False
         return True

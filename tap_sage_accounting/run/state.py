@@ -17,10 +17,12 @@ from tap_sage_accounting.run import packed_ids
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     Parse = Callable[[Any, datetime], Any]
 
+TRIAL_BALANCE = "trial_balance"
 PARTITIONS = "partitions"
 CONTEXT = "context"
 REPLICATION_KEY = "replication_key"
@@ -58,7 +60,7 @@ TOLERANCE = timedelta(minutes=5)
 FAR_APART = timedelta(days=1)
 """How far the later of two clocks may be ahead of the earlier one where the later one counts."""
 BEFORE_BOOKMARK = timedelta(days=1)
-"""How far before the bookmark deletions are asked for where nothing tells until when they were."""
+"""How far before the bookmark deletions are asked for where no part of the state says until when they were."""
 MOST_ROWS = 1_000_000_000
 MOST_LINES = 20
 LONGEST_SHOWN = 40
@@ -140,12 +142,6 @@ class State:
         else:
             self._drop("", None, "bookmarks", f"is {_shown(bookmarks)}")
 
-    def is_read_anew(self, stream: str, business_id: str | None) -> bool:
-        """Tell whether something was dropped that an earlier run knew of a list."""
-        return any(
-            damage.stream in ("", stream) and damage.business_id in (None, business_id) for damage in self.damages
-        )
-
     def report(self, name_of: Callable[[str], str]) -> None:
         """Log what was dropped, a line for each part.
 
@@ -190,18 +186,18 @@ class State:
         self._drop(stream, None, CONTEXT, f"names no business: {_shown(context)}")
         return False
 
-    def check_partitions(self, streams: Iterable[Stream], business_ids: Collection[str], now: datetime) -> None:
+    def check_partitions(self, streams: Iterable[Stream], business_ids: AbstractSet[str], now: datetime) -> None:
         """Drop what cannot be used of the partitions that a run goes on from, and bring moments into one form.
 
         Args:
             streams: those that are read.
-            business_ids: those that are read.
+            business_ids: the ids of those that are read.
             now: the present moment, not too late.
         """
         for stream in streams:
-            found = self.bookmarks.get(stream.name)
-            if not found or not stream.per_business:
+            if not stream.per_business:
                 continue
+            found = self.bookmarks.get(stream.name, {})
             for key in found.keys() - {PARTITIONS}:
                 self._drop(stream.name, None, key, "belongs to no business")
                 del found[key]
@@ -213,9 +209,12 @@ class State:
                 known = partitions.setdefault(business_id, partition)
                 if known is not partition and known != partition:
                     self._drop(stream.name, business_id, CONTEXT, "is there twice")
-                    partitions[business_id] = _merged(known, partition)
+                    partitions[business_id] = _restored(stream, _merged(known, partition))
+            if any(damage.stream in ("", stream.name) and damage.business_id is None for damage in self.damages):
+                for business_id in business_ids - partitions.keys():
+                    partitions[business_id] = _restored(stream, {CONTEXT: {"business_id": business_id}})
             if partitions:
-                found[PARTITIONS] = list(partitions.values())
+                self.bookmarks[stream.name] = {PARTITIONS: list(partitions.values())}
 
     def _check(self, stream: Stream, business_id: str, partition: dict[str, Any], now: datetime) -> None:
         is_damaged = False
@@ -230,24 +229,32 @@ class State:
                 self._drop(stream.name, business_id, key, f"{error}: {_shown(partition[key])}")
                 for each in (key, *needed_for):
                     partition.pop(each, None)
-        if stream.deleted_since and TOLD_UNTIL not in partition and (is_damaged or BOOKMARK in partition):
-            partition[TOLD_UNTIL] = told_until_of(partition)
+        if is_damaged or BOOKMARK in partition:
+            _restored(stream, partition)
 
     def _drop(self, stream: str, business_id: str | None, part: str, reason: str) -> None:
         self.damages.append(Damage(stream, business_id, part, reason))
 
 
-def told_until_of(partition: Mapping[str, Any]) -> str:
-    """Return a moment until which deletions were asked for, for certain: some time before the bookmark."""
-    bookmark = partition.get(BOOKMARK)
-    return instant(parse_moment(bookmark) - BEFORE_BOOKMARK if bookmark else BEGINNING)
+def _restored(stream: Stream, partition: dict[str, Any]) -> dict[str, Any]:
+    """Put into a partition that an earlier run knew what a first read would not look for.
+
+    Deletions are asked for from some time before the bookmark on. Accounts may have been in months of the trial balance
+    that they are in no longer.
+    """
+    if stream.deleted_since and TOLD_UNTIL not in partition:
+        bookmark = partition.get(BOOKMARK)
+        partition[TOLD_UNTIL] = instant(parse_moment(bookmark) - BEFORE_BOOKMARK if bookmark else BEGINNING)
+    if stream.name == TRIAL_BALANCE and READ_AT not in partition:
+        partition[OLDER_CHANGED] = True
+    return partition
 
 
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Keep of two partitions of one business what is known of deletions."""
     merged: dict[str, Any] = {CONTEXT: one[CONTEXT]}
-    if told := [each[TOLD_UNTIL] for each in (one, other) if TOLD_UNTIL in each]:
-        merged[TOLD_UNTIL] = min(told)
+    if moments := [each[TOLD_UNTIL] for each in (one, other) if TOLD_UNTIL in each]:
+        merged[TOLD_UNTIL] = min(moments)
     if packed := [each[INVENTORY] for each in (one, other) if INVENTORY in each]:
         merged[INVENTORY] = packed_ids.pack(set().union(*map(packed_ids.unpack, packed)))
     return merged

@@ -76,9 +76,9 @@ def bookmarks_of(found: Any, streams: Collection[str]) -> Any:
     return bookmarks
 
 
-def airbyte_states(told: Any) -> Iterator[tuple[str, Any]]:
+def airbyte_states(found: Any) -> Iterator[tuple[str, Any]]:
     """Go through the states of streams in any of the forms in which Airbyte may hand them over."""
-    for each in told if isinstance(told, list) else [told]:
+    for each in found if isinstance(found, list) else [found]:
         match each:
             case {"type": "STATE", "state": dict(state)}:  # a line of its log
                 yield from airbyte_states(state)
@@ -86,7 +86,7 @@ def airbyte_states(told: Any) -> Iterator[tuple[str, Any]]:
                 yield name, rest.get("stream_state")
             case {"global": {"stream_states": list(states)}}:
                 yield from airbyte_states([{"stream": state} for state in states])
-            case {"data": {"bookmarks": dict(states)}} | {"bookmarks": dict(states)}:  # as this tap tells it to Singer
+            case {"data": {"bookmarks": dict(states)}} | {"bookmarks": dict(states)}:  # as Singer has it
                 yield from states.items()
             case {"data": dict(states)} | dict(states):
                 yield from states.items()

@@ -137,10 +137,9 @@ class TrialBalance(SageStream):
         if (last_read := state.get(READ_AT)) and not (seen.closings and opened < min(seen.closings)):
             changed, is_quiet = self._first_changed(context, last_read, now)
             begin = max(begin, changed)
+        if seen.listed:
             seen.idle = self._listed_before(context, seen)
-        elif seen.listed and not last_read:  # the time of the last read was damaged, perhaps some runs ago
-            seen.idle = self._listed_before(context, seen)
-        elif self._tap.is_read_anew(self.name, context):  # accounts may have been listed that nothing tells of
+        elif state.get(OLDER_CHANGED):  # accounts may have been listed that no part of the state names any more
             seen.idle = list(self._accounts(context))
         months = begin.until(Month.of(now))
         fetch = partial(self._fetch_month, context, months)
