@@ -4,7 +4,9 @@
 `--every`: a small business; one process for each request of a first load, killed while that request's
 answer is on its way, then continued to the end. `--random`: several businesses with thousands of rows, eight requests
 side by side; a load is killed at random moments until one run comes to its end, while people work in the books, during
-the runs and between them. In both, the merged tables are compared with the books after one more run.
+the runs and between them, and firewalls and gateways answer 403 and 404 in Sage's place: to some requests in passing,
+and in some runs to every request for one list, so that they fail. In both, the merged tables are compared with the
+books after one more run.
 
     python scripts/kill_reads.py --every
     python scripts/kill_reads.py --random 40 --seed 1
@@ -29,6 +31,7 @@ from merge import Warehouse, disagreements
 from processes import TapProcess
 
 from tap_sage_accounting.sandbox.books import build_world
+from tap_sage_accounting.sandbox.faults import Answerer, Fault
 from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.streams import STREAMS
 
@@ -47,6 +50,18 @@ MOST_KILLS = 12
 """Kills after which a load is left in peace."""
 BETWEEN_DEEDS = 100
 """Requests between two days of business."""
+FOREIGN: tuple[tuple[int, Answerer], ...] = (
+    (403, "firewall"),
+    (404, "firewall"),
+    (403, "gateway"),
+    (404, "gateway"),
+    (404, "nobody"),
+)
+"""What is answered in Sage's place, and by whom."""
+BETWEEN_FOREIGN = 40
+"""Requests between two such answers in passing."""
+IN_PASSING = 8
+"""Such answers in passing, at most, for each run: each costs a wait."""
 
 
 @contextmanager
@@ -89,7 +104,7 @@ def kill_at_every_request(seed: int, step: int) -> None:
 def kill_at_random(kills: int, seed: int) -> None:
     """Kill loads at random moments until there were enough kills."""
     chance = random.Random(seed)  # noqa: S311 - chance, not secrecy
-    killed = rounds = resumed = 0
+    killed = rounds = resumed = refused = 0
     while killed < kills:
         size, businesses, streams = [("demo", 3, COMPARED), ("large", 2, LONG_LISTS)][rounds % 2]
         with books(size, businesses, seed + rounds, streams, page_size=25, concurrency=8) as (server, tap):
@@ -100,11 +115,14 @@ def kill_at_random(kills: int, seed: int) -> None:
                 before = tap.killed
                 resumed += "'interrupted'" in str(tap.state)
                 if tap.killed < MOST_KILLS:
-                    messages = tap.run(kill_when=_at(chance.randrange(LONGEST_LIFE)), meanwhile=work)
+                    server.faults.script = _foreign(chance, streams)
+                    messages = tap.run(kill_when=_at(chance.randrange(LONGEST_LIFE)), meanwhile=work, may_fail=True)
+                    server.faults.script = []
                 else:
                     messages = tap.run()
                 warehouse.load(messages)
-                if tap.killed == before:
+                refused += tap.failed
+                if tap.killed == before and not tap.failed:
                     break
                 server.advance(1)
             killed += tap.killed
@@ -112,7 +130,19 @@ def kill_at_random(kills: int, seed: int) -> None:
             check(server, tap, warehouse, streams, f"round {rounds} with seed {seed}")
             rows = sum(len(table) for table in warehouse.tables.values())
             print(f"Round {rounds}: {tap.killed} kills, {rows} rows, all equal.", flush=True)
-    print(f"{killed} kills in {rounds} loads ({resumed} in the middle of a list that was gone on with): all equal.")
+    print(
+        f"{killed} kills in {rounds} loads ({resumed} in the middle of a list that was gone on with; {refused} runs "
+        "failed over answers in Sage's place): all equal."
+    )
+
+
+def _foreign(chance: random.Random, streams: set[str]) -> list[Fault]:
+    """Let somebody answer in Sage's place now and then; in every third run, all requests for one list, too."""
+    status, by = chance.choice(FOREIGN)
+    faults = [Fault("[!t]*", status, by=by, times=IN_PASSING, every=BETWEEN_FOREIGN)]
+    if chance.random() < 1 / 3:
+        faults.insert(0, Fault(f"{chance.choice(sorted(streams))}*", status, by=by, times=None))
+    return faults
 
 
 def _work_in(server: SandboxServer) -> Callable[[Call], None]:

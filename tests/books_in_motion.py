@@ -8,7 +8,7 @@ import logging
 import re
 import tempfile
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,13 +67,29 @@ DEEDS = st.builds(
     st.integers(0, 30),
     st.integers(0, 2),
 )
+LISTED = (*STREAMS, "transactions", "trial_balance", "businesses")
 FAULTS = st.builds(
     lambda path, what, times, skip: Fault(path, what, times=times, skip=skip),
-    st.sampled_from((*STREAMS, "transactions", "trial_balance", "businesses")),
-    st.sampled_from((403, 500, 503, "drop", "cut", "html", "no_items", "empty_page")),
+    st.sampled_from(LISTED),
+    st.sampled_from((403, 404, 500, 503, "drop", "cut", "html", "no_items", "empty_page")),
     st.sampled_from((1, 3, 8, None)),
     st.integers(0, 4),
 )
+FOREIGN = st.builds(
+    lambda path, answer, times, skip, every, param: Fault(
+        path, answer[0], by=answer[1], times=times, skip=skip, every=every, param=param
+    ),
+    st.sampled_from((*LISTED, "*/*", "[!t]*")),
+    st.sampled_from(
+        ((403, "firewall"), (404, "firewall"), (404, "gateway"), (404, "nobody"), (200, "gateway"), (302, "firewall"))
+    ),
+    st.sampled_from((1, 3, 8, 30, None)),
+    st.integers(0, 4),
+    st.integers(1, 3),
+    st.sampled_from((None, None, "deleted_since")),
+)
+"""What somebody answers in Sage's place: on single paths and on all, on the paths of records, on lists of deletions."""
+LOST = ("subscription", "rights")
 
 
 CLOCKS = st.sampled_from(
@@ -227,7 +243,7 @@ class BooksInMotion(RuleBasedStateMachine):
 
     @rule(
         meanwhile=st.dictionaries(st.integers(0, 40), st.lists(DEEDS, min_size=1, max_size=4), max_size=8),
-        faults=st.lists(FAULTS, max_size=2),
+        faults=st.lists(st.one_of(FAULTS, FOREIGN), max_size=2),
         killed_at=st.one_of(st.none(), st.floats(0, 1)),
         clocks=CLOCKS,
     )
@@ -240,13 +256,15 @@ class BooksInMotion(RuleBasedStateMachine):
             for deed in meanwhile.get(next(requests), ()):
                 self.do(deed)
 
-        self.server.faults.script = [Fault(**vars(fault)) for fault in faults]
+        self.server.faults.script = [replace(fault) for fault in faults]
         self.server.on_request = on_request
         self.set_clocks(clocks)
         run = self.sync()
         self.set_clocks(Clocks())
         self.server.on_request = None
         self.server.faults.script = []
+        if all(fault.by != "sage" for fault in faults):
+            assert run.tap.report.skipped == []
         if killed_at is not None:
             self.load(run, run.messages[: int(len(run.messages) * killed_at)])
             return
@@ -293,6 +311,24 @@ class BooksInMotion(RuleBasedStateMachine):
                 for row_id in self.warehouse.live(stream, owner.id).keys() - owner.collection(stream).rows.keys():
                     del self.warehouse.tables[stream][owner.id, row_id]
         self.forgetful = False
+
+    @rule(place=st.integers(0, BUSINESSES), what=st.sampled_from(LOST), faults=st.lists(FOREIGN, max_size=1))
+    def run_while_refused(self, place: int, what: str, faults: list[Fault]) -> None:
+        """Run while Sage refuses a business; nothing of it may be taken for deleted, then or later."""
+        business = list(self.server.world.businesses.values())[place]
+        roles = dict(business.permissions)
+        with self.server.paused():
+            business.subscribed = what != "subscription"
+            if what == "rights":
+                business.permissions = dict.fromkeys(roles, "no_access")
+        self.server.faults.script = [replace(fault) for fault in faults]
+        run = self.sync()
+        self.server.faults.script = []
+        with self.server.paused():
+            business.subscribed, business.permissions = True, roles
+        self.load(run, run.messages)
+        assert {outcome.business for outcome in run.tap.report.skipped} <= {f"{business.name} ({business.id})"}
+        assert not [row for row in run.records["deletions"] if row["business_id"] == business.id]
 
     def compare(self) -> None:
         """Run once more without disturbance, and find every row where it must be."""

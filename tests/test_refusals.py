@@ -57,7 +57,7 @@ FOREIGN = [
 ]
 foreign = pytest.mark.parametrize(("status", "by"), FOREIGN)
 few_foreign = pytest.mark.parametrize(
-    ("status", "by"), [(403, "firewall"), (404, "firewall"), (404, "gateway"), (404, "nobody"), (200, "gateway")]
+    ("status", "by"), [(403, "firewall"), (404, "gateway"), (404, "nobody"), (200, "firewall"), (200, "gateway")]
 )
 
 
