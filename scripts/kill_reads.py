@@ -4,9 +4,9 @@
 `--every`: a small business; one process for each request of a first load, killed while that request's
 answer is on its way, then continued to the end. `--random`: several businesses with thousands of rows, eight requests
 side by side; a load is killed at random moments until one run comes to its end, while people work in the books, during
-the runs and between them, and firewalls and gateways answer 403 and 404 in Sage's place: to some requests in passing,
-and in some runs to every request for one list, so that they fail. In both, the merged tables are compared with the
-books after one more run.
+the runs and between them, and firewalls and gateways answer 403 and 404 in Sage's place: to some requests in passing.
+Some runs are not killed but fail, because every request for one list is answered so. In both, the merged tables are
+compared with the books after one more run.
 
     python scripts/kill_reads.py --every
     python scripts/kill_reads.py --random 40 --seed 1
@@ -60,6 +60,8 @@ FOREIGN: tuple[tuple[int, Answerer], ...] = (
 """What is answered in Sage's place, and by whom."""
 BETWEEN_FOREIGN = 40
 """Requests between two such answers in passing."""
+REFUSING = 0.2
+"""The part of the runs that fail instead of being killed."""
 IN_PASSING = 8
 """Such answers in passing, at most, for each run: each costs a wait."""
 
@@ -115,8 +117,10 @@ def kill_at_random(kills: int, seed: int) -> None:
                 before = tap.killed
                 resumed += "'interrupted'" in str(tap.state)
                 if tap.killed < MOST_KILLS:
-                    server.faults.script = _foreign(chance, streams)
-                    messages = tap.run(kill_when=_at(chance.randrange(LONGEST_LIFE)), meanwhile=work, may_fail=True)
+                    refuses = chance.random() < REFUSING
+                    server.faults.script = _foreign(chance, streams if refuses else set())
+                    kill_when = None if refuses else _at(chance.randrange(LONGEST_LIFE))
+                    messages = tap.run(kill_when, meanwhile=work, may_fail=refuses)
                     server.faults.script = []
                 else:
                     messages = tap.run()
@@ -137,10 +141,10 @@ def kill_at_random(kills: int, seed: int) -> None:
 
 
 def _foreign(chance: random.Random, streams: set[str]) -> list[Fault]:
-    """Let somebody answer in Sage's place now and then; in every third run, all requests for one list, too."""
+    """Let somebody answer in Sage's place now and then, and, if there are streams, all requests for one of them."""
     status, by = chance.choice(FOREIGN)
     faults = [Fault("[!t]*", status, by=by, times=IN_PASSING, every=BETWEEN_FOREIGN)]
-    if chance.random() < 1 / 3:
+    if streams:
         faults.insert(0, Fault(f"{chance.choice(sorted(streams))}*", status, by=by, times=None))
     return faults
 
