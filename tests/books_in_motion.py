@@ -8,115 +8,71 @@ import logging
 import re
 import tempfile
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from conftest import Recorder, Run
 from damage import BAD, paths_of, replaced
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from merge import Warehouse, disagreements, trial_balance_disagreements
+from moves import (
+    BUSINESSES,
+    CLOCKS,
+    DEEDS,
+    FAULTS,
+    FOREIGN,
+    FORMS,
+    KEPT_AS_SENT,
+    LIARS,
+    LOST,
+    MINUTE,
+    REFUSALS,
+    STORMS,
+    STREAMS,
+    Clocks,
+    Deed,
+    bounds_that_are_soon_reached,
+    misspelled,
+)
 from plain_books import Ledger, List, plain_world
 from typing_extensions import override
 
 from tap_sage_accounting import timestamps
-from tap_sage_accounting.sandbox.faults import Fault
+from tap_sage_accounting.errors import SettingsError
+from tap_sage_accounting.limits import RequestGate
 from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.sandbox.store import timestamp
+from tap_sage_accounting.streams import STREAMS as ALL_STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from tap_sage_accounting.client import SageStream
     from tap_sage_accounting.sandbox.api import Call
+    from tap_sage_accounting.sandbox.faults import Fault
 
-STREAMS = ("contacts", "ledger_entries", "sales_quotes", "stock_movements", "products")
-"""One of each kind: deletions told, rows flagged, changes told only, nothing told, in two lists."""
 FORGETFUL = ("sales_quotes", "stock_movements")
 """Those whose deletions only the state knows of: where it is damaged, rows may go unnoticed, and the run says so."""
-BUSINESSES = 2
-"""Businesses with these lists; one more has a ledger, whose trial balance must follow it."""
 LATEST = 250
 """Seconds that a change may be shown late and a clock may go back, where the lookback is 300."""
 
 
-@dataclass(frozen=True)
-class Deed:
-    """Something that is done to a row of a list, so many seconds after what was done before."""
-
-    what: str
-    place: int
-    row: int
-    seconds: int
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """What is wrong with the clocks during a run: with Sage's, in seconds, or with this machine's; never with both."""
-
-    sage: tuple[float, ...] = ()
-    own: float = 0.0
-    header: str = "time"
-
-
-DEEDS = st.builds(
-    Deed,
-    st.sampled_from(("insert", "edit", "edit late", "delete", "replace", "post", "post", "move", "move late", "void")),
-    st.integers(0, len(STREAMS) * BUSINESSES - 1),
-    st.integers(0, 30),
-    st.integers(0, 2),
-)
-LISTED = (*STREAMS, "transactions", "trial_balance", "businesses")
-FAULTS = st.builds(
-    lambda path, what, times, skip: Fault(path, what, times=times, skip=skip),
-    st.sampled_from(LISTED),
-    st.sampled_from((403, 404, 500, 503, "drop", "cut", "html", "no_items", "empty_page")),
-    st.sampled_from((1, 3, 8, None)),
-    st.integers(0, 4),
-)
-FOREIGN = st.builds(
-    lambda path, answer, times, skip, every, param: Fault(
-        path, answer[0], by=answer[1], times=times, skip=skip, every=every, param=param
-    ),
-    st.sampled_from((*LISTED, "*/*", "[!t]*")),
-    st.sampled_from(
-        ((403, "firewall"), (404, "firewall"), (404, "gateway"), (404, "nobody"), (200, "gateway"), (302, "firewall"))
-    ),
-    st.sampled_from((1, 3, 8, 30, None)),
-    st.integers(0, 4),
-    st.integers(1, 3),
-    st.sampled_from((None, None, "deleted_since")),
-)
-"""What somebody answers in Sage's place: on single paths and on all, on the paths of records, on lists of deletions."""
-LOST = ("subscription", "rights")
-
-
-CLOCKS = st.sampled_from(
-    (
-        Clocks(),
-        Clocks(),
-        Clocks(sage=(2 * 3600.0,)),
-        Clocks(sage=(-2 * 3600.0,)),
-        Clocks(sage=(0.0, 420.0, -300.0)),
-        Clocks(sage=(45 * 86400.0,)),
-        Clocks(own=2 * 3600.0),
-        Clocks(own=-2 * 3600.0),
-        Clocks(own=365 * 86400.0),
-        Clocks(header="absent"),
-        Clocks(header="garbled"),
-        Clocks(header="unset"),
-    )
-)
-
-
 class SmallTap(TapSageAccounting):
-    """The tap with a few streams, so that a run takes as little time as possible."""
+    """The tap with a few streams and short minutes, so that a run takes as little time as possible."""
+
+    @cached_property
+    @override
+    def gate(self) -> RequestGate:
+        return RequestGate(concurrency=self.config["concurrency"], minute=MINUTE)
 
     @override
     def discover_streams(self) -> list[SageStream]:
         names = {*STREAMS, *Ledger.STREAMS, "trial_balance", "deletions"}
-        return [stream for stream in super().discover_streams() if stream.name in names]
+        return [stream(self) for stream in ALL_STREAMS if stream.name in names]
 
 
 class BooksInMotion(RuleBasedStateMachine):
@@ -138,7 +94,7 @@ class BooksInMotion(RuleBasedStateMachine):
     ) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.server = SandboxServer(plain_world(BUSINESSES + 1)).__enter__()
-        self.server.faults.update({"tombstones": tombstones})
+        self.server.faults.update({"tombstones": tombstones, "raw": KEPT_AS_SENT})
         world = self.server.world
         *others, bookkeeper = world.businesses.values()
         self.lists = [List(world, business, stream) for business in others for stream in STREAMS]
@@ -160,15 +116,16 @@ class BooksInMotion(RuleBasedStateMachine):
         self.warehouse = Warehouse()
         self.arrived: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self.state: dict[str, Any] = {}
+        self.sound: dict[str, Any] = {}
         self.own_offset = timedelta()
         self.forgetful = False
-        self.real_now = timestamps.now
-        timestamps.now = lambda: world.clock.now() + self.own_offset
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(timestamps, "now", lambda: world.clock.now() + self.own_offset)
 
     @override
     def teardown(self) -> None:
         if hasattr(self, "server"):
-            timestamps.now = self.real_now
+            self.patch.undo()
             self.server.stop()
             self.directory.cleanup()
 
@@ -194,11 +151,21 @@ class BooksInMotion(RuleBasedStateMachine):
         match deed.what:
             case "edit" | "edit late":
                 rows.edit(key, late)
+            case "spoil":
+                self.spoil(rows, key, deed.row)
             case "delete":
                 rows.delete(key)
             case "replace":
                 rows.delete(key)
                 rows.insert()
+
+    def spoil(self, rows: List, key: str, number: int) -> None:
+        """Let a row have a text that is spelled as JSON does not, and another that nothing can be made of."""
+        text, raw = misspelled(rows.collection.rows[key].render()["displayed_as"], number)
+        self.server.faults.raw[text] = raw
+        timeless = rows.collection.rows[key].updated_at is None
+        changes = {"displayed_as": text, "unheard_of": [*KEPT_AS_SENT][number % len(KEPT_AS_SENT)]}
+        rows.collection.change(key, changes, None if timeless else self.server.world.clock.now())
 
     def pass_time(self, seconds: float) -> None:
         """Move the clock, but never so far back that changes would be out of the lookback's reach."""
@@ -207,13 +174,23 @@ class BooksInMotion(RuleBasedStateMachine):
         clock.advance(aim - clock.now())
         self.latest = max(self.latest, aim)
 
-    def sync(self) -> Run:
+    def tap(self, recorder: Recorder, form: str) -> SmallTap:
+        """Make a tap that goes on from the last state, or from the one before it was damaged where it refuses that."""
+        config = self.server.tap_config(**self.settings)
+        try:
+            state = copy.deepcopy(FORMS[form](self.state)) if self.state else {}
+            return SmallTap(config=config, state=state, message_writer=recorder)
+        except SettingsError:
+            assert self.state != self.sound
+            self.state = self.sound
+            return SmallTap(config=config, state=copy.deepcopy(self.state), message_writer=recorder)
+
+    def sync(self, form: str = "as it is") -> Run:
         recorder = Recorder()
-        state = copy.deepcopy(self.state)
-        tap = SmallTap(config=self.server.tap_config(**self.settings), state=state, message_writer=recorder)
         error: Exception | None = None
         logging.disable(logging.CRITICAL)
         try:
+            tap = self.tap(recorder, form)
             tap.sync_all()
         except Exception as caught:  # noqa: BLE001 - a run that fails is looked at
             error = caught
@@ -226,7 +203,7 @@ class BooksInMotion(RuleBasedStateMachine):
         """Load what came out of a run, and go on from its last state, as an orchestrator does."""
         kept = Run(messages, run.error, run.tap)
         self.warehouse.load(messages)
-        self.state = kept.state or self.state
+        self.state = self.sound = kept.state or self.state
         for stream, table in self.warehouse.tables.items():
             self.arrived[stream] |= {key for key, row in table.items() if row.get("displayed_as")}
 
@@ -243,12 +220,18 @@ class BooksInMotion(RuleBasedStateMachine):
 
     @rule(
         meanwhile=st.dictionaries(st.integers(0, 40), st.lists(DEEDS, min_size=1, max_size=4), max_size=8),
-        faults=st.lists(st.one_of(FAULTS, FOREIGN), max_size=2),
+        faults=st.one_of(st.just([]), st.lists(st.one_of(FAULTS, FAULTS, FOREIGN, LIARS, STORMS), max_size=2)),
         killed_at=st.one_of(st.none(), st.floats(0, 1)),
         clocks=CLOCKS,
+        form=st.sampled_from(sorted(FORMS)),
     )
     def run(
-        self, meanwhile: dict[int, list[Deed]], faults: list[Fault], killed_at: float | None, clocks: Clocks
+        self,
+        meanwhile: dict[int, list[Deed]],
+        faults: list[Fault],
+        killed_at: float | None,
+        clocks: Clocks,
+        form: str,
     ) -> None:
         requests = iter(range(1_000_000))
 
@@ -259,11 +242,12 @@ class BooksInMotion(RuleBasedStateMachine):
         self.server.faults.script = [replace(fault) for fault in faults]
         self.server.on_request = on_request
         self.set_clocks(clocks)
-        run = self.sync()
+        with bounds_that_are_soon_reached():
+            run = self.sync(form)
         self.set_clocks(Clocks())
         self.server.on_request = None
         self.server.faults.script = []
-        if all(fault.by != "sage" for fault in faults):
+        if not any(fault.by == "sage" and fault.what in REFUSALS for fault in faults):
             assert run.tap.report.skipped == []
         if killed_at is not None:
             self.load(run, run.messages[: int(len(run.messages) * killed_at)])
@@ -298,9 +282,9 @@ class BooksInMotion(RuleBasedStateMachine):
     def move_bookmarks_ahead(self, stream: str, days: int) -> None:
         """Put bookmarks into the future, and run before it has come."""
         moment = timestamp(self.latest + timedelta(days=days))
-        for partition in self.state.get("bookmarks", {}).get(stream, {}).get("partitions", []):
-            if "replication_key_value" in partition:
-                partition["replication_key_value"] = moment
+        for path in list(paths_of(self.state)):
+            if path[-1] == "replication_key_value" and path[1] == stream:
+                self.state = replaced(self.state, path, moment)
         run = self.sync()
         self.load(run, run.messages)
 
@@ -330,8 +314,9 @@ class BooksInMotion(RuleBasedStateMachine):
         assert {outcome.business for outcome in run.tap.report.skipped} <= {f"{business.name} ({business.id})"}
         assert not [row for row in run.records["deletions"] if row["business_id"] == business.id]
 
+    @rule()
     def compare(self) -> None:
-        """Run once more without disturbance, and find every row where it must be."""
+        """Run without disturbance, and find every row where it must be."""
         with self.server.paused():
             self.pass_time(8 * 86400 if self.settings["deletion_sweep_days"] else 0)
         run = self.sync()
@@ -342,11 +327,11 @@ class BooksInMotion(RuleBasedStateMachine):
         assert not wrong, wrong
         wrong = trial_balance_disagreements(self.ledger.owner, self.server.world.clock.now(), self.warehouse)
         assert not wrong, wrong
-        told = {tuple(row[name] for name in ("business_id", "stream", "id")) for row in self._table("deletions")}
+        announced = {tuple(row[name] for name in ("business_id", "stream", "id")) for row in self._table("deletions")}
         for stream in STREAMS:
             for key, row in self.warehouse.tables[stream].items():
                 if row.get("deleted_at") or row.get("deleted"):
-                    assert (row["business_id"], stream, row["id"]) in told
+                    assert (row["business_id"], stream, row["id"]) in announced
                     assert row.get("displayed_as") or key not in self.arrived[stream]
         type(self).compared += 1
 

@@ -31,7 +31,7 @@ def _object(sent: Record, arrived: Record, aside: dict[str, Any], place: str) ->
         where = f"{place}.{key}" if place else key
         name = key.replace("$", "").lower()
         if where in aside:
-            if aside[where] != value:
+            if aside[where] != value and not _same(value, arrived.get(name)):
                 yield f"{where}: kept aside as {aside[where]!r}, sent {value!r}"
         elif name not in arrived and value is not None:
             yield f"{where}: missing, sent {value!r}"

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 
 TestBooksInMotion = BooksInMotion.TestCase
 TestBooksInMotion.settings = settings(
-    max_examples=20,
+    max_examples=15,
     stateful_step_count=12,
     deadline=None,
     derandomize=True,
