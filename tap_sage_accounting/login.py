@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import webbrowser
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from tap_sage_accounting.access import BusinessAccess
 from tap_sage_accounting.auth import IDLE_WARNING, idle_warning
 from tap_sage_accounting.command_line import PlainCommand, log_level
 from tap_sage_accounting.consent import CallbackServer, ConsentError, ConsentRequest, StrayAnswerError, answer_of
+from tap_sage_accounting.errors import TokenStoreError
 from tap_sage_accounting.paging import parse_json
 from tap_sage_accounting.printable import printable
 from tap_sage_accounting.redaction import install
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 SECRET_SETTINGS = ("client_secret", "refresh_token", "token_store_key")
 LONGEST_TIMEOUT = 86_400
 """Seconds that a login may wait."""
+LONGEST_WAIT = 130.0
+"""Seconds for which a logout waits for another run; longer than any waits for the answer to a token request."""
 EXPIRED_CODE = (
     "Sage does not accept the code any more: it lives for 60 seconds, works once, and only with the redirect URI that "
     "it was asked for. Run the login again, and do not wait between the consent and the terminal."
@@ -121,12 +125,32 @@ def status(config: Any) -> None:
 @config_option
 def logout(config: Any) -> None:
     """End a lineage."""
-    with _tap(config) as tap, tap.token_store.locked(tap.config["client_id"], _configured(tap)) as held:
+    with _tap(config) as tap:
+        if _log_out(tap):
+            return
+        place = tap.token_store.place
+        click.echo(f"Another run may have newer tokens than the token store {place}. Waiting for it.", err=True)
+        until = time.monotonic() + LONGEST_WAIT
+        while not _log_out(tap):
+            if time.monotonic() > until:
+                raise TokenStoreError(
+                    f"Another run may have newer tokens than the token store {place}. Repair the store, or end that "
+                    "run, and log out again."
+                )
+            time.sleep(1)
+
+
+def _log_out(tap: TapSageAccounting) -> bool:
+    """Revoke and forget the newest tokens; return whether that is done, and not while another run may have them."""
+    with tap.token_store.locked(tap.config["client_id"], _configured(tap)) as held:
         if held is None:
             click.echo("Nobody is logged in: there is nothing to forget.")
-            return
-        with stop_signals.deferred():
-            _revoke(tap, held)
+        elif held.may_be_behind(datetime.now(UTC)):
+            return False
+        else:
+            with stop_signals.deferred():
+                _revoke(tap, held)
+        return True
 
 
 def _revoke(tap: TapSageAccounting, held: HeldLineage) -> None:

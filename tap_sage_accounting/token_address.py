@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -72,6 +73,26 @@ class StoreAddress:
             raise TokenStoreError(f"Setting 'token_store' begins with the home of an unknown user. {_HINT}") from None
         return cls(f"sqlite:///{file}", file)
 
+    def places_beside(self, kind: str, *lineage: str) -> list[Path]:
+        """Choose where a file of a lineage can be: beside an SQLite store, and among the tap's own files here.
+
+        Args:
+            kind: what the file is for.
+            lineage: what names the lineage.
+
+        Returns:
+            The places, the best first; none where this user has no home.
+        """
+        ending = f"{kind}-{_digest(*lineage)}"
+        beside = [] if self.file is None else [self.file.with_name(f"{self.file.name}.{ending}")]
+        try:
+            own = default_directory().expanduser()
+        except RuntimeError:  # this user has no home
+            return beside
+        if self.file is not None and self.file.parent == own:
+            return beside
+        return [*beside, own / f"{_digest(self.place)}.{ending}"]
+
 
 def default_store_url() -> str:
     """Return where tokens live unless a setting says otherwise."""
@@ -90,6 +111,10 @@ def default_directory() -> Path:
 def without_password(url: str) -> str:
     """Return a store URL as it may be shown."""
     return re.sub(r"^([^:]+://[^:/]*):[^@]*@", r"\1:***@", url).partition("?")[0]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _is_installed() -> bool:

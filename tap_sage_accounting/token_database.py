@@ -61,8 +61,8 @@ class DatabaseError(Exception):
 
 
 @contextmanager
-def _told(*errors: type[Exception]) -> Iterator[None]:
-    """Tell the errors of a driver as ours."""
+def in_our_words(*errors: type[Exception]) -> Iterator[None]:
+    """Turn the errors of a driver into ours."""
     try:
         yield
     except errors as error:
@@ -80,13 +80,13 @@ class Connection(ABC):
     """An open database, where a statement outside a transaction is one; all but `close` may raise a `DatabaseError`.
 
     Attributes:
-        proves_end: whether a lock that can be had proves that its last holder has ended.
+        is_local: whether all who use it are on this machine.
     """
 
     moment: ClassVar[str]
     find_table: ClassVar[str]
     row_lock: ClassVar[str] = ""
-    proves_end: ClassVar[bool]
+    is_local: ClassVar[bool]
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
@@ -114,7 +114,7 @@ class Connection(ABC):
             values: its values.
             waits: whether another holder may be waited for.
         """
-        with _told(self._driver.Error):
+        with in_our_words(self._driver.Error):
             cursor = self._driver.execute(statement, values)
             names = [column[0] for column in cursor.description or ()]
             found = cursor.fetchall() if names else ()
@@ -122,12 +122,12 @@ class Connection(ABC):
 
     def commit(self) -> None:
         """Keep what was done since `begin`, and give the lock back."""
-        with _told(self._driver.Error):
+        with in_our_words(self._driver.Error):
             self._driver.commit()
 
     def rollback(self) -> None:
         """Undo what was done since `begin`, and give the lock back."""
-        with _told(self._driver.Error):
+        with in_our_words(self._driver.Error):
             self._driver.rollback()
 
     def close(self) -> None:
@@ -175,9 +175,9 @@ class SqliteConnection(Connection):
 
     moment = "DATETIME"
     find_table = "SELECT 1 FROM sqlite_master WHERE name = ?"
-    proves_end = True
+    is_local = True
 
-    @_told(OSError, sqlite3.Error, ValueError)
+    @in_our_words(OSError, sqlite3.Error, ValueError)
     def __init__(self, file: Path, lock_wait: timedelta) -> None:
         prepare_database(file)
         super().__init__(sqlite3.connect(file, timeout=lock_wait.total_seconds(), isolation_level=None))
@@ -209,14 +209,13 @@ class PostgresConnection(Connection):
     moment = "TIMESTAMP WITH TIME ZONE"
     find_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
     row_lock = " FOR UPDATE"
-    # The server may have restarted, or have given the holder up, while the holder waits for Sage's answer.
-    proves_end = False
+    is_local = False
 
     def __init__(self, options: Mapping[str, Any], lock_wait: timedelta) -> None:
         import psycopg  # noqa: PLC0415 - an extra, which few need
 
         self._longest_wait = (lock_wait + CALL_LIMIT).total_seconds()
-        with _told(psycopg.Error):
+        with in_our_words(psycopg.Error):
             super().__init__(_bounded_connection().connect(**{**LIBPQ_DEFAULTS, **options}, autocommit=True))
         limits = {
             "lock_timeout": lock_wait,

@@ -184,7 +184,7 @@ def _read(body: Any, asked_at: datetime, refresh_token: str | None) -> Tokens:
     """
     access_token = body["access_token"].strip()
     next_token = body.get("refresh_token") or refresh_token
-    if not (is_header_value(access_token) and isinstance(next_token, str) and next_token):
+    if not (is_header_value(access_token) and isinstance(next_token, str) and next_token.encode()):
         raise TypeError
     return Tokens(
         access_token=access_token,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.errors import AuthorizationError
+from tap_sage_accounting.errors import AuthorizationError, TokenStoreError
 from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError
 from tap_sage_accounting.token_store import patiently
 
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 ANSWER_WAIT = timedelta(seconds=120)
 """After the announcement of a token request, when its answer counts as lost; longer than any takes."""
+SAVING_WAIT = 40.0
+"""Seconds for which a store must have worked before another machine's holder counts as gone.
+
+Longer than one attempt to save takes: a second's pause, a connection and a call that went dark.
+"""
+CLAIM_WAIT = 240.0
+"""Seconds for which a holder on this machine is waited for, who has the claim; as for the store's lock."""
 LOOK_AGAIN_AFTER = 1.0
 """Seconds before the store is read again, for what another holder may have stored."""
 LOOKS_UNREPORTED = 3
@@ -59,22 +66,40 @@ class Outcome:
 
 
 class _Waiting:
-    """Waiting for another holder: reported once when it takes long, and not for ever, because clocks differ."""
+    """Waiting for another holder that may be about to store what it got.
+
+    One on this machine has the claim: it is waited for until the store has worked without it for too long. One on
+    another machine may have lost its lock, as a server restarted, and says nothing: it gets the time that saving takes.
+    """
 
     def __init__(self) -> None:
-        self._end = time.monotonic() + ANSWER_WAIT.total_seconds()
+        self._began = time.monotonic()
+        self._first_seen: float | None = None
         self._looks = 0
 
-    @property
     def is_over(self) -> bool:
-        return time.monotonic() > self._end
+        return time.monotonic() - self._began > CLAIM_WAIT
+
+    def is_worthwhile(self, held: HeldLineage, lost_at: datetime, now: datetime) -> bool:
+        """Check whether a holder on another machine may still save what it got.
+
+        Clocks differ, so no wait is longer than this machine's clock allows.
+
+        Raises:
+            TokenStoreError: the store cannot be written, so that nobody could save anything.
+        """
+        if self._first_seen is None:
+            held.touch()
+            self._first_seen = time.monotonic()
+        seconds = time.monotonic() - self._first_seen
+        return seconds < SAVING_WAIT or (lost_at > now and seconds < ANSWER_WAIT.total_seconds())
 
     def report(self) -> None:
         self._looks += 1
         if self._looks == LOOKS_UNREPORTED:
             logger.warning(
                 "Another run asked Sage for new tokens and has not stored them yet. Waiting for it, %.0f s at most.",
-                self._end - time.monotonic(),
+                CLAIM_WAIT,
             )
 
 
@@ -121,6 +146,7 @@ class Renewer:
         self._at_stake: set[threading.Thread] = set()
         self._change = threading.Condition()
         self._announced: datetime | None = None
+        self._refused: str | None = None
 
     def renew(self) -> Outcome:
         """Get new tokens, or those that another run just stored.
@@ -170,7 +196,6 @@ class Renewer:
 
     def _renewed(self) -> Outcome:
         """Renew under the lock; when Sage refuses, look into the store once more: somebody may have rotated."""
-        refused: str | None = None
         waiting = _Waiting()
         while True:
             pause: Callable[[float], object] = self._leaving.wait
@@ -182,8 +207,8 @@ class Renewer:
                     continue
                 if (usable := self._usable(held.lineage)) is not None:
                     return Outcome(usable, is_new=False)
-                self._require_life(held, refused)
-                if not waiting.is_over and self._may_be_answered_still(held):
+                self._require_life(held)
+                if self._must_wait(held, waiting):
                     waiting.report()
                 elif not self._announce(held):
                     continue
@@ -191,28 +216,41 @@ class Renewer:
                     try:
                         return self._spend(held)
                     except GrantRefusedError as error:
-                        refused, pause = held.lineage.refresh_token, self._sleep
+                        self._refused, pause = held.lineage.refresh_token, self._sleep
                         logger.warning("%s. Looking into the token store once more.", error)
             # Without the lock: a holder whose database connection broke may be about to store what it got.
             pause(LOOK_AGAIN_AFTER)
 
-    def _require_life(self, held: HeldLineage, refused: str | None) -> None:
+    def _require_life(self, held: HeldLineage) -> None:
         """Send no refresh token that Sage called invalid, now or in an earlier run.
 
         Raises:
             LoginRequiredError: it did.
         """
-        if held.lineage.refresh_token == refused:
+        if held.lineage.refresh_token == self._refused:
             held.conclude(refused_at=self._now())
         elif held.lineage.refused_at is None:
             return
         raise LoginRequiredError(login_required(held.lineage, self._store.place, self._now()))
 
-    def _may_be_answered_still(self, held: HeldLineage) -> bool:
-        """Check whether another holder that lost its lock may be about to store what it got."""
+    def _must_wait(self, held: HeldLineage, waiting: _Waiting) -> bool:
+        """Check whether somebody may have newer tokens than the store; if not, this run has the claim now.
+
+        Raises:
+            AuthorizationError: the run is ending.
+            TokenStoreError: somebody has, and did not save them in time.
+        """
         lost_at = held.lineage.answer_lost_at
-        if held.proves_end or lost_at is None or lost_at <= self._now() or lost_at == self._announced:
-            return False
+        if held.claim():
+            if held.is_local or lost_at is None or lost_at == self._announced:
+                return False
+            if not waiting.is_worthwhile(held, lost_at, self._now()):
+                return False
+        elif waiting.is_over():
+            raise TokenStoreError(
+                f"Another run on this machine got new tokens, which the token store {self._store.place} did not take "
+                f"in {CLAIM_WAIT:.0f} s. Repair the store, and do not kill that run: it goes on trying."
+            )
         if self._leaving.is_set():
             raise _ending()
         return True
@@ -222,8 +260,8 @@ class Renewer:
         return held.announce(self._announced)
 
     def _spend(self, held: HeldLineage) -> Outcome:
-        self._begin()
         try:
+            self._begin()
             tokens = self._endpoint.refresh(held.lineage.refresh_token)
         except AnswerLostError as error:
             held.conclude(answer_lost_at=self._now())

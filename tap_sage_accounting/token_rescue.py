@@ -6,7 +6,6 @@ reserved before a token is spent, so that it can be filled on a full disk. It is
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -16,7 +15,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting.lineage import fingerprint
-from tap_sage_accounting.token_address import default_directory
 from tap_sage_accounting.token_file import PRIVATE_FILE, UnsafeFileError, make_directory, problem_with
 from tap_sage_accounting.token_rows import lineage_of, row_of
 
@@ -69,7 +67,7 @@ class RescueFile:
         self._client_id = client_id
         self._key = key
         self._cipher = cipher
-        self._paths = _paths(address, f"rescue-{_digest(client_id, key)}")
+        self._paths = address.places_beside("rescue", client_id, key)
 
     def reserve(self) -> None:
         """Take up the room of the file, unless that is impossible: it is wanted only if the store fails."""
@@ -135,22 +133,6 @@ class RescueFile:
             else:
                 return path
         raise problem
-
-
-def _paths(address: StoreAddress, ending: str) -> list[Path]:
-    """Choose the places for a file: beside an SQLite store, and among the tap's own files on this machine."""
-    beside = [] if address.file is None else [address.file.with_name(f"{address.file.name}.{ending}")]
-    try:
-        own = default_directory().expanduser()
-    except RuntimeError:  # this user has no home
-        return beside
-    if address.file is not None and address.file.parent == own:
-        return beside
-    return [*beside, own / f"{_digest(address.place)}.{ending}"]
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _opened(path: Path, flags: int) -> Any:

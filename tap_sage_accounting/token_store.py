@@ -5,13 +5,16 @@ and kills the old one at once, so exactly one holder may spend it, and what it g
 else happens. SQLite does that with `BEGIN IMMEDIATE` on one machine, PostgreSQL with row locks across machines; both
 let go when the holder dies.
 
-A holder announces in the row that it is about to spend the token. Whoever finds an announcement knows that the row may
-be behind: the holder may hold newer tokens that the store did not take yet, in memory or in a rescue file.
+A holder announces in the row that it is about to spend the token. An announcement that is found there says that the
+row may be behind: the holder may have newer tokens that the store did not take yet, in memory or in a rescue file. On
+the same machine, the holder's claim says until when.
 """
 
 from __future__ import annotations
 
 import logging
+import sqlite3
+import threading
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -21,7 +24,8 @@ from typing import TYPE_CHECKING, TypeVar
 from tap_sage_accounting.errors import StoreUnavailableError, TokenStoreError
 from tap_sage_accounting.lineage import Lineage, Tokens, fingerprint
 from tap_sage_accounting.token_address import StoreAddress, default_store_url
-from tap_sage_accounting.token_database import Connection, DatabaseError, Row, connector
+from tap_sage_accounting.token_claim import Claim
+from tap_sage_accounting.token_database import Connection, DatabaseError, Row, connector, in_our_words
 from tap_sage_accounting.token_encryption import TokenCipher
 from tap_sage_accounting.token_file import is_open_to_others
 from tap_sage_accounting.token_rescue import Renewed, RescueFile
@@ -44,6 +48,8 @@ STORE_PATIENCE = 30.0
 FIRST_DELAY = 0.2
 """Seconds before the second attempt; doubled for each further one."""
 LONGEST_DELAY = 3.0
+SLOW_COMMIT = 0.5
+"""Seconds for which new tokens are in memory alone while the store takes its time."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,16 +79,23 @@ def patiently(attempt: Callable[[], Result], pause: Callable[[float], object] = 
 class UnsavedTokens:
     """New tokens that the store did not take: in memory, and in a file if there is room for one.
 
+    Args:
+        store: the store.
+        renewed: the tokens.
+        problem: why the store did not take them.
+        claim: tells others on this machine to wait until they are saved.
+
     Attributes:
         problem: why the store did not take them, the last time.
         kept_in: the file that keeps them; None where there is none.
     """
 
-    def __init__(self, store: TokenStore, renewed: Renewed, problem: TokenStoreError) -> None:
+    def __init__(self, store: TokenStore, renewed: Renewed, problem: TokenStoreError, claim: Claim) -> None:
         self.problem = problem
         self.kept_in: Path | None = None
         self._store = store
         self._renewed = renewed
+        self._claim = claim
         self._keep()
 
     def save(self) -> bool:
@@ -93,6 +106,7 @@ class UnsavedTokens:
             self.problem = error
             self._keep()
             return False
+        self._claim.give_back()
         return True
 
     def _keep(self) -> None:
@@ -107,16 +121,53 @@ class HeldLineage:
     Attributes:
         lineage: the lineage with its newest tokens, which the database may not have yet.
         is_ahead: whether it does not.
-        proves_end: whether the lock proves that its last holder has ended.
+        is_local: whether all who use the store are on this machine: a claim proves then that nobody has newer tokens.
     """
 
     def __init__(self, store: TokenStore, connection: Connection, lineage: Lineage, *, is_ahead: bool) -> None:
         self.lineage = lineage
         self.is_ahead = is_ahead
-        self.proves_end = connection.proves_end
+        self.is_local = connection.is_local
         self._store = store
         self._connection = connection
         self._rescue = store.rescue_file(lineage)
+        self._claim = store.claim(lineage)
+
+    def claim(self) -> bool:
+        """Take the claim on this machine; return whether it could be taken: nobody else here has newer tokens then.
+
+        Raises:
+            TokenStoreError: its file cannot be used.
+        """
+        try:
+            with self._store.explained(), in_our_words(OSError, sqlite3.Error):
+                return self._claim.take()
+        except StoreUnavailableError as error:
+            if self.is_local:
+                raise
+            logger.debug("The claim on the lineage cannot be used: %s", error)
+            return True
+
+    def may_be_behind(self, now: datetime) -> bool:
+        """Check whether another run may have newer tokens, by its claim or by its announcement.
+
+        Raises:
+            TokenStoreError: the claim's file cannot be used.
+        """
+        lost_at = self.lineage.answer_lost_at
+        return not self.claim() or (lost_at is not None and lost_at > now and not self.is_local)
+
+    def touch(self) -> None:
+        """Write the row as it is, which shows that others could save new tokens now.
+
+        Raises:
+            TokenStoreError: it cannot be written.
+        """
+        self._commit(self.lineage)
+
+    def let_go(self) -> None:
+        """Give the claim back."""
+        self._claim.give_back()
 
     def catch_up(self) -> None:
         """Commit the newest tokens, which the database does not have yet.
@@ -147,6 +198,7 @@ class HeldLineage:
             row = self._store.lock_again(self._connection, self.lineage)
         if (row["refresh_fingerprint"], row["answer_lost_at"]) != (fingerprint(self.lineage.refresh_token), lost_at):
             return False
+        self.lineage = _with_seeds(self.lineage, row)
         self._rescue.reserve()
         return True
 
@@ -154,13 +206,34 @@ class HeldLineage:
         """Commit new tokens; where the database fails, keep them in other ways, and return them to be saved later."""
         renewed = self._store.remember(self.lineage, self.lineage.renewed(tokens))
         try:
-            self._commit(renewed.lineage)
-        except TokenStoreError as problem:
+            with self._kept_meanwhile(renewed):
+                self._commit(renewed.lineage)
+        except Exception as error:  # noqa: BLE001 - whatever it is, these tokens exist nowhere else
             # What is left of the connection may still hold the lock.
             self._connection.close()
-            return UnsavedTokens(self._store, renewed, problem)
+            if not isinstance(error, TokenStoreError):
+                error = TokenStoreError(f"The token store {self._store.place} failed: {type(error).__name__}.")
+            claim, self._claim = self._claim, Claim(None)
+            return UnsavedTokens(self._store, renewed, error, claim)
         self._rescue.remove()
         return None
+
+    @contextmanager
+    def _kept_meanwhile(self, renewed: Renewed) -> Iterator[None]:
+        """Keep new tokens in the rescue file as soon as storing them takes long: this process may be killed."""
+
+        def keep() -> None:
+            with suppress(OSError):
+                self._rescue.keep(renewed)
+
+        slow = threading.Timer(SLOW_COMMIT, keep)
+        slow.daemon = True
+        slow.start()
+        try:
+            yield
+        finally:
+            slow.cancel()
+            slow.join()
 
     def conclude(self, *, refused_at: datetime | None = None, answer_lost_at: datetime | None = None) -> None:
         """Commit what came of a token request that brought no tokens.
@@ -200,6 +273,7 @@ class HeldLineage:
             self._connection.delete(self.lineage.client_id, self.lineage.key)
             self._connection.commit()
         self._rescue.remove()
+        self._claim.discard()
 
     def _commit(self, lineage: Lineage) -> None:
         with self._store.explained():
@@ -297,8 +371,13 @@ class TokenStore:
                 # What is not committed is rolled back at the end, which gives the lock back.
                 connection = stack.enter_context(self._transaction())
                 row = _locked_row(connection, client_id, configured, self._cipher)
-            found = None if row is None else self._newest(row)
-            yield None if found is None else HeldLineage(self, connection, found[0], is_ahead=found[1])
+            if row is None:
+                yield None
+                return
+            lineage, is_ahead = self._newest(row)
+            held = HeldLineage(self, connection, lineage, is_ahead=is_ahead)
+            stack.callback(held.let_go)
+            yield held
 
     def keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> Lineage:
         """Store the tokens of a new consent, trying again for a while where the store fails: they exist nowhere else.
@@ -315,18 +394,23 @@ class TokenStore:
     def _keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> Lineage:
         with self.explained(), self._transaction() as connection:
             row = configured and _locked_row(connection, client_id, configured, self._cipher)
+            replaced: list[str] = []
             if row:
                 lineage = lineage_of(row, self._cipher).renewed(tokens)
                 connection.update(row_of(lineage, self._cipher))
             else:
-                for old in connection.rows(client_id, lock=True):
-                    if old["source"] == "login" and old["requested_by_id"] == tokens.requested_by_id:
-                        connection.delete(client_id, old["lineage"])
+                logins = [row for row in connection.rows(client_id, lock=True) if row["source"] == "login"]
+                replaced = [row["lineage"] for row in logins if row["requested_by_id"] == tokens.requested_by_id]
+                for key in replaced:
+                    connection.delete(client_id, key)
                 begun = Lineage.begin(client_id, tokens.refresh_token, "login", tokens.issued_at)
                 lineage = begun.renewed(tokens)
                 connection.insert(row_of(lineage, self._cipher))
             connection.commit()
-        self.rescue_file(lineage).remove()
+        for key in (lineage.key, *replaced):
+            RescueFile(self._address, client_id, key, self._cipher).remove()
+        for key in replaced:
+            self._claim(client_id, key).discard()
         return lineage
 
     def remember(self, before: Lineage, renewed: Lineage) -> Renewed:
@@ -338,6 +422,13 @@ class TokenStore:
     def rescue_file(self, lineage: Lineage) -> RescueFile:
         """Return the file that keeps the newest tokens of a lineage while the database cannot."""
         return RescueFile(self._address, lineage.client_id, lineage.key, self._cipher)
+
+    def claim(self, lineage: Lineage) -> Claim:
+        """Return the claim on a lineage, which is this machine's."""
+        return self._claim(lineage.client_id, lineage.key)
+
+    def _claim(self, client_id: str, key: str) -> Claim:
+        return Claim(next(iter(self._address.places_beside("claim", client_id, key)), None))
 
     def write(self, connection: Connection, lineage: Lineage) -> None:
         """Write and commit the row of a lineage that is locked."""

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,10 @@ from urllib.parse import parse_qs, parse_qsl, quote, urlencode
 import pytest
 
 from tap_sage_accounting import token_endpoint, token_request
+from tap_sage_accounting.auth import TokenManager
 from tap_sage_accounting.errors import AuthorizationError
 from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
-from tap_sage_accounting.token_store import LOCK_WAIT
+from tap_sage_accounting.token_store import LOCK_WAIT, TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -298,6 +300,28 @@ def endless(connection: socket.socket, _: bytes) -> None:
             connection.sendall(b" " * (1 << 20))
 
 
+def test_another_run_outlasts_the_one_whose_token_answer_drips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_request, "TOTAL_TIMEOUT", 3)
+    drip = Drip(WHOLE[:10], b"X")
+    with serving(drip, answer(TOKENS)) as server:
+
+        def manager() -> TokenManager:
+            store = TokenStore(f"sqlite:///{tmp_path / 'tokens.sqlite'}")
+            store.check()
+            settings = {"client_id": "a", "client_secret": "secret", "refresh_token": "old", "user_agent": "tests/1"}
+            return TokenManager(**settings, token_url=server.url, store=store)
+
+        with ThreadPoolExecutor(1) as threads:
+            first = threads.submit(manager().access_token)
+            first.add_done_callback(lambda _: drip.seen_enough.set())
+            while not server.requests:
+                time.sleep(0.01)
+            assert manager().access_token() == "next-access"
+            with pytest.raises(AnswerLostError):
+                first.result()
+    assert len(server.requests) == 2
+
+
 def test_an_answer_larger_than_any_token_is_not_read_to_its_end() -> None:
     with serving(endless) as server, pytest.raises(AnswerLostError, match=r"larger than .*replaced the tokens"):
         endpoint(server.url).refresh("old")
@@ -393,6 +417,27 @@ def test_a_token_request_to_this_machine_does_not_go_through_a_proxy(
         proxy.settimeout(0)
         with pytest.raises(BlockingIOError):
             proxy.accept()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"refresh_token": "half a pair \ud83d"},
+        {"refresh_token": 7},
+        {"access_token": "two\nlines"},
+        {"access_token": "not ASCII: é"},
+        {"access_token": ["a", "list"]},
+        {"access_token": None},
+    ],
+)
+def test_tokens_that_could_never_be_sent_are_no_tokens(odd: dict[str, object]) -> None:
+    with serving(answer({**TOKENS, **odd})) as server, pytest.raises(AnswerLostError, match="cannot be read"):
+        endpoint(server.url).refresh("old")
+
+
+def test_space_around_an_access_token_is_not_part_of_it() -> None:
+    with serving(answer({**TOKENS, "access_token": " next-access\r\n"})) as server:
+        assert endpoint(server.url).refresh("old").access_token == "next-access"
 
 
 def test_lifetimes_that_make_no_sense_do_not_cost_the_tokens() -> None:

@@ -12,12 +12,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 from failing_stores import DarkProxy, RestartablePostgres, full_disk
 from small_sage import small_world, token_requests
 
 from tap_sage_accounting.sandbox.server import SandboxServer
+from tap_sage_accounting.token_database import TABLE
 from tap_sage_accounting.token_store import TokenStore, TokenStoreError
 
 if TYPE_CHECKING:
@@ -31,7 +33,10 @@ QUICK = {
     "token_database.LOST_HOLDER": 4,
     "token_renewal.LAST_ATTEMPTS": 1,
     "token_renewal.ANSWER_WAIT": 6,
+    "token_renewal.SAVING_WAIT": 4,
 }
+NO_PATIENCE = {**QUICK, "token_renewal.ANSWER_WAIT": 0.1, "token_renewal.SAVING_WAIT": 0.1}
+"""What remains is the claim: the time that another machine's holder is given is over at once."""
 ROOM = 16_384
 """Bytes of the reserved rescue file; the store's log is longer."""
 
@@ -168,6 +173,25 @@ class DarkConnection(StoppedServer):
         self.proxy.lighten()
 
 
+class FullServer(StoppedServer):
+    """The server's disk is full: it answers, and takes nothing."""
+
+    def begin(self, run: Run) -> None:  # noqa: ARG002
+        self._execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN RAISE EXCEPTION 'could not extend file: no space left' USING ERRCODE = 'disk_full'; END$$",
+            f"CREATE TRIGGER no_space BEFORE INSERT OR UPDATE ON {TABLE} EXECUTE FUNCTION refuse()",
+        )
+
+    def end(self) -> None:
+        self._execute("DROP FUNCTION refuse CASCADE")
+
+    def _execute(self, *statements: str) -> None:
+        with psycopg.connect(self.url) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+
 FAILURES = [FullDisk, NoDisk, StoppedServer, DarkConnection]
 
 
@@ -187,8 +211,8 @@ def failure(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Failure]
 def start(sage: SandboxServer, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
-    def begin(store: str, **settings: Any) -> Run:
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "home")}
+    def begin(store: str, *, home: str = "home", **settings: Any) -> Run:
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / home)}
         runs.append(Run(sage, store, environment, **settings))
         return runs[-1]
 
@@ -326,23 +350,147 @@ def test_another_run_does_not_spend_the_token_whose_successor_is_not_stored_yet(
     assert (token_requests(sage), sage.grants.refusals) == (1, {})
 
 
+def unsaved_in_memory(sage: SandboxServer, failure: Failure, start: Callable[..., Run], **seconds: float) -> Run:
+    """Start a run that holds new tokens in its memory alone, as it does where no rescue file can be written."""
+    run = started_with_failure(sage, failure, start, seconds={**QUICK, **seconds})
+    run.goes_on()
+    eventually(lambda: run.logged("cannot be used"), "no word of the failing store")
+    for path in rescue_files(failure.directory):
+        path.unlink()
+    return run
+
+
+@pytest.mark.parametrize("failure", [StoppedServer, FullServer], indirect=True)
+@pytest.mark.parametrize("announced_for", [0.1, 6])
 def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
+    sage: SandboxServer, start: Callable[..., Run], failure: Failure, announced_for: float
+) -> None:
+    """Nothing but the row tells the other machine: it sees no file of this one, and its clock may say anything."""
+    seconds = {"token_renewal.ANSWER_WAIT": announced_for, "token_renewal.SAVING_WAIT": PATIENCE / 2}
+    run = unsaved_in_memory(sage, failure, start, **{**seconds, "token_renewal.SAVE_AGAIN_AFTER": 3})
+    other = start(failure.url, home="elsewhere", seconds={**QUICK, **seconds})
+    if isinstance(failure, FullServer):
+        # While nothing can be written, no holder can save anything, and its time does not begin.
+        eventually(lambda: other.logged("Trying again for"), f"no word of the failing store: {other.log}")
+        assert not other.logged("Waiting for it")
+    failure.end()
+    other.goes_on()
+    assert (run.end(), other.end()) == (0, 0)
+    assert (token_requests(sage), sage.grants.refusals) == (1, {})
+
+
+@pytest.mark.parametrize("failure", [NoDisk, StoppedServer, DarkConnection], indirect=True)
+def test_a_run_on_the_same_machine_waits_for_a_holder_however_long_it_takes_to_save(
+    sage: SandboxServer, start: Callable[..., Run], failure: Failure
+) -> None:
+    run = unsaved_in_memory(sage, failure, start, **{"token_renewal.SAVE_AGAIN_AFTER": 8})
+    if not isinstance(failure, NoDisk):
+        failure.end()
+    other = start(failure.url, seconds=NO_PATIENCE)
+    eventually(lambda: other.logged("Waiting for it"), f"did not wait: {other.log}")
+    if isinstance(failure, NoDisk):
+        failure.end()
+    other.goes_on()
+    assert (run.end(), other.end()) == (0, 0)
+    assert (token_requests(sage), sage.grants.refusals) == (1, {})
+
+
+def test_a_run_that_waited_long_enough_for_another_ends_and_costs_it_nothing(
     sage: SandboxServer, start: Callable[..., Run], tmp_path: Path
 ) -> None:
-    """Nothing but the row tells the other machine: it sees no file of this one."""
     with ExitStack() as stack:
-        failure = StoppedServer(stack, tmp_path)
-        slow = {**QUICK, "token_renewal.SAVE_AGAIN_AFTER": 2.5}
-        run = started_with_failure(sage, failure, start, seconds=slow)
-        run.goes_on()
-        eventually(lambda: run.logged("cannot be used"), "no word of the failing store")
-        for path in rescue_files(tmp_path):
-            path.unlink()
+        failure = NoDisk(stack, tmp_path)
+        run = unsaved_in_memory(sage, failure, start)
+        other = start(failure.url, seconds={**NO_PATIENCE, "token_renewal.CLAIM_WAIT": 1})
+        eventually(lambda: other.process.poll() is not None, f"did not give up: {other.log}")
+        assert other.end() == 1
+        assert other.logged("TokenStoreError: Another run on this machine got new tokens")
         failure.end()
-        other = start(failure.url)
-        other.goes_on()
-        assert (run.end(), other.end()) == (0, 0)
+        eventually(lambda: run.logged("are saved in the token store"), f"not saved: {run.log}")
+        assert run.end() == 0
+        assert stored_token(sage, failure) == sage.grants.newest_refresh_token()
         assert (token_requests(sage), sage.grants.refusals) == (1, {})
+
+
+def test_tokens_are_in_the_file_as_soon_as_the_store_takes_its_time(
+    sage: SandboxServer, start: Callable[..., Run], tmp_path: Path
+) -> None:
+    """A connection that has gone dark may keep a commit waiting for a third of a minute: too long for a killed run."""
+    with ExitStack() as stack:
+        failure = DarkConnection(stack, tmp_path)
+        run = started_with_failure(sage, failure, start, seconds={**QUICK, "token_database.CALL_LIMIT": 10 * PATIENCE})
+        eventually(lambda: rescue_files(tmp_path), "no rescue file")
+        assert not run.logged("cannot be used")
+        run.kill()
+        failure.end()
+        following = start(failure.url)
+        following.goes_on()
+        assert following.end() == 0
+        assert (token_requests(sage), sage.grants.refusals) == (1, {})
+
+
+@pytest.fixture
+def log_out(sage: SandboxServer, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the command `logout`, with the settings of the runs."""
+    config = tmp_path / "config.json"
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(store: str, longest_wait: float = PATIENCE) -> subprocess.Popen[str]:
+        names = ("client_id", "client_secret", "refresh_token", "token_url", "api_url")
+        config.write_text(json.dumps({**{name: getattr(sage, name) for name in names}, "token_store": store}))
+        program = (
+            "import sys; from tap_sage_accounting import cli, login; login.LONGEST_WAIT = float(sys.argv.pop()); "
+            "cli.logout()"
+        )
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", program, "--config", str(config), str(longest_wait)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "home")},
+            )
+        )
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("failure", [NoDisk, FullDisk, FullServer], indirect=True)
+def test_a_logout_waits_for_tokens_that_are_not_stored_yet_and_revokes_them(
+    sage: SandboxServer, failure: Failure, start: Callable[..., Run], log_out: Callable[..., subprocess.Popen[str]]
+) -> None:
+    run = started_with_failure(sage, failure, start)
+    eventually(lambda: run.logged("cannot be used"), "no word of the failing store")
+    logout = log_out(failure.url)
+    assert logout.stdout is not None
+    assert "newer tokens than the token store" in logout.stdout.readline()
+    failure.end()
+    output, _ = logout.communicate(timeout=PATIENCE)
+    assert "Sage has revoked the refresh token." in output
+    assert logout.returncode == 0
+    assert run.end() == 0
+    assert sage.grants.newest_refresh_token() is None
+    assert stored_token(sage, failure) is None
+
+
+@pytest.mark.parametrize("failure", [NoDisk, FullServer], indirect=True)
+def test_a_logout_that_cannot_know_the_newest_tokens_forgets_none(
+    sage: SandboxServer, failure: Failure, start: Callable[..., Run], log_out: Callable[..., subprocess.Popen[str]]
+) -> None:
+    run = started_with_failure(sage, failure, start)
+    eventually(lambda: run.logged("cannot be used"), "no word of the failing store")
+    logout = log_out(failure.url, longest_wait=0)
+    output, _ = logout.communicate(timeout=PATIENCE)
+    assert "Repair the store, or end that run, and log out again." in output
+    assert logout.returncode == 1
+    failure.end()
+    eventually(lambda: run.logged("are saved in the token store"), f"not saved: {run.log}")
+    assert run.end() == 0
+    assert stored_token(sage, failure) == sage.grants.newest_refresh_token() is not None
 
 
 def test_a_token_that_may_have_been_spent_by_a_killed_run_is_tried_once(
