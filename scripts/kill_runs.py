@@ -1,15 +1,20 @@
 """End runs at random moments, half of them around the refresh, and count what became of their grants.
 
 Every run is a process that asks a simulated Sage with short-lived tokens again and again until it is killed
-(`SIGKILL`), or stopped by two or more signals that come together, as in Ctrl-C under Meltano. Afterwards the newest
-refresh token of the server is compared with the one in the store:
+(`SIGKILL`), or stopped by two or more signals that come together, as in Ctrl-C under Meltano. In half of the runs that
+end around the refresh, the store fails between Sage's answer and the commit, and works again within a second and a
+half: a full disk, with and without room for the rescue file; a server that restarts, cuts its connections and takes no
+new ones, or answers nothing any more. Afterwards the newest refresh token of the server is compared with the one that
+the next run would use:
 
 - equal: nothing happened, the next run goes on from there;
-- different, and the process was killed between asking for tokens and storing them: nobody can survive that; it is
-  counted apart, and a new login is made;
+- different, and the process was killed while Sage's answer was on its way, within a second after it (the time in which
+  the tap writes it to the store or to the rescue file), or while nothing at all could be written: nobody can survive
+  that; it is counted apart, and a new login is made;
 - different otherwise: a lost grant. There must be none. Nor may the server ever see a token that is dead.
 
-Then many processes share one store for a while: one refresh per lifetime, and all must finish.
+Then many processes share one store for a while, which fails now and then: all must finish. Where it never fails, there
+is one refresh per lifetime.
 
     python scripts/kill_runs.py --runs 1000 --store sqlite
     python scripts/kill_runs.py --runs 1000 --store postgresql
@@ -30,34 +35,40 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
 
+from tap_sage_accounting import token_database, token_renewal
 from tap_sage_accounting.auth import SageAuthenticator, TokenManager
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.token_endpoint import TokenEndpoint
 from tap_sage_accounting.token_store import HeldLineage, TokenStore
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-from embedded_postgres import postgres_server
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
+
+    from store_faults import Store
 
     from tap_sage_accounting.sandbox.server import SandboxServer
     from tap_sage_accounting.token_request import Answer
     from tap_sage_accounting.token_store import UnsavedTokens
 
 AROUND_REFRESH = 0.06
-"""Seconds after the token request was begun within which half of the kills come."""
+"""Seconds after the token request was begun within which half of the ends come."""
+LONGEST_FAULT = 1.5
+"""Seconds for which a store fails."""
+LATENCY = 0.02
+"""Seconds that Sage takes for an answer, so that something can come between."""
+LONGEST_UNKEPT = 1.0
+"""Seconds for which new tokens may be in memory alone, where a file can be written."""
 SETTLING = 0.03
 """Seconds for the server to finish what a killed process had asked for."""
 
@@ -83,6 +94,8 @@ PRELOADED = [
 """Imported once, so that a run is a fork and starts in milliseconds."""
 
 processes = multiprocessing.get_context("forkserver")
+_housekeeping = threading.Lock()
+"""Starting a process looks after all others, too, and may read an exit code that another thread is about to read."""
 
 
 @dataclass
@@ -94,10 +107,15 @@ class Tally:
     killed_in_request: int = 0
     killed_after_storing: int = 0
     unsurvivable: int = 0
+    unsurvivable_with_answer: int = 0
     stopped: int = 0
     wrong_exit_codes: int = 0
+    store_failed: int = 0
+    kept_in_file: int = 0
+    kept_in_memory: int = 0
     lost: int = 0
     windows: list[float] = field(default_factory=list)
+    unkept: list[float] = field(default_factory=list)
 
 
 # In the processes that are killed
@@ -105,9 +123,13 @@ class Tally:
 
 def run(settings: dict[str, Any], seconds: float, tell: Connection | None) -> None:
     """Ask Sage for as long as is told, and tell when tokens are asked for and when they are stored."""
-    logging.disable(logging.INFO)
+    logging.disable(logging.WARNING)  # which are about the failing store
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this script may itself run under nohup
     stop_signals.install()
+    # Nobody else has these lineages, and all that is waited for takes milliseconds.
+    token_renewal.ANSWER_WAIT, token_renewal.SAVING_WAIT = timedelta(seconds=3), 2.5
+    token_renewal.SAVE_AGAIN_AFTER, token_database.CALL_LIMIT = 0.2, timedelta(seconds=2)
+    token_database.LOST_HOLDER = timedelta(seconds=3)
     if tell is not None:
         _watch(tell)
     store = TokenStore(settings.pop("store_url"))
@@ -138,11 +160,13 @@ def _watch(tell: Connection) -> None:
         tell.send(("asking", 0.0))
         response = genuine_attempt(self, *arguments)
         answered = time.perf_counter()
+        tell.send(("answered", time.monotonic()))
         return response
 
     def save(self: HeldLineage, *arguments: Any) -> UnsavedTokens | None:
         unsaved = genuine_save(self, *arguments)
-        tell.send(("stored", time.perf_counter() - answered))
+        outcome = "stored" if unsaved is None else "in memory" if unsaved.kept_in is None else "in file"
+        tell.send((outcome, time.perf_counter() - answered))
         return unsaved
 
     TokenEndpoint._attempt, HeldLineage.renew = attempt, save  # type: ignore[method-assign] # noqa: SLF001
@@ -155,18 +179,19 @@ def _watch(tell: Connection) -> None:
 class Lane:
     """One application and its user, whose runs are killed one after the other."""
 
-    def __init__(self, sage: SandboxServer, store_url: str, number: int, seed: int) -> None:
+    def __init__(self, sage: SandboxServer, place: Store, number: int, seed: int) -> None:
         from tap_sage_accounting.sandbox.grants import Client  # noqa: PLC0415 - not for the killed processes
 
         self.client = Client(f"killed/{number}", f"secret-of-{number}")
         self.random = random.Random(seed * 1000 + number)  # noqa: S311 - chance, not a secret
         self.tally = Tally()
+        self.place = place
         self._sage = sage
-        self._store = TokenStore(store_url)
+        self._store = TokenStore(place.url)
         self._store.check()
         sage.grants.clients[self.client.client_id] = self.client
         self.settings = {
-            "store_url": store_url,
+            "store_url": place.url,
             "api_url": sage.api_url,
             "token_url": sage.token_url,
             "client_id": self.client.client_id,
@@ -190,25 +215,38 @@ class Lane:
         tokens = endpoint.exchange(self._sage.grants.issue_code(code), address, "")
         self._store.keep_login(self.client.client_id, None, tokens)
 
-    def end_one(self, signals: Sequence[signal.Signals], *, around_refresh: bool, lifetime: float) -> None:
+    def end_one(self, signals: Sequence[signal.Signals], *, around_refresh: bool, fails: bool, lifetime: float) -> None:
         """Start a run, end it, and look what became of the grant."""
         heard, tell = processes.Pipe(duplex=False)
         process = processes.Process(target=run, args=(dict(self.settings), 60, tell))
-        process.start()
+        with _housekeeping:
+            process.start()
         tell.close()
         heard.recv()  # it is ready
-        events = self._wait(heard, lifetime, around_refresh=around_refresh)
-        for number in signals:
-            with suppress(ProcessLookupError):  # an earlier one was enough
-                os.kill(process.pid or 0, number)
-            time.sleep(self.random.uniform(0, BETWEEN_SIGNALS) / len(signals))
-        process.join()
+        pid = process.pid or 0
+        with ExitStack() as stack:
+            events = self._wait(heard, lifetime, around_refresh=around_refresh)
+            if fails and events:
+                self._fail(pid, stack)
+            if around_refresh:
+                time.sleep(self.random.uniform(0, LONGEST_FAULT if fails else AROUND_REFRESH))
+            for number in signals:
+                with suppress(ProcessLookupError):  # an earlier one was enough
+                    os.kill(pid, number)
+                time.sleep(self.random.uniform(0, BETWEEN_SIGNALS) / len(signals))
+            ended_at = time.monotonic()
+            wait([process.sentinel])
+            with _housekeeping:
+                process.join()
         with heard:
             events += _rest(heard)
         is_killed = signals[0] == signal.SIGKILL
-        self.tally.wrong_exit_codes += process.exitcode != (-signals[0] if is_killed else 128 + signals[0])
+        # Two signals that are sent at once may reach two threads, in any order.
+        if process.exitcode not in {-number if is_killed else 128 + number for number in signals}:
+            self.tally.wrong_exit_codes += 1
+            sys.stderr.write(f"A run that got {signals} ended with {process.exitcode}.\n")
         process.close()
-        self._count(events, is_killed=is_killed)
+        self._count(events, ended_at, is_killed=is_killed)
 
     def _wait(self, heard: Connection, lifetime: float, *, around_refresh: bool) -> list[tuple[str, float]]:
         events = []
@@ -218,25 +256,38 @@ class Lane:
                 events.append(heard.recv())
         elif heard.poll(10 * lifetime + 10):
             events.append(heard.recv())
-            time.sleep(self.random.uniform(0, AROUND_REFRESH))
         return events
 
-    def _count(self, events: list[tuple[str, float]], *, is_killed: bool) -> None:
+    def _fail(self, pid: int, stack: ExitStack) -> None:
+        """Let the store fail for a while, which may be longer than the run lasts."""
+        self.tally.store_failed += 1
+        work = self.place.fail(pid, self.random)
+        back = threading.Timer(self.random.uniform(0, LONGEST_FAULT), work)
+        stack.callback(back.join)
+        back.start()
+
+    def _count(self, events: list[tuple[str, float]], ended_at: float, *, is_killed: bool) -> None:
         time.sleep(SETTLING)
         tally = self.tally
         tally.runs += 1
         tally.windows += [window for event, window in events if event == "stored"]
-        in_request = bool(events) and events[-1][0] == "asking"
+        tally.kept_in_file += any(event == "in file" for event, _ in events)
+        tally.kept_in_memory += any(event == "in memory" for event, _ in events)
+        last, when = events[-1] if events else ("", 0.0)
         lineage = self._store.read(self.client.client_id, None)
         if lineage is None or lineage.refresh_token != self._sage.grants.newest_refresh_token(self.client.client_id):
-            if in_request and is_killed:
+            if last == "answered":
+                tally.unkept.append(ended_at - when)
+            survivable = not is_killed or (last == "answered" and ended_at - when > LONGEST_UNKEPT)
+            if not survivable and last in ("asking", "answered", "in memory"):
                 tally.unsurvivable += 1
+                tally.unsurvivable_with_answer += last != "asking"
             else:
                 tally.lost += 1
             self.log_in()
         elif not is_killed:
             tally.stopped += 1
-        elif in_request:
+        elif last in ("asking", "answered"):
             tally.killed_in_request += 1
         elif events:
             tally.killed_after_storing += 1
@@ -255,9 +306,9 @@ def _rest(heard: Connection) -> list[tuple[str, float]]:
     return events
 
 
-def kill(sage: SandboxServer, store_url: str, options: argparse.Namespace) -> dict[str, Any]:
+def kill(sage: SandboxServer, places: Sequence[Store], options: argparse.Namespace) -> dict[str, Any]:
     """End all the runs, several lanes at a time."""
-    lanes = [Lane(sage, store_url, number, options.seed) for number in range(options.lanes)]
+    lanes = [Lane(sage, place, number, options.seed) for number, place in enumerate(places)]
     turns = iter(range(options.runs))
     lock = threading.Lock()
 
@@ -267,10 +318,11 @@ def kill(sage: SandboxServer, store_url: str, options: argparse.Namespace) -> di
                 turn = next(turns, None)
             if turn is None:
                 return
-            signals = ENDS[turn // 2 % len(ENDS)]
-            lane.end_one(signals, around_refresh=turn % 2 == 0, lifetime=options.lifetime)
+            signals, around_refresh = ENDS[turn // 4 % len(ENDS)], turn % 2 == 0
+            fails = options.faults and turn % 4 == 0
+            lane.end_one(signals, around_refresh=around_refresh, fails=fails, lifetime=options.lifetime)
 
-    with ThreadPoolExecutor(options.lanes) as threads:
+    with ThreadPoolExecutor(len(lanes)) as threads:
         list(threads.map(go_on, lanes))
     tallies = [lane.tally for lane in lanes]
     windows = sorted(window for tally in tallies for window in tally.windows)
@@ -278,6 +330,7 @@ def kill(sage: SandboxServer, store_url: str, options: argparse.Namespace) -> di
     return {
         **{name: sum(getattr(tally, name) for tally in tallies) for name in counts},
         "dead_tokens_sent": sum(sage.grants.refusals.values()),
+        "longest_unkept_ms": round(max((each for tally in tallies for each in tally.unkept), default=0) * 1000, 2),
         "refreshes_stored": len(windows),
         "window_median_ms": round(statistics.median(windows) * 1000, 2) if windows else None,
         "window_p95_ms": round(windows[int(len(windows) * 0.95)] * 1000, 2) if windows else None,
@@ -285,9 +338,9 @@ def kill(sage: SandboxServer, store_url: str, options: argparse.Namespace) -> di
     }
 
 
-def share(sage: SandboxServer, store_url: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Let many processes use one lineage at once."""
-    lane = Lane(sage, store_url, options.lanes, options.seed)
+def share(sage: SandboxServer, place: Store, options: argparse.Namespace) -> dict[str, Any]:
+    """Let many processes use one lineage at once, whose store fails now and then."""
+    lane = Lane(sage, place, options.lanes, options.seed)
     sage.requests.clear()
     refusals = sum(sage.grants.refusals.values())
     workers = [
@@ -297,6 +350,7 @@ def share(sage: SandboxServer, store_url: str, options: argparse.Namespace) -> d
     began = time.monotonic()
     for worker in workers:
         worker.start()
+    failed = _disturb(lane, [worker.pid or 0 for worker in workers], options) if options.faults else 0
     for worker in workers:
         worker.join()
     took = time.monotonic() - began
@@ -306,6 +360,7 @@ def share(sage: SandboxServer, store_url: str, options: argparse.Namespace) -> d
         "processes": options.processes,
         "finished": sum(worker.exitcode == 0 for worker in workers),
         "seconds": round(took, 1),
+        "store_failed": failed,
         "api_requests": len(sage.requests.of("user")),
         "api_requests_with_a_dead_token": rejected,
         "refreshes": len(asked),
@@ -314,15 +369,16 @@ def share(sage: SandboxServer, store_url: str, options: argparse.Namespace) -> d
     }
 
 
-@contextmanager
-def stored_in(kind: str) -> Iterator[str]:
-    """Give the URL of an empty store."""
-    if kind == "postgresql":
-        with postgres_server() as url:
-            yield url.replace("postgresql+psycopg://", "postgresql://")
-        return
-    with tempfile.TemporaryDirectory(prefix="kill-runs-", ignore_cleanup_errors=True) as directory:
-        yield f"sqlite:///{directory}/tokens.sqlite"
+def _disturb(lane: Lane, pids: list[int], options: argparse.Namespace) -> int:
+    """Let the store fail for one of the processes, or for all, every now and then; return how often."""
+    end, failed = time.monotonic() + options.seconds - LONGEST_FAULT, 0
+    while time.monotonic() < end:
+        work = lane.place.fail(lane.random.choice(pids), lane.random)
+        time.sleep(lane.random.uniform(0, LONGEST_FAULT / 2))
+        work()
+        failed += 1
+        time.sleep(lane.random.uniform(0, LONGEST_FAULT))
+    return failed
 
 
 def main() -> int:
@@ -335,20 +391,27 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="how long they do")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--no-faults", dest="faults", action="store_false", help="let the store work all the time")
     options = parser.parse_args()
 
-    from tap_sage_accounting.sandbox.faults import Faults  # noqa: PLC0415 - not for the killed processes
+    from store_faults import stores  # noqa: PLC0415 - not for the killed processes
+
+    from tap_sage_accounting.sandbox.faults import Faults  # noqa: PLC0415
     from tap_sage_accounting.sandbox.server import SandboxServer  # noqa: PLC0415
     from tap_sage_accounting.sandbox.store import Clock, World  # noqa: PLC0415
 
-    processes.set_forkserver_preload(PRELOADED)
+    logging.disable(logging.WARNING)  # of what is expected here
     world = World(Clock(datetime(2026, 6, 30, tzinfo=UTC)), {"id": "b" * 32, "displayed_as": "Jane Example"})
-    with (
-        stored_in(options.store) as store_url,
-        SandboxServer(world, faults=Faults(access_token_lifetime=options.lifetime)) as sage,
-    ):
-        killed = kill(sage, store_url, options)
-        shared = share(sage, store_url, options)
+    faults = Faults(access_token_lifetime=options.lifetime, latency=LATENCY)
+    with tempfile.TemporaryDirectory(prefix="kill-runs-", ignore_cleanup_errors=True) as directory:
+        os.environ["MELTANO_SYS_DIR_ROOT"] = directory  # where rescue files of PostgreSQL stores are
+        processes.set_forkserver_preload(PRELOADED)
+        with (
+            stores(options.store, Path(directory), options.lanes + 1) as places,
+            SandboxServer(world, faults=faults) as sage,
+        ):
+            killed = kill(sage, places[:-1], options)
+            shared = share(sage, places[-1], options)
     sys.stdout.write(json.dumps({"store": options.store, "killed": killed, "shared": shared}, indent=2) + "\n")
     good = not any(killed[name] for name in ("lost", "dead_tokens_sent", "wrong_exit_codes"))
     good = good and not shared["dead_tokens_sent"]
