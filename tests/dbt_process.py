@@ -26,7 +26,7 @@ for line in sys.stdin:
         runner = dbtRunner(manifest=manifest)
     outcome = runner.invoke(json.loads(line))
     results = getattr(outcome.result, "results", [])
-    statuses = {each.node.unique_id: str(each.status) for each in results}
+    statuses = {each.node.unique_id: str(each.status) for each in results if hasattr(each, "node")}
     exception = outcome.exception and str(outcome.exception)
     answers.write(json.dumps({"success": outcome.success, "exception": exception, "statuses": statuses}) + chr(10))
     answers.flush()
@@ -86,6 +86,11 @@ class Dbt:
         assert answer, self.output[-6000:]
         decoded: dict[str, Any] = json.loads(answer)
         return decoded
+
+    def report(self) -> str:
+        """Print the report; give its page."""
+        self.run("--quiet", "run-operation", "sage_report")
+        return "<!doctype html>" + self.output.rpartition("<!doctype html>")[2]
 
     @property
     def output(self) -> str:

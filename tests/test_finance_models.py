@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -17,6 +18,8 @@ import psycopg
 import pytest
 from dbt_process import Dbt
 from embedded_postgres import postgres_server
+from finance_books import main_figures
+from finance_page import Page
 from loading import Loading
 from psycopg import sql
 
@@ -257,11 +260,14 @@ def test_what_is_wrong_with_the_data_is_seen(warehouse: Warehouse, subtests: pyt
 
 
 def test_a_check_that_differs_fails_the_build_with_its_figures(warehouse: Warehouse) -> None:
-    warehouse.dbt.run(*CHECKS)
+    warehouse.dbt.run("run")
     with warehouse.changed("sales_invoices", CORRUPTIONS["an outstanding amount is stale"].statement):
         warehouse.dbt.run(*CHECKS_AGAIN)
         outcome = warehouse.dbt.attempt("test", "--select", "sage_reconciliation_errors")
+        page = warehouse.dbt.report()
     assert not outcome["success"]
+    assert "It does not tie." in page
+    assert re.search(r"What Sage says is open with totals less settlements</th>.{,200}>10\.00</td>", page, re.DOTALL)
     assert "outstanding_amounts differs by 10.0000 (expected" in warehouse.dbt.output
 
 
@@ -278,6 +284,9 @@ def test_what_an_edition_or_a_right_leaves_out_is_no_error(warehouse: Warehouse,
             if name == "no right to the ledger":
                 assert warehouse.ask("select distinct ledger_source from sage__dim_businesses") == [("trial balance",)]
                 assert warehouse.ask("select count(*) from sage__balance_sheet where balance <> 0") > [(100,)]
+            page = Page(warehouse.dbt.report())
+            assert page.is_whole_and_needs_nothing_else
+            assert set(page.figures) == set(warehouse.server.world.businesses)
 
 
 def test_two_days_later_everything_ties(warehouse: Warehouse) -> None:
@@ -288,16 +297,59 @@ def test_two_days_later_everything_ties(warehouse: Warehouse) -> None:
     assert warehouse.differing() == set()
 
 
-def test_duckdb_finds_the_same(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_the_report_shows_the_books(warehouse: Warehouse) -> None:
+    warehouse.dbt.run("run")
+    page = Page(warehouse.dbt.report())
+    assert page.is_whole_and_needs_nothing_else
+    assert "Everything ties." in page.text
+    today = warehouse.server.world.clock.now().date()
+    for business in warehouse.server.world.businesses.values():
+        expected = main_figures(business, today)
+        assert expected["profit_and_loss"] != 0
+        assert page.figures[business.id] | expected == page.figures[business.id]
+
+
+@pytest.fixture(scope="module")
+def duckdb_copy(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy what was loaded into a DuckDB, and build the models there."""
+    path = tmp_path_factory.mktemp("duckdb") / "warehouse.duckdb"
+    copy_to_duckdb(warehouse, path)
+    with duckdb_dbt(path, "build") as dbt:
+        dbt.run("build")
+    warehouse.dbt.run("run")
+    return path
+
+
+def duckdb_dbt(path: Path, name: str) -> Dbt:
+    return Dbt(path.with_name(name), {"DBT_TARGET": "duckdb", "DBT_DUCKDB_PATH": str(path)})
+
+
+def test_duckdb_finds_and_reports_the_same(warehouse: Warehouse, duckdb_copy: Path) -> None:
     figures = """select business_id, check_id, month, expected, found, explained, verdict
         from sage_finance.sage__reconciliation order by 1, 2, 3"""
-    path = tmp_path / "warehouse.duckdb"
-    copy_to_duckdb(warehouse, path)
-    with Dbt(tmp_path / "dbt", {"DBT_TARGET": "duckdb", "DBT_DUCKDB_PATH": str(path)}) as dbt:
-        dbt.run("build")
-    warehouse.dbt.run(*CHECKS)
-    with duckdb.connect(path) as connection:
+    with duckdb.connect(duckdb_copy) as connection:
         assert connection.execute(figures).fetchall() == warehouse.ask(figures)
+    with duckdb_dbt(duckdb_copy, "report") as dbt:
+        assert Page(dbt.report()).undated == Page(warehouse.dbt.report()).undated
+
+
+def test_texts_from_outside_are_no_part_of_the_reports_page(duckdb_copy: Path) -> None:
+    hostile = "</table><script src=https://example.com>alert(1)</script>\"onclick='x' & "
+    with duckdb.connect(duckdb_copy) as connection:
+        texts = connection.execute(
+            """select table_name, column_name from information_schema.columns
+            where table_schema = 'sage_finance' and table_name like 'sage\\_\\_%' escape '\\'
+            and (column_name like '%name' or column_name in ('section', 'currency_id', 'base_currency_id',
+            'tax_return_number'))"""
+        ).fetchall()
+        assert len(texts) > 20
+        for table, column in texts:
+            connection.execute(f"update sage_finance.{table} set {column} = ? || {column}", [hostile])
+    with duckdb_dbt(duckdb_copy, "hostile") as dbt:
+        page = dbt.report()
+    assert "<script" not in page
+    assert "onclick='" not in page
+    assert page.count("&lt;/table&gt;&lt;script") > 50
 
 
 def copy_to_duckdb(warehouse: Warehouse, path: Path) -> None:

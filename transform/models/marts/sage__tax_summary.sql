@@ -1,8 +1,14 @@
 -- Tax by return period, side and rate, from the lines of documents and other payments, beside Sage's returns.
--- Lines that no return covers are put into the calendar quarter of their date.
+-- Lines that no return covers are put into the calendar quarter of their date, or into what the last return leaves of it.
 {% call sage_contracted() %}
 with returns as (
     select * from {{ ref('stg_sage__tax_returns') }}
+),
+
+returned as (
+    select business_id, max(period_end_date) as last_day
+    from returns
+    group by 1
 ),
 
 lines as (
@@ -15,7 +21,12 @@ lines as (
         returns.tax_return_id,
         returns.tax_return_number,
         returns.total_amount as return_total,
-        coalesce(returns.period_start_date, {{ sage_month(dbt.date_trunc('quarter', 'lines.tax_date')) }}) as period_start,
+        case
+            when returns.tax_return_id is not null then returns.period_start_date
+            when returned.last_day between {{ sage_month(dbt.date_trunc('quarter', 'lines.tax_date')) }} and lines.tax_date
+                then cast({{ dbt.dateadd('day', 1, 'returned.last_day') }} as date)
+            else {{ sage_month(dbt.date_trunc('quarter', 'lines.tax_date')) }}
+        end as period_start,
         coalesce(
             returns.period_end_date,
             {{ sage_month_end(sage_plus_months(sage_month(dbt.date_trunc('quarter', 'lines.tax_date')), 2)) }}
@@ -24,6 +35,7 @@ lines as (
     left join returns
         on lines.business_id = returns.business_id
         and lines.tax_date between returns.period_start_date and returns.period_end_date
+    left join returned on lines.business_id = returned.business_id
 )
 
 select
