@@ -1,0 +1,38 @@
+# `just` lists what there is; https://just.systems runs it. Everything is an ordinary command, so nothing needs it.
+
+_:
+    @just --list --unsorted
+
+# Load a simulated Sage into a Postgres of its own
+demo:
+    uv run meltano run demo
+
+# Run tests: all of them, or what is named
+test *arguments:
+    uv run pytest {{ arguments }}
+
+# Check style and types
+lint:
+    uv run ruff check
+    uv run ruff format --check
+    uv run mypy --strict
+
+# Correct what can be corrected, and renew what is made from the code
+fix:
+    uv run ruff check --fix
+    uv run ruff format
+    uv run python scripts/sync_settings.py --write
+    uv run python scripts/stream_table.py --write
+    uv run python scripts/build_sources.py --write
+
+# Show the documentation, and renew it while it is edited
+docs:
+    uv run --group docs mkdocs serve
+
+# Measure speed and memory beside other ways to extract
+bench *arguments:
+    uv run python -m benchmarks {{ arguments }}
+
+# Run everything that CI runs on a clean clone
+ci:
+    .ci/run
