@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ class PlainCommand(click.Command):
 
     def __init__(self, *, say: Callable[[str], object] | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self._say = say or _say_on_terminal
+        self._say = say or partial(show, err=True)
 
     @override
     def main(self, *arguments: Any, **options: Any) -> Any:
@@ -74,8 +75,10 @@ def lines_of(error: SingerSDKError) -> list[str]:
     return [str(error)]
 
 
-def _say_on_terminal(line: str) -> None:
-    click.echo(printable(line), err=True)
+def show(*lines: str, err: bool = False) -> None:
+    """Write lines to the standard output or error; what is no visible character in them is escaped."""
+    for line in lines:
+        click.echo(printable(line), err=err)
 
 
 # Files

@@ -16,11 +16,11 @@ import click
 
 from tap_sage_accounting.access import BusinessAccess
 from tap_sage_accounting.auth import IDLE_WARNING, idle_warning
-from tap_sage_accounting.command_line import PlainCommand, log_level
+from tap_sage_accounting.command_line import PlainCommand, log_level, show
 from tap_sage_accounting.consent import CallbackServer, ConsentError, ConsentRequest, StrayAnswerError, answer_of
 from tap_sage_accounting.errors import TokenStoreError
+from tap_sage_accounting.logs import filter_handlers
 from tap_sage_accounting.paging import parse_json
-from tap_sage_accounting.printable import printable
 from tap_sage_accounting.redaction import install
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.streams import STREAMS
@@ -89,9 +89,9 @@ def login(config: Any, scope: str, country: str | None, *, no_browser: bool, tim
             _paste(tap, request)
         else:
             _browse(tap, request, timeout)
-        click.echo(f"Logged in. The tokens are in {tap.token_store.place}.")
+        show(f"Logged in. The tokens are in {tap.token_store.place}.")
         _list_businesses(tap)
-        click.echo(
+        show(
             "Next: `meltano run tap-sage-accounting <target>`, or `tap-sage-accounting --config FILE | <target>`. Run "
             f"it at least every {IDLE_WARNING.days} days, and no login is needed again. Another login of the same user "
             "with the same application ends this one."
@@ -103,20 +103,18 @@ def login(config: Any, scope: str, country: str | None, *, no_browser: bool, tim
 def status(config: Any) -> None:
     """Show the login, the businesses and what Sage will refuse."""
     with _tap(config) as tap:
-        click.echo(f"Token store: {tap.token_store.place}")
+        show(f"Token store: {tap.token_store.place}")
         if known := tap.token_store.read(tap.config["client_id"], _configured(tap)):
             _show_lineage(known)
         user = _get(tap, "/user", "who is logged in")
         # Asking has renewed the tokens, if they were to be renewed.
         lineage = tap.tokens.lineage()
         name = user.get("displayed_as") or " ".join(filter(None, (user.get("first_name"), user.get("last_name"))))
-        click.echo(printable(f"User: {name or 'unknown'} <{user.get('email') or 'no address'}>"))
+        show(f"User: {name or 'unknown'} <{user.get('email') or 'no address'}>")
         if lineage.tokens is not None:
-            click.echo(printable(f"Scope: {lineage.tokens.scope or 'unknown'}"))
-            click.echo(f"Access token: good until {_moment(lineage.tokens.issued_at + lineage.tokens.lifetime)}")
-            click.echo(
-                f"Refresh token: dies at {_moment(lineage.tokens.refresh_expires_at)} unless a run renews it before"
-            )
+            show(f"Scope: {lineage.tokens.scope or 'unknown'}")
+            show(f"Access token: good until {_moment(lineage.tokens.issued_at + lineage.tokens.lifetime)}")
+            show(f"Refresh token: dies at {_moment(lineage.tokens.refresh_expires_at)} unless a run renews it before")
         for business in tap.businesses:
             _show_business(tap, business)
 
@@ -129,7 +127,7 @@ def logout(config: Any) -> None:
         if _log_out(tap):
             return
         place = tap.token_store.place
-        click.echo(f"Another run may have newer tokens than the token store {place}. Waiting for it.", err=True)
+        show(f"Another run may have newer tokens than the token store {place}. Waiting for it.", err=True)
         until = time.monotonic() + LONGEST_WAIT
         while not _log_out(tap):
             if time.monotonic() > until:
@@ -144,7 +142,7 @@ def _log_out(tap: TapSageAccounting) -> bool:
     """Revoke and forget the newest tokens; return whether that is done, and not while another run may have them."""
     with tap.token_store.locked(tap.config["client_id"], _configured(tap)) as held:
         if held is None:
-            click.echo("Nobody is logged in: there is nothing to forget.")
+            show("Nobody is logged in: there is nothing to forget.")
         elif held.may_be_behind(datetime.now(UTC)):
             return False
         else:
@@ -157,13 +155,13 @@ def _revoke(tap: TapSageAccounting, held: HeldLineage) -> None:
     """Revoke the tokens at Sage, and forget them whatever it answers."""
     try:
         _endpoint(tap).revoke(held.lineage.refresh_token)
-        click.echo("Sage has revoked the refresh token.")
+        show("Sage has revoked the refresh token.")
     except GrantRefusedError:
-        click.echo("Sage did not accept the refresh token any more: there was nothing to revoke.")
+        show("Sage did not accept the refresh token any more: there was nothing to revoke.")
     except AnswerLostError:
-        click.echo("The token was sent to Sage to be revoked, but no answer arrived: check at Sage that it is gone.")
+        show("The token was sent to Sage to be revoked, but no answer arrived: check at Sage that it is gone.")
     held.forget()
-    click.echo(
+    show(
         f"Forgotten in {tap.token_store.place}. An access token that is still out there dies within minutes; it cannot "
         "be revoked."
     )
@@ -180,6 +178,7 @@ def has_browser() -> bool:
 def _tap(config: Any) -> Iterator[TapSageAccounting]:
     """Make a tap from the settings, whose checks, token store and way to Sage the commands share."""
     logging.basicConfig(level=log_level("WARNING"))
+    filter_handlers()
     tap = TapSageAccounting(config={**config.config, "business_ids": None}, parse_env_config=True)
     install(tap.config.get(name) for name in SECRET_SETTINGS)
     with tap.connected():
@@ -215,16 +214,19 @@ def _complete(tap: TapSageAccounting, request: ConsentRequest, answer: Mapping[s
 
 def _browse(tap: TapSageAccounting, request: ConsentRequest, timeout: float) -> None:
     with CallbackServer(request, lambda answer: _complete(tap, request, answer)) as server:
-        click.echo(f"Opening Sage's consent page in the browser. If nothing opens, go to:\n\n{request.url}\n")
+        show("Opening Sage's consent page in the browser. If nothing opens, go to:", "", request.url, "")
         webbrowser.open(request.url)
         server.wait(timeout)
 
 
 def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
-    click.echo(
-        f"Open this address in a browser on any machine, and consent:\n\n{request.url}\n\n"
+    show(
+        "Open this address in a browser on any machine, and consent:",
+        "",
+        request.url,
+        "",
         f"The browser then goes to an address that begins with {request.redirect_uri}. It need not find a page there: "
-        "within 60 seconds, copy the whole address and paste it here."
+        "within 60 seconds, copy the whole address and paste it here.",
     )
     while True:
         answer = answer_of(click.prompt("Address", prompt_suffix=": ", default="", show_default=False, err=False))
@@ -232,7 +234,7 @@ def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
             with stop_signals.deferred():  # the code is spent when it is sent, and the last login is over
                 _complete(tap, request, answer)
         except StrayAnswerError as error:
-            click.echo(f"{error} Copy the whole address that the browser ended on, and paste it again.", err=True)
+            show(f"{error} Copy the whole address that the browser ended on, and paste it again.", err=True)
         else:
             return
 
@@ -245,30 +247,28 @@ def _get(tap: TapSageAccounting, path: str, what: str) -> dict[str, Any]:
 
 
 def _list_businesses(tap: TapSageAccounting) -> None:
-    click.echo(f"They reach {len(tap.businesses)} businesses:")
+    show(f"They reach {len(tap.businesses)} businesses:")
     for business in tap.businesses:
-        click.echo(printable(f"  {business}"))
+        show(f"  {business}")
 
 
 def _show_lineage(lineage: Lineage) -> None:
-    click.echo(
-        f"Known since: {_moment(lineage.created_at)}, from {'login' if lineage.source == 'login' else 'the settings'}"
-    )
+    show(f"Known since: {_moment(lineage.created_at)}, from {'login' if lineage.source == 'login' else 'the settings'}")
     if lineage.tokens is not None:
-        click.echo(f"Last renewed: {_moment(lineage.tokens.issued_at)}")
+        show(f"Last renewed: {_moment(lineage.tokens.issued_at)}")
     if warning := idle_warning(lineage, datetime.now(UTC)):
-        click.echo(f"Warning: {warning}")
+        show(f"Warning: {warning}")
 
 
 def _show_business(tap: TapSageAccounting, business: Business) -> None:
     body = _get(tap, f"/businesses/{quote(business.id, safe='')}", f"business {business}")
     access = BusinessAccess.parse(body)
-    click.echo()
-    click.echo(printable(f"Business {business}: {access.country or 'country unknown'}, {access.subscription}"))
+    show("")
+    show(f"Business {business}: {access.country or 'country unknown'}, {access.subscription}")
     roles = ", ".join(f"{area} {role.replace('_', ' ')}" for area, role in access.roles.items())
-    click.echo(printable(f"  Rights: {roles or 'Sage does not say'}"))
+    show(f"  Rights: {roles or 'Sage does not say'}")
     for reason, names in access.refused(STREAMS).items():
-        click.echo(printable(f"  Will refuse ({reason}): {', '.join(names)}"))
+        show(f"  Will refuse ({reason}): {', '.join(names)}")
 
 
 def _moment(moment: datetime) -> str:

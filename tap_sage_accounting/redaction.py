@@ -1,4 +1,4 @@
-"""Logs without secrets: what is configured, what is learned during the run, and what looks like one."""
+"""Logs without secrets, whether configured, learned or only looking like one, and without control characters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from typing_extensions import override
+
+from tap_sage_accounting.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,7 +56,10 @@ _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class SecretFilter(logging.Filter):
-    """Masks secrets in everything that a handler is about to write: message, arguments, exceptions, extra fields."""
+    """Masks secrets in everything that a handler is about to write: message, arguments, exceptions, extra fields.
+
+    What is no visible character is escaped there: text from outside cannot begin a line of its own.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,6 +84,10 @@ class SecretFilter(logging.Filter):
             text = pattern.sub(replacement, text)
         return text
 
+    def shown(self, text: str) -> str:
+        """Return a text as it may be shown: in one line, without secrets."""
+        return printable(self.masked(text))
+
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         self._mask_message(record)
@@ -93,29 +102,29 @@ class SecretFilter(logging.Filter):
             record.stack_info = self.masked(record.stack_info)
         for name in record.__dict__.keys() - _STANDARD_FIELDS:
             shown = str(record.__dict__[name])
-            if (clean_text := self.masked(shown)) != shown:
+            if (clean_text := self.shown(shown)) != shown:
                 record.__dict__[name] = clean_text
         return True
 
     def _mask_message(self, record: logging.LogRecord) -> None:
-        """Mask the finished message; one without secrets keeps its arguments, which some formatters look at."""
+        """Mask the finished message; one that stays as it is keeps its arguments, which some formatters look at."""
         try:
             message = record.getMessage()
         except (TypeError, ValueError):
             # The arguments do not fit the format: logging will complain, and would print both.
             message = f"{record.msg} {record.args!r}"
             record.msg, record.args = message, None
-        if (clean := self.masked(message)) != message:
+        if (clean := self.shown(message)) != message:
             record.msg, record.args = clean, None
 
     def _masked_exception(self, error: BaseException, depth: int = 0) -> BaseException:
-        """Give an exception that prints the same without secrets: itself where there are none in it and its causes."""
+        """Give an exception whose messages may be shown: itself where its own and those of its causes may."""
         cause, context = error.__cause__, error.__context__
         if depth < LONGEST_CHAIN:
             cause = cause and self._masked_exception(cause, depth + 1)
             context = context and self._masked_exception(context, depth + 1)
         text = str(error)
-        clean = self.masked(text)
+        clean = self.shown(text)
         if clean == text and cause is error.__cause__ and context is error.__context__:
             return error
         kind = type(error)

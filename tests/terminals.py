@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tap_sage_accounting.sandbox.server import SandboxServer
 
 PROGRAMS = Path(sys.executable).parent
+TIMEOUT = 120
+"""Seconds for a program that takes a few on a machine that is not busy."""
 
 
 class Terminal:
@@ -43,15 +45,25 @@ class Terminal:
         output: int = subprocess.PIPE,
         **environment: str,
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        """Run a program to its end."""
+        process = self.begin(*command, output=output, **environment)
+        return self.end(process, standard_input or "")
+
+    def begin(self, *command: str | Path, output: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a program."""
+        return subprocess.Popen(
             command,
-            input=standard_input,
-            stdin=None if standard_input is not None else subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=120,
             cwd=self.home,
             env={"HOME": str(self.home), "PATH": os.environ["PATH"], **environment},
         )
+
+    def end(self, process: subprocess.Popen[bytes], standard_input: str = "") -> subprocess.CompletedProcess[str]:
+        """Wait for the end of a program; its output comes with the line ends that it wrote."""
+        try:
+            output, log = process.communicate(standard_input.encode(), timeout=TIMEOUT)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, (output or b"").decode(), log.decode())

@@ -178,6 +178,15 @@ def test_columns_are_aligned_and_long_names_cut(loaded: Postgres) -> None:
     assert "Ampère & Sons Amp..." in "".join(lines)
 
 
+def test_a_hostile_name_reaches_no_terminal(loaded: Postgres) -> None:
+    execute(loaded, r"update sage.businesses set name = E'Acme\n\x1b]0;t\x07\u202e' where id = 'b1'")
+    with psycopg.connect(loaded.conninfo) as connection:
+        warehouse = report.Warehouse(connection)
+        lines = report.answers_table(warehouse) + report.rows_table(warehouse, since=NOW)
+    assert [line for line in lines if not line.isprintable()] == []
+    assert any("Acme" in line for line in lines)
+
+
 # What is kept between runs
 
 

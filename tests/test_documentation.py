@@ -502,7 +502,7 @@ CLIENT = [
     for path in (ROOT / "tap_sage_accounting").rglob("*.py")
     if not {"sandbox", "airbyte", "schemas"} & set(path.relative_to(ROOT).parts)
 ]
-TOLD_OTHERWISE = {"echo", "option", "command", "info", "debug", "Property", "add_argument"}
+TOLD_OTHERWISE = {"show", "option", "command", "info", "debug", "Property", "add_argument"}
 """What is called with texts that are no errors: output of commands, help, progress."""
 NO_ERRORS = {
     "Sage gave access, and the tokens are stored. Go back to the terminal: it says what to do next.",

@@ -166,7 +166,7 @@ def _config(options: argparse.Namespace, writer: AirbyteWriter) -> dict[str, Any
     if problem := log_level_problem():
         raise SettingsError(problem)
     config: dict[str, Any] = _read(read_json_object, options.config)
-    writer.mask = install(value for value in map(config.get, SECRETS) if isinstance(value, str)).masked
+    writer.mask = install(value for value in map(config.get, SECRETS) if isinstance(value, str)).shown
     return config
 
 

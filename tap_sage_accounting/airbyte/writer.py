@@ -16,6 +16,7 @@ from singer_sdk.contrib.msgspec import enc_hook
 from singer_sdk.singerlib import Message, RecordMessage, SchemaMessage, StateMessage
 from typing_extensions import override
 
+from tap_sage_accounting.printable import printable
 from tap_sage_accounting.run.signals import Mode, stop_signals
 from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.writer import FULL, OutputClosedError, WholeMessageWriter
@@ -72,7 +73,7 @@ class AirbyteWriter(WholeMessageWriter):
         has_failed: whether a failure was told.
         failed: streams that did not deliver all their data.
         left_out: parts of records that were left out, by stream.
-        mask: gives a text without secrets.
+        mask: returns a text as it may be shown.
     """
 
     def __init__(self) -> None:
@@ -80,7 +81,7 @@ class AirbyteWriter(WholeMessageWriter):
         self.has_failed = False
         self.failed: set[str] = set()
         self.left_out: Counter[str] = Counter()
-        self.mask: Callable[[str], str] = str
+        self.mask: Callable[[str], str] = printable
         self._lock = threading.Lock()
         self._logs: deque[bytes] = deque()
         self._open: dict[str, _OpenStream] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import random
 import threading
 import time
@@ -32,7 +33,7 @@ from tap_sage_accounting.sandbox.refusals import (
 )
 from tap_sage_accounting.sandbox.shelf import Shelf
 from tap_sage_accounting.sandbox.traffic import LoggedRequest, RateLimiter, RequestLog, retry_after
-from tap_sage_accounting.sandbox.wire import UNENDING, send_unending
+from tap_sage_accounting.sandbox.wire import UNENDING, send_by_hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +120,7 @@ class SandboxApp:
             return
         if fault is not None and (foreign := _foreign_answer(fault)) is not None:
             self._log(call, path, foreign.status_code, started)
-            await foreign(request.scope, request.receive, send)
+            await self._send(request, send, foreign, fault)
             return
         if path in _OAUTH_PATHS:
             response = await self._oauth(request, path, fault)
@@ -135,11 +136,15 @@ class SandboxApp:
             await _reset(request)
         elif fault is not None and fault.what == "cut":
             await _send_half(request, send, response)
-        elif fault is not None and fault.what in UNENDING:
-            await send_unending(request.scope["state"]["transport"], response, fault, self.closing)
-            await _gone(request)
         else:
+            await self._send(request, send, response, fault)
+
+    async def _send(self, request: Request, send: Send, response: Response, fault: Fault | None) -> None:
+        if fault is None or (fault.says is None and fault.what not in UNENDING):
             await response(request.scope, request.receive, send)
+            return
+        await send_by_hand(request.scope["state"]["transport"], response, fault, self.closing)
+        await _gone(request)
 
     def _date(self, response: Response) -> None:
         """Let the server whose turn it is say what its clock shows."""
@@ -324,9 +329,13 @@ def _foreign_answer(fault: Fault) -> Response | None:
         headers["Location"] = "https://portal.invalid/"
     match fault.by:
         case "firewall":
-            return Response(_REFUSED_PAGE, fault.what, headers, media_type="text/html")
+            page = (
+                _REFUSED_PAGE if fault.says is None else f"<html><h1>{fault.says}</h1></html>".encode(errors="replace")
+            )
+            return Response(page, fault.what, headers, media_type="text/html")
         case "gateway":
-            return Response(_GATEWAY_BODY, fault.what, headers, media_type="application/json")
+            body = _GATEWAY_BODY if fault.says is None else _as_json({"message": fault.says, "error": fault.says})
+            return Response(body, fault.what, headers, media_type="application/json")
         case "nobody":
             return Response(b"", fault.what, headers)
 
@@ -348,7 +357,17 @@ def _error_status(fault: Fault) -> Response | None:
     refusal = words() if words is not None else unexpected(fault.what)
     if fault.retry_after is not None:
         refusal.headers["Retry-After"] = str(fault.retry_after)
-    return _refuse(refusal)
+    if fault.says is None:
+        return _refuse(refusal)
+    body: Any = [{**refusal.body[0], "$message": fault.says}]
+    if fault.path in ("token", "revoke"):
+        body = {"error": fault.says, "error_description": fault.says}
+    return Response(_as_json(body), refusal.status, refusal.headers, media_type="application/json")
+
+
+def _as_json(body: Any) -> bytes:
+    """Encode halves of pairs, too."""
+    return json.dumps(body).encode()
 
 
 async def _reset(request: Request) -> None:

@@ -72,6 +72,7 @@ class Fault:
         what: A status code (403, 429, 500, 502, 503, 504, ...), one of `TROUBLES`, or, for `authorize`, the `error`
             that the redirect brings.
         by: Who answers a status code.
+        says: What a status code comes with instead, whoever answers: its reason, message or page, and request id.
         business: Only requests for this business.
         page: Only this page.
         param: Only requests with this query parameter.
@@ -89,6 +90,7 @@ class Fault:
     path: str = "*"
     what: int | str = 500
     by: Answerer = "sage"
+    says: str | None = None
     business: str | None = None
     page: int | None = None
     param: str | None = None

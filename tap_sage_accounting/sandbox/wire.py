@@ -20,7 +20,7 @@ _UNSENT = _MEGABYTE
 """Bytes that may wait for the client."""
 
 
-async def send_unending(transport: asyncio.Transport, response: Response, fault: Fault, closing: asyncio.Event) -> None:
+async def send_by_hand(transport: asyncio.Transport, response: Response, fault: Fault, closing: asyncio.Event) -> None:
     """Write a response in the way that the fault names, until it is out, the client hangs up or the server stops."""
     for part in _parts(response, fault):
         transport.write(part)
@@ -62,6 +62,9 @@ def _parts(response: Response, fault: Fault) -> Iterator[bytes]:
             yield _chunk(b'{"$items": [')
             while True:
                 yield _chunk(b" " * _MEGABYTE)
+        case int():
+            says = " ".join((fault.says or "").splitlines())
+            yield _head(response, f"x_request_id: {says}", reason=says) + body
         case _:
             inflated = gzip.compress(b" " * _MEGABYTE)
             size = fault.megabytes * len(inflated) + len(body := gzip.compress(body))
@@ -70,15 +73,15 @@ def _parts(response: Response, fault: Fault) -> Iterator[bytes]:
             yield body
 
 
-def _head(response: Response, *instead: str) -> bytes:
+def _head(response: Response, *instead: str, reason: str = "OK") -> bytes:
     """Write status and headers; a body of another form has other headers than the response's own."""
-    lines = [f"HTTP/1.1 {response.status_code} OK", "Connection: close", *instead]
+    lines = [f"HTTP/1.1 {response.status_code} {reason}", "Connection: close", *instead]
     kept = (
         f"{name.decode('latin-1')}: {value.decode('latin-1')}"
         for name, value in response.raw_headers
         if not instead or name != b"content-length"
     )
-    return "\r\n".join((*lines, *kept, "", "")).encode("latin-1")
+    return "\r\n".join((*lines, *kept, "", "")).encode("latin-1", "replace")
 
 
 def _chunk(data: bytes) -> bytes:

@@ -132,7 +132,7 @@ def _text(cell: Cell) -> str:
         return f"{cell:,.2f}"
     if isinstance(cell, int):
         return f"{cell:,}"
-    return str(cell)
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in str(cell))
 
 
 def _short(name: str) -> str:
