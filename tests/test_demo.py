@@ -22,18 +22,24 @@ import psutil
 import psycopg
 import pytest
 from embedded_postgres import place_for_postgres, running
+from finance_books import main_figures
+from finance_page import Page
 from small_sage import small_world
 from sqlalchemy import create_engine, text
 
+from tap_sage_accounting.sandbox.books import advance, build_world
 from tap_sage_accounting.sandbox.demo import cli, report
 from tap_sage_accounting.sandbox.demo.postgres import Postgres, PostgresError, binary
-from tap_sage_accounting.sandbox.demo.run import DemoError, Figures, Home
+from tap_sage_accounting.sandbox.demo.run import BUSINESSES, DemoError, Figures, Home
 from tap_sage_accounting.sandbox.demo.supervision import MARK, Interrupted, marked_processes, supervised
 from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tap_sage_accounting.sandbox.store import World
+
+ROOT = Path(__file__).parent.parent
 NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
 TIMEOUT = 600
 """Seconds after which something hangs, on a machine however busy."""
@@ -121,23 +127,27 @@ def loaded(postgres: Postgres) -> Postgres:
         "create table sage.quotes (id text, business_id text, _sdc_received_at timestamp)",
         'create table sage."user" (id text, _sdc_received_at timestamp)',
         """insert into sage."user" values ('u', '2026-06-30 18:00')""",
-        "create table sage.ledger_entries (business_id text, ledger_account jsonb, debit numeric, credit numeric,"
-        " deleted boolean, _sdc_received_at timestamp)",
-        """insert into sage.ledger_entries values
-        ('b1', '{"id": "1100"}', 120.50, 0, false, '2026-06-30 18:00'),
-        ('b1', '{"id": "1100"}', 0, 20.50, null, '2026-06-30 18:00'),
-        ('b1', '{"id": "4000"}', 0, 100, false, '2026-06-30 18:00'),
-        ('b1', '{"id": "4000"}', 0, 999, true, '2026-06-30 18:00'),
-        ('b2', '{"id": "1100"}', 10, 0, false, '2026-06-29 18:00'),
-        ('b2', '{"id": "4000"}', 0, 9.99, false, '2026-06-29 18:00')""",
-        "create table sage.sales_invoices (business_id text, status jsonb, outstanding_amount numeric,"
-        " base_currency_outstanding_amount numeric, deleted_at timestamp, _sdc_received_at timestamp)",
-        """insert into sage.sales_invoices values
-        ('b1', '{"id": "UNPAID"}', 1000, 1234.5, null, '2026-06-30 18:00'),
-        ('b1', '{"id": "PAID"}', 0, 0, null, '2026-06-30 18:00'),
-        ('b1', '{"id": "VOID"}', 7, 7, null, '2026-06-30 18:00'),
-        ('b1', '{"id": "DRAFT"}', 8, 8, null, '2026-06-30 18:00'),
-        ('b1', '{"id": "UNPAID"}', 9, 9, '2026-06-30', '2026-06-30 18:00')""",
+        "create table sage.ledger_entries (business_id text, _sdc_received_at timestamp)",
+        """insert into sage.ledger_entries
+        select 'b1', '2026-06-30 18:00'::timestamp from generate_series(1, 4)
+        union all select 'b2', '2026-06-29 18:00' from generate_series(1, 2)""",
+        "create table sage.sales_invoices (business_id text, _sdc_received_at timestamp)",
+        "insert into sage.sales_invoices select 'b1', '2026-06-30 18:00' from generate_series(1, 5)",
+        "create schema sage_finance",
+        "create table sage_finance.sage__trial_balance"
+        " (business_id text, month date, closing_debit numeric, closing_credit numeric)",
+        """insert into sage_finance.sage__trial_balance values
+        ('b1', '2026-05-01', 1, 2), ('b1', '2026-06-01', 100, 0), ('b1', '2026-06-01', 0, 100),
+        ('b2', '2026-06-01', 10, 0), ('b2', '2026-06-01', 0, 9.99)""",
+        "create table sage_finance.sage__aged_receivables (business_id text, base_outstanding numeric)",
+        "insert into sage_finance.sage__aged_receivables values ('b1', 1300), ('b1', -65.5)",
+        "create table sage_finance.sage__aged_payables (business_id text, base_outstanding numeric)",
+        "insert into sage_finance.sage__aged_payables values ('b1', 40), ('b1', 2)",
+        "create table sage_finance.int_sage__coverage (business_id text, has_purchase_documents boolean)",
+        "insert into sage_finance.int_sage__coverage values ('b1', true), ('b2', false)",
+        "create table sage_finance.sage__reconciliation (business_id text, verdict text)",
+        """insert into sage_finance.sage__reconciliation values
+        ('b1', 'ties'), ('b1', 'ties'), ('b1', 'explained'), ('b2', 'differs'), ('b2', 'not checked')""",
     )
     return postgres
 
@@ -162,12 +172,19 @@ def test_rows_that_an_earlier_run_loaded_do_not_count_for_this_one(loaded: Postg
         assert report.loaded(warehouse, NOW + timedelta(seconds=1)) == 0
 
 
-def test_the_trial_balance_leaves_out_deleted_entries_and_shows_when_it_is_out(loaded: Postgres) -> None:
+def test_the_answers_are_those_of_the_models_and_show_when_a_trial_balance_is_out(loaded: Postgres) -> None:
     with psycopg.connect(loaded.conninfo) as connection:
         lines = report.answers_table(report.Warehouse(connection))
     atelier, harbour = lines[2:]
-    assert atelier.split()[-6:] == ["10.00", "9.99", "OUT", "BY", "0.01", "0", "0.00"][-6:]
-    assert harbour.split()[-5:] == ["100.00", "100.00", "balanced", "1", "1,234.50"]
+    assert re.split(r" {2,}", atelier)[1:] == ["10.00", "9.99", "OUT BY 0.01", "0.00", "not known"]
+    assert re.split(r" {2,}", harbour)[1:] == ["100.00", "100.00", "balanced", "1,234.50", "42.00"]
+
+
+def test_the_verdicts_are_counted_by_business(loaded: Postgres) -> None:
+    with psycopg.connect(loaded.conninfo) as connection:
+        atelier, harbour = report.verdicts_table(report.Warehouse(connection))[2:]
+    assert re.split(r" {2,}", atelier)[1:] == ["0", "0", "1", "1"]
+    assert re.split(r" {2,}", harbour)[1:] == ["2", "1", "0", "0"]
 
 
 def test_columns_are_aligned_and_long_names_cut(loaded: Postgres) -> None:
@@ -244,6 +261,19 @@ def test_psql_gets_the_arguments_and_leaves_no_server(project: Path, capfd: pyte
     assert capfd.readouterr().out == "42\n"
     assert cli.main(["psql", "-c", "select nonsense"]) == 1
     assert not (server.data / "postmaster.pid").exists()
+
+
+def test_a_report_before_the_models_were_built_tells_why_there_is_none(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ROOT / "transform", project / "transform", ignore=shutil.ignore_patterns("target", "logs"))
+    home = Home(project)
+    home.directory.mkdir(parents=True)
+    with running(home.directory):
+        pass
+    assert cli.main(["report"]) == 1
+    assert "sage__dim_businesses" in capsys.readouterr().err
+    assert not home.report.exists()
 
 
 def test_reset_deletes_what_was_loaded(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -382,7 +412,6 @@ def test_processes_of_others_are_left_alone(tmp_path: Path) -> None:
 
 # The whole
 
-ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
 PIPELINE_LOG = Path(".meltano", "demo", "meltano.log")
 FIGURES = re.compile(r"^this run: +([\d,]+) rows, ([\d,]+) requests, [\d.]+ s$", flags=re.MULTILINE)
@@ -395,6 +424,7 @@ def checkout(place: Path) -> Path:
     directory.mkdir()
     for name in ("meltano.yml", "logging.yaml"):
         shutil.copy(ROOT / name, directory)
+    shutil.copytree(ROOT / "transform", directory / "transform", ignore=shutil.ignore_patterns("target", "logs"))
     return directory
 
 
@@ -459,6 +489,26 @@ def kill_in_the_middle(checkout: Path) -> None:
         running.kill()
 
 
+def check_report(output: str, world: World) -> Path:
+    """See that the models tie and that the page shows the books; give its path."""
+    verdicts = re.findall(
+        r"^.+?  +(\d+) +(\d+) +(\d+) +(\d+)$", output.partition("Do the finance models tie")[2], re.MULTILINE
+    )
+    assert len(verdicts) == len(world.businesses)
+    for ties, _, _, differs in verdicts:
+        assert int(ties) > 200
+        assert differs == "0"
+    [path] = re.findall(r"^The report, a page for your browser, is (.+)$", output, flags=re.MULTILINE)
+    page = Page(Path(path).read_text())
+    assert page.is_whole_and_needs_nothing_else
+    assert "Everything ties." in page.text
+    for business in world.businesses.values():
+        expected = main_figures(business, world.clock.now().date())
+        assert page.figures[business.id] | expected == page.figures[business.id]
+        assert f"{expected['receivable']:,.2f}" in output
+    return Path(path)
+
+
 def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_what_changed(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -476,6 +526,8 @@ def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_
     assert "OUT BY" not in first.stdout
     assert not processes_of(checkout)
     assert (checkout / "meltano.yml").read_text() == (ROOT / "meltano.yml").read_text()
+    world = build_world(size="demo", businesses=BUSINESSES)
+    check_report(first.stdout, world)
 
     last_line = first.stdout.splitlines()[-1]
     assert last_line.startswith(f"The data are in {checkout}")
@@ -491,11 +543,19 @@ def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_
     assert "Run 2:" in second
     assert "01 July 2026" in second
     assert second.count(" balanced ") == 3
+    advance(world, days=1, seed=0)
+    page = check_report(second, world)
     (rows, requests), (rows_again, requests_again) = figures(first.stdout), figures(second)
     assert rows > 5000
     assert 0 < rows_again < rows / 2
     assert 0 < requests_again < requests * 0.75
     assert f"first run: {rows:,} rows, {requests:,} requests" in second
+
+    shown = Page(page.read_text()).undated
+    page.unlink()
+    assert cli.main(["report"]) == 0
+    assert str(page) in capsys.readouterr().out
+    assert Page(page.read_text()).undated == shown
 
 
 @pytest.fixture
@@ -521,6 +581,10 @@ def test_the_users_own_sage_and_database_and_the_demonstration_never_meet(
         "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": "elsewhere",
         "TARGET_POSTGRES_TABLE_PREFIX": "own_",
         "MELTANO_STATE_BACKEND_URI": f"file://{place / 'states'}",
+        "DBT_POSTGRES_HOST": "127.0.0.1",
+        "DBT_POSTGRES_SCHEMA": "own_finance",
+        "DBT_POSTGRES_TARGET": "duckdb",
+        "DBT_SCHEMA": "own_finance",
         "PGHOST": "127.0.0.1",
         "PGPORT": "1",
         "PGSERVICE": "own",

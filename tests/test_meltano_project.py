@@ -53,7 +53,7 @@ def test_what_is_installed_is_pinned() -> None:
 
 
 def test_the_demonstration_installs_nothing() -> None:
-    used = {"demo"} | {
+    used = {"demo", "dbt-postgres"} | {
         name
         for job in PROJECT["jobs"]
         if job["name"] in ("transactional", "reference")

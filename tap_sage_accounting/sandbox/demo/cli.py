@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tap_sage_accounting.sandbox.demo.models import ReportError, write_report
 from tap_sage_accounting.sandbox.demo.postgres import DATABASE, USER, Postgres, PostgresError, binary, make_scratch
-from tap_sage_accounting.sandbox.demo.run import DemoError, Home, run
+from tap_sage_accounting.sandbox.demo.run import DemoError, Home, dbt_environment, run
 from tap_sage_accounting.sandbox.demo.supervision import Interrupted, supervised
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,11 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         home = find_home()
         if options.command == "psql":
             return psql(home, rest)
-        if options.command == "reset":
-            reset(home)
-        else:
-            run(home)
-    except (DemoError, PostgresError) as error:
+        {"run": run, "report": report, "reset": reset}[options.command](home)
+    except (DemoError, PostgresError, ReportError) as error:
         _say(error)
         return 1
     except Interrupted as interruption:
@@ -68,18 +66,38 @@ def psql(home: Home, arguments: Sequence[str]) -> int:
         DemoError: Nothing was loaded yet, or a run is at work.
         PostgresError: The database did not start.
     """
-    if not Postgres(home.directory, {}).data.exists():
-        raise DemoError("Nothing was loaded yet. Run the demonstration first: uv run meltano run demo")
-    with (
-        home.occupied(),
-        supervised(scratch := make_scratch(), follow_parent=False, ignore_interrupt=True) as environment,
-        Postgres(home.directory, environment).running(scratch) as postgres,
-    ):
+    with _database(home, ignore_interrupt=True) as (postgres, environment):
         connection = {"PGHOST": postgres.socket_directory, "PGUSER": USER, "PGDATABASE": DATABASE}
         done = subprocess.run(  # noqa: S603 - a fixed program; its arguments are the user's own
             [binary("psql"), *arguments], env={**environment, **connection}, check=False
         )
     return done.returncode
+
+
+def report(home: Home) -> None:
+    """Write the report of what was loaded and built again.
+
+    Raises:
+        DemoError: Nothing was loaded yet, or a run is at work.
+        PostgresError: The database did not start.
+        ReportError: dbt failed, as it does before models were built.
+    """
+    with _database(home, ignore_interrupt=False) as (postgres, environment):
+        write_report(home.report, dbt_environment(home, postgres, environment))
+    click.echo(f"The report is {home.report}")
+
+
+@contextlib.contextmanager
+def _database(home: Home, *, ignore_interrupt: bool) -> Iterator[tuple[Postgres, dict[str, str]]]:
+    """Run the database with what was loaded, and give it with the environment for programs that use it."""
+    if not Postgres(home.directory, {}).data.exists():
+        raise DemoError("Nothing was loaded yet. Run the demonstration first: uv run meltano run demo")
+    with (
+        home.occupied(),
+        supervised(scratch := make_scratch(), follow_parent=False, ignore_interrupt=ignore_interrupt) as environment,
+        Postgres(home.directory, environment).running(scratch) as postgres,
+    ):
+        yield postgres, environment
 
 
 def reset(home: Home) -> None:
@@ -96,7 +114,11 @@ def reset(home: Home) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sage-demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="what `meltano run demo` calls: load a simulated Sage into Postgres")
+    commands.add_parser(
+        "run",
+        help="what `meltano run demo` calls: load a simulated Sage into Postgres, build the finance models and report",
+    )
+    commands.add_parser("report", help="write the report of the loaded data again")
     commands.add_parser("psql", add_help=False, help="query the loaded data; arguments go to psql")
     commands.add_parser("reset", help="delete the loaded data")
     return parser

@@ -164,7 +164,7 @@ class Postgres:
             os.chown(unfinished, self._account["user"], self._account["group"])
         command = [binary("initdb"), "-D", str(unfinished), f"--username={USER}", "--auth=trust", "--no-sync"]
         # The machine's locale may be one that Postgres does not know.
-        command += ["--encoding=UTF8", "--locale=C", "--set", "search_path=sage,public"]
+        command += ["--encoding=UTF8", "--locale=C", "--set", "search_path=sage,sage_finance,public"]
         done = subprocess.run(  # noqa: S603 - a fixed program and our own paths
             command, capture_output=True, text=True, check=False, env=self._environment, **self._account
         )

@@ -17,6 +17,8 @@ Cell = str | int | Decimal | None
 
 SCHEMA = "sage"
 """The database schema that the demonstration loads into."""
+MODELS = "sage_finance"
+"""The database schema that the finance models are built in."""
 _LONGEST_NAME = 20
 """Characters of a business's name; tables are wide enough without."""
 
@@ -29,21 +31,22 @@ _ROWS = """
 select to_jsonb(line) ->> 'business_id', count(*), count(*) filter (where _sdc_received_at >= %(since)s)
 from (select * from {table}) as line group by 1
 """
-# A trial balance has one side per account: the account's net, among the debits or among the credits.
 _TRIAL_BALANCE = """
-select business_id, count(*), sum(greatest(net, 0)), sum(greatest(-net, 0))
-from (
-    select business_id, ledger_account ->> 'id', sum(debit - credit) as net
-    from {schema}.ledger_entries where deleted is not true group by 1, 2
-) as account
+select business_id, sum(closing_debit), sum(closing_credit)
+from {models}.sage__trial_balance as balances
+where month = (select max(month) from {models}.sage__trial_balance where business_id = balances.business_id)
 group by business_id
 """
-_RECEIVABLES = """
-select business_id, count(*), sum(base_currency_outstanding_amount)
-from {schema}.sales_invoices
-where deleted_at is null and status ->> 'id' not in ('DRAFT', 'VOID') and outstanding_amount <> 0
-group by business_id
+_RECEIVABLE = "select business_id, sum(base_outstanding) from {models}.sage__aged_receivables group by 1"
+# Null where the edition lists no purchases.
+_PAYABLE = """
+select coverage.business_id, case when has_purchase_documents then coalesce(sum(base_outstanding), 0) end
+from {models}.int_sage__coverage as coverage
+left join {models}.sage__aged_payables as payables on coverage.business_id = payables.business_id
+group by coverage.business_id, has_purchase_documents
 """
+_VERDICTS = "select business_id, verdict, count(*) from {models}.sage__reconciliation group by 1, 2"
+_VERDICT_NAMES = ("ties", "explained", "not checked", "differs")
 _BUSINESSES = "select id, name from {schema}.businesses order by name"
 
 
@@ -66,18 +69,25 @@ class Warehouse:
             counts[str(table)] = {str(business): (_int(rows), _int(loaded)) for business, rows, loaded in found}
         return counts
 
-    def trial_balance(self) -> dict[str, tuple[int, Decimal, Decimal]]:
-        """Sum the trial balance of each business: accounts with a movement, total debits, total credits."""
-        return {
-            str(key): (_int(n), _money(debit), _money(credit)) for key, n, debit, credit in self._ask(_TRIAL_BALANCE)
-        }
+    def trial_balance(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """Sum the trial balance of each business: total debits, total credits."""
+        return {str(key): (_money(debit), _money(credit)) for key, debit, credit in self._ask(_TRIAL_BALANCE)}
 
-    def receivables(self) -> dict[str, tuple[int, Decimal]]:
-        """Sum what customers owe each business, in its base currency: open invoices, amount."""
-        return {str(key): (_int(n), _money(amount)) for key, n, amount in self._ask(_RECEIVABLES)}
+    def receivable(self) -> dict[str, Decimal]:
+        """Sum what customers owe each business, in its base currency: open items less credits."""
+        return {str(key): _money(amount) for key, amount in self._ask(_RECEIVABLE)}
+
+    def payable(self) -> dict[str, Decimal]:
+        """Sum what each business owes its suppliers, in its base currency; without those that list no purchases."""
+        return {str(key): _money(amount) for key, amount in self._ask(_PAYABLE) if amount is not None}
+
+    def verdicts(self) -> dict[tuple[str, str], int]:
+        """Count the comparisons of each business by their verdict."""
+        return {(str(key), str(verdict)): _int(n) for key, verdict, n in self._ask(_VERDICTS)}
 
     def _ask(self, query: str) -> list[tuple[Cell, ...]]:
-        return self._connection.execute(sql.SQL(query).format(schema=sql.Identifier(SCHEMA))).fetchall()
+        names = {"schema": sql.Identifier(SCHEMA), "models": sql.Identifier(MODELS)}
+        return self._connection.execute(sql.SQL(query).format(**names)).fetchall()
 
 
 def rows_table(warehouse: Warehouse, since: datetime) -> list[str]:
@@ -97,13 +107,21 @@ def rows_table(warehouse: Warehouse, since: datetime) -> list[str]:
 
 def answers_table(warehouse: Warehouse) -> list[str]:
     """Lay out what an accountant would check first."""
-    balances, receivables = warehouse.trial_balance(), warehouse.receivables()
-    lines: list[Sequence[Cell]] = [("business", "debits", "credits", "trial balance", "open invoices", "receivable")]
+    balances, receivable, payable = warehouse.trial_balance(), warehouse.receivable(), warehouse.payable()
+    lines: list[Sequence[Cell]] = [("business", "debits", "credits", "trial balance", "receivable", "payable")]
     for key, name in warehouse.businesses().items():
-        _, debit, credit = balances.get(key, (0, Decimal(0), Decimal(0)))
-        invoices, amount = receivables.get(key, (0, Decimal(0)))
+        debit, credit = balances.get(key, (Decimal(0), Decimal(0)))
         verdict = "balanced" if debit == credit else f"OUT BY {debit - credit:,.2f}"
-        lines.append((name, debit, credit, verdict, invoices, amount))
+        lines.append((name, debit, credit, verdict, receivable.get(key, Decimal(0)), payable.get(key, "not known")))
+    return layout(lines)
+
+
+def verdicts_table(warehouse: Warehouse) -> list[str]:
+    """Lay out how many comparisons of the models with Sage's figures tie, by business."""
+    counts = warehouse.verdicts()
+    lines: list[Sequence[Cell]] = [("business", *_VERDICT_NAMES)]
+    for key, name in warehouse.businesses().items():
+        lines.append((name, *(counts.get((key, verdict), 0) for verdict in _VERDICT_NAMES)))
     return layout(lines)
 
 

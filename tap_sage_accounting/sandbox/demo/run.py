@@ -1,4 +1,4 @@
-"""One run of the demonstration: start the two servers, let Meltano load one from the other, tell what landed."""
+"""One run of the demonstration: start two servers, let Meltano load one from the other and build the models, report."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ import click
 import psycopg
 
 from tap_sage_accounting.sandbox.demo import report
+from tap_sage_accounting.sandbox.demo.models import TASK, dbt_settings, write_report
 from tap_sage_accounting.sandbox.demo.postgres import Postgres, make_scratch, tail
 from tap_sage_accounting.sandbox.demo.supervision import MARK, supervised
 
@@ -41,6 +43,7 @@ _CHATTER = ("METRIC", "[info     ] target-postgres")
 _POLL_SECONDS = 0.1
 _PROGRESS_SECONDS = 3.0
 _END_SECONDS = 2.0
+_DBT_PROGRESS = re.compile(r"(\d+ of \d+) (?:OK|PASS) ")
 _QUERY = "select date, contact_name, total_amount from sales_invoices order by date desc limit 9"
 
 
@@ -68,6 +71,7 @@ class Home:
         self.directory = (system_directory or project / ".meltano") / "demo"
         self.pipeline_log = self.directory / "meltano.log"
         self.pipeline_project = self.directory / "project"
+        self.report = self.directory / "report.html"
         self._history = self.directory / "runs.json"
         self._lock = self.directory / "lock"
 
@@ -123,6 +127,7 @@ def run(home: Home) -> None:
     Raises:
         DemoError: The pipeline failed, or another run is at work.
         PostgresError: The database did not start.
+        ReportError: The report could not be written.
         Interrupted: The run was asked to stop.
     """
     with home.occupied(), supervised(scratch := make_scratch(), follow_parent=True) as environment:
@@ -130,13 +135,14 @@ def run(home: Home) -> None:
         history = home.history() if postgres.data.exists() else []
         with postgres.running(scratch), _simulated_sage(days=len(history)) as sage:
             _tell_beginning(sage, run_number=len(history) + 1)
-            settings = _settings(home, sage, postgres)
+            dbt = dbt_environment(home, postgres, environment)
             since = datetime.now(UTC)
-            seconds = _run_pipeline(home, sage, {**_own(environment), **settings}, from_scratch=not history)
+            seconds = _run_pipeline(home, sage, {**dbt, **_settings(home, sage, postgres)}, from_scratch=not history)
             with psycopg.connect(postgres.conninfo) as connection:
                 warehouse = report.Warehouse(connection)
                 history = [*history, Figures(report.loaded(warehouse, since), len(sage.requests), seconds)]
                 home.remember(history)
+                write_report(home.report, dbt)
                 _tell_end(home, warehouse, since, history)
 
 
@@ -168,6 +174,11 @@ def _settings(home: Home, sage: SandboxServer, postgres: Postgres) -> dict[str, 
     }
 
 
+def dbt_environment(home: Home, postgres: Postgres, environment: Mapping[str, str]) -> dict[str, str]:
+    """Give dbt its settings, and nothing of the user's."""
+    return {**_own(environment), **dbt_settings(home.project, home.directory, postgres), "HOME": str(home.directory)}
+
+
 def _own(environment: Mapping[str, str]) -> dict[str, str]:
     """Leave of an environment what is no setting."""
     return {name: value for name, value in environment.items() if name in (*_INHERITED, MARK) or name.startswith("LC_")}
@@ -182,7 +193,7 @@ def _run_pipeline(home: Home, sage: SandboxServer, environment: Mapping[str, str
     programs = Path(sys.executable).parent
     command = [str(programs / "meltano"), f"--environment={_ENVIRONMENT}", "run"]
     # Bookmarks of an earlier demonstration, whose data were deleted, must not count.
-    command += ["--full-refresh", _DAILY, _HOURLY] if from_scratch else [_HOURLY]
+    command += ["--full-refresh", _DAILY, _HOURLY, TASK] if from_scratch else [_HOURLY, TASK]
     path = f"{programs}{os.pathsep}{environment.get('PATH', '')}"
     home.prepare_project()
     begun = time.monotonic()
@@ -190,14 +201,14 @@ def _run_pipeline(home: Home, sage: SandboxServer, environment: Mapping[str, str
         pipeline = subprocess.Popen(  # noqa: S603 - a fixed program
             command,
             cwd=home.pipeline_project,
-            env={**environment, "PATH": path, "HOME": str(home.directory), "NO_COLOR": "1"},
+            env={**environment, "PATH": path, "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
         try:
-            _tell_progress(pipeline, sage)
+            _tell_progress(home, pipeline, sage)
         finally:
             _end(pipeline)
     if pipeline.returncode:
@@ -215,14 +226,20 @@ def _end(pipeline: subprocess.Popen[bytes]) -> None:
         pipeline.wait(_END_SECONDS)
 
 
-def _tell_progress(pipeline: subprocess.Popen[bytes], sage: SandboxServer) -> None:
+def _tell_progress(home: Home, pipeline: subprocess.Popen[bytes], sage: SandboxServer) -> None:
     begun = told = time.monotonic()
     while pipeline.poll() is None:
         time.sleep(_POLL_SECONDS)
         if time.monotonic() - told >= _PROGRESS_SECONDS:
             told = time.monotonic()
-            answered = f"{len(sage.requests):,} requests answered" if len(sage.requests) else "Meltano is starting"
-            click.echo(f"{told - begun:5.0f} s: {answered}")
+            click.echo(f"{told - begun:5.0f} s: {_progress(home, sage)}")
+
+
+def _progress(home: Home, sage: SandboxServer) -> str:
+    built = _DBT_PROGRESS.findall(home.pipeline_log.read_text(encoding="utf-8", errors="replace"))
+    if built:
+        return f"{built[-1]} models and tests done"
+    return f"{len(sage.requests):,} requests answered" if len(sage.requests) else "Meltano is starting"
 
 
 def _tell_beginning(sage: SandboxServer, *, run_number: int) -> None:
@@ -230,7 +247,7 @@ def _tell_beginning(sage: SandboxServer, *, run_number: int) -> None:
     click.echo(
         f"Run {run_number}: a simulated Sage with {BUSINESSES} businesses, where it is {today}, at {sage.api_url}"
     )
-    click.echo("Postgres is up. Meltano runs tap-sage-accounting and target-postgres.")
+    click.echo("Postgres is up. Meltano runs tap-sage-accounting, target-postgres and dbt.")
 
 
 def _tell_end(home: Home, warehouse: report.Warehouse, since: datetime, history: list[Figures]) -> None:
@@ -238,11 +255,14 @@ def _tell_end(home: Home, warehouse: report.Warehouse, since: datetime, history:
     click.echo("\n".join(report.rows_table(warehouse, since)))
     click.echo("== What an accountant checks first ==")
     click.echo("\n".join(report.answers_table(warehouse)))
+    click.echo("== Do the finance models tie to Sage? Comparisons by business, check and month ==")
+    click.echo("\n".join(report.verdicts_table(warehouse)))
     click.echo("== What it took ==")
     if len(history) > 1:
         click.echo(f"first run: {history[0]}")
     click.echo(f"this run:  {history[-1]}")
     click.echo("Run it again: Sage will have moved on by a day, and what changed is what travels.")
+    click.echo(f"The report, a page for your browser, is {home.report}")
     program = Path(sys.executable).with_name("sage-demo")
     if program.is_relative_to(home.project):
         program = program.relative_to(home.project)

@@ -5,8 +5,9 @@
         whom: what a contact is called.
         figure: name of the total, for programs that read the page.
         rows: the contacts, the largest first.
+        is_known: whether Sage lists documents of this side.
 -#}
-{% macro sage_report_aged_items(title, whom, figure, rows) %}
+{% macro sage_report_aged_items(title, whom, figure, rows, is_known) %}
 {%- set bands = {'not_due': 'Not due', 'days_1_to_30': '1 to 30 days', 'days_31_to_60': '31 to 60', 'days_61_to_90': '61 to 90', 'over_90_days': 'Over 90', 'amount': 'Total'} -%}
 <h3>{{ title }} by age</h3>
 {%- if rows %}
@@ -23,7 +24,7 @@
 <tfoot><tr class="total"><th scope="row">All</th>{% for band in bands %}{{ sage_accounting.sage_report_cell(rows | sum(attribute=band), figure if loop.last) }}{% endfor %}</tr></tfoot>
 {% endcall %}
 {%- else %}
-{{ sage_accounting.sage_report_empty('Nothing is open.') }}
+{{ sage_accounting.sage_report_empty('Nothing is open.' if is_known else 'Sage lists no documents of this side, so what is open is not known.') }}
 {%- endif %}
 {% endmacro %}
 

@@ -61,7 +61,7 @@
 {% endmacro %}
 
 
-{#- The figures that one looks at first. -#}
+{#- The figures that one looks at first; none where Sage lists no documents to know them from. -#}
 {% macro sage_report_figures(business, data) %}
 {%- set month = business.as_of_date.replace(day=1) -%}
 {%- set balances = sage_accounting.sage_report_of(business, data.balances) | selectattr('month', 'equalto', month) -%}
@@ -69,8 +69,8 @@
 {{ return({
     'profit': -(balances | selectattr('line_id', 'equalto', 'Profit of this year') | sum(attribute='amount')),
     'cash': banks | sum(attribute='amount'),
-    'receivable': sage_accounting.sage_report_of(business, data.receivables) | sum(attribute='amount'),
-    'payable': sage_accounting.sage_report_of(business, data.payables) | sum(attribute='amount'),
+    'receivable': sage_accounting.sage_report_of(business, data.receivables) | sum(attribute='amount') if business.has_sales_documents else none,
+    'payable': sage_accounting.sage_report_of(business, data.payables) | sum(attribute='amount') if business.has_purchase_documents else none,
 }) }}
 {% endmacro %}
 
@@ -84,14 +84,14 @@
 {%- endif %}</p>
 <dl class="figures">
 {%- for name, amount in sage_accounting.sage_report_figures(business, data).items() %}
-<div><dt>{{ {'profit': 'Profit this financial year', 'cash': 'Cash', 'receivable': 'Customers owe', 'payable': 'Owed to suppliers'}[name] }}</dt><dd class="{{ 'negative' if amount < 0 }}" data-figure="{{ name }}">{{ sage_accounting.sage_report_amount(amount) }}</dd></div>
+<div><dt>{{ {'profit': 'Profit this financial year', 'cash': 'Cash', 'receivable': 'Customers owe', 'payable': 'Owed to suppliers'}[name] }}</dt>{% if amount is none %}<dd>not known</dd>{% else %}<dd class="{{ 'negative' if amount < 0 }}" data-figure="{{ name }}">{{ sage_accounting.sage_report_amount(amount) }}</dd>{% endif %}</div>
 {%- endfor %}
 </dl>
 {{ sage_accounting.sage_report_profit_and_loss(business, data) }}
 {{ sage_accounting.sage_report_balance_sheet(business, data) }}
 {{ sage_accounting.sage_report_cash(business, data) }}
-{{ sage_accounting.sage_report_aged_items('Receivables', 'Customer', 'receivables_total', sage_accounting.sage_report_of(business, data.receivables)) }}
-{{ sage_accounting.sage_report_aged_items('Payables', 'Supplier', 'payables_total', sage_accounting.sage_report_of(business, data.payables)) }}
+{{ sage_accounting.sage_report_aged_items('Receivables', 'Customer', 'receivables_total', sage_accounting.sage_report_of(business, data.receivables), business.has_sales_documents) }}
+{{ sage_accounting.sage_report_aged_items('Payables', 'Supplier', 'payables_total', sage_accounting.sage_report_of(business, data.payables), business.has_purchase_documents) }}
 {{ sage_accounting.sage_report_tax(sage_accounting.sage_report_of(business, data.taxes)) }}
 {{ sage_accounting.sage_report_top('Top customers', 'Customer', 'Sales', sage_accounting.sage_report_of(business, data.customers)) }}
 {{ sage_accounting.sage_report_top('Top suppliers', 'Supplier', 'Purchases', sage_accounting.sage_report_of(business, data.suppliers)) }}

@@ -1,9 +1,9 @@
 {#- Small parts that the report is put together from. -#}
 
 {#- Write an amount with two decimals in a cell. -#}
-{% macro sage_report_cell(amount, figure=none, tag='td') %}
+{% macro sage_report_cell(amount, figure=none) %}
 {%- set kind = 'none' if amount is none else 'zero' if amount == 0 else 'negative' if amount < 0 else 'positive' -%}
-<{{ tag }} class="n {{ kind }}"{% if figure %} data-figure="{{ figure }}"{% endif %}>{{ sage_accounting.sage_report_amount(amount) }}</{{ tag }}>
+<td class="n {{ kind }}"{% if figure %} data-figure="{{ figure }}"{% endif %}>{{ sage_accounting.sage_report_amount(amount) }}</td>
 {%- endmacro %}
 
 {% macro sage_report_amount(amount) -%}

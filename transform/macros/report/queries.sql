@@ -56,9 +56,12 @@ inner join {{ ref('sage__dim_businesses') }} as businesses
 {% endmacro %}
 
 {% macro sage_report_businesses() %}
-select business_id, business_name, base_currency_id, as_of_date, ledger_source
-from {{ ref('sage__dim_businesses') }}
-order by business_name, business_id
+select
+    businesses.business_id, businesses.business_name, businesses.base_currency_id, businesses.as_of_date,
+    businesses.ledger_source, coverage.has_sales_documents, coverage.has_purchase_documents
+from {{ ref('sage__dim_businesses') }} as businesses
+inner join {{ ref('int_sage__coverage') }} as coverage on businesses.business_id = coverage.business_id
+order by businesses.business_name, businesses.business_id
 {% endmacro %}
 
 {% macro sage_report_verdicts() %}

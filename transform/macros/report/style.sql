@@ -75,6 +75,7 @@ figcaption { font-size: .8rem; margin-bottom: .4rem; }
   body { padding: .6rem; }
   section { padding: .8rem; }
   .wide th:first-child { max-width: 9.5rem; }
+  th, td { padding: .26rem .34rem; }
   .bar b { display: none; }
 }
 @media print {
