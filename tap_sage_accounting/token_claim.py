@@ -36,8 +36,7 @@ class Claim:
         """Take the claim, unless somebody else has it; return whether it is taken now.
 
         Raises:
-            OSError: the file cannot be made, or is not plainly this user's own.
-            sqlite3.Error: it cannot be locked.
+            OSError: the file cannot be made or locked, or is not plainly this user's own.
         """
         if self._file is None or self._taken is not None:
             return True
@@ -51,7 +50,7 @@ class Claim:
             connection.close()
             if error.sqlite_errorcode & 0xFF in _TAKEN:
                 return False
-            raise
+            raise OSError(f"{self._file}: {error}") from None
         self._taken = connection
         return True
 
@@ -63,7 +62,7 @@ class Claim:
 
     def discard(self) -> None:
         """Remove the file of a lineage that is gone, unless somebody else has the claim."""
-        with suppress(OSError, sqlite3.Error):
+        with suppress(OSError):
             if self.take() and self._file is not None:
                 self._file.unlink()
         self.give_back()

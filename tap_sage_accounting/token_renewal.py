@@ -207,8 +207,7 @@ class Renewer:
                     continue
                 if (usable := self._usable(held.lineage)) is not None:
                     return Outcome(usable, is_new=False)
-                self._require_life(held)
-                if self._must_wait(held, waiting):
+                if not self._is_alive(held) or self._must_wait(held, waiting):
                     waiting.report()
                 elif not self._announce(held):
                     continue
@@ -221,17 +220,23 @@ class Renewer:
             # Without the lock: a holder whose database connection broke may be about to store what it got.
             pause(LOOK_AGAIN_AFTER)
 
-    def _require_life(self, held: HeldLineage) -> None:
-        """Send no refresh token that Sage called invalid, now or in an earlier run.
+    def _is_alive(self, held: HeldLineage) -> bool:
+        """Check that Sage did not call the refresh token invalid, and look once more where it did.
+
+        Its successor may be about to be stored. A refusal is noted at once, so that no other run sends the token too.
 
         Raises:
-            LoginRequiredError: it did.
+            LoginRequiredError: it is the token that was refused at the last look.
         """
-        if held.lineage.refresh_token == self._refused:
-            held.conclude(refused_at=self._now())
-        elif held.lineage.refused_at is None:
-            return
-        raise LoginRequiredError(login_required(held.lineage, self._store.place, self._now()))
+        token = held.lineage.refresh_token
+        if token == self._refused:
+            if held.lineage.refused_at is None:
+                held.conclude(refused_at=self._now())
+            raise LoginRequiredError(login_required(held.lineage, self._store.place, self._now()))
+        if held.lineage.refused_at is None:
+            return True
+        self._refused = token
+        return False
 
     def _must_wait(self, held: HeldLineage, waiting: _Waiting) -> bool:
         """Check whether somebody may have newer tokens than the store; if not, this run has the claim now.
@@ -268,6 +273,9 @@ class Renewer:
             raise AnswerLostError(
                 f"{error} The next run tries the stored token once more; if Sage refuses it then, run {LOGIN_COMMAND}."
             ) from None
+        except GrantRefusedError:
+            held.conclude(refused_at=self._now())
+            raise
         except BaseException:
             held.conclude()
             raise

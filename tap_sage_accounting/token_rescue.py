@@ -86,13 +86,18 @@ class RescueFile:
         told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
         return self._write(json.dumps({"row": told, "spent": sorted(renewed.spent)}).encode())
 
-    def read(self) -> list[Renewed]:
-        """Read what is kept.
+    def successor(self, spent: str) -> Lineage | None:
+        """Read what came of a refresh token.
+
+        A file that was left behind and says nothing of it does not matter, with whatever key it was encrypted.
+
+        Args:
+            spent: the token's fingerprint.
 
         Raises:
-            TokenStoreError: it was encrypted with a key that is not configured.
+            TokenStoreError: the answer was encrypted with a key that is not configured.
         """
-        return [found for path in self._paths if (found := self._read(path)) is not None]
+        return next((found for path in self._paths if (found := self._read(path, spent)) is not None), None)
 
     def remove(self) -> None:
         """Remove the file, if it is there."""
@@ -100,21 +105,23 @@ class RescueFile:
             with suppress(OSError):
                 path.unlink()
 
-    def _read(self, path: Path) -> Renewed | None:
+    def _read(self, path: Path, spent: str) -> Lineage | None:
         try:
             with _opened(path, os.O_RDONLY) as file:
                 content = file.read(LONGEST_CONTENT).strip()
             if not content:
                 return None
             found: dict[str, Any] = json.loads(content)
+            if spent not in found["spent"]:
+                return None
             row = {n: datetime.fromisoformat(v) if v and n.endswith("_at") else v for n, v in found["row"].items()}
-            renewed = Renewed(frozenset(found["spent"]), lineage_of(row, self._cipher))
+            lineage = lineage_of(row, self._cipher)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             logger.warning("The file %s, which may keep tokens, cannot be used: %s", path, error)
             return None
-        return renewed if (renewed.lineage.client_id, renewed.lineage.key) == (self._client_id, self._key) else None
+        return lineage if (lineage.client_id, lineage.key) == (self._client_id, self._key) else None
 
     def _write(self, content: bytes) -> Path:
         """Write to the first of the places that takes it."""

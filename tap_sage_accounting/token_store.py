@@ -13,7 +13,6 @@ the same machine, the holder's claim says until when.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -50,6 +49,8 @@ FIRST_DELAY = 0.2
 LONGEST_DELAY = 3.0
 SLOW_COMMIT = 0.5
 """Seconds for which new tokens are in memory alone while the store takes its time."""
+LONGEST_CHAIN = 3
+"""Successors of one another that the database may not have: in memory, and in two places for a rescue file."""
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ class HeldLineage:
             TokenStoreError: its file cannot be used.
         """
         try:
-            with self._store.explained(), in_our_words(OSError, sqlite3.Error):
+            with self._store.explained(), in_our_words(OSError):
                 return self._claim.take()
         except StoreUnavailableError as error:
             if self.is_local:
@@ -497,10 +498,10 @@ class TokenStore:
         processes on this machine leave theirs in a rescue file.
         """
         found, mark = None, row["refresh_fingerprint"]
-        known = [each for each in (self._renewed.get(row["lineage"]),) if each is not None]
-        known += RescueFile(self._address, row["client_id"], row["lineage"], self._cipher).read()
-        for _ in known:
-            successor = next((each.lineage for each in known if mark in each.spent), None)
+        known = self._renewed.get(row["lineage"])
+        rescue = RescueFile(self._address, row["client_id"], row["lineage"], self._cipher)
+        for _ in range(LONGEST_CHAIN):
+            successor = known.lineage if known is not None and mark in known.spent else rescue.successor(mark)
             if successor is None:
                 break
             found, mark = successor, fingerprint(successor.refresh_token)

@@ -105,6 +105,30 @@ def test_what_stands_beside_the_file_must_be_this_users_own_too(
     assert mode_of(touched) == mode
 
 
+def not_a_database(path: Path) -> Path:
+    path.write_text("no database" * 100)
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize(("make", "complaint"), [*ODD, (not_a_database, "file is not a database")])
+def test_a_claim_that_cannot_be_taken_is_named_before_a_token_is_spent(
+    make: Callable[[Path], Path], complaint: str, tmp_path: Path
+) -> None:
+    store = TokenStore(f"sqlite:///{tmp_path / 'tokens.sqlite'}")
+    store.check()
+    with store.locked("client", "refresh-token") as held:
+        assert held.claim()
+    (claim,) = tmp_path.glob("*claim*")
+    claim.unlink()
+    touched = make(claim)
+    mode = mode_of(touched)
+    with store.locked("client", "refresh-token") as held, pytest.raises(TokenStoreError, match=complaint) as caught:
+        held.claim()
+    assert claim.name in str(caught.value)
+    assert mode_of(touched) == mode
+
+
 @pytest.mark.parametrize("ending", ["", *SIDECARS])
 def test_a_file_that_others_could_read_is_closed_to_them(ending: str, tmp_path: Path) -> None:
     path = tmp_path / "tokens.sqlite"

@@ -350,6 +350,57 @@ def test_another_run_does_not_spend_the_token_whose_successor_is_not_stored_yet(
     assert (token_requests(sage), sage.grants.refusals) == (1, {})
 
 
+LEFT_BEHIND = {
+    "older than the store": lambda content: content,
+    "another application's": lambda content: content.replace(b'"client_id": "', b'"client_id": "not-'),
+    "cut off": lambda content: content[:100],
+    "empty": lambda _: b" " * ROOM,
+}
+
+
+@pytest.mark.parametrize("kind", LEFT_BEHIND)
+def test_a_rescue_file_that_was_left_behind_changes_nothing(
+    sage: SandboxServer, start: Callable[..., Run], tmp_path: Path, kind: str
+) -> None:
+    """Nor does it matter that the key is gone with which it was encrypted."""
+    sage.faults.access_token_lifetime = 1.5
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    with ExitStack() as stack:
+        failure = FullDisk(stack, tmp_path)
+        run = started_with_failure(sage, failure, start, keys=[old])
+        eventually(lambda: run.logged("are in the file"), f"no word of the file: {run.log}")
+        (kept,) = rescue_files(tmp_path)
+        content = kept.read_bytes()
+    eventually(lambda: run.logged("are saved in the token store"), f"not saved: {run.log}")
+    assert run.end() == 0
+    for keys in ([new, old], [new]):
+        refreshes = sage.grants.refreshes
+        run = start(failure.url, keys=keys)
+        eventually(lambda before=refreshes: sage.grants.refreshes > before + 1, f"no renewal: {run.log}")
+        run.goes_on()
+        assert run.end() == 0
+        kept.write_bytes(LEFT_BEHIND[kind](content))
+        kept.chmod(0o600)
+    assert sage.grants.refusals == {}
+
+
+def test_runs_that_share_a_dead_login_send_it_to_sage_once(
+    sage: SandboxServer, start: Callable[..., Run], tmp_path: Path
+) -> None:
+    store = f"sqlite:///{tmp_path / 'tokens.sqlite'}"
+    earlier = start(store)
+    earlier.goes_on()
+    assert earlier.end() == 0
+    sage.grants.revoke(sage.grants.clients[sage.client_id], sage.grants.newest_refresh_token() or "")
+    sage.grants._access.clear()
+    runs = [start(store) for _ in range(6)]
+    for run in runs:
+        eventually(lambda run=run: run.process.poll() is not None, f"goes on: {run.log}")
+        assert run.end() == 1
+        assert run.logged("LoginRequiredError: Sage refused the stored refresh token")
+    assert sage.grants.refusals == {"revoked": 1}
+
+
 def unsaved_in_memory(sage: SandboxServer, failure: Failure, start: Callable[..., Run], **seconds: float) -> Run:
     """Start a run that holds new tokens in its memory alone, as it does where no rescue file can be written."""
     run = started_with_failure(sage, failure, start, seconds={**QUICK, **seconds})
