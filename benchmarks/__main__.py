@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="runs of each; medians are told (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="small books: to see that everything works")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where figures are kept (default: %(default)s)")
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="put the table into the documentation")
     parser.add_argument(
         "--scratch",
         type=Path,
@@ -43,9 +43,9 @@ def main() -> int:
     wanted = options.only.split(",")
     if unknown := set(wanted) - set(SCENARIOS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
-    readme = PROJECT / "README.md"
-    if options.write and not report.has_marks(readme):
-        parser.error(f"{readme} has no {report.BEGIN} and {report.END} to put the table between")
+    page = PROJECT / "docs" / "operations" / "speed.md"
+    if options.write and not report.has_marks(page):
+        parser.error(f"{page} has no {report.BEGIN} and {report.END} to put the table between")
     options.scratch.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.scratch, options.runs, options.quick, tuple(options.contenders.split(",")))
     for name in wanted:
@@ -53,7 +53,7 @@ def main() -> int:
         kept = report.keep(options.results, bench.results)
     table = report.table(kept)
     if options.write:
-        report.write(readme, table)
+        report.write(page, table)
     sys.stdout.write("\n".join((table, *goals.verdicts(kept), "")))
     return 1 if any(result.failures for result in bench.results.values()) else 0
 

@@ -1,4 +1,4 @@
-"""What is told of the figures: a JSON file with every run, and a table of medians and ratios for the README."""
+"""What is told of the figures: a JSON file with every run, and a table of medians and ratios for the documentation."""
 
 from __future__ import annotations
 
@@ -159,14 +159,14 @@ def _cell(name: str, values: Mapping[str, float], style: str, *, multiples: bool
     return f"{style.format(value)} ({value / ours:.1f} times)"
 
 
-def has_marks(readme: Path) -> bool:
+def has_marks(page: Path) -> bool:
     """Tell whether there is a place for the table."""
-    text = readme.read_text()
+    text = page.read_text()
     return BEGIN in text and END in text
 
 
-def write(readme: Path, told: str) -> None:
+def write(page: Path, told: str) -> None:
     """Put the table between its marks."""
-    text = readme.read_text()
+    text = page.read_text()
     before, _, rest = text.partition(BEGIN)
-    readme.write_text(f"{before}{BEGIN}\n\n{told}\n{END}{rest.partition(END)[2]}")
+    page.write_text(f"{before}{BEGIN}\n\n{told}\n{END}{rest.partition(END)[2]}")

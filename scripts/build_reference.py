@@ -7,12 +7,11 @@ and the page of the settings from their declaration, so none of them can go stal
 from __future__ import annotations
 
 import re
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
-from stream_table import LEFT_OUT, LEGEND, code, deletions, offered_in, rights, selected
+from stream_table import LEFT_OUT, LEGEND, by_area, code, deletions, offered_in, rights, selected
 
 from tap_sage_accounting import schemas
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
@@ -87,15 +86,6 @@ def on_post_page(output: str, page: Page, **_: object) -> str:
 
 
 # Streams
-
-
-def by_area() -> list[tuple[str, list[type[SageStream]]]]:
-    """Group the streams by their areas, which are the modules that declare them."""
-
-    def area(stream: type[SageStream]) -> str:
-        return stream.__module__.rpartition(".")[2].replace("_", " ").capitalize()
-
-    return [(name, list(streams)) for name, streams in groupby(sorted(STREAMS, key=area), key=area)]
 
 
 def stream_list() -> str:

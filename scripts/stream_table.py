@@ -1,13 +1,14 @@
 #!/usr/bin/env python
-"""Print the README's table of streams, or bring the README up to date with ``--write``.
+"""Print the README's list of streams by area, or bring the README up to date with ``--write``.
 
-The table is made from the stream declarations alone, so it cannot say anything that the tap does not do.
+The list is made from the stream declarations alone, so it cannot say anything that the tap does not do.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,18 +21,6 @@ if TYPE_CHECKING:
 README = Path(__file__).parent.parent / "README.md"
 BEGIN = "<!-- streams:begin -->"
 END = "<!-- streams:end -->"
-
-COLUMNS = (
-    "Stream",
-    "What it is",
-    "Key",
-    "Replication",
-    "Deletions",
-    "Flags sent",
-    "Rights",
-    "Offered in",
-    "Selected",
-)
 
 LEGEND = """\
 - *Replication*: *incremental* streams are asked for what changed since their bookmark on `updated_at`; *full* ones are
@@ -82,19 +71,13 @@ def selected(stream: type[SageStream]) -> str:
     return "daily" if stream.static else "hourly"
 
 
-def row(stream: type[SageStream]) -> tuple[str, ...]:
-    """Return the cells of a stream, in the order of ``COLUMNS``."""
-    return (
-        code([stream.name]),
-        (stream.__doc__ or "").strip(),
-        code(stream.primary_keys),
-        "incremental" if stream.changed_since else "full",
-        deletions(stream),
-        code(stream.flags),
-        rights(stream),
-        offered_in(stream),
-        selected(stream),
-    )
+def by_area() -> list[tuple[str, list[type[SageStream]]]]:
+    """Group the streams by their areas, which are the modules that declare them."""
+
+    def area(stream: type[SageStream]) -> str:
+        return stream.__module__.rpartition(".")[2].replace("_", " ").capitalize()
+
+    return [(name, list(streams)) for name, streams in groupby(sorted(STREAMS, key=area), key=area)]
 
 
 def code(names: Iterable[str]) -> str:
@@ -102,25 +85,13 @@ def code(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def markdown(streams: Sequence[type[SageStream]] = STREAMS) -> str:
-    """Return everything that stands between the README's markers."""
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *map(row, streams)]
-    chosen = sum(not stream.retired for stream in streams)
-    left_out = [f"- `{path}` {reason}." for path, reason in LEFT_OUT.items()]
-    return "\n".join(
-        [
-            f"{len(streams)} streams, {chosen} of them selected by default; the others exist only in other countries",
-            "or in older versions of Sage's API.",
-            "",
-            LEGEND,
-            "",
-            *("| " + " | ".join(cells) + " |" for cells in rows),
-            "",
-            "Left out:",
-            "",
-            *left_out,
-        ]
-    )
+def markdown() -> str:
+    """Return everything that stands between the README's markers: a row for each area."""
+    rows = [("Area", "Streams"), ("---", "---")]
+    for area, streams in by_area():
+        names = (f"*`{stream.name}`*" if stream.retired else f"`{stream.name}`" for stream in streams)
+        rows.append((area, ", ".join(names)))
+    return "\n".join(["", *("| " + " | ".join(cells) + " |" for cells in rows), ""])
 
 
 def with_table(text: str, table: str) -> str:

@@ -124,11 +124,16 @@ def plugin_definition(text: str) -> str:
     return between(text, "settings:", "commands:", meltano_block(declared(), ""))
 
 
+IN_README = ("client_id", "client_secret", "business_ids", "start_date", "decimals", "token_store")
+"""Settings that most people need; the documentation has all."""
+
+
 def readme_block(settings: Settings) -> str:
-    """Write the settings as a Markdown table."""
+    """Write the settings that most people need as a Markdown table."""
     required = CONFIG_JSONSCHEMA.get("required", [])
     lines = ["| Setting | Default | Meaning |", "|---|---|---|"]
-    for name, schema in settings.items():
+    for name in IN_README:
+        schema = settings[name]
         default = f"`{schema['default']}`" if "default" in schema else "required" if name in required else ""
         meaning = f"{schema['description']}{' Secret.' if schema.get('secret') else ''}"
         lines.append(f"| `{name}` | {default} | {meaning.replace('|', chr(92) + '|')} |")

@@ -148,7 +148,7 @@ def test_a_wider_run_of_ours_has_a_row_of_its_own_beside_the_others() -> None:
     assert "(20.0 times)" in rows[1]
 
 
-def test_the_readme_keeps_everything_around_the_table(tmp_path: Path) -> None:
+def test_the_page_keeps_everything_around_the_table(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     report.write(readme, "new")
