@@ -280,6 +280,17 @@ def test_a_check_that_differs_fails_the_build_with_its_figures(warehouse: Wareho
     assert "outstanding_amounts differs by 10.0000 (expected" in warehouse.dbt.output
 
 
+def test_a_name_cannot_steer_the_terminal_that_shows_a_difference(warehouse: Warehouse) -> None:
+    warehouse.dbt.run("run")
+    with warehouse.changed("sales_invoices", CORRUPTIONS["an outstanding amount is stale"].statement):
+        warehouse.dbt.run(*CHECKS_AGAIN)
+        warehouse.ask("update sage__dim_businesses set business_name = E'Red\\x1b[2J\\u202e Ltd' returning 1")
+        warehouse.dbt.attempt("test", "--select", "sage_reconciliation_errors")
+    assert "Reconciliation, Red?[2J? Ltd, " in warehouse.dbt.output
+    assert "\x1b" not in warehouse.dbt.output
+    warehouse.dbt.run("run")
+
+
 def test_what_an_edition_or_a_right_leaves_out_is_no_error(warehouse: Warehouse, subtests: pytest.Subtests) -> None:
     verdicts = "select distinct verdict from sage__reconciliation"
     missing = {

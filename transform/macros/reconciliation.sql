@@ -10,10 +10,16 @@ where reconciliation.verdict = 'differs' and reconciliation.severity = '{{ sever
   {%- set rows = run_query(findings ~ ' order by reconciliation.month, reconciliation.check_id limit 20') -%}
   {%- for row in rows -%}
     {%- do log(
-        'Reconciliation, ' ~ row['business_name'] ~ ', ' ~ row['month_end'] ~ ': ' ~ row['check_id'] ~ ' differs by ' ~ row['difference']
+        'Reconciliation, ' ~ sage_accounting.sage_printable(row['business_name']) ~ ', ' ~ row['month_end'] ~ ': ' ~ row['check_id'] ~ ' differs by ' ~ row['difference']
         ~ ' (expected ' ~ row['expected'] ~ ', found ' ~ row['found'] ~ ').', info=true
     ) -%}
   {%- endfor -%}
 {%- endif -%}
 {{ findings }}
 {% endmacro %}
+
+
+{#- Replace what a terminal would obey instead of show: control characters, and those that turn the direction of text. -#}
+{% macro sage_printable(text) -%}
+{{ modules.re.sub('[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]', '?', text or '') }}
+{%- endmacro %}
