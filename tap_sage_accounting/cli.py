@@ -5,12 +5,31 @@ Signals are caught before anything else is imported; hence the imports inside of
 
 from __future__ import annotations
 
-from tap_sage_accounting.run.signals import die_of_it, stop_signals
-
 OBJECTS_UNWATCHED = 200_000
 """Objects made, and not yet freed, between two searches for garbage."""
 M_ARENA_MAX = -8
 """The parameter of glibc's `mallopt` that bounds how many heaps there are (malloc.h)."""
+
+
+def _begin(*, dies_of_signals: bool = False) -> None:
+    """Catch signals, and see to it that there is an input and an output.
+
+    Args:
+        dies_of_signals: whether the process ends by a signal itself, instead of with an exit code.
+    """
+    try:
+        from tap_sage_accounting.run.signals import die_of_it, stop_signals  # noqa: PLC0415
+
+        stop_signals.install(exit_by=die_of_it if dies_of_signals else None)
+    except KeyboardInterrupt:  # Ctrl-C before there was a handler
+        import os  # noqa: PLC0415
+        import signal  # noqa: PLC0415
+
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    from tap_sage_accounting.run.standard_streams import repair_streams  # noqa: PLC0415
+
+    repair_streams()
 
 
 def save_time_and_memory() -> None:
@@ -34,7 +53,7 @@ def save_time_and_memory() -> None:
 
 def main() -> None:
     """Run `tap-sage-accounting`."""
-    stop_signals.install()
+    _begin()
     save_time_and_memory()
     from tap_sage_accounting.tap import TapSageAccounting  # noqa: PLC0415 - most objects come with the modules
 
@@ -43,7 +62,7 @@ def main() -> None:
 
 def login() -> None:
     """Run `tap-sage-accounting-login`."""
-    stop_signals.install()
+    _begin()
     from tap_sage_accounting.login import login as command  # noqa: PLC0415
 
     command()
@@ -51,7 +70,7 @@ def login() -> None:
 
 def status() -> None:
     """Run `tap-sage-accounting-status`."""
-    stop_signals.install()
+    _begin()
     from tap_sage_accounting.login import status as command  # noqa: PLC0415
 
     command()
@@ -59,7 +78,7 @@ def status() -> None:
 
 def logout() -> None:
     """Run `tap-sage-accounting-logout`."""
-    stop_signals.install()
+    _begin()
     from tap_sage_accounting.login import logout as command  # noqa: PLC0415
 
     command()
@@ -67,7 +86,7 @@ def logout() -> None:
 
 def source() -> None:
     """Run `source-sage-accounting`."""
-    stop_signals.install(exit_by=die_of_it)
+    _begin(dies_of_signals=True)
     from tap_sage_accounting.airbyte.cli import main as command  # noqa: PLC0415
 
     command()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import logging
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -19,6 +20,8 @@ from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 from typing_extensions import override
 
 from tap_sage_accounting.printable import printable
+from tap_sage_accounting.run.standard_streams import drop_unwritable
+from tap_sage_accounting.writer import OutputClosedError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +56,8 @@ class PlainCommand(click.Command):
 def ending_plainly(say: Callable[[str], object]) -> Iterator[None]:
     """End the process with code 1 after a failure: with lines that say all, or with a traceback where none can."""
     try:
-        yield
+        with _flushing():
+            yield
     except SingerSDKError as error:
         for line in lines_of(error):
             say(line)
@@ -68,6 +72,23 @@ def ending_plainly(say: Callable[[str], object]) -> Iterator[None]:
     sys.exit(1)
 
 
+@contextmanager
+def _flushing() -> Iterator[None]:
+    """Flush the standard output at the end of the block, however that comes.
+
+    Raises:
+        OutputClosedError: it cannot be written.
+        SystemExit: nobody reads it any more.
+    """
+    try:
+        yield
+    finally:
+        if (problem := drop_unwritable("stdout")) is not None:
+            if problem.errno == errno.EPIPE:
+                sys.exit(1)
+            raise OutputClosedError(reason_of(problem))
+
+
 def lines_of(error: SingerSDKError) -> list[str]:
     """Say what an error says, a line for each problem."""
     if isinstance(error, ConfigValidationError) and error.errors:
@@ -77,8 +98,9 @@ def lines_of(error: SingerSDKError) -> list[str]:
 
 def show(*lines: str, err: bool = False) -> None:
     """Write lines to the standard output or error; what is no visible character in them is escaped."""
-    for line in lines:
-        click.echo(printable(line), err=err)
+    with suppress(OSError) if err else nullcontext():
+        for line in lines:
+            click.echo(printable(line), err=err)
 
 
 # Files
@@ -171,6 +193,8 @@ def read_json(path: str) -> Any:
         problem = f"no JSON: {error.msg.lower()} in line {error.lineno}, column {error.colno}."
     except RecursionError:
         problem = "no JSON that makes sense: it is nested too deeply."
+    except ValueError:
+        problem = "no JSON that makes sense: a number has too many digits."
     raise UnreadableFileError(problem)
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from dotenv import load_dotenv
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_sage_accounting.settings import first_sentence
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TRUE, _FALSE = frozenset(("true", "1", "yes", "on")), frozenset(("false", "0", "no", "off"))
+
+
+def load_env_file(path: str) -> None:
+    """Add the variables of a file that the environment does not have; there may be no such file.
+
+    Raises:
+        ConfigValidationError: it holds none.
+    """
+    try:
+        load_dotenv(path, override=False)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "it is no text in UTF-8"
+        problem = f"The file {path} in the working directory cannot be used ({reason}). Correct or remove it."
+        raise ConfigValidationError("The settings are not right", errors=[problem]) from None
 
 
 def read_settings(schema: Mapping[str, Any], prefix: str, environ: Mapping[str, str]) -> dict[str, Any]:

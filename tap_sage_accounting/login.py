@@ -155,15 +155,16 @@ def _revoke(tap: TapSageAccounting, held: HeldLineage) -> None:
     """Revoke the tokens at Sage, and forget them whatever it answers."""
     try:
         _endpoint(tap).revoke(held.lineage.refresh_token)
-        show("Sage has revoked the refresh token.")
+        outcome = "Sage has revoked the refresh token."
     except GrantRefusedError:
-        show("Sage did not accept the refresh token any more: there was nothing to revoke.")
+        outcome = "Sage did not accept the refresh token any more: there was nothing to revoke."
     except AnswerLostError:
-        show("The token was sent to Sage to be revoked, but no answer arrived: check at Sage that it is gone.")
+        outcome = "The token was sent to Sage to be revoked, but no answer arrived: check at Sage that it is gone."
     held.forget()
     show(
+        outcome,
         f"Forgotten in {tap.token_store.place}. An access token that is still out there dies within minutes; it cannot "
-        "be revoked."
+        "be revoked.",
     )
 
 

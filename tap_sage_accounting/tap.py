@@ -14,7 +14,6 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from click import STRING
-from dotenv import load_dotenv
 from singer_sdk import Tap
 from singer_sdk.cli import plugin_cli
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, StreamMapConfigError
@@ -24,7 +23,7 @@ from typing_extensions import override
 
 from tap_sage_accounting.businesses import Business, visible_businesses
 from tap_sage_accounting.client import SageStream
-from tap_sage_accounting.environment import read_settings
+from tap_sage_accounting.environment import load_env_file, read_settings
 from tap_sage_accounting.errors import SettingsError
 from tap_sage_accounting.limits import RequestGate
 from tap_sage_accounting.lookahead import Lookahead
@@ -211,7 +210,7 @@ class TapSageAccounting(RunLifecycle):
         The SDK has no hook for this. By itself it takes the `.env` of any directory above the installed packages, and
         lets it win over the environment.
         """
-        load_dotenv(".env", override=False)
+        load_env_file(".env")
         cls.append_builtin_config(cls.config_jsonschema)
         return read_settings(cls.config_jsonschema, cls._env_var_prefix, os.environ)
 

@@ -124,13 +124,13 @@ class WholeMessageWriter(MsgSpecWriter):
                     self.sent += taken
                     del self._waiting[:taken]
         except OSError as error:
-            self._closed_because = _why(error)
+            self._closed_because = reason_of(error)
         if self._closed_because:
             self._waiting.clear()
             raise OutputClosedError(self._closed_because)
 
 
-def _why(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
     """Say why the output cannot be written."""
     if error.errno in (errno.EPIPE, errno.EINVAL):  # as Windows calls it
         return (

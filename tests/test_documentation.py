@@ -511,8 +511,11 @@ NO_ERRORS = {
     "You can close this tab and go back to the terminal.",
     "Something unexpected happened: see the terminal.",
     "Pages of … records do not begin where the rest of the list does.",
+    "Sage has revoked the refresh token.",
+    "Sage did not accept the refresh token any more: there was nothing to revoke.",
+    "The token was sent to Sage to be revoked, but no answer arrived: check at Sage that it is gone.",
 }
-"""Sentences of the page that a login ends on, and of what no user sees."""
+"""Sentences of the page that a login ends on, of a logout, and of what no user sees."""
 
 
 def texts(node: ast.AST) -> Iterator[str]:

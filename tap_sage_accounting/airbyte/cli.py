@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,14 @@ from singer_sdk.exceptions import SingerSDKError
 from tap_sage_accounting.airbyte.catalog import Selection, told_catalog
 from tap_sage_accounting.airbyte.spec import settings_of, specification
 from tap_sage_accounting.airbyte.writer import AirbyteLogHandler, AirbyteWriter
-from tap_sage_accounting.command_line import UnreadableFileError, log_level_problem, read_json, read_json_object
+from tap_sage_accounting.command_line import (
+    UnreadableFileError,
+    ending_plainly,
+    log_level_problem,
+    read_json,
+    read_json_object,
+    show,
+)
 from tap_sage_accounting.errors import IncompleteRunError, RefusedRunError, SettingsError
 from tap_sage_accounting.logs import filter_handlers
 from tap_sage_accounting.printable import printable
@@ -39,14 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         # PyAirbyte takes any other end for a crash.
         stop_signals.install(exit_by=die_of_it)
-    options = _options(arguments)
+    with ending_plainly(partial(show, err=True)):
+        options = _options(arguments)
     writer = AirbyteWriter()
     _log_to(writer, debug=options.debug)
     with stop_signals.orderly(sent=lambda: writer.sent):
         try:
             _run(_COMMANDS[options.command], options, writer)
-        except OutputClosedError:
+        except OutputClosedError as error:
             writer.has_failed = True
+            show(str(error), err=True)
     sys.exit(1 if writer.has_failed else 0)
 
 

@@ -1,0 +1,48 @@
+"""Standard input, output and error of a program, also where whoever starts it closed them, or nobody takes them.
+
+This module is light: programs call it before anything else is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import TextIOWrapper
+
+
+def repair_streams() -> None:
+    """Let a closed input be empty, a closed output refuse all that is written, and a closed error output drop it.
+
+    No file or connection takes a number of theirs then. What cannot be encoded for the output is escaped.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest number that is free
+    sys.stdin = sys.stdin or open(0, closefd=False, encoding="utf-8")  # noqa: SIM115 - a descriptor
+    sys.stdout = sys.stdout or open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115 - a descriptor
+    sys.stderr = sys.stderr or open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115 - a descriptor
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+    import atexit  # noqa: PLC0415 - see the top of this module
+
+    atexit.register(drop_unwritable, "stderr")
+
+
+def drop_unwritable(name: str) -> OSError | None:
+    """Flush an output; where that fails, replace it, so that Python does not complain at its end.
+
+    Args:
+        name: `stdout` or `stderr`.
+
+    Returns:
+        Why it cannot be written; None where it can.
+    """
+    try:
+        getattr(sys, name).flush()
+    except OSError as error:
+        setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for as long as we live
+        return error
+    return None
