@@ -32,7 +32,7 @@ from tap_sage_accounting.streams import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-QUESTIONS_PAGE = Path(__file__).parent.parent / "docs" / "questions.md"
+DOCS = Path(__file__).parent.parent / "docs"
 SCRIPT = Path(__file__).parent.parent / "scripts" / "build_sources.py"
 SCHEMA, MODELS, KEPT = "sage", "sage_finance", "kept"
 PURCHASES = ("purchase_invoices", "purchase_credit_notes", "purchase_quick_entries")
@@ -317,10 +317,10 @@ def test_two_days_later_everything_ties(warehouse: Warehouse) -> None:
     assert warehouse.differing() == set()
 
 
-def questions() -> dict[str, str]:
-    """The queries of the documentation, by title."""
-    found = re.findall(r'```sql title="([^"]+)"\n(.*?)\n```', QUESTIONS_PAGE.read_text(), re.DOTALL)
-    return dict(found)
+def queries(*pages: Path) -> dict[str, str]:
+    """The queries of pages of the documentation, by title."""
+    texts = [page.read_text() for page in pages or (DOCS / "questions.md",)]
+    return dict(re.findall(r'```sql title="([^"]+)"\n(.*?)\n```', "\n".join(texts), re.DOTALL))
 
 
 def test_twelve_questions_in_five_lines_have_the_answers_of_the_books(
@@ -329,21 +329,36 @@ def test_twelve_questions_in_five_lines_have_the_answers_of_the_books(
     warehouse.dbt.run("run")
     businesses = list(warehouse.server.world.businesses.values())
     today = warehouse.server.world.clock.now().date()
-    assert list(questions()) == list(QUESTIONS)
+    assert list(queries()) == list(QUESTIONS)
     assert len(QUESTIONS) == 12
-    for title, query in questions().items():
+    for title, query in queries().items():
         with subtests.test(title):
             assert len(query.splitlines()) <= 5
             expected = QUESTIONS[title].of_books(businesses, today)
             assert expected
             assert QUESTIONS[title].of_rows(warehouse.records(query)) == expected
     # This business accounts for tax on invoices, and its edition lists purchases: what is due is what was returned.
-    periods = [
-        row for row in warehouse.records(questions()["vat-by-quarter"]) if row["business_id"] == businesses[0].id
-    ]
+    periods = [row for row in warehouse.records(queries()["vat-by-quarter"]) if row["business_id"] == businesses[0].id]
     returned = [row for row in periods if row["returned"] is not None]
     assert len(returned) > 2
     assert all(row["due"] == row["returned"] for row in returned)
+
+
+def test_models_that_pages_of_uses_name_exist_and_their_queries_have_answers(warehouse: Warehouse) -> None:
+    warehouse.dbt.run("run")
+    pages = sorted((DOCS / "uses").glob("*.md"))
+    built = {
+        str(name)
+        for (name,) in warehouse.ask(f"select relname from pg_class where relnamespace = '{MODELS}'::regnamespace")
+    }
+    for page in pages:
+        named = set(re.findall(r"`((?:stg_)?sage__\w+)`", page.read_text()))
+        assert len(named) >= 3
+        assert named <= built
+    assert len(queries(*pages)) == len(pages) == 5
+    for query in queries(*pages).values():
+        assert len(query.splitlines()) <= 5
+        assert warehouse.ask(query)
 
 
 def test_the_report_shows_the_books(warehouse: Warehouse) -> None:
@@ -379,7 +394,7 @@ def test_duckdb_finds_and_reports_the_same(warehouse: Warehouse, duckdb_copy: Pa
     with duckdb.connect(duckdb_copy) as connection:
         assert connection.execute(figures).fetchall() == warehouse.ask(figures)
         connection.execute("set search_path = 'sage_finance'")
-        for query in questions().values():
+        for query in (queries() | queries(*(DOCS / "uses").glob("*.md"))).values():
             assert len(connection.execute(query).fetchall()) == len(warehouse.ask(query)) > 0
     with duckdb_dbt(duckdb_copy, "report") as dbt:
         assert Page(dbt.report()).undated == Page(warehouse.dbt.report()).undated

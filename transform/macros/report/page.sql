@@ -53,7 +53,7 @@
 {%- for business in data.businesses %}
 {%- set figures = sage_accounting.sage_report_figures(business, data) %}
 <tr><th scope="row"><a href="#b{{ loop.index }}">{{ business.business_name }}</a></th><td>{{ business.base_currency_id }}</td><td class="day">{{ sage_accounting.sage_report_day(business.as_of_date) }}</td>
-{%- for amount in figures.values() %}{{ sage_accounting.sage_report_cell(amount) }}{% endfor %}</tr>
+{%- for amount in figures.values() %}{% if amount is none %}<td class="n zero">not known</td>{% else %}{{ sage_accounting.sage_report_cell(amount) }}{% endif %}{% endfor %}</tr>
 {%- endfor %}
 </tbody>
 {% endcall %}
