@@ -26,6 +26,7 @@ from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
+from tap_sage_accounting.token_store import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -202,6 +203,8 @@ def _endpoint(tap: TapSageAccounting) -> TokenEndpoint:
 def _complete(tap: TapSageAccounting, request: ConsentRequest, answer: Mapping[str, str]) -> str:
     """Turn the answer of the consent page into stored tokens, and say so."""
     code = request.code_of(answer)
+    # The code is good once, and what it brings ends the login before: not while the store is away.
+    patiently(lambda: tap.token_store.read(tap.config["client_id"], _configured(tap)))
     secret_filter = install([code, request.verifier])
     try:
         tokens = _endpoint(tap).exchange(code, request.redirect_uri, request.verifier)

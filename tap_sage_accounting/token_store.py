@@ -44,6 +44,8 @@ HASTY_LOCK_WAIT = timedelta(seconds=2)
 """How long to wait for another run, for the sake of what can be done later."""
 STORE_PATIENCE = 30.0
 """Seconds for which a store that fails is tried again."""
+LOGIN_PATIENCE = 240.0
+"""The same for the tokens of a login, which exist nowhere else: a person waits, and can repair the store."""
 FIRST_DELAY = 0.2
 """Seconds before the second attempt; doubled for each further one."""
 LONGEST_DELAY = 3.0
@@ -55,23 +57,27 @@ LONGEST_CHAIN = 3
 logger = logging.getLogger(__name__)
 
 
-def patiently(attempt: Callable[[], Result], pause: Callable[[float], object] = time.sleep) -> Result:
+def patiently(
+    attempt: Callable[[], Result], pause: Callable[[float], object] = time.sleep, patience: float | None = None
+) -> Result:
     """Try again, for half a minute, what a store that fails has not done.
 
     Args:
         attempt: what to try.
         pause: waits for a number of seconds; returns something true when there is no time left.
+        patience: for how many seconds, if not for half a minute.
 
     Raises:
         StoreUnavailableError: the store went on failing.
     """
-    end, delay = time.monotonic() + STORE_PATIENCE, FIRST_DELAY
+    patience = STORE_PATIENCE if patience is None else patience
+    end, delay = time.monotonic() + patience, FIRST_DELAY
     while True:
         try:
             return attempt()
         except StoreUnavailableError as error:
             if delay == FIRST_DELAY:
-                logger.warning("%s Trying again for %.0f s.", error, STORE_PATIENCE)
+                logger.warning("%s Trying again for %.0f s.", error, patience)
             if time.monotonic() + delay > end or pause(delay):
                 raise
         delay = min(2 * delay, LONGEST_DELAY)
@@ -381,7 +387,7 @@ class TokenStore:
             yield held
 
     def keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> Lineage:
-        """Store the tokens of a new consent, trying again for a while where the store fails: they exist nowhere else.
+        """Store the tokens of a new consent, trying again for minutes where the store fails: they exist nowhere else.
 
         With a configured refresh token they continue its lineage: otherwise the next run would go on with the dead
         tokens of the settings. Without one they begin a lineage, and replace what the same user consented to before,
@@ -390,7 +396,7 @@ class TokenStore:
         Raises:
             TokenStoreError: they could not be stored.
         """
-        return patiently(lambda: self._keep_login(client_id, configured, tokens))
+        return patiently(lambda: self._keep_login(client_id, configured, tokens), patience=LOGIN_PATIENCE)
 
     def _keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> Lineage:
         with self.explained(), self._transaction() as connection:

@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -11,9 +12,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import requests
 from click.testing import CliRunner, Result
+from failing_stores import RestartablePostgres
 from small_sage import free_port, manager, small_world, store_at, token_requests
 
 from tap_sage_accounting import login as commands
+from tap_sage_accounting import token_store
 from tap_sage_accounting.consent import ConsentRequest, page
 from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.sandbox.grants import Client
@@ -22,6 +25,8 @@ from tap_sage_accounting.sandbox.server import SandboxServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    Lost = tuple[str, Callable[[], object], Callable[[], object]]
 
 
 @pytest.fixture
@@ -554,6 +559,59 @@ def test_a_redirect_uri_on_another_machine_points_to_pasting(sage: SandboxServer
     result = command(commands.login, sage, tmp_path, redirect_uri="https://app.example.com/callback")
     assert result.exit_code == 1
     assert "--no-browser" in result.output
+
+
+def stopped_server(stack: ExitStack, _: Path) -> Lost:
+    postgres = stack.enter_context(RestartablePostgres())
+    return postgres.url, postgres.stop, postgres.start
+
+
+def moved_file(tmp_path: Path, replace: Callable[[Path], object], undo: Callable[[Path], object]) -> Lost:
+    file, elsewhere = tmp_path / "own.sqlite", tmp_path / "elsewhere.sqlite"
+
+    def go() -> None:
+        file.rename(elsewhere)
+        replace(file)
+
+    def come_back() -> None:
+        undo(file)
+        elsewhere.rename(file)
+
+    return f"sqlite:///{file}", go, come_back
+
+
+def directory_in_its_place(_: ExitStack, tmp_path: Path) -> Lost:
+    return moved_file(tmp_path, lambda file: file.mkdir(), lambda file: file.rmdir())
+
+
+def link_in_its_place(_: ExitStack, tmp_path: Path) -> Lost:
+    return moved_file(tmp_path, lambda file: file.symlink_to(tmp_path / "x.sqlite"), lambda file: file.unlink())
+
+
+@pytest.mark.parametrize("lose", [stopped_server, directory_in_its_place, link_in_its_place])
+def test_a_store_that_is_gone_when_consent_was_given_costs_neither_the_code_nor_the_login_before(
+    sage: SandboxServer,
+    tmp_path: Path,
+    browser: Browser,
+    redirect_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    lose: Callable[[ExitStack, Path], Lost],
+) -> None:
+    monkeypatch.setattr(token_store, "STORE_PATIENCE", 0.5)
+    with ExitStack() as stack:
+        url, go, come_back = lose(stack, tmp_path)
+        settings = {"token_store": url, "redirect_uri": redirect_uri}
+        assert command(commands.login, sage, tmp_path, **settings).exit_code == 0
+        before = sage.grants.newest_refresh_token()
+        browser.close()
+        browser.use(allowing(lambda address: (go(), address)[1]))
+        result = command(commands.login, sage, tmp_path, **settings)
+        assert result.exit_code == 1
+        assert "cannot be used" in result.output
+        assert sage.grants.newest_refresh_token() == before
+        come_back()
+        assert command(commands.status, sage, tmp_path, **settings).exit_code == 0
+        assert sage.grants.refusals == {}
 
 
 def test_an_outage_at_sage_asks_for_ten_minutes(

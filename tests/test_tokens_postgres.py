@@ -124,7 +124,10 @@ def test_a_server_that_stays_away_ends_the_run_once(
     assert server.grants.refusals == {}
 
 
-def test_a_login_waits_for_a_server_that_restarts(postgres: RestartablePostgres) -> None:
+def test_a_login_waits_longer_than_a_run_for_a_server_that_restarts(
+    postgres: RestartablePostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_store, "STORE_PATIENCE", 0.1)
     with SandboxServer(small_world()) as sage:
         store = opened(postgres.url)
         tokens = manager(sage, store)._endpoint.refresh(sage.refresh_token)

@@ -417,7 +417,7 @@ def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
     sage: SandboxServer, start: Callable[..., Run], failure: Failure, announced_for: float
 ) -> None:
     """Nothing but the row tells the other machine: it sees no file of this one, and its clock may say anything."""
-    seconds = {"token_renewal.ANSWER_WAIT": announced_for, "token_renewal.SAVING_WAIT": PATIENCE / 2}
+    seconds = {"token_renewal.ANSWER_WAIT": announced_for, "token_renewal.SAVING_WAIT": PATIENCE}
     run = unsaved_in_memory(sage, failure, start, **{**seconds, "token_renewal.SAVE_AGAIN_AFTER": 3})
     other = start(failure.url, home="elsewhere", seconds={**QUICK, **seconds})
     if isinstance(failure, FullServer):
@@ -434,13 +434,12 @@ def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
 def test_a_run_on_the_same_machine_waits_for_a_holder_however_long_it_takes_to_save(
     sage: SandboxServer, start: Callable[..., Run], failure: Failure
 ) -> None:
-    run = unsaved_in_memory(sage, failure, start, **{"token_renewal.SAVE_AGAIN_AFTER": 8})
-    if not isinstance(failure, NoDisk):
-        failure.end()
+    run = unsaved_in_memory(sage, failure, start, **{"token_renewal.SAVE_AGAIN_AFTER": 10})
+    run.process.send_signal(signal.SIGSTOP)  # between two attempts, so that it takes as long as the test likes
+    failure.end()
     other = start(failure.url, seconds=NO_PATIENCE)
     eventually(lambda: other.logged("Waiting for it"), f"did not wait: {other.log}")
-    if isinstance(failure, NoDisk):
-        failure.end()
+    run.process.send_signal(signal.SIGCONT)
     other.goes_on()
     assert (run.end(), other.end()) == (0, 0)
     assert (token_requests(sage), sage.grants.refusals) == (1, {})
