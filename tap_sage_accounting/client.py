@@ -308,6 +308,13 @@ class SageStream(RESTStream[int]):
 
         return self.ask(request, None, what, parse)
 
+    def missing_offer(self, context: Context | None) -> str:
+        """Return why a list may only seem empty, by what Sage says of the business and the user; "" for no reason."""
+        if context is None:
+            return ""
+        access = self.fetch_access(context)
+        return access.refusal(type(self)) or (access.subscription if access.has_ended else "")
+
     def ask(
         self,
         request: HTTPRequest,
@@ -450,7 +457,7 @@ class SageStream(RESTStream[int]):
         self._tap.checkpoint()
         report = self._tap.report
         self._versions.begin()
-        delivered = False
+        delivered = is_doubtful = False
         try:
             for batch in _failing_together(batches):
                 if self.in_books:
@@ -458,6 +465,7 @@ class SageStream(RESTStream[int]):
                 before = report.records[self.name]
                 yield batch
                 delivered = delivered or report.records[self.name] > before
+            is_doubtful = not delivered and self._versions.doubts_emptiness(context)
             self._tap.end_files()
         except SkippableAPIError as error:
             if delivered:
@@ -473,7 +481,8 @@ class SageStream(RESTStream[int]):
             report.fail(self.name, self._whose(context), f"unexpected {type(error).__name__}, see the log above")
         else:
             report.complete += 1
-            self._versions.complete()
+            if not is_doubtful:
+                self._versions.complete()
 
     def begin(self, context: Context | None) -> tuple[Batches, Callable[[], Future[Any] | None]]:
         """Send the first requests of a read.
@@ -558,7 +567,8 @@ class SageStream(RESTStream[int]):
         """Set the bookmark to the newest change seen, never past the start of the read.
 
         What changed after its page was served has a later time than the start, and is read next time. Where nothing
-        came, the bookmark stays, and follows a day behind: then clocks that are wrong by less do no harm.
+        new came, the bookmark follows a day behind: then clocks that are wrong by less do no harm. Where no row came at
+        all, it stays: nothing would be read again for longer, and a list may be said to be empty that is not.
         """
         if self.replication_method != REPLICATION_INCREMENTAL:
             return
@@ -566,7 +576,7 @@ class SageStream(RESTStream[int]):
         bookmark = state.get("replication_key_value")
         if newest is not None and (bookmark is None or newest > bookmark):
             bookmark = max(min(newest, instant(started)), bookmark or "")
-        elif bookmark is not None:
+        elif bookmark is not None and newest is not None:
             bookmark = max(bookmark, instant(started - QUIET_BOOKMARK))
         if bookmark is not None:
             state["replication_key"] = self.replication_key

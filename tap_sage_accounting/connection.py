@@ -145,7 +145,7 @@ class Connection:
         self._clocks = Clocks()
         self._logger = logging.getLogger("tap-sage-accounting.requests")
         self._session = open_session(api_url, user_agent)
-        self._session.headers["Accept-Encoding"] = ACCEPTED
+        self._session.headers.update({"Accept-Encoding": ACCEPTED, "Cache-Control": "no-cache"})
         self._session.mount(api_url, BoundedAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True))
 
     def ask(

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.paging import Page
     from tap_sage_accounting.reading import ListRead
     from tap_sage_accounting.rows import Item
 
@@ -125,21 +124,26 @@ class DeletionLookup:
         """
         if self._told is None:
             return
-        for page in self._told_pages(self._told):
-            self._told_any |= bool(page.items)
-            for raw in page.items:
-                try:
-                    yield from self._tombstone(raw, page.served_at)
-                except KeylessRecordError:
-                    self.keyless += 1
+        for raw, served_at in self._told_items(self._told):
+            self._told_any = True
+            try:
+                yield from self._tombstone(raw, served_at)
+            except KeylessRecordError:
+                self.keyless += 1
         self._write_marks()
         if self._told.undeliverable:
             raise StubbornFaultError(f"Sage does not tell all deletions ({', '.join(self._told.undeliverable)}).")
 
-    def _told_pages(self, told: ListRead) -> Iterator[Page]:
-        """Yield the pages of deletions; the list itself was read, so that a refusal is not for want of rights."""
+    def _told_items(self, told: ListRead) -> Iterator[tuple[Item, datetime]]:
+        """Yield deletions, those that slipped from page to page among them, and when each was served.
+
+        The list itself was read, so that a refusal is not for want of rights.
+        """
         try:
-            yield from told.pages()
+            for page in told.pages():
+                yield from ((item, page.served_at) for item in page.items)
+            for item in told.slipped(lambda: False):
+                yield item, told.watch.started or self._now
         except SkippableAPIError as error:
             raise StubbornFaultError(f"Sage shows the list, but not what was deleted from it. {error}") from None
 
@@ -154,12 +158,12 @@ class DeletionLookup:
     def _tombstone(self, raw: Item, served_at: datetime) -> Iterator[Record]:
         """Flag a deleted record.
 
-        What `deleted_since` lists is described nowhere, so a whole record without a time of deletion is asked for
-        before it is taken for deleted.
+        What `deleted_since` lists is described nowhere, so a record without a time of deletion is asked for before it
+        is taken for deleted, unless less of it came than was asked for.
         """
         record = self._stream.clean(raw, self._context)
         in_part = isinstance(raw, dict) and raw.keys() <= _SUMMARY
-        if not in_part and not record.get(DELETED_AT) and not self._is_gone(key_of(raw)):
+        if not (in_part and self._asks_for_more) and not record.get(DELETED_AT) and not self._is_gone(key_of(raw)):
             yield record
             return
         record[DELETED_AT] = record.get(DELETED_AT) or instant(served_at)
@@ -168,6 +172,12 @@ class DeletionLookup:
             self._marks.append(self._mark(record["id"], record[DELETED_AT]))
         else:
             yield record
+
+    @property
+    def _asks_for_more(self) -> bool:
+        """Whether live records have more than those attributes that a record in part has."""
+        asked = self._stream.requested_attributes or ""
+        return asked == "all" or not _SUMMARY.issuperset(filter(None, asked.split(",")))
 
     def was_replaced(self, newest: str | None) -> bool:
         """Tell whether rows may have come to the list *and* gone from it during the read.
@@ -220,10 +230,7 @@ class DeletionLookup:
         Raises:
             EditionError: by what Sage says of the business and the user, it is not.
         """
-        if self._context is None:
-            return
-        access = self._stream.fetch_access(self._context)
-        if reason := access.refusal(type(self._stream)) or (access.subscription if access.has_ended else ""):
+        if reason := self._stream.missing_offer(self._context):
             raise EditionError(
                 f"{self._stream.describe(self._context)}: Sage lists nothing any more, and says of the business: "
                 f"{reason}. Nothing is taken for deleted."

@@ -246,12 +246,13 @@ class Page:
         """Tell whether another page is worth asking for.
 
         `$next` is not always filled in, so the total counts as well; an empty page with nothing left by the total is
-        the end whatever it names. Where Sage says neither, a full page is not taken for the last one.
+        the end whatever it names. Where Sage says neither, a page with rows is not taken for the last one: it may be
+        shorter than was asked for.
         """
         if self.asked < self.last:
             return True
         if self.total is None and not self.has_next:
-            return len(self.items) >= self.size
+            return bool(self.items)
         return self.has_next and bool(self.items)
 
 
@@ -291,9 +292,13 @@ class PagesAhead:
         fetch: asks for a page by its number.
         executor: the threads that ask.
         width: tells how many pages may be asked for ahead of their use just now, at least one.
+        counts_rows: the total counts rows, so that one that is not reached shows that pages are shorter than they say.
     """
 
-    def __init__(self, fetch: Callable[[int], Page], executor: Executor, width: Callable[[], int]) -> None:
+    def __init__(
+        self, fetch: Callable[[int], Page], executor: Executor, width: Callable[[], int], *, counts_rows: bool = True
+    ) -> None:
+        self._counts_rows = counts_rows
         self._fetch = fetch
         self._executor = executor
         self._width = width
@@ -331,8 +336,12 @@ class PagesAhead:
         return self._coming.get(self._next)
 
     def __iter__(self) -> Iterator[Page]:
-        """Yield every page of the list once, in order, to its end; the ones after it are asked for before."""
+        """Yield every page of the list once, in order, to its end; the ones after it are asked for before.
+
+        While fewer rows came than Sage counts, another page is asked for: pages may be shorter than they say.
+        """
         before: Page | None = None
+        rows = 0
         self.start()
         while True:
             page = self._coming[self._next].result()
@@ -340,7 +349,9 @@ class PagesAhead:
             if page.repeats(before):
                 return
             self._next += 1
-            if more := page.has_more():
+            rows += len(page.items)
+            is_short = self._counts_rows and bool(page.items) and rows < (page.total or 0)
+            if more := page.has_more() or is_short:
                 self._ask(self._next, max(self._next, min(page.last, self._next + self._width() - 1)))
             yield page
             if not more:

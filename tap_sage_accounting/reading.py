@@ -116,8 +116,9 @@ class ListRead:
         """Yield rows that slipped from one page to another while the list was read.
 
         A read that saw as many different rows as the list had all along missed none, unless one row came while another
-        went. Otherwise the list is passed through again, ids only, until a pass shows nothing that is not known yet: a
-        row can only slip past a pass that counts right if another one came meanwhile, and that one would be unknown.
+        went. Otherwise, and where Sage tells no total, the list is passed through again, ids only, until a pass shows
+        nothing that is not known yet: a row can only slip past a pass that counts right if another one came meanwhile,
+        and that one would be unknown.
 
         Args:
             was_replaced: tells whether rows may have come *and* gone during the read, which totals do not show; not
@@ -127,7 +128,7 @@ class ListRead:
             StubbornFaultError: the list never stood still long enough to be sure.
         """
         watch = self.watch
-        if watch.settled and (watch.pages <= 1 or not was_replaced()):
+        if watch.settled and (watch.pages <= 1 or (watch.total is not None and not was_replaced())):
             return
         for _ in range(MOST_SWEEPS):
             if self.undeliverable:
@@ -203,7 +204,7 @@ class ListRead:
         self._bearable = min(self._bearable, max(part.size for part in parts))
         last = parts[-1]
         items = [item for part in parts for item in part.items]
-        more = last.total is not None and number * self._size < last.total
+        more = number * self._size < last.total if last.total is not None else last.has_next or bool(items)
         return replace(
             parts[0],
             asked=number,
@@ -221,7 +222,8 @@ class ListRead:
             step = next(each for each in (size, *SMALLER) if each <= size and first % each == 0)
             for part in self._part(first, end, step):
                 if part.number is not None and part.number < part.asked:
-                    return  # the last page once more: the list ends before this position
+                    yield replace(part, items=[])  # the last page once more: the list ends before this position
+                    return
                 yield part
             first += step
 

@@ -196,20 +196,26 @@ class Rest:
         )
 
     def _first(self, size: int, *, bare: bool, tries: int | None) -> Page | None:
-        step = size
+        """Look for a page that begins with a row that was delivered for certain; None where the list starts over."""
+        step, later, is_first = size, "", True
         while self.skipped and self.skipped % size == 0:
             page = self._source.page(self.skipped // size + 1, size, bare=bare, tries=tries)
-            if self._begins_before(page):
-                return page
-            self.skipped = max(0, self.skipped - step)
+            if moments := self._moments_of(page):
+                is_beyond = moments[-1] > later if later else is_first and moments[-1] < self._mark.until
+                if is_beyond or moments != sorted(moments):
+                    self.skipped = 0  # Sage does not keep to the order any more
+                    return None
+                if moments[0] < self._mark.until:
+                    return page
+                later = moments[0]
+            self.skipped, is_first = max(0, self.skipped - step), False
             step *= 2
         return None
 
-    def _begins_before(self, page: Page) -> bool:
-        """Tell whether a page begins with a row that was delivered for certain."""
-        beyond_end = page.total is None or page.total <= (self.skipped or 0)
-        created_at = page.items[0].get(CREATED_AT) if page.items else None
-        return not beyond_end and isinstance(created_at, str) and created_at < self._mark.until
+    def _moments_of(self, page: Page) -> list[str]:
+        """Return when the rows of a page were created; nothing of a page beyond the end of the list."""
+        is_beyond_end = page.total is None or page.total <= (self.skipped or 0)
+        return [] if is_beyond_end else [str(item.get(CREATED_AT)) for item in page.items]
 
     def record(self, item: Item) -> Item:
         """Ask for one record by its id."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 if TYPE_CHECKING:
+    from singer_sdk.helpers.types import Context
+
     from tap_sage_accounting.client import SageStream
 
 
@@ -33,6 +35,17 @@ class FullTableVersion:
         """Let the records of the coming read carry the version."""
         if self._wanted:
             self._stream.begin_version()
+
+    def doubts_emptiness(self, context: Context | None) -> bool:
+        """Return whether a list that brought nothing may hold rows, so that the table must not be emptied."""
+        if not self._wanted or not (reason := self._stream.missing_offer(context)):
+            return False
+        self._stream.logger.warning(
+            "%s: Sage lists nothing, and says of the business: %s. The target keeps older rows of the table.",
+            self._stream.describe(context),
+            reason,
+        )
+        return True
 
     def complete(self) -> None:
         """Note a complete read; after the last one, tell the version."""

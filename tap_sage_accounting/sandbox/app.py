@@ -33,10 +33,11 @@ from tap_sage_accounting.sandbox.refusals import (
 )
 from tap_sage_accounting.sandbox.shelf import Shelf
 from tap_sage_accounting.sandbox.traffic import LoggedRequest, RateLimiter, RequestLog, retry_after
-from tap_sage_accounting.sandbox.wire import UNENDING, send_by_hand
+from tap_sage_accounting.sandbox.wire import BY_HAND, send_by_hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from starlette.types import Receive, Scope, Send
 
@@ -79,6 +80,7 @@ class SandboxApp:
         self._advance = advance
         self._in_flight = 0
         self._turn = 0
+        self._cached: dict[tuple[object, ...], tuple[Answer, datetime]] = {}
         self._limiter = RateLimiter(faults)
         self._compressed: Shelf[bytes] = Shelf(_KEPT_COMPRESSED)
         self._chance = random.Random(faults.jitter_seed)  # noqa: S311 - chance, not secrecy
@@ -140,7 +142,7 @@ class SandboxApp:
             await self._send(request, send, response, fault)
 
     async def _send(self, request: Request, send: Send, response: Response, fault: Fault | None) -> None:
-        if fault is None or (fault.says is None and fault.what not in UNENDING):
+        if fault is None or (fault.says is None and fault.what not in BY_HAND):
             await response(request.scope, request.receive, send)
             return
         await send_by_hand(request.scope["state"]["transport"], response, fault, self.closing)
@@ -152,7 +154,8 @@ class SandboxApp:
             case "time":
                 offsets = self.faults.clock_offsets or [0.0]
                 self._turn = (self._turn + 1) % len(offsets)
-                now = self.world.clock.now() + timedelta(seconds=offsets[self._turn])
+                age = float(response.headers.get("age", 0))
+                now = self.world.clock.now() + timedelta(seconds=offsets[self._turn] - age)
                 response.headers["date"] = format_datetime(now, usegmt=True)
             case "unset":
                 response.headers["date"] = "Thu, 01 Jan 1970 00:00:00 GMT"
@@ -177,8 +180,10 @@ class SandboxApp:
         if fault is not None and fault.what in _FIRST_PAGE:
             call = replace(call, params={**call.params, "page": "1"})
         with self.lock:
-            answer = self.api.answer(call)
+            answer, age = self._answer(call, request)
         response = _json(self._with_raw_texts(answer))
+        if age is not None and self.faults.cache != "lying":
+            response.headers["Age"] = str(round(age))
         if self.faults.echo_business and answer.business is not None:
             response.headers["X-Business"] = answer.business
         if fault is not None:
@@ -187,6 +192,21 @@ class SandboxApp:
                 response.body = _with_envelope(bytes(response.body), fault, asked)
                 response.headers["content-length"] = str(len(response.body))
         return self._compress(request, response)
+
+    def _answer(self, call: Call, request: Request) -> tuple[Answer, float | None]:
+        """Answer, or repeat what was answered before, with its age in seconds, where something on the way does so."""
+        if not self.faults.cache_seconds:
+            return self.api.answer(call), None
+        now = self.world.clock.now()
+        key = (call.path, tuple(sorted(call.params.items())), call.business)
+        kept, since = self._cached.get(key, (None, now))
+        age = (now - since).total_seconds()
+        obeys = self.faults.cache == "honest" and "no-cache" in request.headers.get("cache-control", "")
+        if kept is not None and age <= self.faults.cache_seconds and not obeys:
+            return kept, age
+        answer = self.api.answer(call)
+        self._cached[key] = answer, now
+        return answer, 0.0
 
     def _with_raw_texts(self, answer: Answer) -> Answer:
         body = answer.body

@@ -16,6 +16,9 @@ Trouble = Literal[
     "drop",
     "lost",
     "cut",
+    "cut_chunks",
+    "cut_gzip",
+    "cut_unframed",
     "html",
     "wrong_type",
     "no_items",
@@ -38,7 +41,9 @@ Trouble = Literal[
 
 `drop`: the connection is reset before the request is worked on. `lost`: the request is worked on, and the connection
 is reset before the answer (a token request has rotated the grant by then). `cut`: the same, but half of the answer's
-body arrives. `html`: a gateway's HTML page with status 200. `wrong_type`: the right body as `text/plain`.
+body arrives. `cut_chunks`, `cut_gzip`, `cut_unframed`: half of the body arrives, too, and nothing looks broken before
+its end: a chunk without another one, compressed bytes of the announced length, a body whose end is that of the
+connection. `html`: a gateway's HTML page with status 200. `wrong_type`: the right body as `text/plain`.
 `no_items`: a list without `$items`. `empty_page`: a list with an empty `$items` and an unchanged `$total`.
 `redirect_loop`: a redirect to itself. `slow`: the answer after `seconds`. `other_business`: the `X-Business` echo
 names another business.
@@ -151,6 +156,10 @@ class Faults:
         fractional_seconds: A change filter may carry fractions of a second.
         tombstones: What `deleted_since` lists: the whole record, its id with `deleted_at`, or no more than the id,
             `displayed_as` and `$path`.
+        deleted_since: The filter for deletions is honoured, or ignored as if it were none of Sage's parameters.
+        sort: The parameter is honoured, or ignored: the rows come newest first.
+        short_pages: Records on a page at most, whatever was asked for and the page says of itself; None for no such
+            limit.
         changed_and_deleted: Both change filters at once give tombstones only, or changed records and tombstones.
         detail_flags_on_lists: Lists honour the opt-in flags that are described for single records only.
         detail_marks_sent: Reading a sales document without `mark_as_sent=false` marks it as sent.
@@ -183,6 +192,9 @@ class Faults:
         minute: Length of the limit's minute in seconds, to make tests shorter.
         retry_after: How a 429 of the limits says when to come back: whole seconds, an exact fraction (for shortened
             minutes), an HTTP date, or not at all.
+        cache_seconds: For how many seconds of the world's time something on the way keeps answers; 0 for not at all.
+        cache: It asks Sage where a client wants no old answer, and says how old an answer is (`honest`), does the
+            second only (`stubborn`), or passes an old answer off as new (`lying`).
         concurrency_limit: Requests in flight beyond which a 429 answers.
         latency: Seconds that an answer takes.
         latency_jitter: Seconds more, at most, by chance.
@@ -201,6 +213,9 @@ class Faults:
     gzip: bool = False
     fractional_seconds: bool = True
     tombstones: Literal["full", "dated_id", "id_only"] = "full"
+    deleted_since: Literal["honoured", "ignored"] = "honoured"
+    sort: Literal["honoured", "ignored"] = "honoured"
+    short_pages: int | None = None
     changed_and_deleted: Literal["tombstones", "union"] = "tombstones"
     detail_flags_on_lists: bool = False
     detail_marks_sent: bool = False
@@ -227,6 +242,8 @@ class Faults:
     rate_window: Literal["sliding", "fixed"] = "sliding"
     minute: float = 60.0
     retry_after: Literal["seconds", "fraction", "date", "absent"] = "seconds"
+    cache_seconds: float = 0.0
+    cache: Literal["honest", "stubborn", "lying"] = "honest"
     concurrency_limit: int = 150
     latency: float = 0.0
     latency_jitter: float = 0.0
@@ -260,6 +277,7 @@ class Faults:
             self.next_keeps_filters,
             self.decimals,
             self.tombstones,
+            self.short_pages,
             self.changed_and_deleted,
             self.detail_flags_on_lists,
             self.inactive_items,

@@ -55,9 +55,10 @@ class Pages:
         """
         collection = business.collection(endpoint.name)
         rows = self._ordered(business, collection, endpoint, query.selection)
-        last = max(1, -(-len(rows) // query.per_page))
+        size = min(query.per_page, self._faults.short_pages or query.per_page)
+        last = max(1, -(-len(rows) // size))
         number = min(query.page, last)
-        shown = rows[(number - 1) * query.per_page : number * query.per_page]
+        shown = rows[(number - 1) * size : number * size]
         self._check_poison((row.id for row in shown), spoiled={"always"} if query.view.summary else None)
 
         def render() -> bytes:

@@ -174,13 +174,14 @@ def _balance_period(params: Params) -> tuple[date, date] | None:
 
 def _selection(endpoint: Endpoint, params: Params, faults: Faults) -> Selection:
     changed_from, changed_to = _change_window(endpoint, params, faults)
-    sort, descending = _order(endpoint, params)
+    sort, descending = _order(endpoint, params) if faults.sort == "honoured" else ("created_at", True)
+    takes_deleted_since = endpoint.deleted_since and faults.deleted_since == "honoured"
     from_date, to_date = (read_date(params, name) if endpoint.dated else None for name in ("from_date", "to_date"))
     hides_inactive = faults.inactive_items == "hidden" and "active" in endpoint.equals and "active" not in params
     return Selection(
         changed_from=changed_from,
         changed_to=changed_to,
-        deleted_from=_after(params, "deleted_since", faults) if endpoint.deleted_since else None,
+        deleted_from=_after(params, "deleted_since", faults) if takes_deleted_since else None,
         from_date=from_date.isoformat() if from_date else "",
         to_date=to_date.isoformat() if to_date else "",
         equals=tuple((attribute, params[name]) for name, attribute in endpoint.equals.items() if params.get(name)),

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.sandbox.faults import Fault
 
-UNENDING = frozenset({"drip", "drip_head", "interim", "early_hints", "endless", "bomb"})
+_CUT = frozenset({"cut_chunks", "cut_gzip", "cut_unframed"})
+BY_HAND = _CUT | {"drip", "drip_head", "interim", "early_hints", "endless", "bomb"}
 _SLOW = frozenset({"drip", "drip_head"})
 _MEGABYTE = 1 << 20
 _UNSENT = _MEGABYTE
@@ -43,6 +44,9 @@ async def _sleep(seconds: float, closing: asyncio.Event) -> None:
 
 def _parts(response: Response, fault: Fault) -> Iterator[bytes]:
     body = bytes(response.body)
+    if fault.what in _CUT:
+        yield from _half(response, body, fault.what)
+        return
     match fault.what:
         case "drip":
             yield _head(response)
@@ -71,6 +75,22 @@ def _parts(response: Response, fault: Fault) -> Iterator[bytes]:
             yield _head(response, "Content-Encoding: gzip", f"Content-Length: {size}")
             yield from (inflated for _ in range(fault.megabytes))
             yield body
+
+
+def _half(response: Response, body: bytes, what: object) -> Iterator[bytes]:
+    """Write half of a body in a way that does not look broken before its end."""
+    match what:
+        case "cut_chunks":
+            yield _head(response, "Transfer-Encoding: chunked")
+            yield _chunk(body[: len(body) // 2])
+        case "cut_gzip":
+            small = gzip.compress(body)
+            half = small[: len(small) // 2]
+            yield _head(response, "Content-Encoding: gzip", f"Content-Length: {len(half)}")
+            yield half
+        case _:
+            yield _head(response, "Cache-Control: private")
+            yield body[: len(body) // 2]
 
 
 def _head(response: Response, *instead: str, reason: str = "OK") -> bytes:

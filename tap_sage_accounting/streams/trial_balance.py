@@ -143,7 +143,7 @@ class TrialBalance(SageStream):
             seen.idle = list(self._accounts(context))
         months = begin.until(Month.of(now))
         fetch = partial(self._fetch_month, context, months)
-        with PagesAhead(fetch, self._tap.executor, self.width_of(context)) as pages:
+        with PagesAhead(fetch, self._tap.executor, self.width_of(context), counts_rows=False) as pages:
             for month, page in zip(months, pages, strict=True):
                 yield [self._row(raw, month, page, context) for raw in seen.note(month, page)]
         while (stale := seen.stale_month(opened)) is not None:
@@ -162,7 +162,10 @@ class TrialBalance(SageStream):
         return [account for account in self._accounts(context) if account.get("id") in seen.listed]
 
     def _accounts(self, context: Context | None) -> Iterator[Item]:
-        return (account for page in self._other_list(context, "ledger_accounts", {}).pages() for account in page.items)
+        reading = self._other_list(context, "ledger_accounts", {})
+        for page in reading.pages():
+            yield from page.items
+        yield from reading.slipped(lambda: False)
 
     def _fetch_month(self, context: Context | None, months: list[Month], number: int) -> Page:
         month = months[number - 1]
