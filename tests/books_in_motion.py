@@ -27,6 +27,7 @@ from moves import (
     FAULTS,
     FOREIGN,
     FORMS,
+    HABITS,
     KEPT_AS_SENT,
     LIARS,
     LOST,
@@ -83,18 +84,25 @@ class BooksInMotion(RuleBasedStateMachine):
 
     @initialize(
         lookback=st.sampled_from((0, 300)),
-        tombstones=st.sampled_from(("full", "dated_id", "id_only")),
+        habits=HABITS,
         page_size=st.sampled_from((2, 3, 200)),
         concurrency=st.sampled_from((1, 8)),
         sweep_days=st.sampled_from((0, 7)),
         rows=st.integers(0, 9),
     )
     def open(
-        self, *, lookback: int, tombstones: str, page_size: int, concurrency: int, sweep_days: int, rows: int
+        self,
+        *,
+        lookback: int,
+        habits: dict[str, Any],
+        page_size: int,
+        concurrency: int,
+        sweep_days: int,
+        rows: int,
     ) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.server = SandboxServer(plain_world(BUSINESSES + 1)).__enter__()
-        self.server.faults.update({"tombstones": tombstones, "raw": KEPT_AS_SENT})
+        self.server.faults.update({**habits, "raw": KEPT_AS_SENT})
         world = self.server.world
         *others, bookkeeper = world.businesses.values()
         self.lists = [List(world, business, stream) for business in others for stream in STREAMS]
@@ -296,8 +304,14 @@ class BooksInMotion(RuleBasedStateMachine):
                     del self.warehouse.tables[stream][owner.id, row_id]
         self.forgetful = False
 
-    @rule(place=st.integers(0, BUSINESSES), what=st.sampled_from(LOST), faults=st.lists(FOREIGN, max_size=1))
-    def run_while_refused(self, place: int, what: str, faults: list[Fault]) -> None:
+    @rule(
+        place=st.integers(0, BUSINESSES),
+        what=st.sampled_from(LOST),
+        lists=st.sampled_from(("refused", "empty")),
+        faults=st.lists(FOREIGN, max_size=1),
+        days=st.integers(0, 3),
+    )
+    def run_while_refused(self, place: int, what: str, lists: str, faults: list[Fault], days: int) -> None:
         """Run while Sage refuses a business; nothing of it may be taken for deleted, then or later."""
         business = list(self.server.world.businesses.values())[place]
         roles = dict(business.permissions)
@@ -305,9 +319,11 @@ class BooksInMotion(RuleBasedStateMachine):
             business.subscribed = what != "subscription"
             if what == "rights":
                 business.permissions = dict.fromkeys(roles, "no_access")
+            self.pass_time(days * 86400)
+        self.server.faults.update({"lists_without_offer": lists})
         self.server.faults.script = [replace(fault) for fault in faults]
         run = self.sync()
-        self.server.faults.script = []
+        self.server.faults.update({"script": [], "lists_without_offer": "refused"})
         with self.server.paused():
             business.subscribed, business.permissions = True, roles
         self.load(run, run.messages)

@@ -67,12 +67,21 @@ def misspelled(text: str, way: int) -> tuple[str, str]:
 
 # Between Sage and the run
 
+HABITS = st.fixed_dictionaries(
+    {
+        "tombstones": st.sampled_from(("full", "dated_id", "id_only")),
+        "short_pages": st.sampled_from((None, None, 2)),
+        "next_present": st.booleans(),
+    }
+)
+"""How Sage answers where that is not known of the real one."""
 LISTED = (*STREAMS, "transactions", "trial_balance", "businesses")
 ENDLESS = ("endless", "bomb", "drip", "interim", "early_hints", "first_page", "same_page")
+CUT = ("cut", "cut_chunks", "cut_gzip", "cut_unframed")
 FAULTS = st.builds(
     lambda path, what, times, skip: Fault(path, what, times=times, skip=skip, seconds=0.002, megabytes=2),
     st.sampled_from(LISTED),
-    st.sampled_from((403, 404, 429, 500, 503, "drop", "cut", "html", "no_items", "empty_page", *ENDLESS)),
+    st.sampled_from((403, 404, 429, 500, 503, "drop", *CUT, "html", "no_items", "empty_page", *ENDLESS)),
     st.sampled_from((1, 3, 8, None)),
     st.integers(0, 4),
 )
@@ -94,6 +103,8 @@ FOREIGN = st.builds(
 """What somebody answers in Sage's place: on single paths and on all, on the paths of records, on lists of deletions."""
 LIES: tuple[dict[str, Any], ...] = (
     {"$total": None},
+    {"$total": None, "$next": None},
+    {"$total": 1},
     {"$total": 10**15},
     {"$next": None},
     {"$next": "/list?page=1"},
