@@ -28,6 +28,8 @@ PROJECT: dict[str, Any] = yaml.safe_load((ROOT / "meltano.yml").read_text())
 PLUGINS = {plugin["name"]: plugin for kind in PROJECT["plugins"].values() for plugin in kind}
 LOADERS = PROJECT["plugins"]["loaders"]
 HOSTILE = "12345678901234567.1234"
+MOST_LINES = 20
+"""Lines of the tap in the log of a run, at most."""
 
 
 # Definitions
@@ -156,7 +158,11 @@ def test_runs_without_a_disk_go_on_where_the_last_one_ended_and_only_the_weekly_
     [business] = containers.server.world.businesses.values()
     quotes, contacts = business.collections["sales_quotes"], business.collections["contacts"]
 
-    containers.run("run", "transactional")
+    log = containers.run("run", "transactional")
+    assert "METRIC" not in log
+    own = [line for line in log.splitlines() if "] tap-sage-accounting" in line]
+    assert "Run finished: " in own[-1]
+    assert len(own) < MOST_LINES
     assert containers.ask("select count(*) from sage.contacts") == [(len(contacts.rows),)]
     assert containers.ask("select count(*) from sage.sales_quotes where deleted_at is null") == [(len(quotes.rows),)]
 
