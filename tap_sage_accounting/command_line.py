@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOG_LEVEL_VARIABLES = ("TAP_SAGE_ACCOUNTING_LOGLEVEL", "LOGLEVEL")
+
+_HALF_OF_A_PAIR = b"\\ud"
+"""How JSON spells the beginning of each half of a surrogate pair."""
 
 logger = logging.getLogger("tap-sage-accounting")
 
@@ -97,10 +100,20 @@ def lines_of(error: SingerSDKError) -> list[str]:
 
 
 def show(*lines: str, err: bool = False) -> None:
-    """Write lines to the standard output or error; what is no visible character in them is escaped."""
-    with suppress(OSError) if err else nullcontext():
+    """Write lines to the standard output or error; what is no visible character in them is escaped.
+
+    Raises:
+        OutputClosedError: the standard output cannot be written.
+    """
+    try:
         for line in lines:
             click.echo(printable(line), err=err)
+    except OSError as error:
+        if err:
+            return
+        if error.errno == errno.EPIPE:
+            raise  # which ends the command silently
+        raise OutputClosedError(reason_of(error)) from None
 
 
 # Files
@@ -168,14 +181,18 @@ def read_json_object(path: str) -> dict[str, Any]:
     Raises:
         UnreadableFileError: it does not.
     """
-    found = read_json(path)
+    found = read_json(path, strict=True)
     if not isinstance(found, dict):
         raise UnreadableFileError("it holds no JSON object: begin it with { and end it with }.")
     return found
 
 
-def read_json(path: str) -> Any:
+def read_json(path: str, *, strict: bool = False) -> Any:
     """Read a file that holds JSON, numbers with a fraction as exact decimals; `-` is the standard input.
+
+    Args:
+        path: its name.
+        strict: whether halves of surrogate pairs, which no message can hold, make it unreadable.
 
     Raises:
         UnreadableFileError: it does not.
@@ -186,7 +203,11 @@ def read_json(path: str) -> Any:
     if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise UnreadableFileError("the file begins with a byte order mark. Save it as UTF-8 without one.")
     try:
-        return json.loads(content.decode(), parse_float=Decimal)
+        found = json.loads(content.decode(), parse_float=Decimal)
+        if strict and _HALF_OF_A_PAIR in content.lower():
+            json.dumps(found, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        problem = "no JSON that makes sense: it holds half of a surrogate pair."
     except UnicodeDecodeError:
         problem = "the file is not encoded in UTF-8. Save it as UTF-8."
     except json.JSONDecodeError as error:
@@ -195,6 +216,8 @@ def read_json(path: str) -> Any:
         problem = "no JSON that makes sense: it is nested too deeply."
     except ValueError:
         problem = "no JSON that makes sense: a number has too many digits."
+    else:
+        return found
     raise UnreadableFileError(problem)
 
 

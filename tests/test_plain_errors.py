@@ -33,6 +33,7 @@ FILES = {
     "UTF-16": ('{"bookmarks": {}}'.encode("utf-16"), "begins with a byte order mark. Save it as UTF-8 without one."),
     "Latin-1": ('{"bookmarks": "é"}'.encode("latin-1"), "is not encoded in UTF-8."),
     "nested": (b'{"a":' * 100_000, "nested too deeply"),
+    "half a pair": (b'{"bookmarks": {"\\uD83D": 1}}', "it holds half of a surrogate pair."),
     "digits": (b'{"bookmarks": ' + b"9" * 5000 + b"}", "a number has too many digits."),
 }
 

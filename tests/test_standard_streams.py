@@ -100,6 +100,13 @@ def test_a_log_that_cannot_be_written_changes_nothing(terminal: Terminal, comman
     assert done.stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system has a device that is full")
+def test_output_that_is_not_buffered_is_no_different(terminal: Terminal) -> None:
+    done = shell(terminal, f"exec {COMMANDS['status']} >/dev/full", PYTHONUNBUFFERED="1")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("The output cannot be written: No space left on device.")
+
+
 def test_no_file_of_the_tap_takes_the_place_of_a_closed_output(terminal: Terminal) -> None:
     shell(terminal, f"exec {COMMANDS['run']} <&- >&- 2>&-")
     assert shell(terminal, f"exec {COMMANDS['status']}").returncode == 0

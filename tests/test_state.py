@@ -179,6 +179,28 @@ def test_text_of_a_state_cannot_forge_a_line_of_the_log(case: Case) -> None:
     assert not [line for line in run.log if "\x1b" in line or "\nRun" in line]
 
 
+@pytest.mark.parametrize("place", ["value", "key", "business", "beside", "name"])
+def test_half_a_character_costs_no_more_than_its_partition(case: Case, place: str) -> None:
+    state = copy.deepcopy(case.state)
+    entry = state["bookmarks"]["contacts"]
+    [partition] = entry["partitions"]
+    match place:
+        case "value":
+            partition["replication_key_value"] = "2026-\ud83d"
+        case "key":
+            partition["\ude00"] = 1
+        case "business":
+            entry["partitions"].append({"context": {"business_id": "\ud83d"}})
+        case "beside":
+            entry["\ud83d"] = {}
+        case "name":
+            state["bookmarks"]["\ud83d"] = {}
+    says = complaints(case.sync(state))
+    assert len(says) == 1
+    assert says[0].isprintable()
+    assert "holds half of a character" in says[0]
+
+
 def test_a_zone_that_is_not_named_is_utc(case: Case) -> None:
     state = json.loads(json.dumps(case.state).replace(":00Z", ":00"))
     assert complaints(case.sync(state)) == []

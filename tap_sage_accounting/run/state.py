@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from singer_sdk.contrib.msgspec import encoder
+
 from tap_sage_accounting.printable import printable
 from tap_sage_accounting.run import packed_ids
 from tap_sage_accounting.timestamps import instant, parse_moment
@@ -138,6 +140,8 @@ class State:
         self.bookmarks: dict[str, Any] = {}
         if isinstance(bookmarks, dict):
             self.bookmarks = bookmarks
+            if not _is_writable(bookmarks):
+                self._drop_unwritable()
             self._check_form()
         else:
             self._drop("", None, "bookmarks", f"is {_shown(bookmarks)}")
@@ -158,6 +162,19 @@ class State:
             )
         if len(self.damages) > MOST_LINES:
             logger.warning("So are %d more parts of the state.", len(self.damages) - MOST_LINES)
+
+    def _drop_unwritable(self) -> None:
+        """Drop what no message can hold, with the partition that it is in, or else with what is beside partitions."""
+        for name, found in list(self.bookmarks.items()):
+            if _is_writable({name: found}):
+                continue
+            partitions = found.get(PARTITIONS) if isinstance(found, dict) else None
+            sound = [each for each in partitions if _is_writable(each)] if isinstance(partitions, list) else []
+            self._drop(name, None, PARTITIONS, "holds half of a character")
+            if sound and _is_writable(name):
+                self.bookmarks[name] = {PARTITIONS: sound}
+            else:
+                del self.bookmarks[name]
 
     def _check_form(self) -> None:
         """Drop what is not made of partitions of businesses, in all streams: the SDK looks into each."""
@@ -234,6 +251,15 @@ class State:
 
     def _drop(self, stream: str, business_id: str | None, part: str, reason: str) -> None:
         self.damages.append(Damage(stream, business_id, part, reason))
+
+
+def _is_writable(found: Any) -> bool:
+    """Check whether a message can hold what was read from JSON."""
+    try:
+        encoder.encode(found)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _restored(stream: Stream, partition: dict[str, Any]) -> dict[str, Any]:
