@@ -49,7 +49,7 @@ from tap_sage_accounting import token_database, token_renewal
 from tap_sage_accounting.auth import SageAuthenticator, TokenManager
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.token_endpoint import TokenEndpoint
-from tap_sage_accounting.token_store import HeldLineage, TokenStore
+from tap_sage_accounting.token_store import HeldLineage, TokenStore, patiently
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -274,7 +274,7 @@ class Lane:
         tally.kept_in_file += any(event == "in file" for event, _ in events)
         tally.kept_in_memory += any(event == "in memory" for event, _ in events)
         last, when = events[-1] if events else ("", 0.0)
-        lineage = self._store.read(self.client.client_id, None)
+        lineage = patiently(lambda: self._store.read(self.client.client_id, None))  # a server may still be starting
         if lineage is None or lineage.refresh_token != self._sage.grants.newest_refresh_token(self.client.client_id):
             if last == "answered":
                 tally.unkept.append(ended_at - when)
