@@ -387,12 +387,12 @@ class TapSageAccounting(RunLifecycle):
         wanted = self.config.get("business_ids") or list(visible)
         if strangers := [business_id for business_id in wanted if business_id not in visible]:
             raise SettingsError(
-                f"business_ids names {', '.join(strangers)}, which this user cannot see. He can see: "
+                f"business_ids contains businesses this user has no access to: {', '.join(strangers)}. Available: "
                 f"{'; '.join(map(str, visible.values())) or 'none'}."
             )
         if not visible:
             raise SettingsError(
-                "Sage lists no business for this user. Give him access to one, or log in as another user."
+                "Sage lists no business for this user. Give them access to one, or log in as another user."
             )
         return tuple(business for business in visible.values() if business.id in wanted)
 

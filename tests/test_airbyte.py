@@ -258,7 +258,7 @@ def test_a_check_gets_a_token_and_hands_it_back_before_it_reports(source: Source
     [
         ({"client_secret": "not-the-secret"}, "Check the settings 'client_id' and 'client_secret'"),
         ({"refresh_token": "no-such-token"}, "Sage refused the refresh token of the settings"),
-        ({"business_ids": ["no-such-business"]}, "no-such-business, which this user cannot see"),
+        ({"business_ids": ["no-such-business"]}, "contains businesses this user has no access to: no-such-business"),
         ({"page_size": 500, "client_id": ""}, "'page_size' must be 1 to 200, not 500"),
         ({"pagesize": 5}, "did you mean 'page_size'?"),
         ({"stream_maps": {"contacts": {"__alias__": "people"}}}, "stream_maps are for Singer pipelines"),
