@@ -31,6 +31,7 @@ from tap_sage_accounting.deletions import DELETED_AT, DeletionLookup
 from tap_sage_accounting.errors import (
     AuthorizationError,
     BatchError,
+    EditionError,
     KeylessRecordError,
     MalformedAnswerError,
     RunOverError,
@@ -313,7 +314,9 @@ class SageStream(RESTStream[int]):
         if context is None:
             return ""
         access = self.fetch_access(context)
-        return access.refusal(type(self)) or (access.subscription if access.has_ended else "")
+        if reason := access.refusal(type(self)):
+            return reason
+        return access.subscription if access.has_ended and not self._tap.has_accounts(context) else ""
 
     def ask(
         self,
@@ -465,7 +468,7 @@ class SageStream(RESTStream[int]):
                 before = report.records[self.name]
                 yield batch
                 delivered = delivered or report.records[self.name] > before
-            is_doubtful = not delivered and self._versions.doubts_emptiness(context)
+            is_doubtful = not delivered and self._doubts_emptiness(context)
             self._tap.end_files()
         except SkippableAPIError as error:
             if delivered:
@@ -483,6 +486,24 @@ class SageStream(RESTStream[int]):
             report.complete += 1
             if not is_doubtful:
                 self._versions.complete()
+
+    def _doubts_emptiness(self, context: Context | None) -> bool:
+        """Return whether a list that brought nothing may hold rows, where the target's table would lose them.
+
+        Raises:
+            EditionError: the target replaces the table whatever is written.
+        """
+        is_replaced = self._tap.report.replaces(self.name)
+        if not (is_replaced or self._versions.is_wanted) or not (reason := self.missing_offer(context)):
+            return False
+        if is_replaced:
+            raise EditionError(f"{self.describe(context)}: Sage lists nothing, and says of the business: {reason}.")
+        self.logger.warning(
+            "%s: Sage lists nothing, and says of the business: %s. The target keeps older rows of the table.",
+            self.describe(context),
+            reason,
+        )
+        return True
 
     def begin(self, context: Context | None) -> tuple[Batches, Callable[[], Future[Any] | None]]:
         """Send the first requests of a read.

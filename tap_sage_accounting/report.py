@@ -69,6 +69,10 @@ class RunReport:
         """How many reads came to an end, good or bad."""
         return self.complete + len(self.skipped) + len(self.failed)
 
+    def replaces(self, stream: str) -> bool:  # noqa: ARG002 - as elsewhere
+        """Return whether the target replaces a stream's table by what this run brings."""
+        return False
+
     def skip(self, stream: str, business: str, error: SkippableAPIError) -> None:
         """Note a read that rights or the edition do not allow."""
         reason = next(why for kind, why in WHY.items() if isinstance(error, kind))

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from click import STRING
 from singer_sdk import Tap
 from singer_sdk.cli import plugin_cli
-from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, StreamMapConfigError
+from singer_sdk.exceptions import (
+    ConfigValidationError,
+    MapExpressionError,
+    SkippableAPIError,
+    StreamMapConfigError,
+)
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
@@ -272,6 +277,15 @@ class TapSageAccounting(RunLifecycle):
         self._earlier = State(bookmarks_of(state, self.streams.keys()) if state else {})
         if self._earlier.bookmarks:
             self.state["bookmarks"] = self._earlier.bookmarks
+
+    def has_accounts(self, context: Context) -> bool:
+        """Return whether Sage shows a business's ledger accounts, which no business is without."""
+        accounts = self.streams["ledger_accounts"]
+        changes = {"updated_or_created_since": None, "attributes": None, "items_per_page": 1}
+        try:
+            return isinstance(accounts, SageStream) and bool(accounts.fetch_page(context, 1, changes).items)
+        except SkippableAPIError:
+            return False
 
     def _check_state(self) -> None:
         streams = [stream for stream in self.streams.values() if isinstance(stream, SageStream) and stream.selected]

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 if TYPE_CHECKING:
-    from singer_sdk.helpers.types import Context
-
     from tap_sage_accounting.client import SageStream
 
 
@@ -18,12 +16,15 @@ class FullTableVersion:
     A target that hears of a version drops or flags every row of an older one. So it is told after the last record, and
     only when every business was read: rows of one that was left out, skipped or failed must stay, and those of one that
     the user no longer sees too.
+
+    Attributes:
+        is_wanted: whether the target is told a version of this stream.
     """
 
     def __init__(self, stream: SageStream) -> None:
         config = stream.config
         self._stream = stream
-        self._wanted = (
+        self.is_wanted = (
             bool(config.get("emit_activate_version_messages"))
             and stream.replication_method == REPLICATION_FULL_TABLE
             and stream.whole
@@ -33,22 +34,11 @@ class FullTableVersion:
 
     def begin(self) -> None:
         """Let the records of the coming read carry the version."""
-        if self._wanted:
+        if self.is_wanted:
             self._stream.begin_version()
-
-    def doubts_emptiness(self, context: Context | None) -> bool:
-        """Return whether a list that brought nothing may hold rows, so that the table must not be emptied."""
-        if not self._wanted or not (reason := self._stream.missing_offer(context)):
-            return False
-        self._stream.logger.warning(
-            "%s: Sage lists nothing, and says of the business: %s. The target keeps older rows of the table.",
-            self._stream.describe(context),
-            reason,
-        )
-        return True
 
     def complete(self) -> None:
         """Note a complete read; after the last one, tell the version."""
         self._left -= 1
-        if self._wanted and self._left == 0:
+        if self.is_wanted and self._left == 0:
             self._stream.tell_version()

@@ -584,6 +584,9 @@ def refuse(server: SandboxServer, business: Business, stream: str, why: str) -> 
             server.faults.add(Fault(stream, 404, business=business.id, times=None))
         case "subscription":
             business.subscribed = False
+        case "emptied":
+            server.faults.lists_without_offer = "empty"
+            business.subscribed = False
         case _:
             business.edition = "Standard"
 
@@ -604,7 +607,7 @@ def configured_to_replace(*streams: str, generation: int) -> Record:
 
 
 @pytest.mark.parametrize("everywhere", [False, True], ids=["one business", "all"])
-@pytest.mark.parametrize("why", ["rights", "gone", "subscription", "edition"])
+@pytest.mark.parametrize("why", ["rights", "gone", "subscription", "edition", "emptied"])
 def test_a_full_refresh_of_which_something_was_refused_does_not_replace_the_table(
     source: Source, server: SandboxServer, why: str, *, everywhere: bool
 ) -> None:
@@ -624,7 +627,7 @@ def test_a_full_refresh_of_which_something_was_refused_does_not_replace_the_tabl
     assert error["failure_type"] == "config_error"
     assert f"'stock_movements' of {first.name} ({first.id})" in error["message"]
     assert "deselect the stream, or name the other businesses in 'business_ids'" in error["message"]
-    if why != "subscription":
+    if why not in {"subscription", "emptied"}:
         assert output.statuses["contacts"][-1] == "COMPLETE"
 
 

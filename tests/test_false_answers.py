@@ -132,6 +132,22 @@ def test_a_list_that_is_said_to_be_empty_does_not_empty_its_table(books: Books, 
     assert books.wrong() == []
 
 
+@pytest.mark.parametrize("stream", ["currencies", "sales_quotes"])
+def test_a_list_that_is_empty_is_believed_of_a_business_whose_accounts_are_shown(books: Books, stream: str) -> None:
+    """Sage was seen to call subscriptions expired of businesses that work."""
+    rows = books.fill(stream, 3)
+    List(books.server.world, books.owner, "ledger_accounts").fill(1)
+    for each in books.owner.body["subscriptions"]:
+        each["status"] = "expired"
+    settings: dict[str, Any] = {"emit_activate_version_messages": True, "deletion_sweep_days": 0}
+    books.sync(**settings)
+    books.pass_time(days=1)
+    for key in rows.keys:
+        rows.delete(key)
+    books.sync(**settings)
+    assert books.wrong() == []
+
+
 # Deletions that are none
 
 

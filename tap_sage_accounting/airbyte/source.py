@@ -203,6 +203,10 @@ class ToldReport(RunReport):
         self.fail_stream(stream, f"'{stream}' of {business}: {reason}", failure_type(error), error)
 
     @override
+    def replaces(self, stream: str) -> bool:
+        return stream in self.replaced
+
+    @override
     def skip(self, stream: str, business: str, error: SkippableAPIError) -> None:
         super().skip(stream, business, error)
         skipped = [outcome.reason for outcome in self.skipped if outcome.stream == stream]

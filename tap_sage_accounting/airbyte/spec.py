@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 GROUPS = {
     "login": ("Login", ("client_id", "client_secret", "refresh_token", "access_token", "token_expiry_date")),
-    "data": ("What to extract", ("start_date", "business_ids", "decimals", "deletion_sweep_days")),
+    "data": (
+        "What to extract",
+        ("start_date", "business_ids", "decimals", "deletion_sweep_days", "reread_documents_days"),
+    ),
     "pace": ("Pace", ("requests_per_minute", "concurrency", "page_size", "patience", "lookback_window")),
     "tokens": ("Token store", ("token_store", "token_store_key")),
     "addresses": ("Addresses", ("api_url", "token_url", "user_agent")),
