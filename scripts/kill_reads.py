@@ -5,7 +5,8 @@
 answer is on its way, then continued to the end. `--random`: several businesses with thousands of rows, eight requests
 side by side; a load is killed at random moments until one run comes to its end, while people work in the books, during
 the runs and between them, and firewalls and gateways answer 403 and 404 in Sage's place: to some requests in passing.
-Some runs are not killed but fail, because every request for one list is answered so. In both, the merged tables are
+Some runs are not killed but fail, because every request for one list is answered so; the books stand still meanwhile,
+for lists that never come to rest take many passes. In both, the merged tables are
 compared with the books after one more run.
 
     python scripts/kill_reads.py --every
@@ -120,7 +121,7 @@ def kill_at_random(kills: int, seed: int) -> None:
                     refuses = chance.random() < REFUSING
                     server.faults.script = _foreign(chance, streams if refuses else set())
                     kill_when = None if refuses else _at(chance.randrange(LONGEST_LIFE))
-                    messages = tap.run(kill_when, meanwhile=work, may_fail=refuses)
+                    messages = tap.run(kill_when, meanwhile=None if refuses else work, may_fail=refuses)
                     server.faults.script = []
                 else:
                     messages = tap.run()
