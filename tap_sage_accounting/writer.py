@@ -91,10 +91,14 @@ class WholeMessageWriter(MsgSpecWriter):
         if messages:
             self._send()
 
-    def write_text(self, text: str) -> None:
+    def write_line(self, text: str) -> None:
         """Write what is no message; Python's own `print` loses a part when a signal comes and nothing is buffered."""
-        self._waiting += text.encode()
-        self.flush()
+        with stop_signals.deferred():
+            for start in range(0, len(text), FULL):  # a catalog is large: no second copy of it
+                self._waiting += text[start : start + FULL].encode()
+                self._send()
+            self._waiting += b"\n"
+            self._send()
 
     @property
     def written(self) -> int:

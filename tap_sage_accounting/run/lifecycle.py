@@ -94,7 +94,7 @@ class RunLifecycle(Tap):
     @override
     def run_discovery(self) -> str:
         catalog = self.catalog_json_text
-        WholeMessageWriter().write_text(f"{catalog}\n")
+        WholeMessageWriter().write_line(catalog)
         return catalog
 
     @override  # type: ignore[misc] # final in the SDK
