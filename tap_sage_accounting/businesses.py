@@ -9,6 +9,7 @@ from singer_sdk.exceptions import RetriableAPIError, SkippableAPIError
 
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.errors import HeavyRequestError, MalformedAnswerError, RefusedRunError, StubbornFaultError
+from tap_sage_accounting.movement import key_of
 from tap_sage_accounting.paging import Page, parse_json
 from tap_sage_accounting.reading import ListRead
 
@@ -83,7 +84,7 @@ def visible_businesses(connection: Connection, executor: Executor) -> tuple[list
     """List the businesses that the user may see, in Sage's order.
 
     Returns:
-        The businesses, and a moment that is not after the one of the answer.
+        The businesses, with an empty id where Sage sends none, and a moment that is not after the one of the answer.
 
     Raises:
         FatalAPIError: Sage does not tell them, or not all of them.
@@ -102,5 +103,5 @@ def visible_businesses(connection: Connection, executor: Executor) -> tuple[list
         raise StubbornFaultError(f"Sage's list of businesses cannot be read. {error}") from None
     if reading.undeliverable:
         raise StubbornFaultError(f"Sage does not tell all businesses ({', '.join(reading.undeliverable)}).")
-    found = [Business(str(item.get("id")), str(item.get("displayed_as") or item.get("name") or "")) for item in items]
+    found = [Business(key_of(item), str(item.get("displayed_as") or item.get("name") or "")) for item in items]
     return found, reading.watch.started or timestamps.now()

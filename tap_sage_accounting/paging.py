@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import msgspec
 from typing_extensions import override
@@ -71,6 +71,17 @@ def parse_json(body: bytes, what: str) -> Any:
         raise UnreadableAnswerError(f"{what}: the answer is not complete JSON ({len(body)} bytes).") from None
 
 
+def _objects(items: Any, what: str) -> list[Item]:
+    """Take the records of a page; what is no object counts as a record without an id, which is left out loudly.
+
+    Raises:
+        MalformedAnswerError: there is no list.
+    """
+    if not isinstance(items, list):
+        raise MalformedAnswerError(f"{what}: the answer has no `$items`.")
+    return [item if isinstance(item, dict) else {} for item in items]
+
+
 class Rows(Sequence[Item]):
     """The rows of a page, decoded when they are looked at.
 
@@ -80,7 +91,7 @@ class Rows(Sequence[Item]):
         what: the question in words, for errors.
 
     Raises:
-        MalformedAnswerError: when looked at, if they are no objects.
+        MalformedAnswerError: when looked at, if they are no list.
     """
 
     def __init__(self, raw: msgspec.Raw, decoder: RowDecoder | None, what: str) -> None:
@@ -97,10 +108,7 @@ class Rows(Sequence[Item]):
         return self._rows
 
     def _as_sent(self) -> Sequence[Item]:
-        items = parse_json(self._raw, self._what)
-        if not all(isinstance(item, dict) for item in items):
-            raise MalformedAnswerError(f"{self._what}: the answer has no `$items`.")
-        return cast("list[Item]", items)
+        return _objects(parse_json(self._raw, self._what), self._what)
 
     def __bool__(self) -> bool:
         return bool(self._rows) if self._rows is not None else not _NO_ROWS.match(self._raw)
@@ -176,7 +184,7 @@ class Page:
             decoder: decodes the records by their schema, if the page holds nothing unexpected.
 
         Raises:
-            MalformedAnswerError: the body is no envelope with a list of objects in it, or its page is empty although
+            MalformedAnswerError: the body is no envelope with a list in it, or its page is empty although
                 its own total says that rows belong there.
         """
         items: Any
@@ -189,8 +197,7 @@ class Page:
             told = told if isinstance(told, dict) else {}
             items, number, total, following = map(told.get, ("$items", "$page", "$total", "$next"))
             told_size = told.get("$itemsPerPage", told.get("$items_per_page"))
-            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-                raise MalformedAnswerError(f"{what}: the answer has no `$items`.")
+            items = _objects(items, what)
         page = cls(
             asked=asked,
             number=_whole(number) or None,

@@ -397,6 +397,12 @@ class TapSageAccounting(RunLifecycle):
         """
         listed, self.began_at = visible_businesses(self.connection, self.executor)
         visible = {business.id: business for business in listed}
+        if (nameless := visible.pop("", None)) is not None:
+            self.report.fail(
+                "businesses",
+                nameless.name or "a business without a name",
+                "Sage lists it without an id, so nothing of it can be read. Report it to Sage.",
+            )
         self._tell_who_came_and_went(visible)
         wanted = self.config.get("business_ids") or list(visible)
         if strangers := [business_id for business_id in wanted if business_id not in visible]:

@@ -9,6 +9,7 @@ import pytest
 from merge import Warehouse
 from plain_books import Ledger, List, plain_world
 
+from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.sandbox.store import Row
 
@@ -156,3 +157,40 @@ def test_an_account_of_the_trial_balance_without_an_id_is_found_by_its_path(
     assert run.error is None
     assert {row["ledger_account_id"] for row in usual} == {*ledger.accounts.keys}
     assert run.records["trial_balance"] == usual
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["small page", "large page"])
+@pytest.mark.parametrize("stream", ["contacts", "ledger_entries", "currencies"])
+def test_a_row_that_is_no_object_keeps_no_other_row_from_arriving(
+    server: SandboxServer, run_tap: RunTap, stream: str, *, large: bool
+) -> None:
+    rows = fill(server, stream, large=large)
+    server.faults.add(Fault(stream, "odd_rows", business=rows.owner.id, times=None))
+    run = run_tap(stream)
+    [failed] = run.tap.report.failed
+    assert failed.business.startswith(rows.owner.name)
+    assert "2 records without an id" in failed.reason
+    arrived = {row["id"] for row in run.records[stream] if row["business_id"] == rows.owner.id}
+    assert arrived == {*rows.keys}
+    assert run.bookmark(stream, rows.owner.id) is None
+
+
+def test_a_business_that_is_no_object_keeps_no_other_one_from_being_read(
+    server: SandboxServer, run_tap: RunTap
+) -> None:
+    fill(server, "contacts")
+    server.faults.add(Fault("businesses", "odd_rows", times=None))
+    run = run_tap("contacts")
+    assert "1 read failed (businesses)" in str(run.error)
+    assert {row["business_id"] for row in run.records["contacts"]} == {*server.world.businesses}
+
+
+@pytest.mark.parametrize("kind", ["null", "empty", "object"])
+def test_a_business_without_an_id_is_named_and_not_asked_for(server: SandboxServer, run_tap: RunTap, kind: str) -> None:
+    fill(server, "contacts")
+    _, second = server.world.businesses.values()
+    second.body |= {**NO_IDS[kind], "$path": None}
+    run = run_tap("contacts")
+    [failed] = run.tap.report.failed
+    assert (failed.stream, failed.business) == ("businesses", second.name)
+    assert len({row["business_id"] for row in run.records["contacts"]}) == 1

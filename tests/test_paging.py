@@ -130,7 +130,8 @@ def test_the_businesses_spell_their_page_size_another_way() -> None:
         b"[]",
         b"{}",
         b'{"$items": null}',
-        b'{"$items": [1]}',
+        b'{"$items": "1"}',
+        b'{"$items": {"0": {}}}',
         b"\xff",
     ],
 )

@@ -276,10 +276,13 @@ class SandboxApp:
                 return Response(_GATEWAY_PAGE, headers=headers, media_type="text/html")
             case "wrong_type":
                 return Response(bytes(response.body), response.status_code, headers, media_type="text/plain")
-            case "no_items" | "empty_page":
+            case "no_items" | "empty_page" | "odd_rows":
                 body = msgspec.json.decode(bytes(response.body))
                 if fault.what == "empty_page":
                     body["$items"] = []
+                elif fault.what == "odd_rows":
+                    body["$items"] = [None, *body["$items"], "row"]
+                    body["$total"] += 2
                 else:
                     body.pop("$items", None)
                 return Response(encode(body), headers=headers, media_type="application/json")
