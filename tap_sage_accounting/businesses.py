@@ -90,7 +90,9 @@ def visible_businesses(connection: Connection, executor: Executor) -> tuple[list
         FatalAPIError: Sage does not tell them, or not all of them.
         RefusedRunError: Sage refuses the list.
     """
-    reading = ListRead(_BusinessList(connection), executor, width=lambda: 1, size=LARGEST_PAGE)
+    reading = ListRead(
+        _BusinessList(connection), executor, what="list of businesses", width=lambda: 1, size=LARGEST_PAGE
+    )
     try:
         items = [item for page in reading.pages() for item in page.items]
         items += reading.slipped(lambda: False)

@@ -353,7 +353,8 @@ class SageStream(RESTStream[int]):
         self, context: Context | None, source: Source, delivered: Callable[[Page], None] | None = None
     ) -> ListRead:
         width = self.width_of(context)
-        return ListRead(source, self._tap.executor, width=width, size=self.page_size, delivered=delivered)
+        what = self.describe(context)
+        return ListRead(source, self._tap.executor, what=what, width=width, size=self.page_size, delivered=delivered)
 
     def _begin_reads(self, context: Context | None) -> list[ListRead]:
         """Prepare the reads that together bring all records; the first one tells what the bookmark may be."""

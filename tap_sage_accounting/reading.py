@@ -61,6 +61,7 @@ class ListRead:
     Args:
         source: the list.
         executor: the threads that ask for pages ahead.
+        what: the list in words, for the log.
         width: tells how many pages may be asked for ahead of their use just now.
         size: records a page.
         delivered: told of each page when all of its records were taken.
@@ -75,6 +76,7 @@ class ListRead:
         source: Source,
         executor: Executor,
         *,
+        what: str,
         width: Callable[[], int],
         size: int,
         delivered: Callable[[Page], None] | None = None,
@@ -84,6 +86,7 @@ class ListRead:
         self._source = source
         self._executor = executor
         self._width = width
+        self._what = what
         self._size = size
         self._delivered = delivered
         self._bearable = size
@@ -146,7 +149,8 @@ class ListRead:
             if complete and watch.looks_like(before):
                 self._require_few_hidden(watch)
                 self._logger.warning(
-                    "Sage counts %s rows but lists %d, each time: the rest is taken for hidden.",
+                    "%s: Sage counts %s rows but lists %d, each time: the rest is taken for hidden.",
+                    self._what,
                     watch.total,
                     watch.distinct,
                 )

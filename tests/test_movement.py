@@ -355,11 +355,13 @@ def test_rows_that_are_counted_but_never_listed_are_told_once_and_do_not_fail_th
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with ThreadPoolExecutor(1) as executor:
-        reading = ListRead(ListWithHiddenRows(), executor, width=lambda: 1, size=2)
+        reading = ListRead(ListWithHiddenRows(), executor, what="'contacts' of Harbour Café", width=lambda: 1, size=2)
         items = [item for page in reading.pages() for item in page.items]
         assert list(reading.slipped(lambda: False)) == []
     assert [item["id"] for item in items] == [key(number) for number in (1, 2, 4, 5)]
-    assert caplog.messages == ["Sage counts 5 rows but lists 4, each time: the rest is taken for hidden."]
+    assert caplog.messages == [
+        "'contacts' of Harbour Café: Sage counts 5 rows but lists 4, each time: the rest is taken for hidden."
+    ]
 
 
 def test_a_quiet_run_asks_once_for_changes_and_once_for_deletions(server: SandboxServer, run_tap: RunTap) -> None:
