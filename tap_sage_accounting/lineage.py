@@ -88,6 +88,10 @@ def fingerprint(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+LONGEST_HEADER = 16_384
+"""Characters of an access token that servers take; Sage's have about 2,000."""
+
+
 def is_header_value(token: str) -> bool:
-    """Check whether an access token can be sent: visible ASCII, without a line break or a space."""
-    return bool(token) and token.isascii() and token.isprintable() and " " not in token
+    """Check whether an access token can be sent: visible ASCII, not too long, without a line break or a space."""
+    return 0 < len(token) <= LONGEST_HEADER and token.isascii() and token.isprintable() and " " not in token

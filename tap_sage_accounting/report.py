@@ -185,7 +185,9 @@ class RunReport:
         if self.failed:
             streams = ", ".join(sorted({outcome.stream for outcome in self.failed}))
             reads = "1 read" if len(self.failed) == 1 else f"{len(self.failed)} reads"
-            others = "Everything else was delivered" if self.complete else "Nothing was delivered"
+            others = "Everything else was delivered"
+            if not self.complete:
+                others = "A part of them was delivered" if self.records.total() else "Nothing was delivered"
             raise IncompleteRunError(
                 f"{reads} failed ({streams}). {others}; what failed is read again from its last bookmark on the next "
                 "run."

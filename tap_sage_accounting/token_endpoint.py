@@ -50,6 +50,21 @@ class AnswerLostError(AuthorizationError):
     """The request may have reached Sage, but its answer did not arrive: the tokens may have been replaced."""
 
 
+class NoAccessTokenError(AuthorizationError):
+    """Sage replaced the refresh token, and sent no access token that a request can carry.
+
+    Attributes:
+        tokens: the new refresh token, with an empty access token that has expired.
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        super().__init__(
+            "Sage sent a new refresh token, which is kept, but no access token that a request can carry. Run again; if "
+            "it goes on, ask Sage."
+        )
+        self.tokens = tokens
+
+
 class UnreachableError(AuthorizationError):
     """No token request had an effect, again and again; the grant is as it was."""
 
@@ -96,6 +111,7 @@ class TokenEndpoint:
         Raises:
             GrantRefusedError: it is dead already.
             AnswerLostError: nobody knows whether it is.
+            NoAccessTokenError: it is dead and has a successor, but nothing opens the API.
             UnreachableError: Sage cannot be reached.
             AuthorizationError: Sage refuses this application.
         """
@@ -181,20 +197,29 @@ def _read(body: Any, asked_at: datetime, refresh_token: str | None) -> Tokens:
     """Read `{"access_token", "expires_in", "refresh_token", "refresh_token_expires_in", "scope", "requested_by_id"}`.
 
     OAuth lets a server keep the refresh token by not naming another; Sage is not known to.
+
+    Raises:
+        NoAccessTokenError: only the refresh token of the answer is good.
     """
-    access_token = body["access_token"].strip()
     next_token = body.get("refresh_token") or refresh_token
-    if not (is_header_value(access_token) and isinstance(next_token, str) and next_token.encode()):
+    if not (isinstance(next_token, str) and next_token.encode()):
         raise TypeError
-    return Tokens(
-        access_token=access_token,
+    access_token = str(body.get("access_token") or "").strip()
+    is_usable = isinstance(body.get("access_token"), str) and is_header_value(access_token)
+    tokens = Tokens(
+        access_token=access_token if is_usable else "",
         refresh_token=next_token,
         issued_at=asked_at,
-        lifetime=_seconds(body.get("expires_in"), LIFETIME),
+        lifetime=_seconds(body.get("expires_in"), LIFETIME) if is_usable else timedelta(),
         refresh_lifetime=_seconds(body.get("refresh_token_expires_in"), REFRESH_LIFETIME),
         scope=str(body.get("scope") or ""),
         requested_by_id=str(body.get("requested_by_id") or ""),
     )
+    if is_usable:
+        return tokens
+    if next_token == refresh_token or refresh_token is None:
+        raise TypeError
+    raise NoAccessTokenError(tokens)
 
 
 def _seconds(told: object, otherwise: timedelta) -> timedelta:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.errors import AuthorizationError, TokenStoreError
-from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError
+from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, NoAccessTokenError
 from tap_sage_accounting.token_store import patiently
 
 if TYPE_CHECKING:
@@ -58,11 +58,13 @@ class Outcome:
         tokens: usable tokens.
         is_new: whether Sage was asked for them; otherwise another run had stored them.
         unsaved: the same tokens, where the store did not take them.
+        problem: why they open nothing, where they are new and do not.
     """
 
     tokens: Tokens
     is_new: bool = True
     unsaved: UnsavedTokens | None = None
+    problem: NoAccessTokenError | None = None
 
 
 class _Waiting:
@@ -186,7 +188,10 @@ class Renewer:
                 _report_unsaved(unsaved)
             if found.is_new and self._on_rotate is not None:
                 self._on_rotate(found.tokens)
-            outcome.set_result(found)
+            if found.problem is not None:
+                outcome.set_exception(found.problem)
+            else:
+                outcome.set_result(found)
         except BaseException as error:  # noqa: BLE001 - the waiting side raises it
             outcome.set_exception(error)
         finally:
@@ -265,9 +270,12 @@ class Renewer:
         return held.announce(self._announced)
 
     def _spend(self, held: HeldLineage) -> Outcome:
+        problem: NoAccessTokenError | None = None
         try:
             self._begin()
             tokens = self._endpoint.refresh(held.lineage.refresh_token)
+        except NoAccessTokenError as error:
+            problem, tokens = error, error.tokens
         except AnswerLostError as error:
             held.conclude(answer_lost_at=self._now())
             raise AnswerLostError(
@@ -282,8 +290,9 @@ class Renewer:
         self._on_secret(tokens.access_token)
         self._on_secret(tokens.refresh_token)
         unsaved = held.renew(tokens)
-        logger.info("Access token renewed, good until %s.", moment(tokens.issued_at + tokens.lifetime))
-        return Outcome(tokens, unsaved=unsaved)
+        if problem is None:
+            logger.info("Access token renewed, good until %s.", moment(tokens.issued_at + tokens.lifetime))
+        return Outcome(tokens, unsaved=unsaved, problem=problem)
 
     def _save(self, unsaved: UnsavedTokens) -> None:
         """Try to save new tokens for as long as the process lives, and for a moment longer."""

@@ -20,7 +20,7 @@ import pytest
 from tap_sage_accounting import token_endpoint, token_request
 from tap_sage_accounting.auth import TokenManager
 from tap_sage_accounting.errors import AuthorizationError
-from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
+from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, NoAccessTokenError, TokenEndpoint
 from tap_sage_accounting.token_store import LOCK_WAIT, TokenStore
 
 if TYPE_CHECKING:
@@ -419,19 +419,26 @@ def test_a_token_request_to_this_machine_does_not_go_through_a_proxy(
             proxy.accept()
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
-        {"refresh_token": "half a pair \ud83d"},
-        {"refresh_token": 7},
-        {"access_token": "two\nlines"},
-        {"access_token": "not ASCII: é"},
-        {"access_token": ["a", "list"]},
-        {"access_token": None},
-    ],
-)
-def test_tokens_that_could_never_be_sent_are_no_tokens(odd: dict[str, object]) -> None:
-    with serving(answer({**TOKENS, **odd})) as server, pytest.raises(AnswerLostError, match="cannot be read"):
+@pytest.mark.parametrize("odd", ["half a pair \ud83d", 7, ["a", "list"]])
+def test_a_refresh_token_that_could_never_be_sent_is_none(odd: object) -> None:
+    with serving(answer({**TOKENS, "refresh_token": odd})) as server, pytest.raises(AnswerLostError, match="cannot be"):
+        endpoint(server.url).refresh("old")
+
+
+ODD_ACCESS_TOKENS = ["two\nlines", "not ASCII: é", ["a", "list"], None, "", "x" * 300_000]
+
+
+@pytest.mark.parametrize("odd", ODD_ACCESS_TOKENS, ids=lambda odd: str(odd)[:12])
+def test_an_access_token_that_could_never_be_sent_does_not_cost_the_refresh_token(odd: object) -> None:
+    with serving(answer({**TOKENS, "access_token": odd})) as server, pytest.raises(NoAccessTokenError) as caught:
+        endpoint(server.url).refresh("old")
+    assert caught.value.tokens.refresh_token == TOKENS["refresh_token"]
+    assert caught.value.tokens.renew_at <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("odd", ODD_ACCESS_TOKENS, ids=lambda odd: str(odd)[:12])
+def test_without_an_access_token_and_another_refresh_token_the_answer_is_lost(odd: object) -> None:
+    with serving(answer({"access_token": odd})) as server, pytest.raises(AnswerLostError, match="cannot be read"):
         endpoint(server.url).refresh("old")
 
 

@@ -10,6 +10,7 @@ import pytest
 from tap_sage_accounting.auth import AccessRefusedError
 from tap_sage_accounting.errors import IncompleteRunError
 from tap_sage_accounting.sandbox.faults import Fault
+from tap_sage_accounting.token_endpoint import NoAccessTokenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,3 +119,32 @@ def test_a_request_that_is_under_way_for_longer_than_tokens_live_is_sent_again_w
     run = run_tap(*STREAMS, concurrency=4)
     assert run.error is None
     assert run.tap.report.failed == []
+
+
+def test_access_tokens_that_no_request_can_carry_end_the_run_and_cost_no_login(
+    server: SandboxServer, run_tap: RunTap
+) -> None:
+    server.faults.add(Fault(path="token", what="odd_access_token", times=3))
+    for refreshes in (1, 2, 3):
+        run = run_tap(*STREAMS)
+        assert isinstance(run.error, NoAccessTokenError)
+        assert server.grants.refreshes == refreshes
+        assert not run.messages
+    assert run_tap(*STREAMS).error is None
+    assert not server.grants.refusals
+
+
+def test_an_access_token_that_no_request_can_carry_in_mid_run_costs_no_login(
+    server: SandboxServer, run_tap: RunTap
+) -> None:
+    def die(call: Call) -> None:
+        if call.path == "sales_invoices":
+            server.faults.add(Fault(path="token", what="odd_access_token"))
+            server.grants._access.clear()
+            server.on_request = None
+
+    server.on_request = die
+    run = run_tap(*STREAMS)
+    assert run.error is not None
+    assert run_tap(*STREAMS, state=run.state).error is None
+    assert not server.grants.refusals

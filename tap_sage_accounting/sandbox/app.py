@@ -276,9 +276,11 @@ class SandboxApp:
                 return Response(_GATEWAY_PAGE, headers=headers, media_type="text/html")
             case "wrong_type":
                 return Response(bytes(response.body), response.status_code, headers, media_type="text/plain")
-            case "no_items" | "empty_page" | "odd_rows":
+            case "no_items" | "empty_page" | "odd_rows" | "odd_access_token":
                 body = msgspec.json.decode(bytes(response.body))
-                if fault.what == "empty_page":
+                if fault.what == "odd_access_token":
+                    body["access_token"] = "two\r\nlines"  # noqa: S105 - no token at all
+                elif fault.what == "empty_page":
                     body["$items"] = []
                 elif fault.what == "odd_rows":
                     body["$items"] = [None, *body["$items"], "row"]

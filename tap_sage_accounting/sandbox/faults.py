@@ -24,6 +24,7 @@ Trouble = Literal[
     "no_items",
     "empty_page",
     "odd_rows",
+    "odd_access_token",
     "redirect_loop",
     "slow",
     "other_business",
@@ -46,7 +47,8 @@ body arrives. `cut_chunks`, `cut_gzip`, `cut_unframed`: half of the body arrives
 its end: a chunk without another one, compressed bytes of the announced length, a body whose end is that of the
 connection. `html`: a gateway's HTML page with status 200. `wrong_type`: the right body as `text/plain`.
 `no_items`: a list without `$items`. `empty_page`: a list with an empty `$items` and an unchanged `$total`.
-`odd_rows`: a list with two rows more, which are no objects.
+`odd_rows`: a list with two rows more, which are no objects. `odd_access_token`: new tokens, of which no request can
+carry the access token.
 `redirect_loop`: a redirect to itself. `slow`: the answer after `seconds`. `other_business`: the `X-Business` echo
 names another business.
 
