@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ class Terminal:
 
 def test_a_debug_level_run_of_everything_prints_no_secret(postgres: str, tmp_path: Path) -> None:
     (tmp_path / "visit.py").write_text(VISIT)
-    terminal = Terminal(tmp_path, BROWSER=f"{sys.executable} {tmp_path / 'visit.py'} %s")
+    terminal = Terminal(tmp_path, BROWSER=f"{shlex.join([sys.executable, str(tmp_path / 'visit.py')])} %s")
     with SandboxServer(build_world(size="tiny", businesses=1, frozen=True)) as sage:
         sage.faults.access_token_lifetime = 2
         sage.faults.add(Fault(path="contacts", what=401))
