@@ -108,7 +108,7 @@ def test_a_user_agent_that_no_header_can_hold_is_refused(sage: SandboxServer, ag
     file.write_text(json.dumps(sage.tap_config(user_agent=agent)))
     code, last = run(tmp_path, "tap-sage-accounting-status", f"--config={file}")
     assert code == 1
-    assert "Setting 'user_agent' cannot be sent" in last
+    assert last == "The settings are not right; nothing was sent to Sage."
     assert len(list(sage.requests)) == 0
 
 
