@@ -363,4 +363,4 @@ class PagesAhead:
             yield page
             if not more:
                 return
-            before = page
+            before = page if page.number is None else None  # otherwise its number tells; rows take memory
