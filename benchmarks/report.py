@@ -1,4 +1,4 @@
-"""What is told of the figures: a JSON file with every run, and a table of medians and ratios for the documentation."""
+"""The figures: a JSON file with every run, and a table of medians and ratios for the documentation."""
 
 from __future__ import annotations
 
@@ -165,8 +165,8 @@ def has_marks(page: Path) -> bool:
     return BEGIN in text and END in text
 
 
-def write(page: Path, told: str) -> None:
+def write(page: Path, table: str) -> None:
     """Put the table between its marks."""
     text = page.read_text()
     before, _, rest = text.partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{told}\n{END}{rest.partition(END)[2]}")
+    page.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{rest.partition(END)[2]}")

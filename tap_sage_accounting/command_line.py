@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
@@ -26,6 +26,7 @@ from tap_sage_accounting.writer import OutputClosedError, reason_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+Content = TypeVar("Content")
 LOG_LEVEL_VARIABLES = ("TAP_SAGE_ACCOUNTING_LOGLEVEL", "LOGLEVEL")
 
 _HALF_OF_A_PAIR = b"\\ud"
@@ -129,10 +130,7 @@ def read_option(ctx: click.Context, param: click.Parameter, path: str | None) ->
     Raises:
         BadParameter: naming the file and what is wrong with it.
     """
-    try:
-        return None if path is None else read_json_object(path)
-    except UnreadableFileError as error:
-        raise click.BadParameter(f"{printable(path or '')}: {error}", ctx, param) from None
+    return _read_option(ctx, param, path, read_json_object)
 
 
 def read_bytes_option(ctx: click.Context, param: click.Parameter, path: str | None) -> bytes | None:
@@ -141,8 +139,14 @@ def read_bytes_option(ctx: click.Context, param: click.Parameter, path: str | No
     Raises:
         BadParameter: naming the file and why it cannot be read.
     """
+    return _read_option(ctx, param, path, _read_bytes)
+
+
+def _read_option(
+    ctx: click.Context, param: click.Parameter, path: str | None, read: Callable[[str], Content]
+) -> Content | None:
     try:
-        return None if path is None else _read_bytes(path)
+        return None if path is None else read(path)
     except UnreadableFileError as error:
         raise click.BadParameter(f"{printable(path or '')}: {error}", ctx, param) from None
 

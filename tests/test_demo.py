@@ -528,6 +528,8 @@ def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_
     assert (checkout / "meltano.yml").read_text() == (ROOT / "meltano.yml").read_text()
     world = build_world(size="demo", businesses=BUSINESSES)
     check_report(first.stdout, world)
+    [shown, *_] = re.findall(r"```text\n(.*?)this run: ", (ROOT / "docs" / "start" / "demo.md").read_text(), re.DOTALL)
+    assert shown in first.stdout
 
     last_line = first.stdout.splitlines()[-1]
     assert last_line.startswith(f"The data are in {checkout}")

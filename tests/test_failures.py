@@ -435,3 +435,13 @@ def test_a_process_that_is_told_to_stop_leaves_whole_lines_and_a_true_state(
     warehouse.load(messages)
     warehouse.load(run_tap("contacts", "sales_quotes", state=state).messages)
     assert disagreements(server.world, warehouse, ["contacts", "sales_quotes"]) == []
+
+
+@pytest.mark.parametrize(("page", "delivered"), [(1, "Nothing was delivered"), (2, "A part of them was delivered")])
+def test_a_run_of_which_no_read_is_complete_says_whether_anything_arrived(
+    server: SandboxServer, run_tap: RunTap, page: int, delivered: str
+) -> None:
+    server.faults.add(Fault("contacts", 400, page=page, times=None))
+    run = run_tap("contacts", page_size=2)
+    assert bool(run.records["contacts"]) == (page > 1)
+    assert delivered in str(run.error)

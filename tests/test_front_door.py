@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
+from tap_sage_accounting.streams import STREAMS
 
 ROOT = Path(__file__).parent.parent
 DECLARED: dict[str, dict[str, Any]] = CONFIG_JSONSCHEMA["properties"]
@@ -82,8 +83,13 @@ def test_the_readme_tells_the_settings_that_most_people_need_as_declared() -> No
         assert ("default" not in schema) or f"`{schema['default']}`" in row, name
 
 
-def test_the_readme_stays_short() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+def test_the_readme_stays_short_and_says_what_the_project_says_elsewhere() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    assert f"[{len(STREAMS)} streams]" in text
+    assert " · ".join(f"`{name}`" for name in extractor()["capabilities"]) in text
+    [shown] = re.findall(r"```text\n(.*?)```", text, flags=re.DOTALL)
+    assert shown in (ROOT / "docs" / "start" / "demo.md").read_text()
 
 
 def _readme_part(name: str) -> str:

@@ -25,11 +25,14 @@ from tap_sage_accounting.cli import {program}
 """A program with a fault in it."""
 FILES = {
     "missing": (None, "no such file or directory."),
-    "empty": (b"", "the file is empty."),
+    "empty": (b" \n", "the file is empty."),
     "cut off": (b'{"bookmarks":', "no JSON: expecting value in line 1, column 14."),
     "two lines": (b'{"bookmarks": {}}\n{"bookmarks": {}}\n', "no JSON: extra data in line 2, column 1."),
     "list": (b"[]", "it holds no JSON object"),
     "number": (b"7", "it holds no JSON object"),
+    "text": (b'"settings"', "it holds no JSON object"),
+    "null": (b"null", "it holds no JSON object"),
+    "BOM": (b"\xef\xbb\xbf{}", "begins with a byte order mark. Save it as UTF-8 without one."),
     "UTF-16": ('{"bookmarks": {}}'.encode("utf-16"), "begins with a byte order mark. Save it as UTF-8 without one."),
     "Latin-1": ('{"bookmarks": "é"}'.encode("latin-1"), "is not encoded in UTF-8."),
     "nested": (b'{"a":' * 100_000, "nested too deeply"),
@@ -48,14 +51,19 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_catalog_that_cannot_be_used_is_named_with_what_is_wrong(terminal: Terminal, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("program", "option"), [("", "--catalog"), ("", "--config"), ("-login", "--config"), ("-status", "--config")]
+)
+def test_a_file_that_cannot_be_used_is_named_with_what_is_wrong(
+    terminal: Terminal, program: str, option: str, kind: str
+) -> None:
     content, complaint = FILES[kind]
     file = terminal.home / "my \x1b[2Jfile.json"
     if content is not None:
         file.write_bytes(content)
-    code, shown = terminal.run("tap-sage-accounting", terminal.write(), f"--catalog={file}")
+    code, shown = terminal.run(f"tap-sage-accounting{program}", terminal.write(), f"{option}={file}")
     assert code == 2
-    assert "'--catalog'" in shown[-1]
+    assert f"'{option}'" in shown[-1]
     assert "my \\x1b[2Jfile.json: " in shown[-1]
     assert complaint in shown[-1]
     assert len(terminal.sage.requests) == 0
@@ -116,6 +124,8 @@ def test_the_source_reports_a_file_that_cannot_be_used_as_a_setting_to_correct(
         ("PAGE_SIZE", "", "must be a whole number"),
         ("PAGE_SIZE", "9" * 5000, "must be a whole number"),
         ("LOOKBACK_WINDOW", "1e3", "must be a whole number"),
+        ("CONCURRENCY", "1.5", "must be a whole number"),
+        ("REQUESTS_PER_MINUTE", "many", "must be a whole number"),
     ],
 )
 def test_a_variable_that_is_nothing_of_its_kind_is_named(
@@ -130,15 +140,21 @@ def test_a_variable_that_is_nothing_of_its_kind_is_named(
     assert len(terminal.sage.requests) == 0
 
 
+@pytest.mark.parametrize("variable", ["LOGLEVEL", "TAP_SAGE_ACCOUNTING_LOGLEVEL"])
 @pytest.mark.parametrize("level", ["LOUD", "10", "\x1b[2J"])
-def test_a_log_level_that_there_is_not_is_named(terminal: Terminal, level: str) -> None:
-    for program, options in (("tap-sage-accounting", (terminal.write(),)), ("tap-sage-accounting", ("--discover",))):
-        code, shown = terminal.run(program, *options, LOGLEVEL=level)
-        assert code == 2
+def test_a_log_level_that_there_is_not_is_named(terminal: Terminal, level: str, variable: str) -> None:
+    settings = terminal.write()
+    for program, options, expected in (
+        ("tap-sage-accounting", (settings,), 2),
+        ("tap-sage-accounting", ("--discover",), 2),
+        ("tap-sage-accounting-login", (settings,), 2),
+        ("tap-sage-accounting-status", (settings,), 2),
+        ("source-sage-accounting", ("check", settings), 1),
+    ):
+        code, shown = terminal.run(program, *options, **{variable: level})
+        assert code == expected, program
+        assert f"{variable} is" in shown[-1]
         assert "set it to DEBUG, INFO, WARNING or ERROR." in shown[-1]
-    code, shown = terminal.run("source-sage-accounting", "check", terminal.write(), LOGLEVEL=level)
-    assert code == 1
-    assert "set it to DEBUG, INFO, WARNING or ERROR." in shown[-1]
 
 
 @pytest.mark.parametrize("content", [None, "version: [", "handlers: {a: {class: no.such.Handler}}\nversion: 1"])
@@ -179,10 +195,29 @@ def test_an_address_without_the_apis_version_is_refused(terminal: Terminal, path
 def test_every_required_setting_that_is_missing_is_named_once_by_every_command(terminal: Terminal) -> None:
     (terminal.home / "config.json").write_text("{}")
     for name in ("", "-login", "-status", "-logout"):
-        code, shown = terminal.run(f"tap-sage-accounting{name}", f"--config={terminal.home / 'config.json'}")
-        assert code == 1
-        for setting in ("client_id", "client_secret"):
-            assert sum(f"Setting '{setting}' is missing" in line for line in shown) == 1
+        for options in ((f"--config={terminal.home / 'config.json'}",), () if name else ("--config=ENV",)):
+            code, shown = terminal.run(f"tap-sage-accounting{name}", *options)
+            assert code == 1
+            for setting in ("client_id", "client_secret"):
+                assert sum(f"Setting '{setting}' is missing" in line for line in shown) == 1
+
+
+# The login
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0", "1e300", "soon"])
+def test_a_time_to_wait_that_makes_no_sense_is_refused(terminal: Terminal, seconds: str) -> None:
+    options = (terminal.write(), f"--timeout={seconds}")
+    code, shown = terminal.run("tap-sage-accounting-login", *options, BROWSER="true")
+    assert code == 2
+    assert "'--timeout'" in shown[-1]
+
+
+def test_a_browser_that_does_not_start_leaves_the_address_to_open(terminal: Terminal) -> None:
+    options = (terminal.write(), "--timeout=1")
+    code, shown = terminal.run("tap-sage-accounting-login", *options, BROWSER="/nowhere/browser")
+    assert code == 1
+    assert "No answer came from the browser" in shown[-1]
 
 
 # A fault of the tap
