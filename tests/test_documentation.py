@@ -52,7 +52,7 @@ BLOCK = re.compile(
 NOT_RUN = re.compile(r"<!-- not run: \S.{5,} -->")
 NOT_RUN_IN_README = {
     "python3 -m venv .uv && .uv/bin/pip install uv && .uv/bin/uv run": "it installs packages; .ci/newcomer runs it",
-    "uv run meltano invoke tap-sage-accounting:login": "it opens a browser; tests/test_login_chromium.py does",
+    ". .venv/bin/activate": "it opens a browser; tests/test_login_chromium.py does",
     "meltano add --plugin-type extractor": "it installs the tap; tests/test_front_door.py adds it without",
     "pip install": "it installs the tap; .ci/run installs the wheel",
 }

@@ -126,7 +126,7 @@ def test_both_definitions_of_the_tap_offer_the_same() -> None:
     assert here["commands"] == elsewhere["commands"]
     assert here["select"] == elsewhere["select"]
     assert here["settings"] == elsewhere["settings"]
-    assert elsewhere["pip_url"] == "tap-sage-accounting"
+    assert elsewhere["pip_url"].startswith("git+https://")  # no index has it, so a name could be anybody's
 
 
 def test_the_tap_has_the_capabilities_that_meltano_is_told() -> None:
@@ -156,7 +156,7 @@ def test_another_project_adds_the_tap_without_a_hub(tmp_path: Path) -> None:
         capture_output=True,
     )
     (added,) = yaml.safe_load((project / "meltano.yml").read_text())["plugins"]["extractors"]
-    assert added["pip_url"] == "tap-sage-accounting"
+    assert added["pip_url"] == load_yaml("plugin.yaml")["pip_url"]
     assert [setting["name"] for setting in added["settings"]] == [
         s["name"] for s in load_yaml("plugin.yaml")["settings"]
     ]
