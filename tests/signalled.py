@@ -71,6 +71,10 @@ class Process:
         self._process.stdin.flush()
 
     def send(self, signals: Sequence[int], between: float = 0.1) -> None:
+        """Send signals; where the first one decides, it is the one of the lowest number.
+
+        A program that is kept from running gets all of them at once, in the order of their numbers.
+        """
         for number in signals:
             self._process.send_signal(number)
             time.sleep(between if len(signals) < 10 else 0.005)

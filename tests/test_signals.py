@@ -178,8 +178,8 @@ def test_a_stop_ends_although_nobody_reads(tap: TapProcess, server: SandboxServe
     write_long_notes(server, 2_000_000)
     process = start([sys.executable, "-c", SHORT_STOP, "1", *tap.command()[1:]], piped=True)
     read_until(process, b"long long long")
-    process.send([TERM, INT])
-    assert process.code() == 128 + TERM
+    process.send([INT, TERM])
+    assert process.code() == 128 + INT
     assert not server.grants.refusals
 
 
@@ -187,9 +187,9 @@ def test_a_stop_lasts_as_long_as_somebody_reads(tap: TapProcess, server: Sandbox
     write_long_notes(server, 2_000_000)
     process = start([sys.executable, "-c", SHORT_STOP, "10", *tap.command()[1:]], piped=True)
     output = read_until(process, b"long long long")
-    process.send([TERM, INT])
+    process.send([INT, TERM])
     output += read_slowly(process, pause=0.4, size=1 << 16)  # 12 s in all
-    assert process.code() == 128 + TERM
+    assert process.code() == 128 + INT
     check_next_run(tap, server, output)
 
 

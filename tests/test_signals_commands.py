@@ -111,8 +111,8 @@ def test_status_that_waits_for_sage_ends_at_once(sage: SandboxServer, start: Sta
     slow = sage.faults.add(Fault("businesses", "slow", seconds=60))
     process = start(command("status", sage, tmp_path))
     until(lambda: slow.times == 0)
-    process.send([TERM, INT])
-    check_end(process, [TERM])
+    process.send([INT, TERM])
+    check_end(process, [INT])
 
 
 @two
@@ -239,6 +239,6 @@ def test_a_check_that_waits_for_sage_ends_at_once(source: tuple[SandboxServer, l
     slow = sage.faults.add(Fault("businesses", "slow", seconds=60))
     process = start([read[0], "check", read[2]])
     until(lambda: slow.times == 0)
-    process.send([TERM, INT])
-    assert process.code() == -TERM
+    process.send([INT, TERM])
+    assert process.code() == -INT
     assert process.log == ""
