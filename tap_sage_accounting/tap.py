@@ -102,24 +102,32 @@ class TapSageAccounting(RunLifecycle):
 
     @override
     def setup_mapper(self) -> None:
-        """Prepare the stream maps of the selected streams; those of all would be a tenth of the start.
+        """Check the catalog and the stream maps; where there is nothing to check, `prepare_run` makes the maps.
 
         Raises:
             ConfigValidationError: the catalog or a stream map cannot work.
         """
         self.stream_map_definitions = deepcopy(self.config.get("stream_maps") or {})  # the SDK takes things out of it
-        selected = [name for name, stream in self.streams.items() if stream.selected]
         if self.input_catalog is not None:
-            self._follow_catalog(selected)
+            self._follow_catalog(self.selected_names)
         check = self._check_stream_maps() if self.stream_map_definitions else None
         try:
             super(Tap, self).setup_mapper()
-            for name in selected:
-                self.prepare_stream_maps(name)
+            if check is not None or self.config.get("flattening_enabled"):
+                self._prepare_stream_maps()
         except (StreamMapConfigError, MapExpressionError, ValueError, AttributeError, TypeError) as error:
             raise ConfigValidationError("The stream maps are not right", errors=[str(error)]) from error
         if check is not None:
-            check.require_own_tables({name: self.mapper.stream_maps[name] for name in selected})
+            check.require_own_tables({name: self.mapper.stream_maps[name] for name in self.selected_names})
+
+    @property
+    def selected_names(self) -> list[str]:
+        """The streams that are selected."""
+        return [name for name, stream in self.streams.items() if stream.selected]
+
+    def _prepare_stream_maps(self) -> None:
+        for name in self.selected_names:
+            self.prepare_stream_maps(name)
 
     def _check_stream_maps(self) -> StreamMapCheck:
         from tap_sage_accounting.stream_map_check import StreamMapCheck  # noqa: PLC0415
@@ -152,11 +160,13 @@ class TapSageAccounting(RunLifecycle):
 
     def prepare_stream_maps(self, name: str) -> None:
         """Make a stream's maps from its entry in the catalog, unless that was done."""
-        self.mapper.register_raw_streams_from_catalog(Catalog({name: self._entry(name)}))
+        if name not in self.mapper.stream_maps:
+            self.mapper.register_raw_streams_from_catalog(Catalog({name: self._entry(name)}))
 
     def _entry(self, name: str) -> CatalogEntry:
         """Find a stream's entry in the catalog; the discovered one where the catalog has none."""
-        return self.catalog.get(name) or self._singer_catalog[name]
+        given = self.input_catalog.get(name) if self.input_catalog else None
+        return given or self.streams[name]._singer_catalog_entry  # noqa: SLF001 - the SDK makes those of all streams
 
     # The command line
 
@@ -454,6 +464,7 @@ class TapSageAccounting(RunLifecycle):
         # Asked for here, so that no stream is blamed when there is no token or no such business.
         self.logger.info("Extracting %s.", "; ".join(map(str, self.businesses)))
         self._check_state()
+        self._prepare_stream_maps()
 
     @override
     def foresee_deletions(self) -> None:

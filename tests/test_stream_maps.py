@@ -122,9 +122,13 @@ def test_a_stream_map_that_cannot_mean_what_it_says_is_refused(server: SandboxSe
     [
         ({"stream_maps": {"contact": {"email": None}, "contacts": {"e_mail": None}}}, "did you mean 'email'?"),
         ({"flattening_enabled": True}, "flattening_max_depth is required when flattening is enabled"),
+        (
+            {"flattening_enabled": True, "flattening_max_depth": 3, "flattening_max_key_length": 5},
+            "Duplicate column name produced in schema",
+        ),
         ({"stream_maps": {"contacts": {"email": "md5(self"}}}, "is no expression"),
     ],
-    ids=["slips", "flattening", "syntax"],
+    ids=["slips", "flattening", "flattened columns of one name", "syntax"],
 )
 def test_the_program_ends_in_plain_lines_before_any_request(
     server: SandboxServer, tmp_path: Path, settings: Record, told: str
