@@ -806,6 +806,7 @@ def test_a_run_that_is_told_to_stop_ends_with_states_and_whole_messages(source: 
         env={"HOME": str(home), "PATH": os.defpath},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        bufsize=0,  # a buffer would keep lines that came together from `communicate`
     )
     assert process.stdout
     lines = []
