@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tap_sage_accounting.sandbox.books import build_world
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.books import build_world
+from sage_sandbox.server import SandboxServer
 
 TAP = str(Path(sys.argv[1], "tap-sage-accounting"))
 

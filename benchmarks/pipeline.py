@@ -33,8 +33,8 @@ from psycopg import sql
 from benchmarks import report
 from benchmarks.environments import PROJECT, clean_environment, environment
 from benchmarks.sage import Books, Sage
-from tap_sage_accounting.sandbox.demo.postgres import Postgres, make_scratch
-from tap_sage_accounting.sandbox.demo.supervision import supervised
+from sage_demo.postgres import Postgres, make_scratch
+from sage_demo.supervision import supervised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -87,9 +87,9 @@ class Sage:
 
 def _serve(pipe: Connection, books: Books) -> None:
     """Build the books once, and serve them anew for every run."""
-    from tap_sage_accounting.sandbox.books import build_world  # noqa: PLC0415 - the harness itself stays small
-    from tap_sage_accounting.sandbox.faults import Faults  # noqa: PLC0415
-    from tap_sage_accounting.sandbox.server import SandboxServer  # noqa: PLC0415
+    from sage_sandbox.books import build_world  # noqa: PLC0415 - the harness itself stays small
+    from sage_sandbox.faults import Faults  # noqa: PLC0415
+    from sage_sandbox.server import SandboxServer  # noqa: PLC0415
 
     world = build_world(size=books.size, businesses=books.businesses, ledger_entries=books.ledger_entries, frozen=True)
     for business in [each for each in world.businesses.values() if each.country not in COUNTRIES]:

@@ -40,15 +40,15 @@ from equality import differences  # noqa: E402
 from pipeline import PROGRAMS, Books  # noqa: E402
 from test_extraction import key_of  # noqa: E402
 
+from sage_sandbox.books import build_world  # noqa: E402
+from sage_sandbox.server import SandboxServer  # noqa: E402
 from tap_sage_accounting.client import SageStream  # noqa: E402
-from tap_sage_accounting.sandbox.books import build_world  # noqa: E402
-from tap_sage_accounting.sandbox.server import SandboxServer  # noqa: E402
 from tap_sage_accounting.streams import STREAMS  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_sage_accounting.sandbox.store import World
+    from sage_sandbox.store import World
 
     Record = dict[str, Any]
     Rows = dict[tuple[str, str, str], Record]

@@ -43,14 +43,14 @@ from pipeline import PROGRAMS, Books  # noqa: E402
 from test_extraction import key_of  # noqa: E402
 from test_postgres import Warehouse  # noqa: E402
 
-from tap_sage_accounting.sandbox.books import build_world  # noqa: E402
-from tap_sage_accounting.sandbox.faults import Faults  # noqa: E402
-from tap_sage_accounting.sandbox.server import SandboxServer  # noqa: E402
+from sage_sandbox.books import build_world  # noqa: E402
+from sage_sandbox.faults import Faults  # noqa: E402
+from sage_sandbox.server import SandboxServer  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_sage_accounting.sandbox.api import Call
+    from sage_sandbox.api import Call
 
 REQUIREMENTS = ("apache-airflow>=3.1,<4", "apache-airflow-providers-postgres", "asyncpg", "psycopg2-binary")
 DAGS = {

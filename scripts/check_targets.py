@@ -34,8 +34,8 @@ from embedded_postgres import postgres_server  # noqa: E402
 from equality import differences  # noqa: E402
 from pipeline import ALL, PROGRAMS, Books, catalog_of  # noqa: E402
 
-from tap_sage_accounting.sandbox.books import build_world  # noqa: E402
-from tap_sage_accounting.sandbox.server import SandboxServer  # noqa: E402
+from sage_sandbox.books import build_world  # noqa: E402
+from sage_sandbox.server import SandboxServer  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

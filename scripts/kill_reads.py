@@ -31,15 +31,15 @@ import processes
 from merge import Warehouse, disagreements
 from processes import TapProcess
 
-from tap_sage_accounting.sandbox.books import build_world
-from tap_sage_accounting.sandbox.faults import Answerer, Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.books import build_world
+from sage_sandbox.faults import Answerer, Fault
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tap_sage_accounting.sandbox.api import Call
+    from sage_sandbox.api import Call
 
 COMPARED = {each.name for each in STREAMS if (each.changed_since or each.deletable) and not each.retired}
 """Streams whose tables follow the books row by row; the others are replaced by each read or by ACTIVATE_VERSION."""

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from store_faults import Store
 
-    from tap_sage_accounting.sandbox.server import SandboxServer
+    from sage_sandbox.server import SandboxServer
     from tap_sage_accounting.token_request import Answer
     from tap_sage_accounting.token_store import UnsavedTokens
 
@@ -180,7 +180,7 @@ class Lane:
     """One application and its user, whose runs are killed one after the other."""
 
     def __init__(self, sage: SandboxServer, place: Store, number: int, seed: int) -> None:
-        from tap_sage_accounting.sandbox.grants import Client  # noqa: PLC0415 - not for the killed processes
+        from sage_sandbox.grants import Client  # noqa: PLC0415 - not for the killed processes
 
         self.client = Client(f"killed/{number}", f"secret-of-{number}")
         self.random = random.Random(seed * 1000 + number)  # noqa: S311 - chance, not a secret
@@ -202,7 +202,7 @@ class Lane:
 
     def log_in(self) -> None:
         """Consent, as a user would."""
-        from tap_sage_accounting.sandbox.grants import Code  # noqa: PLC0415 - not for the killed processes
+        from sage_sandbox.grants import Code  # noqa: PLC0415 - not for the killed processes
 
         address = "http://localhost:8765/callback"
         code = Code(self.client.client_id, address, "readonly", "", "plain", time.monotonic())
@@ -396,9 +396,9 @@ def main() -> int:
 
     from store_faults import stores  # noqa: PLC0415 - not for the killed processes
 
-    from tap_sage_accounting.sandbox.faults import Faults  # noqa: PLC0415
-    from tap_sage_accounting.sandbox.server import SandboxServer  # noqa: PLC0415
-    from tap_sage_accounting.sandbox.store import Clock, World  # noqa: PLC0415
+    from sage_sandbox.faults import Faults  # noqa: PLC0415
+    from sage_sandbox.server import SandboxServer  # noqa: PLC0415
+    from sage_sandbox.store import Clock, World  # noqa: PLC0415
 
     logging.disable(logging.WARNING)  # of what is expected here
     world = World(Clock(datetime(2026, 6, 30, tzinfo=UTC)), {"id": "b" * 32, "displayed_as": "Jane Example"})

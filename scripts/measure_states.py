@@ -22,8 +22,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tap_sage_accounting.sandbox.server import SandboxServer
-from tap_sage_accounting.sandbox.store import Business, Clock, Row, World
+from sage_sandbox.server import SandboxServer
+from sage_sandbox.store import Business, Clock, Row, World
 
 PROGRAM = Path(sys.executable).with_name("tap-sage-accounting")
 STREAM = "stock_movements"

@@ -43,18 +43,18 @@ from moves import (
 from plain_books import Ledger, List, plain_world
 from typing_extensions import override
 
+from sage_sandbox.server import SandboxServer
+from sage_sandbox.store import timestamp
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.errors import SettingsError
 from tap_sage_accounting.limits import RequestGate
-from tap_sage_accounting.sandbox.server import SandboxServer
-from tap_sage_accounting.sandbox.store import timestamp
 from tap_sage_accounting.streams import STREAMS as ALL_STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
+    from sage_sandbox.api import Call
+    from sage_sandbox.faults import Fault
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.sandbox.api import Call
-    from tap_sage_accounting.sandbox.faults import Fault
 
 FORGETFUL = ("sales_quotes", "stock_movements")
 """Those whose deletions only the state knows of: where it is damaged, rows may go unnoticed, and the run says so."""

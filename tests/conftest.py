@@ -15,11 +15,11 @@ from singer_sdk.contrib.msgspec import encoder
 from surroundings import a_place_of_its_own, leave_the_developers_environment, pass_no_ignored_signal_on
 from typing_extensions import override
 
+from sage_sandbox.books import build_world
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting import limits, timestamps
 from tap_sage_accounting.api import outages
 from tap_sage_accounting.redaction import SecretFilter
-from tap_sage_accounting.sandbox.books import build_world
-from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.tap import TapSageAccounting
 from tap_sage_accounting.writer import WholeMessageWriter
 

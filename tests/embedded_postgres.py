@@ -6,8 +6,8 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.sandbox.demo.postgres import Postgres, make_scratch
-from tap_sage_accounting.sandbox.demo.supervision import supervised
+from sage_demo.postgres import Postgres, make_scratch
+from sage_demo.supervision import supervised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

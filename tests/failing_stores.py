@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from embedded_postgres import place_for_postgres
 
-from tap_sage_accounting.sandbox.demo.postgres import DATABASE, USER, Postgres, make_scratch
-from tap_sage_accounting.sandbox.demo.supervision import supervised
+from sage_demo.postgres import DATABASE, USER, Postgres, make_scratch
+from sage_demo.supervision import supervised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from finance_books import BEGINNING, PROFIT_AND_LOSS, balance, bodies, month_end, open_items, posted, sign_of
 
-from tap_sage_accounting.sandbox.books import trial_balance
+from sage_sandbox.books import trial_balance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tap_sage_accounting.sandbox.store import Business
+    from sage_sandbox.store import Business
 
     Record = dict[str, Any]
     Businesses = Sequence[Business]

@@ -6,12 +6,12 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tap_sage_accounting.sandbox.books import trial_balance
+from sage_sandbox.books import trial_balance
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from tap_sage_accounting.sandbox.store import Business
+    from sage_sandbox.store import Business
 
     Record = dict[str, Any]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from tap_sage_accounting.sandbox.server import SandboxServer
+    from sage_sandbox.server import SandboxServer
 
     Record = dict[str, Any]
 

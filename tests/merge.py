@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from equality import differences
 from test_extraction import key_of, listable
 
+from sage_sandbox.books import trial_balance
 from tap_sage_accounting.extraction.months import Month
-from tap_sage_accounting.sandbox.books import trial_balance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from tap_sage_accounting.sandbox.store import Business, World
+    from sage_sandbox.store import Business, World
 
 Record = dict[str, Any]
 Key = tuple[Any, ...]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import strategies as st
 
+from sage_sandbox.faults import Fault
 from tap_sage_accounting import reading
 from tap_sage_accounting.api import http_adapter, outages
-from tap_sage_accounting.sandbox.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from test_extraction import key_of, listable
 
-from tap_sage_accounting.sandbox.books import trial_balance
+from sage_sandbox.books import trial_balance
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from tap_sage_accounting.sandbox.server import SandboxServer
-    from tap_sage_accounting.sandbox.store import Business
+    from sage_sandbox.server import SandboxServer
+    from sage_sandbox.store import Business
 
 Record: TypeAlias = dict[str, Any]
 Command: TypeAlias = "list[str | Path]"

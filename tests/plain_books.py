@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from small_sage import business
 
-from tap_sage_accounting.sandbox.store import Business, Clock, Row, World
+from sage_sandbox.store import Business, Clock, Row, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_sage_accounting.sandbox.api import Call
-    from tap_sage_accounting.sandbox.store import Body
+    from sage_sandbox.api import Call
+    from sage_sandbox.store import Body
 
 NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=100)

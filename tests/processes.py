@@ -16,8 +16,8 @@ from pipeline import catalog_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from tap_sage_accounting.sandbox.api import Call
-    from tap_sage_accounting.sandbox.server import SandboxServer
+    from sage_sandbox.api import Call
+    from sage_sandbox.server import SandboxServer
 
 Record = dict[str, Any]
 PROGRAM = Path(sys.executable).with_name("tap-sage-accounting")

@@ -8,14 +8,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from sage_sandbox.store import Business, Clock, World
 from tap_sage_accounting.auth import TokenManager
-from tap_sage_accounting.sandbox.store import Business, Clock, World
 from tap_sage_accounting.token_store import TokenStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tap_sage_accounting.sandbox.server import SandboxServer
+    from sage_sandbox.server import SandboxServer
 
 ROLES = {
     "sales": "full_access",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.sandbox.server import SandboxServer
+    from sage_sandbox.server import SandboxServer
 
 PROGRAMS = Path(sys.executable).parent
 TIMEOUT = 120

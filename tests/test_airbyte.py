@@ -24,6 +24,7 @@ import yaml
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from singer_sdk.exceptions import ConfigValidationError
 
+from sage_sandbox.faults import Fault
 from tap_sage_accounting import lookahead
 from tap_sage_accounting.airbyte.catalog import Selection
 from tap_sage_accounting.airbyte.cli import main
@@ -38,7 +39,6 @@ from tap_sage_accounting.errors import (
     StubbornFaultError,
     UndeliverableError,
 )
-from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.token_endpoint import AnswerLostError, TokenEndpoint, UnreachableError
@@ -46,9 +46,9 @@ from tap_sage_accounting.token_endpoint import AnswerLostError, TokenEndpoint, U
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_sage_accounting.sandbox.api import Call
-    from tap_sage_accounting.sandbox.server import SandboxServer
-    from tap_sage_accounting.sandbox.store import Business
+    from sage_sandbox.api import Call
+    from sage_sandbox.server import SandboxServer
+    from sage_sandbox.store import Business
 
     Record = dict[str, Any]
 

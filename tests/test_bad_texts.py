@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, NOW, Ledger, List, plain_world
 
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
+from sage_sandbox.store import timestamp
 from tap_sage_accounting.errors import IncompleteRunError, MalformedAnswerError, UnreadableAnswerError
 from tap_sage_accounting.lenient_json import DamagedText, decode_leniently
 from tap_sage_accounting.paging import parse_json
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
-from tap_sage_accounting.sandbox.store import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.store import Business
+    from sage_sandbox.store import Business
 
     RunTap = Callable[..., Run]
 

@@ -19,13 +19,13 @@ from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, List, plain_world
 from processes import TIMEOUT, TapProcess
 
-from tap_sage_accounting.sandbox.books import advance, build_world
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.books import advance, build_world
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tap_sage_accounting.sandbox.api import Call
+    from sage_sandbox.api import Call
 
     Record = dict[str, Any]
 

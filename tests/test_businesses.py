@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plain_books import plain_world
 
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

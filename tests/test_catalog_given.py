@@ -17,7 +17,7 @@ from plain_books import LONG_AGO, List, plain_world
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_sage_accounting.sandbox.faults import Fault
+from sage_sandbox.faults import Fault
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.sandbox.server import SandboxServer
+    from sage_sandbox.server import SandboxServer
 
     Done = subprocess.CompletedProcess[str]
 

@@ -10,8 +10,8 @@ import pytest
 from merge import Warehouse, disagreements, trial_balance_disagreements
 from plain_books import LONG_AGO, Ledger, List, plain_world
 
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting import timestamps
-from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

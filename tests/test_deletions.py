@@ -9,12 +9,12 @@ import pytest
 from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, List, before_page, key, plain_world
 
+from sage_sandbox.books import advance, build_world
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
+from sage_sandbox.store import Row, timestamp
 from tap_sage_accounting import deletions
 from tap_sage_accounting.deletions import pack, unpack
-from tap_sage_accounting.sandbox.books import advance, build_world
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
-from tap_sage_accounting.sandbox.store import Row, timestamp
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.api import Call
-    from tap_sage_accounting.sandbox.store import Body
+    from sage_sandbox.api import Call
+    from sage_sandbox.store import Body
 
     RunTap = Callable[..., Run]
 

@@ -27,17 +27,17 @@ from finance_page import Page
 from small_sage import small_world
 from sqlalchemy import create_engine, text
 
-from tap_sage_accounting.sandbox.books import advance, build_world
-from tap_sage_accounting.sandbox.demo import cli, report
-from tap_sage_accounting.sandbox.demo.postgres import Postgres, PostgresError, binary
-from tap_sage_accounting.sandbox.demo.run import BUSINESSES, DemoError, Figures, Home
-from tap_sage_accounting.sandbox.demo.supervision import MARK, Interrupted, marked_processes, supervised
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_demo import cli, report
+from sage_demo.postgres import Postgres, PostgresError, binary
+from sage_demo.run import BUSINESSES, DemoError, Figures, Home
+from sage_demo.supervision import MARK, Interrupted, marked_processes, supervised
+from sage_sandbox.books import advance, build_world
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tap_sage_accounting.sandbox.store import World
+    from sage_sandbox.store import World
 
 ROOT = Path(__file__).parent.parent
 NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
@@ -312,8 +312,8 @@ OWNER = textwrap.dedent(
     """
     import subprocess, sys, time
     from pathlib import Path
-    from tap_sage_accounting.sandbox.demo.postgres import Postgres, make_scratch
-    from tap_sage_accounting.sandbox.demo.supervision import MARK, supervised
+    from sage_demo.postgres import Postgres, make_scratch
+    from sage_demo.supervision import MARK, supervised
 
     scratch = make_scratch()
     data = Path(sys.argv[1])

@@ -14,13 +14,13 @@ import pytest
 import requests
 from plain_books import List, plain_world
 
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.api import http_adapter
 from tap_sage_accounting.api.faults import FAULTS, FaultKind, fault_of
 from tap_sage_accounting.api.http_adapter import BoundedAdapter
 from tap_sage_accounting.api.responses import read_body
 from tap_sage_accounting.errors import IncompleteRunError
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

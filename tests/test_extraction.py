@@ -16,10 +16,10 @@ from singer_sdk.singerlib import RecordMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 from typing_extensions import override
 
+from sage_sandbox.books import advance
+from sage_sandbox.faults import Fault
+from sage_sandbox.store import Row, timestamp
 from tap_sage_accounting.client import SageStream
-from tap_sage_accounting.sandbox.books import advance
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.store import Row, timestamp
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from conftest import Run
     from singer_sdk.singerlib import Message
 
-    from tap_sage_accounting.sandbox.server import SandboxServer
-    from tap_sage_accounting.sandbox.store import Business
+    from sage_sandbox.server import SandboxServer
+    from sage_sandbox.store import Business
 
     RunTap = Callable[..., Run]
 

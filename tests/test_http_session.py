@@ -9,8 +9,8 @@ import pytest
 from singer_sdk.exceptions import ConfigValidationError
 from small_sage import small_world
 
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.api.http_session import open_session
-from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

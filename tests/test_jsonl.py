@@ -18,8 +18,8 @@ from pipeline import ALL, PROGRAMS, Books, catalog_of, pipe
 from surroundings import OUTSIDE
 from test_extraction import key_of
 
-from tap_sage_accounting.sandbox.books import build_world
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.books import build_world
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from pipeline import Command, Record

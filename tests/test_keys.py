@@ -9,9 +9,9 @@ import pytest
 from merge import Warehouse
 from plain_books import Ledger, List, plain_world
 
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
-from tap_sage_accounting.sandbox.store import Row
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
+from sage_sandbox.store import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

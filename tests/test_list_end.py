@@ -8,18 +8,18 @@ import pytest
 from merge import Warehouse, disagreements
 from plain_books import List, plain_world
 
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.errors import IncompleteRunError
 from tap_sage_accounting.extraction import list_end
 from tap_sage_accounting.movement import MOST_SWEEPS
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.api import Call
+    from sage_sandbox.api import Call
 
     RunTap = Callable[..., Run]
 

@@ -15,12 +15,12 @@ from click.testing import CliRunner, Result
 from failing_stores import RestartablePostgres
 from small_sage import free_port, manager, small_world, store_at, token_requests
 
+from sage_sandbox.faults import Fault
+from sage_sandbox.grants import Client
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting import login as commands
 from tap_sage_accounting import token_store
 from tap_sage_accounting.consent import ConsentRequest, page
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.grants import Client
-from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

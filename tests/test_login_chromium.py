@@ -13,8 +13,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from small_sage import free_port, manager, small_world, store_at
 
-from tap_sage_accounting.sandbox.grants import Client
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.grants import Client
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

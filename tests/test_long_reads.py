@@ -11,9 +11,9 @@ from plain_books import LONG_AGO, List, before_page, plain_world
 from processes import TapProcess
 from test_resume import last_state
 
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting import resuming
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.api import Call
+    from sage_sandbox.api import Call
 
     RunTap = Callable[..., Run]
 

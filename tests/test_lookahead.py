@@ -12,10 +12,10 @@ import pytest
 from merge import Warehouse, disagreements
 from plain_books import List, plain_world
 
+from sage_sandbox.faults import Faults
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.limits import RequestGate
 from tap_sage_accounting.lookahead import Lookahead, StartedRead
-from tap_sage_accounting.sandbox.faults import Faults
-from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

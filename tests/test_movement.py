@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, List, before_page, key, plain_world
 
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.errors import RecordNotFoundError
 from tap_sage_accounting.movement import Watch
 from tap_sage_accounting.paging import Page
 from tap_sage_accounting.reading import ListRead
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.api import Call
+    from sage_sandbox.api import Call
 
     RunTap = Callable[..., Run]
     Movement = Callable[[List], None]

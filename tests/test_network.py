@@ -23,8 +23,8 @@ from cryptography.x509.oid import NameOID
 from plain_books import List, plain_world
 from singer_sdk.exceptions import ConfigValidationError
 
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.errors import NoWayToSageError, ServiceUnavailableError
-from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

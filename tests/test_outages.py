@@ -11,6 +11,8 @@ from merge import Warehouse, disagreements
 from plain_books import List, plain_world
 from typing_extensions import override
 
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.api import outages
 from tap_sage_accounting.api.outages import EVERYTHING, LIMIT_WINDOW, Outages, Scope
 from tap_sage_accounting.connection import TRIES, Connection
@@ -24,8 +26,6 @@ from tap_sage_accounting.errors import (
 )
 from tap_sage_accounting.limits import RequestGate
 from tap_sage_accounting.paging import parse_json
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,8 +13,8 @@ from pipeline import catalog_of
 from plain_books import List, plain_world
 from terminals import PROGRAMS, Terminal
 
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     import subprocess

@@ -18,7 +18,7 @@ from plain_books import LONG_AGO, List, plain_world
 from singer_sdk.singerlib import RecordMessage
 from typing_extensions import override
 
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from small_sage import small_world
 from terminals import PROGRAMS, Terminal
 
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

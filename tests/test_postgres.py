@@ -19,10 +19,10 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 from test_extraction import key_of
 
-from tap_sage_accounting.sandbox.books import build_world
-from tap_sage_accounting.sandbox.demo.postgres import USER, Postgres, make_scratch
-from tap_sage_accounting.sandbox.demo.supervision import supervised
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_demo.postgres import USER, Postgres, make_scratch
+from sage_demo.supervision import supervised
+from sage_sandbox.books import build_world
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:

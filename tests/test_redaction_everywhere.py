@@ -13,9 +13,9 @@ import pytest
 from embedded_postgres import postgres_server
 from small_sage import free_port
 
-from tap_sage_accounting.sandbox.books import build_world
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.books import build_world
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

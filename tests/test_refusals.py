@@ -11,6 +11,8 @@ from conftest import Recorder
 from merge import Warehouse, disagreements
 from plain_books import List, before_page, key, plain_world
 
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.errors import (
     IncompleteRunError,
     RefusedRunError,
@@ -18,8 +20,6 @@ from tap_sage_accounting.errors import (
     SettingsError,
     StubbornFaultError,
 )
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.store import Business
+    from sage_sandbox.store import Business
 
     RunTap = Callable[..., Run]
 

@@ -10,10 +10,10 @@ import pytest
 from merge import Warehouse, disagreements
 from plain_books import NOW, List, plain_world
 
+from sage_sandbox.endpoints import ENDPOINTS
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.extraction import reread
 from tap_sage_accounting.run.packed_ids import unpack
-from tap_sage_accounting.sandbox.endpoints import ENDPOINTS
-from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, List, plain_world
 from processes import TapProcess
 
-from tap_sage_accounting.sandbox.books import build_world
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.books import build_world
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from singer_sdk.contrib.msgspec import encoder
 
+from sage_sandbox.books import build_world
 from tap_sage_accounting import schemas
 from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.paging import parse_json
 from tap_sage_accounting.records import Cleaner, with_text_decimals
 from tap_sage_accounting.rows import RowDecoder
-from tap_sage_accounting.sandbox.books import build_world
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.sandbox.store import World
+    from sage_sandbox.store import World
 
 ADDED = SageStream.added_properties
 TEXT = {"type": ["string", "null"]}

@@ -14,16 +14,16 @@ import pytest
 from pipeline import catalog_of
 from terminals import PROGRAMS, Terminal
 
+from sage_sandbox.faults import Fault
 from tap_sage_accounting.limits import RequestGate
 from tap_sage_accounting.progress import Progress
 from tap_sage_accounting.report import RunReport
-from tap_sage_accounting.sandbox.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tap_sage_accounting.sandbox.server import SandboxServer
+    from sage_sandbox.server import SandboxServer
 
 MOST_LINES = 60
 """Lines of a run of two businesses at most."""

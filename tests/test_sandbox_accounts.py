@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_sage_accounting.sandbox.books import (
+from sage_sandbox.books import (
     PLANS,
     Conventions,
     Plan,
@@ -20,12 +20,12 @@ from tap_sage_accounting.sandbox.books import (
     build_world,
     disagreements,
 )
-from tap_sage_accounting.sandbox.books.company import Company
+from sage_sandbox.books.company import Company
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_sage_accounting.sandbox.store import World
+    from sage_sandbox.store import World
 
 Body = dict[str, Any]
 NOTHING = Decimal(0)

@@ -19,19 +19,19 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tap_sage_accounting.sandbox.books import Conventions, Plan, build_world
-from tap_sage_accounting.sandbox.books.company import Company
-from tap_sage_accounting.sandbox.books.posting import Leg, Posting, post, void
-from tap_sage_accounting.sandbox.endpoints import ENDPOINTS
-from tap_sage_accounting.sandbox.faults import Fault, Faults
-from tap_sage_accounting.sandbox.server import SandboxServer
-from tap_sage_accounting.sandbox.shelf import Shelf
-from tap_sage_accounting.sandbox.store import Business, Clock, Row, World
+from sage_sandbox.books import Conventions, Plan, build_world
+from sage_sandbox.books.company import Company
+from sage_sandbox.books.posting import Leg, Posting, post, void
+from sage_sandbox.endpoints import ENDPOINTS
+from sage_sandbox.faults import Fault, Faults
+from sage_sandbox.server import SandboxServer
+from sage_sandbox.shelf import Shelf
+from sage_sandbox.store import Business, Clock, Row, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_sage_accounting.sandbox.store import Body
+    from sage_sandbox.store import Body
 
 NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
 AREAS = ("sales", "purchases", "journals", "bank", "contacts", "catalogs", "settings", "statutory_reporting")
@@ -1021,9 +1021,8 @@ class TestServer:
 
     def test_nothing_is_known_of_the_client(self) -> None:
         script = (
-            "import sys, tap_sage_accounting.sandbox.server, tap_sage_accounting.sandbox.cli;"
-            "print([m for m in sys.modules if m.startswith('tap_sage_accounting.')"
-            " and not m.startswith('tap_sage_accounting.sandbox')])"
+            "import sys, sage_sandbox.server, sage_sandbox.cli;"
+            "print([m for m in sys.modules if m.startswith('tap_sage_accounting')])"
         )
         output = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
         assert output.strip() == "[]"

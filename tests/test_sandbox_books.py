@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_sage_accounting.sandbox.books import advance, balance_details, build_world, disagreements, trial_balance
-from tap_sage_accounting.sandbox.books.company import Company
-from tap_sage_accounting.sandbox.books.editions import LISTS, offered
-from tap_sage_accounting.sandbox.books.posting import Leg, Posting, post
-from tap_sage_accounting.sandbox.store import timestamp
+from sage_sandbox.books import advance, balance_details, build_world, disagreements, trial_balance
+from sage_sandbox.books.company import Company
+from sage_sandbox.books.editions import LISTS, offered
+from sage_sandbox.books.posting import Leg, Posting, post
+from sage_sandbox.store import timestamp
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.sandbox.store import World
+    from sage_sandbox.store import World
 
 NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
 ALWAYS, TODAY = date(1900, 1, 1), date(2100, 1, 1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tap_sage_accounting.sandbox.cli import main, make_server, parser, welcome
+from sage_sandbox.cli import main, make_server, parser, welcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def access_token(text: str) -> str:
 
 
 def test_it_tells_all_that_is_needed_serves_and_stops_cleanly() -> None:
-    command = [sys.executable, "-W", "error", "-m", "tap_sage_accounting.sandbox", *TINY]
+    command = [sys.executable, "-W", "error", "-m", "sage_sandbox", *TINY]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

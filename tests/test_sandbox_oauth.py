@@ -14,10 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from tap_sage_accounting.sandbox.faults import Fault, Faults
-from tap_sage_accounting.sandbox.grants import Client
-from tap_sage_accounting.sandbox.server import SandboxServer
-from tap_sage_accounting.sandbox.store import Business, Clock, World
+from sage_sandbox.faults import Fault, Faults
+from sage_sandbox.grants import Client
+from sage_sandbox.server import SandboxServer
+from sage_sandbox.store import Business, Clock, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +129,7 @@ class TestRefresh:
         second = refresh(server, first["refresh_token"]).json()
         assert (status_of(server, first["access_token"]), first["expires_in"]) == (200, 300)
         later = SimpleNamespace(time=lambda: time.time() + 301, monotonic=time.monotonic)
-        monkeypatch.setattr("tap_sage_accounting.sandbox.grants.time", later)
+        monkeypatch.setattr("sage_sandbox.grants.time", later)
         assert (status_of(server, first["access_token"]), status_of(server, second["access_token"])) == (401, 200)
 
     def test_refresh_tokens_expire_except_the_first(self, server: SandboxServer) -> None:

@@ -8,7 +8,7 @@ import pytest
 from singer_sdk.exceptions import ConfigValidationError
 from small_sage import small_world
 
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA, parse_start_date
 from tap_sage_accounting.tap import TapSageAccounting
 

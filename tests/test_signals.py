@@ -12,15 +12,15 @@ from merge import Warehouse, disagreements
 from processes import TapProcess
 from signalled import HUP, INT, PROGRAMS, TERM, Start, processes_in, read_slowly, read_until, several, two, until
 
+from sage_sandbox.faults import Fault
 from tap_sage_accounting.run.signals import LONGEST_STOP
-from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.token_renewal import LONGEST_SETTLING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from tap_sage_accounting.sandbox.server import SandboxServer
+    from sage_sandbox.server import SandboxServer
 
 STREAMS = ("contacts", "journals", "sales_quotes")
 SHORT_STOP = """

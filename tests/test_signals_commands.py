@@ -16,9 +16,9 @@ import requests
 from signalled import HUP, INT, PROGRAMS, TERM, Process, Start, processes_in, two, until
 from small_sage import manager, small_world, store_at, token_requests
 
-from tap_sage_accounting.sandbox.books import build_world
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.books import build_world
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

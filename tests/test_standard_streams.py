@@ -13,7 +13,7 @@ from pipeline import catalog_of
 from small_sage import small_world, store_at
 from terminals import PROGRAMS, Terminal
 
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     import subprocess

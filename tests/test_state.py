@@ -12,8 +12,8 @@ from damage import BAD, Path, paths_of, replaced
 from merge import Warehouse, disagreements, trial_balance_disagreements
 from plain_books import LONG_AGO, Ledger, List, plain_world
 
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.run.state import BOOKMARK, INVENTORY
-from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

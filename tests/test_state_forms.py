@@ -11,9 +11,9 @@ from pipeline import catalog_of
 from plain_books import List, plain_world
 from test_cli import Program, errors
 
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.errors import SettingsError
 from tap_sage_accounting.run.state_forms import read_state
-from tap_sage_accounting.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

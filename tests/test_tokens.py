@@ -11,11 +11,11 @@ import pytest
 import requests
 from small_sage import manager, small_world, store_at, token_requests
 
+from sage_sandbox.faults import Fault
+from sage_sandbox.grants import Client, RefreshGrant
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.auth import AnswerLostError, LoginRequiredError, SageAuthenticator
 from tap_sage_accounting.errors import AuthorizationError
-from tap_sage_accounting.sandbox.faults import Fault
-from tap_sage_accounting.sandbox.grants import Client, RefreshGrant
-from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.token_rescue import Renewed
 
 if TYPE_CHECKING:

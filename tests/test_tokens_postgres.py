@@ -11,9 +11,9 @@ import pytest
 from failing_stores import DarkProxy, RestartablePostgres, self_signed
 from small_sage import manager, small_world, token_requests
 
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting import token_store
 from tap_sage_accounting.errors import TokenStoreError
-from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.token_store import TokenStore
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.api import Call
+    from sage_sandbox.api import Call
 
     RunTap = Callable[..., Run]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sage_sandbox.faults import Fault
 from tap_sage_accounting.auth import AccessRefusedError
 from tap_sage_accounting.errors import IncompleteRunError
-from tap_sage_accounting.sandbox.faults import Fault
 from tap_sage_accounting.token_endpoint import NoAccessTokenError
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.api import Call
-    from tap_sage_accounting.sandbox.server import SandboxServer
+    from sage_sandbox.api import Call
+    from sage_sandbox.server import SandboxServer
 
     RunTap = Callable[..., Run]
 

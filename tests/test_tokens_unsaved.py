@@ -18,7 +18,7 @@ from cryptography.fernet import Fernet
 from failing_stores import DarkProxy, RestartablePostgres, full_disk
 from small_sage import small_world, token_requests
 
-from tap_sage_accounting.sandbox.server import SandboxServer
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.token_database import TABLE
 from tap_sage_accounting.token_store import TokenStore, TokenStoreError
 

@@ -10,10 +10,10 @@ import pytest
 from merge import AMOUNTS, Warehouse, trial_balance_disagreements
 from plain_books import Ledger, plain_world
 
+from sage_sandbox.books import advance, trial_balance
+from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.extraction import months
 from tap_sage_accounting.extraction.months import Month
-from tap_sage_accounting.sandbox.books import advance, trial_balance
-from tap_sage_accounting.sandbox.server import SandboxServer
 from tap_sage_accounting.streams import trial_balance as trial_balance_stream
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from conftest import Run
 
-    from tap_sage_accounting.sandbox.api import Call
+    from sage_sandbox.api import Call
 
     RunTap = Callable[..., Run]
 
