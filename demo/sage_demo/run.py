@@ -24,11 +24,11 @@ from sage_demo import report
 from sage_demo.models import TASK, dbt_settings, write_report
 from sage_demo.postgres import Postgres, make_scratch, tail
 from sage_demo.supervision import MARK, supervised
+from sage_sandbox.books import advance, build_world
+from sage_sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from sage_sandbox.server import SandboxServer
 
 BUSINESSES = 3
 _TAP, _TARGET, _ENVIRONMENT = "tap-sage-accounting", "target-postgres", "demo"
@@ -149,9 +149,6 @@ def run(home: Home) -> None:
 @contextlib.contextmanager
 def _simulated_sage(*, days: int) -> Iterator[SandboxServer]:
     """Serve the same books in every run, each run a day later: the days between are replayed."""
-    from sage_sandbox.books import advance, build_world  # noqa: PLC0415 - they need the extra `sandbox`
-    from sage_sandbox.server import SandboxServer  # noqa: PLC0415
-
     world = build_world(size="demo", businesses=BUSINESSES)
     for day in range(days):
         advance(world, days=1, seed=day)
