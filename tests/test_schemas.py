@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from every import each
 from jsonschema import Draft7Validator
 from sage_bodies import BODIES
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "tap_sage_accounting" / "schemas").glob("*.json"))
 STREAMS = [path.stem for path in FILES if path.stem != "shared"]
+every_schema = each(STREAMS)
 
 
 def names(text: str) -> list[str]:
@@ -98,56 +100,67 @@ def test_every_readable_object_has_a_schema() -> None:
     assert schemas.names() == sorted([*SINGLE_OBJECTS, *LISTS, "deletions"])
 
 
-@pytest.mark.parametrize("stream", STREAMS)
-class TestEverySchema:
-    def test_is_typed_at_every_level(self, stream: str) -> None:
-        for place, part in parts(schemas.load(stream, ())):
-            assert isinstance(part["type"], list), place
-            assert part["type"] == [kind(part), "null"], place
-            if kind(part) == "object":
-                assert part["properties"], place
-            elif kind(part) == "array":
-                assert part["items"]["type"], place
-            else:
-                assert kind(part) in SCALARS, place
-            assert part.get("format", "date") in {"date", "date-time"}, place
-
-    def test_uses_no_keyword_that_a_target_could_refuse_a_record_for(self, stream: str) -> None:
-        for place, part in parts(schemas.load(stream, ())):
-            assert part.keys() <= KEYWORDS[kind(part)], place
-
-    def test_names_columns_that_every_warehouse_takes(self, stream: str) -> None:
-        for place, _ in parts(schemas.load(stream, ())):
-            name = place.rpartition(".")[2].removesuffix("[]")
-            assert re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name), place
-
-    def test_describes_every_property_in_a_short_sentence(self, stream: str) -> None:
-        schema = schemas.load(stream, ())
-        assert re.fullmatch(r"[A-Z].{15,138}\.", schema["description"])
-        for place, part in parts(schema):
-            if not place.endswith("[]"):
-                assert re.fullmatch(r"[A-Z0-9].{5,138}\.", part["description"]), place
-
-    def test_tells_the_currency_or_unit_of_every_amount(self, stream: str) -> None:
-        units = re.compile(r"currency|[Pp]ercent|\bunits?\b|one (moved )?unit|pounds|euros|Reciprocal|[Ee]xchange rate")
-        for place, part in parts(schemas.load(stream, ())):
-            if kind(part) == "number":
-                assert units.search(part["description"]), place
-
-    def test_refers_to_other_records_by_id_label_and_path(self, stream: str) -> None:
-        for place, part in parts(schemas.load(stream, ())):
-            if kind(part) == "object" and "path" in part["properties"]:
-                assert list(part["properties"])[:3] == ["id", "displayed_as", "path"], place
-
-    def test_stands_alone_with_the_columns_that_all_streams_have(self, stream: str) -> None:
-        schema = schemas.load(stream, ())
-        columns = list(schema["properties"])
-        assert "$ref" not in json.dumps(schema)
-        assert (columns[0], columns[-1]) == ("business_id", "additional_attributes")
-        assert schema["properties"]["additional_attributes"]["type"] == ["string", "null"]
+@every_schema
+def test_every_schema_is_typed_at_every_level(stream: str) -> None:
+    for place, part in parts(schemas.load(stream, ())):
+        assert isinstance(part["type"], list), place
+        assert part["type"] == [kind(part), "null"], place
+        if kind(part) == "object":
+            assert part["properties"], place
+        elif kind(part) == "array":
+            assert part["items"]["type"], place
+        else:
+            assert kind(part) in SCALARS, place
+        assert part.get("format", "date") in {"date", "date-time"}, place
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@every_schema
+def test_every_schema_uses_no_keyword_that_a_target_could_refuse_a_record_for(stream: str) -> None:
+    for place, part in parts(schemas.load(stream, ())):
+        assert part.keys() <= KEYWORDS[kind(part)], place
+
+
+@every_schema
+def test_every_schema_names_columns_that_every_warehouse_takes(stream: str) -> None:
+    for place, _ in parts(schemas.load(stream, ())):
+        name = place.rpartition(".")[2].removesuffix("[]")
+        assert re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name), place
+
+
+@every_schema
+def test_every_schema_describes_every_property_in_a_short_sentence(stream: str) -> None:
+    schema = schemas.load(stream, ())
+    assert re.fullmatch(r"[A-Z].{15,138}\.", schema["description"])
+    for place, part in parts(schema):
+        if not place.endswith("[]"):
+            assert re.fullmatch(r"[A-Z0-9].{5,138}\.", part["description"]), place
+
+
+@every_schema
+def test_every_schema_tells_the_currency_or_unit_of_every_amount(stream: str) -> None:
+    units = re.compile(r"currency|[Pp]ercent|\bunits?\b|one (moved )?unit|pounds|euros|Reciprocal|[Ee]xchange rate")
+    for place, part in parts(schemas.load(stream, ())):
+        if kind(part) == "number":
+            assert units.search(part["description"]), place
+
+
+@every_schema
+def test_every_schema_refers_to_other_records_by_id_label_and_path(stream: str) -> None:
+    for place, part in parts(schemas.load(stream, ())):
+        if kind(part) == "object" and "path" in part["properties"]:
+            assert list(part["properties"])[:3] == ["id", "displayed_as", "path"], place
+
+
+@every_schema
+def test_every_schema_stands_alone_with_the_columns_that_all_streams_have(stream: str) -> None:
+    schema = schemas.load(stream, ())
+    columns = list(schema["properties"])
+    assert "$ref" not in json.dumps(schema)
+    assert (columns[0], columns[-1]) == ("business_id", "additional_attributes")
+    assert schema["properties"]["additional_attributes"]["type"] == ["string", "null"]
+
+
+@each(FILES, lambda path: path.stem)
 def test_no_property_stands_twice_in_a_file(path: Path) -> None:
     def unique(pairs: list[tuple[str, Any]]) -> Schema:
         names = [name for name, _ in pairs]
@@ -163,7 +176,7 @@ def test_every_shared_part_is_used() -> None:
         assert f'"shared.json#/$defs/{part}"' in text
 
 
-@pytest.mark.parametrize("stream", DELETION_TOLD + DELETION_UNTOLD)
+@each(DELETION_TOLD + DELETION_UNTOLD)
 def test_streams_whose_records_can_be_deleted_say_when(stream: str) -> None:
     assert schemas.load(stream, ())["properties"]["deleted_at"]["format"] == "date-time"
 
@@ -271,22 +284,23 @@ def places_told(value: object, place: str = "") -> Iterator[str]:
         yield place
 
 
-@pytest.mark.parametrize("what", BODIES)
-class TestWhatSageReallySends:
-    def test_fits_the_schema_without_losing_an_attribute(self, what: str) -> None:
-        stream, body = BODIES[what]
-        added = frozenset(("business_id", "additional_attributes", "currency_id"))
-        cleaner = Cleaner(schemas.load(stream, ()), added)
-        cleaned = cleaner.clean(json.loads(json.dumps(body), parse_float=Decimal))
-        unfilled = {".last_paid", ".mtd_authenticated_date"}
-        assert "additional_attributes" not in cleaned
-        assert set(places_told(body)) - set(places_told(cleaned)) <= unfilled
+@each(BODIES)
+def test_what_sage_really_sends_fits_the_schema_without_losing_an_attribute(what: str) -> None:
+    stream, body = BODIES[what]
+    added = frozenset(("business_id", "additional_attributes", "currency_id"))
+    cleaner = Cleaner(schemas.load(stream, ()), added)
+    cleaned = cleaner.clean(json.loads(json.dumps(body), parse_float=Decimal))
+    unfilled = {".last_paid", ".mtd_authenticated_date"}
+    assert "additional_attributes" not in cleaned
+    assert set(places_told(body)) - set(places_told(cleaned)) <= unfilled
 
-    def test_is_accepted_by_a_target_that_validates(self, what: str) -> None:
-        stream, body = BODIES[what]
-        schema = schemas.load(stream, ())
-        cleaned = Cleaner(schema, frozenset(("business_id", "additional_attributes"))).clean(body)
-        Draft7Validator(schema).validate({"business_id": "b" * 32, **cleaned})
+
+@each(BODIES)
+def test_what_sage_really_sends_is_accepted_by_a_target_that_validates(what: str) -> None:
+    stream, body = BODIES[what]
+    schema = schemas.load(stream, ())
+    cleaned = Cleaner(schema, frozenset(("business_id", "additional_attributes"))).clean(body)
+    Draft7Validator(schema).validate({"business_id": "b" * 32, **cleaned})
 
 
 @pytest.fixture(scope="module")

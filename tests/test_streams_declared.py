@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from every import each
 
 from tap_sage_accounting import schemas, streams
 from tap_sage_accounting.client import CurrencyKeyedStream, SageStream, SingleObjectStream
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 
-every_stream = pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+every_stream = each(STREAMS, lambda stream: stream.name)
 
 # Sage's retired and foreign objects, which a business in the UK, Ireland or Canada has no use for.
 RETIRED = {
