@@ -21,7 +21,8 @@ import requests
 
 from sage_sandbox.books import Conventions, Plan, build_world
 from sage_sandbox.books.company import Company
-from sage_sandbox.books.posting import Leg, Posting, post, void
+from sage_sandbox.books.posting import post, void
+from sage_sandbox.books.transactions import Leg, Posting
 from sage_sandbox.endpoints import ENDPOINTS
 from sage_sandbox.faults import Fault, Faults
 from sage_sandbox.server import SandboxServer

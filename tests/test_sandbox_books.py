@@ -14,7 +14,8 @@ import pytest
 from sage_sandbox.books import advance, balance_details, build_world, disagreements, trial_balance
 from sage_sandbox.books.company import Company
 from sage_sandbox.books.editions import LISTS, offered
-from sage_sandbox.books.posting import Leg, Posting, post
+from sage_sandbox.books.posting import post
+from sage_sandbox.books.transactions import Leg, Posting
 from sage_sandbox.store import timestamp
 
 if TYPE_CHECKING:

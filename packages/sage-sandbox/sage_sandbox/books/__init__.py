@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from sage_sandbox.books.banking import open_banks
 from sage_sandbox.books.catalogue import add_item, open_price_lists
-from sage_sandbox.books.chart import open_chart
 from sage_sandbox.books.company import Company, Size
 from sage_sandbox.books.contacts import add_contact
 from sage_sandbox.books.conventions import PLANS, Conventions, Plan, Practice
 from sage_sandbox.books.editions import LISTS
+from sage_sandbox.books.ledger_accounts import open_chart
 from sage_sandbox.books.life import live_one_day, live_until
 from sage_sandbox.books.opening import bring_forward
 from sage_sandbox.books.places import COUNTRIES

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from sage_sandbox.books.artefacts import currency_ref
 from sage_sandbox.books.codes import SMALL_LISTS, pairs
-from sage_sandbox.books.company import Bank, Move
+from sage_sandbox.books.company import Move
 from sage_sandbox.books.contacts import in_lines, place
+from sage_sandbox.books.master_data import Bank
 from sage_sandbox.books.places import FOREIGN_PRICES
-from sage_sandbox.books.posting import Leg, Posting, post, transaction_type, void
+from sage_sandbox.books.posting import post, void
+from sage_sandbox.books.transactions import Leg, Posting, transaction_type
 from sage_sandbox.books.values import big, link, ref
 from sage_sandbox.store import timestamp
 

@@ -1,4 +1,4 @@
-"""Products, services and stock: what can be sold, at which prices, and how much of it is there."""
+"""Products, services and stock: what is sold, at which prices, how much of it is there, and what a document chooses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sage_sandbox.books.chart import COST_OF_GOODS, SALES_PRODUCTS, SALES_SERVICES
-from sage_sandbox.books.company import Item
 from sage_sandbox.books.editions import offered
+from sage_sandbox.books.lines import Line
+from sage_sandbox.books.master_data import Item
 from sage_sandbox.books.values import HUNDRED, ZERO, big, link, ref
 from sage_sandbox.store import Row, timestamp
 
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from random import Random
 
     from sage_sandbox.books.company import Company
+    from sage_sandbox.store import Body
+from typing import TYPE_CHECKING
+
+from sage_sandbox.books.chart import OVERHEADS
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from sage_sandbox.books.company import Company
+    from sage_sandbox.books.places import TaxRate
     from sage_sandbox.store import Body
 
 _PRICE_NAMES = ("Sales Price", "Trade", "Wholesale")
@@ -218,3 +229,39 @@ def delete_item(company: Company, item: Item, at: datetime) -> None:
 def listings(item: Item) -> tuple[str, ...]:
     """Name the lists that an item stands in."""
     return ("stock_items", "products") if item.kind == "STOCK_ITEM" else (_LISTS[item.kind],)
+
+
+_SMALL_LOTS = ("0.25", "0.5", "1", "2")
+
+
+def pick_lines(
+    company: Company, rng: Random, *, sale: bool, rate: TaxRate | None = None, small: bool = False
+) -> tuple[Line, ...]:
+    """Choose one to five lines from the catalogue, but the newest item; a `small` lot is one line of few.
+
+    A `rate` overrules the items' tax rates.
+    """
+    items = list(company.items.values())[:-1]
+    chosen = rng.choices(items, k=1 if small else rng.choice((1, 1, 2, 2, 3, 5)))
+    line = _sale if sale else _purchase
+    return tuple(line(company, rng, item, rate, small=small) for item in chosen)
+
+
+def _sale(company: Company, rng: Random, item: Item, rate: TaxRate | None, *, small: bool) -> Line:
+    account = company.accounts[SALES_SERVICES if item.kind == "SERVICE" else SALES_PRODUCTS]
+    discount = Decimal(rng.choice(("0", "0", "0", "5", "12.5")))
+    quantity = Decimal(rng.choice(_SMALL_LOTS if small else ("1", "2", "3", "7.5", "10", "0.25")))
+    company.in_use.add(item.id)
+    return Line(item.description, item, account, quantity, item.price, discount, rate or item.rate)
+
+
+def _purchase(company: Company, rng: Random, item: Item, rate: TaxRate | None, *, small: bool) -> Line:
+    quantity = Decimal(1 if small else rng.choice(("1", "2", "4", "6")))
+    if item.kind == "SERVICE":
+        account = company.accounts[rng.choice(OVERHEADS)]
+        price = Decimal(rng.randrange(500, 9000 if small else 90000)) / HUNDRED
+        taxed = rate or company.profile.standard
+        return Line(account.nominal.name, None, account, Decimal(1), price, ZERO, taxed)
+    company.in_use.add(item.id)
+    account = company.accounts[COST_OF_GOODS]
+    return Line(item.description, item, account, quantity, item.cost, ZERO, rate or item.rate)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sage_sandbox.books.editions import offered
-from sage_sandbox.books.values import ZERO, Mint, dice, ref
+from sage_sandbox.books.values import ZERO, Mint, dice
 from sage_sandbox.store import Business, Collection, Row
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from sage_sandbox.books.chart import Account
     from sage_sandbox.books.conventions import Conventions, Practice
     from sage_sandbox.books.documents import Document
-    from sage_sandbox.books.places import Country, TaxRate
-    from sage_sandbox.books.posting import TransactionRow
+    from sage_sandbox.books.master_data import Bank, Item, Party
+    from sage_sandbox.books.places import Country
+    from sage_sandbox.books.transactions import TransactionRow
     from sage_sandbox.store import Body
 
 _SMALL = Decimal(250)
@@ -43,61 +44,6 @@ class Size:
     daily: int
     routine: int
     capital: Decimal
-
-
-@dataclass
-class Party:
-    """A customer or supplier, and the base-currency balance of what is open between us."""
-
-    id: str
-    name: str
-    reference: str
-    customer: bool
-    currency: str
-    city: tuple[str, str, str]
-    street: str
-    address_id: str
-    person_id: str
-    active: bool = True
-    documents: int = 0
-    balance: Decimal = ZERO
-
-    @property
-    def ref(self) -> Body:
-        """The contact as documents refer to it."""
-        return ref("contacts", self.id, f"{self.name} ({self.reference})")
-
-
-@dataclass(frozen=True)
-class Item:
-    """A product, service or stock item that lines can sell or buy."""
-
-    id: str
-    kind: str
-    description: str
-    price: Decimal
-    cost: Decimal
-    rate: TaxRate
-
-    @property
-    def ref(self) -> Body:
-        """The item as lines refer to it: stock items pass for products there."""
-        return ref("services" if self.kind == "SERVICE" else "products", self.id, self.description)
-
-
-@dataclass
-class Bank:
-    """A bank account; `balance` is in its own currency."""
-
-    id: str
-    account: Account
-    currency: str
-    balance: Decimal = ZERO
-
-    @property
-    def ref(self) -> Body:
-        """The bank account as payments refer to it."""
-        return ref("bank_accounts", self.id, self.account.ref["displayed_as"])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sage_sandbox.books.artefacts import currency_ref
 from sage_sandbox.books.chart import COST_OF_GOODS, SALES_PRODUCTS
-from sage_sandbox.books.company import Party
+from sage_sandbox.books.master_data import Party
 from sage_sandbox.books.places import FOREIGN_PRICES, Country
 from sage_sandbox.books.values import link, ref
 from sage_sandbox.store import timestamp

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sage_sandbox.books.artefacts import PURCHASES, SALES
-from sage_sandbox.books.documents import PURCHASE_CORRECTIVE, SALES_CORRECTIVE, Document, issue
-from sage_sandbox.books.lines import pick_lines
+from sage_sandbox.books.catalogue import pick_lines
+from sage_sandbox.books.documents import PURCHASE_CORRECTIVE, SALES_CORRECTIVE, Document
+from sage_sandbox.books.invoicing import issue
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from sage_sandbox.books.chart import ACCRUALS, OVERHEADS, PREPAYMENTS
-from sage_sandbox.books.posting import Leg, Posting, post, transaction_type, void
+from sage_sandbox.books.posting import post, void
+from sage_sandbox.books.transactions import Leg, Posting, transaction_type
 from sage_sandbox.books.values import HUNDRED, ZERO, big, link, ref
 from sage_sandbox.store import Row
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from sage_sandbox.books.company import Company
-    from sage_sandbox.books.posting import EntryRow, TransactionRow
+    from sage_sandbox.books.transactions import EntryRow, TransactionRow
     from sage_sandbox.store import Body
 
 BULK_LINES = 50

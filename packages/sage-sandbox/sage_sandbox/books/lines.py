@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sage_sandbox.books.chart import (
-    COST_OF_GOODS,
-    OVERHEADS,
-    SALES_PRODUCTS,
-    SALES_SERVICES,
-)
-from sage_sandbox.books.values import HUNDRED, ZERO, big, cents, ref
+from sage_sandbox.books.values import HUNDRED, ZERO, cents
 
 if TYPE_CHECKING:
-    from random import Random
+    from decimal import Decimal
 
     from sage_sandbox.books.chart import Account
-    from sage_sandbox.books.company import Company, Item
+    from sage_sandbox.books.master_data import Item
     from sage_sandbox.books.places import TaxRate
-    from sage_sandbox.store import Body
 
 
 @dataclass(frozen=True)
@@ -61,131 +53,9 @@ class Line:
         return self.item is not None and self.item.kind == "SERVICE"
 
 
-_SMALL_LOTS = ("0.25", "0.5", "1", "2")
-
-
-def pick_lines(
-    company: Company, rng: Random, *, sale: bool, rate: TaxRate | None = None, small: bool = False
-) -> tuple[Line, ...]:
-    """Choose one to five lines from the catalogue, but the newest item; a `small` lot is one line of few.
-
-    A `rate` overrules the items' tax rates.
-    """
-    items = list(company.items.values())[:-1]
-    chosen = rng.choices(items, k=1 if small else rng.choice((1, 1, 2, 2, 3, 5)))
-    line = _sale if sale else _purchase
-    return tuple(line(company, rng, item, rate, small=small) for item in chosen)
-
-
-def under_reverse_charge(company: Company, lines: tuple[Line, ...]) -> tuple[Line, ...]:
-    """Let the tax of purchased lines be the buyer's to account for, at the standard rate."""
-    return tuple(replace(line, rate=company.profile.standard, reverse_charge=True) for line in lines)
-
-
-def _sale(company: Company, rng: Random, item: Item, rate: TaxRate | None, *, small: bool) -> Line:
-    account = company.accounts[SALES_SERVICES if item.kind == "SERVICE" else SALES_PRODUCTS]
-    discount = Decimal(rng.choice(("0", "0", "0", "5", "12.5")))
-    quantity = Decimal(rng.choice(_SMALL_LOTS if small else ("1", "2", "3", "7.5", "10", "0.25")))
-    company.in_use.add(item.id)
-    return Line(item.description, item, account, quantity, item.price, discount, rate or item.rate)
-
-
-def _purchase(company: Company, rng: Random, item: Item, rate: TaxRate | None, *, small: bool) -> Line:
-    quantity = Decimal(1 if small else rng.choice(("1", "2", "4", "6")))
-    if item.kind == "SERVICE":
-        account = company.accounts[rng.choice(OVERHEADS)]
-        price = Decimal(rng.randrange(500, 9000 if small else 90000)) / HUNDRED
-        taxed = rate or company.profile.standard
-        return Line(account.nominal.name, None, account, Decimal(1), price, ZERO, taxed)
-    company.in_use.add(item.id)
-    account = company.accounts[COST_OF_GOODS]
-    return Line(item.description, item, account, quantity, item.cost, ZERO, rate or item.rate)
-
-
-def line_body(company: Company, line: Line, exchange: Decimal, *, sale: bool) -> Body:
-    """Write a line as Sage serves it, with its analysis categories; `exchange` turns its amounts into base currency."""
-    item, rate = line.item, line.rate
-    net, tax = cents(line.net * exchange), cents(line.tax * exchange)
-    body: Body = {
-        "id": company.mint.new_id(),
-        "displayed_as": line.description,
-        "analysis_type_categories": analysis_of(company, line),
-        "description": line.description,
-        "product": item.ref if item and not line.is_service else None,
-        "service": item.ref if item and line.is_service else None,
-        "ledger_account": line.account.ref,
-        "trade_of_asset": False,
-        "quantity": big(line.quantity),
-        "unit_price": big(line.unit_price),
-        "net_amount": big(line.net),
-        "tax_rate": rate.ref,
-        "tax_amount": big(line.tax),
-        "tax_breakdown": tax_breakdown(rate, line.tax),
-        "total_amount": big(line.total),
-        "base_currency_unit_price": big(cents(line.unit_price * exchange) if exchange != 1 else line.unit_price),
-        "unit_price_includes_tax": False,
-        "base_currency_net_amount": big(net),
-        "base_currency_tax_amount": big(tax),
-        "base_currency_tax_breakdown": tax_breakdown(rate, tax),
-        "base_currency_total_amount": big(net + tax),
-    }
-    return body | (_sale_part(line, exchange) if sale else _purchase_part(company, line)) | _abroad(line, exchange)
-
-
-def _abroad(line: Line, exchange: Decimal) -> Body:
-    """Say whether goods or services crossed a border, which trade in a foreign currency stands for."""
-    kind = ("SERVICES", "Services") if line.is_service else ("GOODS", "Goods")
-    return {"eu_goods_services_type": ref("eu_goods_services_types", *kind) if exchange != 1 else None}
-
-
-def _sale_part(line: Line, exchange: Decimal) -> Body:
-    return {
-        "discount_amount": big(line.discount),
-        "base_currency_discount_amount": big(cents(line.discount * exchange)),
-        "discount_percentage": big(line.discount_percentage),
-        "eu_sales_description": ref("eu_sales_descriptions", "STANDARD", "Standard") if exchange != 1 else None,
-    }
-
-
-def _purchase_part(company: Company, line: Line) -> Body:
-    return {"is_purchase_for_resale": line.item is not None, **canadian_taxes(company, line.rate, line.tax)}
-
-
-def canadian_taxes(company: Company, rate: TaxRate, tax: Decimal) -> Body:
-    """Split tax into its federal and provincial part; null outside Canada."""
-    if company.country != "CA":
-        return {"gst_amount": None, "pst_amount": None, "tax_recoverable": None}
-    provincial = tax_breakdown(rate, tax)[1]["amount"] if len(rate.parts) > 1 else "0.0"
-    return {"gst_amount": big(tax - Decimal(provincial)), "pst_amount": provincial, "tax_recoverable": True}
-
-
-def tax_breakdown(rate: TaxRate, tax: Decimal) -> list[Body]:
-    """Split tax by the parts of a combined rate; untaxed lines have no breakdown."""
-    if not rate.percentage:
-        return []
-    if not rate.parts:
-        return [{"tax_rate": rate.ref, "percentage": big(rate.percentage), "amount": big(tax)}]
-    shares = [cents(tax * percentage / rate.percentage) for _, _, percentage in rate.parts]
-    shares[-1] = tax - sum(shares[:-1], ZERO)
-    return [
-        {
-            "tax_rate": ref("tax_rates", identity, f"{name} {percentage:.2f}%"),
-            "percentage": big(percentage),
-            "amount": big(share),
-        }
-        for (identity, name, percentage), share in zip(rate.parts, shares, strict=True)
-    ]
-
-
-def analysis_of(company: Company, line: Line) -> list[Body]:
-    """Tag products with a department where the edition has analysis types."""
-    types = company.collections.get("analysis_types")
-    if not types or line.item is None or line.is_service:
-        return []
-    first = next(iter(types.rows.values())).render()
-    category = first["analysis_type_categories"][0]
-    own = {name: category[name] for name in ("id", "displayed_as", "$path")}
-    return [{**own, "analysis_type": {name: first[name] for name in ("id", "displayed_as", "$path")}}]
+def under_reverse_charge(lines: tuple[Line, ...], rate: TaxRate) -> tuple[Line, ...]:
+    """Let the tax of purchased lines be the buyer's to account for, at this rate."""
+    return tuple(replace(line, rate=rate, reverse_charge=True) for line in lines)
 
 
 @dataclass(frozen=True)
@@ -211,58 +81,3 @@ def sums(lines: tuple[Line, ...]) -> Sums:
         discount=sum((line.discount for line in lines), ZERO),
         quantity=sum((line.quantity for line in lines), ZERO),
     )
-
-
-def tax_analysis(lines: tuple[Line, ...]) -> list[Body]:
-    """Add the lines up by tax rate."""
-    return [
-        {
-            "tax_rate": rate.ref,
-            "net_amount": big(part.net),
-            "tax_amount": big(part.tax),
-            "total_amount": big(part.total),
-            "goods_amount": "0.0",
-            "service_amount": "0.0",
-        }
-        for rate, part in _by_rate(lines)
-    ]
-
-
-def _by_rate(lines: tuple[Line, ...]) -> list[tuple[TaxRate, Sums]]:
-    rates = {line.rate.id: line.rate for line in lines}
-    return [(rate, sums(tuple(line for line in lines if line.rate.id == rate.id))) for rate in rates.values()]
-
-
-def detailed_tax_analysis(lines: tuple[Line, ...], exchange: Decimal) -> Body:
-    """Write the opt-in analysis: the totals, and the breakdown of the rate that most of the tax is charged at."""
-    total = sums(lines)
-    services = sums(tuple(line for line in lines if line.is_service))
-    rate, part = max(_by_rate(lines), key=lambda pair: pair[1].tax)
-    part_services = sums(tuple(line for line in lines if line.is_service and line.rate.id == rate.id))
-    breakdown: Body = {"tax_rate": rate.ref, "name": rate.label, "percentage": big(rate.percentage)}
-    return {
-        "tax_rates_breakdown": {
-            **breakdown,
-            **_in_both_currencies(_amounts("{}_amount", part, part_services), exchange),
-            "retail_tax_amount": "0.0",
-        },
-        **_in_both_currencies(_amounts("total_{}", total, services), exchange),
-        "total_retailer_tax": "0.0",
-    }
-
-
-def _amounts(form: str, part: Sums, services: Sums) -> dict[str, Decimal]:
-    """Name the amounts in the two ways that the two levels of the analysis name them."""
-    suffix = "" if form.endswith("_amount") else "_amount"
-    return {
-        form.format("net"): part.net,
-        form.format("tax"): part.tax,
-        "total_amount" if not suffix else "total": part.total,
-        form.format("goods") + suffix: part.net - services.net,
-        form.format("services") + suffix: services.net,
-    }
-
-
-def _in_both_currencies(amounts: dict[str, Decimal], exchange: Decimal) -> Body:
-    own = {name: big(amount) for name, amount in amounts.items()}
-    return own | {f"base_currency_{name}": big(cents(amount * exchange)) for name, amount in amounts.items()}

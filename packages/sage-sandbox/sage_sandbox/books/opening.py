@@ -22,15 +22,17 @@ from sage_sandbox.books.chart import (
     VEHICLES,
     VEHICLES_DEPRECIATED,
 )
-from sage_sandbox.books.posting import Leg, Posting, entries_of, post, transaction_type
+from sage_sandbox.books.posting import entries_of, post
 from sage_sandbox.books.quick_entries import QuickEntry, enter
+from sage_sandbox.books.transactions import Leg, Posting, transaction_type
 from sage_sandbox.books.values import ZERO, big, cents, link, ref
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from sage_sandbox.books.company import Company, Party
-    from sage_sandbox.books.posting import TransactionRow
+    from sage_sandbox.books.company import Company
+    from sage_sandbox.books.master_data import Party
+    from sage_sandbox.books.transactions import TransactionRow
     from sage_sandbox.store import Body
 
 _BANKS = {CURRENT: Decimal("25000.75"), SAVINGS: Decimal("8000.5"), CASH: Decimal("250.35")}

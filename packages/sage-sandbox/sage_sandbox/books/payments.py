@@ -6,16 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sage_sandbox.books.artefacts import (
-    SALES,
-    Artefact,
-    Payment,
-    Settlement,
-    currency_ref,
-    on_account_body,
-    refresh,
-    register,
-)
+from sage_sandbox.books.artefacts import SALES, Artefact, Payment, Settlement, currency_ref
 from sage_sandbox.books.banking import move_money
 from sage_sandbox.books.chart import (
     CREDITORS,
@@ -25,7 +16,9 @@ from sage_sandbox.books.chart import (
     EXCHANGE_GAINS,
     EXCHANGE_LOSSES,
 )
-from sage_sandbox.books.posting import Leg, Posting, post, transaction_type, void
+from sage_sandbox.books.open_items import on_account_body, refresh, register
+from sage_sandbox.books.posting import post, void
+from sage_sandbox.books.transactions import Leg, Posting, transaction_type
 from sage_sandbox.books.treasury import ensure_funds
 from sage_sandbox.books.values import ZERO, big, cents, link, ref
 
@@ -35,8 +28,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from sage_sandbox.books.chart import Account
-    from sage_sandbox.books.company import Bank, Company, Party
-    from sage_sandbox.books.posting import TransactionRow
+    from sage_sandbox.books.company import Company
+    from sage_sandbox.books.master_data import Bank, Party
+    from sage_sandbox.books.transactions import TransactionRow
     from sage_sandbox.store import Body
 
 _TYPES = {

@@ -15,7 +15,7 @@ from sage_sandbox.books.chart import (
     PENSIONS,
 )
 from sage_sandbox.books.journals import write_journal
-from sage_sandbox.books.posting import Leg
+from sage_sandbox.books.transactions import Leg
 from sage_sandbox.books.treasury import move_directly
 from sage_sandbox.books.values import ZERO, cents
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sage_sandbox.books.artefacts import SALES, Artefact, currency_ref, register
+from sage_sandbox.books.artefacts import SALES, Artefact, currency_ref
 from sage_sandbox.books.chart import CREDITORS, DEBTORS, PURCHASE_TAX, SALES_TAX
-from sage_sandbox.books.documents import exchange_rate, inverse
-from sage_sandbox.books.lines import canadian_taxes, tax_breakdown
-from sage_sandbox.books.posting import Leg, Posting, post, transaction_type
+from sage_sandbox.books.invoicing import exchange_rate, inverse
+from sage_sandbox.books.line_bodies import canadian_taxes, tax_breakdown
+from sage_sandbox.books.open_items import register
+from sage_sandbox.books.posting import post
+from sage_sandbox.books.transactions import Leg, Posting, transaction_type
 from sage_sandbox.books.values import HUNDRED, big, cents, link, ref
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from sage_sandbox.books.chart import Account
-    from sage_sandbox.books.company import Company, Party
+    from sage_sandbox.books.company import Company
+    from sage_sandbox.books.master_data import Party
     from sage_sandbox.books.places import TaxRate
     from sage_sandbox.store import Body
 

@@ -19,7 +19,7 @@ from sage_sandbox.books.codes import (
     TRANSACTION_TYPES,
     pairs,
 )
-from sage_sandbox.books.documents import inverse
+from sage_sandbox.books.invoicing import inverse
 from sage_sandbox.books.opening import TAX_OWED
 from sage_sandbox.books.places import COUNTRIES as PLACES
 from sage_sandbox.books.places import FOREIGN_PRICES

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sage_sandbox.books.artefacts import PURCHASES, SALES
 from sage_sandbox.books.chart import CREDITORS, DEBTORS
 from sage_sandbox.books.company import Company
-from sage_sandbox.books.posting import EntryRow, TransactionRow
+from sage_sandbox.books.transactions import EntryRow, TransactionRow
 from sage_sandbox.books.values import ZERO, big, plain
 
 if TYPE_CHECKING:

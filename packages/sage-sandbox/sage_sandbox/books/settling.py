@@ -8,16 +8,10 @@ from heapq import heappop
 from typing import TYPE_CHECKING
 
 from sage_sandbox.books import documents
-from sage_sandbox.books.artefacts import PURCHASES, SALES, Artefact, arrange, open_items, postpone
-from sage_sandbox.books.documents import exchange_rate
-from sage_sandbox.books.payments import (
-    Remittance,
-    allocate,
-    delete_allocation,
-    delete_payment,
-    pay,
-    pay_on_account,
-)
+from sage_sandbox.books.artefacts import PURCHASES, SALES, Artefact
+from sage_sandbox.books.invoicing import exchange_rate
+from sage_sandbox.books.open_items import arrange, list_open_items, postpone
+from sage_sandbox.books.payments import Remittance, allocate, delete_allocation, delete_payment, pay, pay_on_account
 from sage_sandbox.books.trade import raise_for, someone
 from sage_sandbox.books.treasury import ensure_funds
 from sage_sandbox.books.values import HUNDRED, RATE_PLACES, ZERO, cents
@@ -84,7 +78,7 @@ def _soon_due(company: Company, artefact: Artefact, at: datetime) -> list[Artefa
     """Find what else a contact would pay with the same money: other invoices that have been open for some weeks."""
     if artefact.sign < 0:
         return []
-    alike = open_items(company, side=artefact.side, sign=1)
+    alike = list_open_items(company, side=artefact.side, sign=1)
     due = [each for each in alike if each.party is artefact.party and at.date() - each.day > _PAID_TOGETHER]
     return [each for each in due if each is not artefact][:_AT_MOST]
 
@@ -101,7 +95,7 @@ def pay_supplier(company: Company, rng: Random, at: datetime) -> None:
 
 def _settle_one(company: Company, rng: Random, at: datetime, side: int) -> None:
     """Settle an invoice; one that has been open for very long is left to its day."""
-    open_ones = open_items(company, side=side, sign=1)
+    open_ones = list_open_items(company, side=side, sign=1)
     usual = [each for each in open_ones if at.date() - each.day < _PATIENCE]
     if candidates := usual or open_ones:
         _settle(company, rng, at, rng.choice(candidates))
@@ -116,7 +110,7 @@ def receive_on_account(company: Company, rng: Random, at: datetime) -> None:
 
 def allocate_credit(company: Company, rng: Random, at: datetime) -> None:
     """Set a credit note or money on account against an invoice of the same contact, raising one if there is none."""
-    if credits_open := open_items(company, sign=-1):
+    if credits_open := list_open_items(company, sign=-1):
         _invoice_for(company, rng, at, rng.choice(credits_open))
 
 
@@ -136,13 +130,13 @@ def _set_against(company: Company, credit: Artefact, at: datetime) -> None:
 
 def _owed(company: Company, credit: Artefact) -> list[Artefact]:
     """Find the invoices of a credit's contact that are open, oldest first."""
-    owed = open_items(company, side=credit.side, sign=1)
+    owed = list_open_items(company, side=credit.side, sign=1)
     return [each for each in owed if each.party.id == credit.party.id]
 
 
 def refund(company: Company, rng: Random, at: datetime) -> None:
     """Pay a credit note out."""
-    notes = [each for each in open_items(company, sign=-1) if each.shape != "payment_on_account"]
+    notes = [each for each in list_open_items(company, sign=-1) if each.shape != "payment_on_account"]
     if notes:
         _settle(company, rng, at, rng.choice(notes))
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from sage_sandbox.books.banking import move_money
 from sage_sandbox.books.chart import PURCHASE_TAX, SALES_TAX
-from sage_sandbox.books.lines import canadian_taxes, tax_breakdown
-from sage_sandbox.books.posting import Leg, Posting, post, transaction_type, void
+from sage_sandbox.books.line_bodies import canadian_taxes, tax_breakdown
+from sage_sandbox.books.posting import post, void
+from sage_sandbox.books.transactions import Leg, Posting, transaction_type
 from sage_sandbox.books.treasury import ensure_funds
 from sage_sandbox.books.values import HUNDRED, big, cents, link, ref
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sage_sandbox.books.chart import Account
-    from sage_sandbox.books.company import Bank, Company, Party
+    from sage_sandbox.books.company import Company
+    from sage_sandbox.books.master_data import Bank, Party
     from sage_sandbox.books.places import TaxRate
     from sage_sandbox.store import Body
 

@@ -7,16 +7,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sage_sandbox.books.artefacts import SALES
-from sage_sandbox.books.chart import (
-    OTHER_INCOME,
-    PURCHASE_TAX,
-    SALES_TAX,
-    TAX_LIABILITY,
-    TAX_NOT_RECOVERED,
-)
+from sage_sandbox.books.chart import OTHER_INCOME, PURCHASE_TAX, SALES_TAX, TAX_LIABILITY, TAX_NOT_RECOVERED
 from sage_sandbox.books.company import TaxReturn
 from sage_sandbox.books.journals import write_journal
-from sage_sandbox.books.posting import EntryRow, Leg, Posting, TransactionRow, post
+from sage_sandbox.books.posting import post
+from sage_sandbox.books.transactions import EntryRow, Leg, Posting, TransactionRow
 from sage_sandbox.books.treasury import move_directly
 from sage_sandbox.books.values import HUNDRED, ZERO, big, cents, link, ref
 

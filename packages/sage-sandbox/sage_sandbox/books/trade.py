@@ -7,11 +7,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sage_sandbox.books import documents
-from sage_sandbox.books.artefacts import PURCHASES, SALES, Artefact, open_items
+from sage_sandbox.books.artefacts import PURCHASES, SALES, Artefact
 from sage_sandbox.books.banking import CASH
+from sage_sandbox.books.catalogue import pick_lines
 from sage_sandbox.books.chart import OTHER_INCOME, OVERHEADS, SALES_PRODUCTS, SALES_SERVICES
-from sage_sandbox.books.documents import Document, Kind, annul, issue, remove
-from sage_sandbox.books.lines import Line, pick_lines, under_reverse_charge
+from sage_sandbox.books.documents import Document, Kind
+from sage_sandbox.books.invoicing import annul, issue, remove
+from sage_sandbox.books.lines import Line, under_reverse_charge
+from sage_sandbox.books.open_items import list_open_items
 from sage_sandbox.books.quick_entries import QuickEntry, enter
 from sage_sandbox.books.sundries import Sundry, delete_other, pay_other
 from sage_sandbox.books.values import HUNDRED, PENNY, ZERO
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
-    from sage_sandbox.books.company import Company, Party
+    from sage_sandbox.books.company import Company
+    from sage_sandbox.books.master_data import Party
     from sage_sandbox.store import Body, Row
 
 _REFERENCES = ("", "PO-4711", "by phone", "Angebot № 7", "a reference that is longer than twenty-five characters")
@@ -51,7 +55,7 @@ def _draw_up(company: Company, rng: Random, at: datetime, party: Party, kind: Ki
     rate = company.profile.untaxed if foreign else None
     lines = pick_lines(company, rng, sale=kind.side == SALES, rate=rate, small=company.busy or kind.sign < 0)
     if foreign and kind.side == PURCHASES and company.accounts_for_tax_of_suppliers:
-        lines = under_reverse_charge(company, lines)
+        lines = under_reverse_charge(lines, company.profile.standard)
     notes, reference = rng.choice(_NOTES), rng.choice(_REFERENCES)
     return Document(kind, party, lines, at, reference, notes, status)
 
@@ -214,7 +218,7 @@ def _untouched(company: Company, side: int, shape: str) -> list[Artefact]:
     opening = company.book("contact_opening_balances").rows
     return [
         each
-        for each in open_items(company, side=side)
+        for each in list_open_items(company, side=side)
         if each.shape == shape and not each.settlements and each.id not in opening and each.day > company.filed_until
     ]
 

@@ -10,13 +10,15 @@ from sage_sandbox.books.chart import EXCHANGE_GAINS, EXCHANGE_LOSSES, LOANS
 from sage_sandbox.books.company import Move
 from sage_sandbox.books.journals import write_journal
 from sage_sandbox.books.places import FOREIGN_PRICES
-from sage_sandbox.books.posting import Leg, Posting, entries_of, post
+from sage_sandbox.books.posting import entries_of, post
+from sage_sandbox.books.transactions import Leg, Posting
 from sage_sandbox.books.values import RATE_PLACES, ZERO, cents
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sage_sandbox.books.company import Bank, Company
+    from sage_sandbox.books.company import Company
+    from sage_sandbox.books.master_data import Bank
 
 _FLOOR, _FOREIGN_FLOOR, _KEPT_IN_SAVINGS = Decimal(2000), Decimal(300), Decimal(500)
 _STEP, _LOAN_STEP = Decimal(500), Decimal(5000)

@@ -9,14 +9,15 @@ from sage_sandbox.books import banking, catalogue, contacts, journals
 from sage_sandbox.books.chart import OVERHEADS
 from sage_sandbox.books.company import Move
 from sage_sandbox.books.journals import JournalRow
-from sage_sandbox.books.posting import TransactionRow
+from sage_sandbox.books.transactions import TransactionRow
 from sage_sandbox.books.values import HUNDRED, cents, ref
 
 if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
-    from sage_sandbox.books.company import Company, Party
+    from sage_sandbox.books.company import Company
+    from sage_sandbox.books.master_data import Party
 
 _FILES = (("receipt.pdf", "application/pdf"), ("Größe & Maß.png", "image/png"), ("packing list.csv", "text/csv"))
 _ENOUGH = 2

@@ -24,7 +24,8 @@ from sage_sandbox.books.chart import (
     VEHICLES_DEPRECIATION,
 )
 from sage_sandbox.books.journals import write_journal
-from sage_sandbox.books.posting import Leg, entries_of
+from sage_sandbox.books.posting import entries_of
+from sage_sandbox.books.transactions import Leg
 from sage_sandbox.books.treasury import move_directly
 from sage_sandbox.books.values import ZERO, cents
 
