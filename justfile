@@ -11,16 +11,17 @@ demo:
 test *arguments:
     uv run pytest {{ arguments }}
 
-# Check style and types
+# Check style, types and who imports whom
 lint:
-    uv run ruff check
-    uv run ruff format --check
-    uv run mypy --strict
+    uv run --group lint ruff check
+    uv run --group lint ruff format --check
+    uv run --group lint mypy --strict
+    uv run --group lint lint-imports
 
 # Correct what can be corrected, and renew what is made from the code
 fix:
-    uv run ruff check --fix
-    uv run ruff format
+    uv run --group lint ruff check --fix
+    uv run --group lint ruff format
     uv run python scripts/sync_settings.py --write
     uv run python scripts/stream_table.py --write
     uv run python scripts/build_sources.py --write
