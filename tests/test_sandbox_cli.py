@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import requests
 
 from sage_sandbox.cli import main, make_server, parser, welcome
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from sage_sandbox.endpoints import ENDPOINTS
+from sage_sandbox.faults import TROUBLES
 
 TINY = ["--port", "0", "--size", "tiny", "--businesses", "1"]
 
@@ -81,11 +83,37 @@ def test_a_rotated_refresh_token_is_not_shown_after_a_restart(tmp_path: Path) ->
         assert not any(secret in told for secret in second.issued_secrets - {second.refresh_token})
 
 
+def test_its_readme_works_as_it_stands_there() -> None:
+    text = (Path(__file__).parent.parent / "packages" / "sage-sandbox" / "README.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    [in_python] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    calls = [each for each in blocks if "curl" in each]
+    with make_server(parser().parse_args(TINY)) as server:
+        programs = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        script = "\n".join(calls).replace("http://127.0.0.1:8000", server.base_url)
+        done = subprocess.run(["sh", "-euc", script], env=programs, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        page, answers = json.JSONDecoder().raw_decode(done.stdout)
+        assert len(page["$items"]) == 2
+        assert done.stdout[answers:].count('"now"') == 2
+        assert [each.what for each in server.faults.script] == [503, "cut", "lost"]
+    assert f"All {len(ENDPOINTS)} paths" in text
+    assert f"one of {len(TROUBLES)} troubles" in text
+    shown = subprocess.run([sys.executable, "-c", in_python], capture_output=True, text=True, check=True).stdout
+    assert "0 requests so far" in shown
+
+
 def test_a_taken_port_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main(["--size", "tiny", "--businesses", "1", "--port", port]) == 1
     assert "--port" in capsys.readouterr().err
+
+
+def test_its_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"sage-sandbox {version('sage-sandbox')}\n"
 
 
 @pytest.mark.parametrize("arguments", [["--businesses", "0"], ["--size", "huge"], ["--rate-limit", "none"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     described = argparse.ArgumentParser(prog="sage-sandbox", description="Serve a simulated Sage Accounting API v3.1.")
     add = described.add_argument
+    add("--version", action="version", version=f"%(prog)s {version('sage-sandbox')}")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=int, default=8000, help="port to listen on, 0 for any (default: %(default)s)")
     add("--size", choices=("tiny", "demo", "large"), default="demo", help="how much there is (default: %(default)s)")
