@@ -148,16 +148,21 @@ class SageStream(RESTStream[int]):
         cls.selected_by_default = not cls.retired
 
     def __init__(self, tap: TapSageAccounting) -> None:
-        schema = schemas.load(self.name, self.primary_keys)
-        if not self.per_business:
-            del schema["properties"]["business_id"]
-        if text := DECIMALS[tap.config.get("decimals", "number")]:
-            schema = with_text_decimals(schema, text)
-        super().__init__(tap=tap, schema=schema, path=f"/{self.name}")
+        super().__init__(tap=tap, path=f"/{self.name}")
         self.first_reads: set[str | None] = set()
         self._partial_rows: PartialRows | None = None
         self._map_failure: StreamMapError | None = None
         self.conformer: Conformer | None = None
+
+    @cached_property
+    @override
+    def schema(self) -> dict[str, Any]:  # read only when it is needed: a selection needs few
+        schema = schemas.load(self.name, type(self).primary_keys)
+        if not self.per_business:
+            del schema["properties"]["business_id"]
+        if text := DECIMALS[self.config.get("decimals", "number")]:
+            schema = with_text_decimals(schema, text)
+        return schema
 
     # Where to ask, and what for
 

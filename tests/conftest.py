@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from singer_sdk.contrib.msgspec import encoder
+from singer_sdk.singerlib.catalog import SelectionMask
 from surroundings import a_place_of_its_own, leave_the_developers_environment, pass_no_ignored_signal_on
 from typing_extensions import override
 
@@ -46,6 +47,7 @@ class Recorder(WholeMessageWriter):
         self.messages.append(_target.decode(line))
 
 
+NOTHING = SelectionMask({(): False})
 _target = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
@@ -60,7 +62,10 @@ class TapOfSome(TapSageAccounting):
     def setup_mapper(self) -> None:
         if self._chosen:
             for name, stream in self.streams.items():
-                stream.selected = name in self._chosen
+                if name in self._chosen:
+                    stream.selected = True
+                else:
+                    stream._mask = NOTHING  # what setting `selected` comes to, after all columns were looked at
         super().setup_mapper()
 
 
