@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from presence import present
 from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.singerlib.catalog import SelectionMask
 from surroundings import a_place_of_its_own, leave_the_developers_environment, pass_no_ignored_signal_on
@@ -150,7 +151,7 @@ def no_secret_of_other_tests() -> Iterator[None]:
     yield
     for handler in (*logging.getLogger().handlers, logging.lastResort):
         for found in [each for each in handler.filters if isinstance(each, SecretFilter)] if handler else ():
-            handler.removeFilter(found)
+            present(handler).removeFilter(found)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import pytest
 import requests
 from click.testing import CliRunner, Result
 from failing_stores import RestartablePostgres
+from presence import present
 from small_sage import free_port, manager, small_world, store_at, token_requests
 
 from sage_sandbox.faults import Fault
@@ -130,7 +131,7 @@ def test_a_login_stores_tokens_that_a_run_then_uses(
     store = store_at(tmp_path)
     assert manager(sage, store, refresh_token=None).access_token()
     assert token_requests(sage) == asked == 1
-    assert store.read(sage.client_id, None).tokens.scope == "readonly"
+    assert present(present(store.read(sage.client_id, None)).tokens).scope == "readonly"
 
 
 def test_the_consent_is_asked_for_as_sage_documents(
@@ -740,7 +741,7 @@ def test_a_logout_that_does_not_reach_sage_forgets_nothing(sage: SandboxServer, 
     settings = {"refresh_token": sage.refresh_token, "client_secret": "wrong-client-secret"}
     result = command(commands.logout, sage, tmp_path, **settings)
     assert result.exit_code == 1
-    assert store_at(tmp_path).read(sage.client_id, sage.refresh_token).tokens is not None
+    assert present(store_at(tmp_path).read(sage.client_id, sage.refresh_token)).tokens is not None
 
 
 def test_the_page_escapes_what_it_was_told_and_loads_nothing() -> None:

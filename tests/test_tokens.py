@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from presence import present
 from small_sage import manager, small_world, store_at, token_requests
 
 from sage_sandbox.faults import Fault
@@ -95,14 +96,14 @@ def test_a_newly_pasted_refresh_token_wins_over_the_older_lineage(sage: SandboxS
     sage.grants._newest[sage.client_id] = RefreshGrant("pasted-refresh-token", "readonly", None)
     manager(sage, store, refresh_token="pasted-refresh-token").access_token()
     assert sage.grants.refreshes == 2
-    assert store.read(sage.client_id, "pasted-refresh-token").tokens.scope == "readonly"
+    assert present(present(store.read(sage.client_id, "pasted-refresh-token")).tokens).scope == "readonly"
 
 
 def test_a_configured_token_that_is_the_newest_of_a_lineage_joins_it_for_good(
     sage: SandboxServer, store: TokenStore
 ) -> None:
     manager(sage, store).access_token()
-    handed_back = store.read(sage.client_id, sage.refresh_token).refresh_token
+    handed_back = present(store.read(sage.client_id, sage.refresh_token)).refresh_token
     assert manager(sage, store, refresh_token=handed_back).access_token()
     assert token_requests(sage) == 1
 
@@ -181,7 +182,7 @@ def test_new_tokens_are_stored_before_they_are_given_out(sage: SandboxServer, st
     stored: list[Any] = []
 
     def look(tokens: Any) -> None:
-        stored.append((tokens.refresh_token, store.read(sage.client_id, sage.refresh_token).refresh_token))
+        stored.append((tokens.refresh_token, present(store.read(sage.client_id, sage.refresh_token)).refresh_token))
 
     manager(sage, store, on_rotate=look).access_token()
     assert stored == [(sage.grants.newest_refresh_token(), sage.grants.newest_refresh_token())]
@@ -218,12 +219,12 @@ def test_a_refused_token_is_looked_up_once_more_because_somebody_may_have_rotate
 ) -> None:
     first = manager(sage, store)
     first.access_token()
-    lineage = store.read(sage.client_id, sage.refresh_token)
+    lineage = present(store.read(sage.client_id, sage.refresh_token))
     newer = first._endpoint.refresh(lineage.refresh_token)
     late = Renewed.after(lineage, lineage.renewed(newer))
 
     tokens = manager(sage, store, sleep=lambda _: store.save_later(late))
-    tokens.reject(lineage.tokens.access_token)
+    tokens.reject(present(lineage.tokens).access_token)
     assert tokens.access_token() == newer.access_token
     assert sage.grants.refusals == {"used": 1}
 
@@ -259,7 +260,7 @@ def test_a_grant_survives_a_request_that_was_lost_before_sage_saw_it(sage: Sandb
     with pytest.raises(AnswerLostError):
         manager(sage, store).access_token()
     assert manager(sage, store).access_token()
-    assert store.read(sage.client_id, sage.refresh_token).answer_lost_at is None
+    assert present(store.read(sage.client_id, sage.refresh_token)).answer_lost_at is None
 
 
 @pytest.mark.parametrize("what", [429, 503])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from presence import present
 
 from tap_sage_accounting.errors import TokenStoreError
 from tap_sage_accounting.token_store import TokenStore
@@ -118,13 +119,13 @@ def test_a_claim_that_cannot_be_taken_is_named_before_a_token_is_spent(
     store = TokenStore(f"sqlite:///{tmp_path / 'tokens.sqlite'}")
     store.check()
     with store.locked("client", "refresh-token") as held:
-        assert held.claim()
+        assert present(held).claim()
     (claim,) = tmp_path.glob("*claim*")
     claim.unlink()
     touched = make(claim)
     mode = mode_of(touched)
     with store.locked("client", "refresh-token") as held, pytest.raises(TokenStoreError, match=complaint) as caught:
-        held.claim()
+        present(held).claim()
     assert claim.name in str(caught.value)
     assert mode_of(touched) == mode
 

