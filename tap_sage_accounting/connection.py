@@ -198,17 +198,23 @@ class Connection:
             FatalAPIError: Sage accepts the token elsewhere.
             AccessRefusedError: Sage accepts no token.
         """
-        if error.response is None or self._tokens.reject(_token_of(error.response.request)):
+        if error.response is None:
+            return
+        token = _token_of(error.response.request)
+        if self._tokens.reject(token):
             return
         try:
             self._attempt(LIGHT, lambda answer: answer.body)
         except TokenRejectedError as again:
             if again.response is not None:
                 self._tokens.condemn(_token_of(again.response.request), str(error))
+            return
         except (*FAULTS, FatalAPIError, SkippableAPIError):
-            raise FatalAPIError(f"{error} It was renewed a moment ago.") from None
+            conclusion = "It was renewed a moment ago."
         else:
-            raise FatalAPIError(f"{error} Sage accepts the same token for something else.") from None
+            conclusion = "Sage accepts the same token for something else."
+        if self._tokens.access_token() == token:  # otherwise another read had it replaced meanwhile
+            raise FatalAPIError(f"{error} {conclusion}") from None
 
     def _bear(self, question: _Question, fault: Fault, trouble: _Trouble, tries: int | None) -> None:
         """Wait for what may cure a fault, unless there is no hope."""
@@ -312,6 +318,8 @@ class Connection:
                 stream=True,
             )
             body = read_body(response)
+            if response.status_code == requests.codes.ok and not body.lstrip().startswith(b"<"):
+                self._tokens.accept(_token_of(response.request))  # before a request that follows can find it dead
         error = error_of(response, body, question.what)
         if isinstance(error, RefusedForNowError):
             self._gate.refused(ticket, error.retry_after)
@@ -322,7 +330,6 @@ class Connection:
             require_business(response, question.business_id, question.what)
             served = self._clocks.served(response.headers.get("Date"), sent_at, timestamps.now())
             parsed = parse(Answer(body, *served))
-            self._tokens.accept(_token_of(response.request))
         else:
             parsed = error
         self._gate.accepted(ticket)

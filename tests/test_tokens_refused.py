@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sage_sandbox.faults import Fault
-from tap_sage_accounting.auth import AccessRefusedError
+from tap_sage_accounting import connection
+from tap_sage_accounting.auth import AccessRefusedError, TokenManager
 from tap_sage_accounting.errors import IncompleteRunError
 from tap_sage_accounting.token_endpoint import NoAccessTokenError
 
@@ -93,6 +95,64 @@ def test_tokens_that_die_early_again_and_again_are_renewed_again_and_again(
     run = run_tap(*STREAMS, concurrency=1)
     assert run.error is None
     assert 2 < server.grants.refreshes <= 1 + len(STREAMS)
+
+
+def kill_twice(server: SandboxServer) -> threading.Event:
+    """Let a token die with its first answer about books, and the next one, too; return what is set then."""
+    calls: list[str] = []
+    over = threading.Event()
+
+    def die(call: Call) -> None:
+        if call.path in STREAMS and len(calls) < 2:
+            calls.append(call.path)
+            server.grants._access.clear()
+        if len(calls) == 2:
+            over.set()
+
+    server.on_request = die
+    return over
+
+
+def test_a_token_that_dies_while_its_first_answer_is_looked_at_is_renewed(
+    server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = kill_twice(server)
+    real_check, real_condemn, condemned = connection.require_business, TokenManager.condemn, threading.Event()
+
+    def check(*arguments: Any) -> None:
+        if over.is_set():
+            condemned.wait(60)
+        real_check(*arguments)
+
+    def condemn(tokens: TokenManager, *arguments: str) -> None:
+        try:
+            real_condemn(tokens, *arguments)
+        finally:
+            condemned.set()
+
+    monkeypatch.setattr(connection, "require_business", check)
+    monkeypatch.setattr(TokenManager, "condemn", condemn)
+    run = run_tap(*STREAMS, concurrency=2)
+    assert condemned.is_set()
+    assert run.error is None
+
+
+def test_a_token_that_another_read_finds_dead_meanwhile_is_no_token_that_is_accepted_elsewhere(
+    server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_twice(server)
+    real, replaced = TokenManager.reject, []
+
+    def reject(tokens: TokenManager, token: str) -> bool:
+        if not (is_other := real(tokens, token)):
+            tokens.condemn(token, "by another read")
+            replaced.append(tokens.access_token())
+        return is_other
+
+    monkeypatch.setattr(TokenManager, "reject", reject)
+    run = run_tap(*STREAMS, concurrency=1)
+    assert replaced
+    assert run.error is None
 
 
 def test_tokens_that_die_at_once_all_the_time_end_the_run(server: SandboxServer, run_tap: RunTap) -> None:
