@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import ready_programs
 from pipeline import PROGRAMS, TIMEOUT, catalog_of, pipe
 from psycopg.rows import dict_row
 
@@ -70,7 +70,7 @@ class Loading:
         """Run the tap alone, see that it fails without a request or a message, and give what it says."""
         command = self.command(streams, change, **settings)
         self._server.requests.clear()
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+        done = ready_programs.run(command, TIMEOUT)
         assert done.returncode == 1, done.stderr
         assert done.stdout == ""
         assert "Traceback" not in done.stderr, done.stderr

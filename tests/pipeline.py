@@ -10,6 +10,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ready_programs import Program
 from test_extraction import key_of, listable
 
 from sage_sandbox.books import trial_balance
@@ -101,7 +102,7 @@ def pipe(tap: Command, target: Command, logs: Path) -> str:
         logs: where `tap.log` and `target.log` are written.
     """
     with (logs / "tap.log").open("w") as tap_log, (logs / "target.log").open("w") as target_log:
-        source = subprocess.Popen(tap, stdout=subprocess.PIPE, stderr=tap_log)
+        source = Program(tap, stdout=subprocess.PIPE, stderr=tap_log)
         sink = subprocess.Popen(target, stdin=source.stdout, stdout=subprocess.PIPE, stderr=target_log, text=True)
         assert source.stdout
         source.stdout.close()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import catalog_of
+from ready_programs import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -73,7 +73,7 @@ class TapProcess:
                     os.kill(process.pid, signal.SIGKILL)
 
             self._server.on_request = on_request
-            process = subprocess.Popen(command, stdout=out, stderr=err)
+            process = Program(command, stdout=out, stderr=err)
             started.set()
             try:
                 code = process.wait(timeout=TIMEOUT)

