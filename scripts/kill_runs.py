@@ -45,11 +45,12 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from tap_sage_accounting import token_database, token_renewal
-from tap_sage_accounting.auth import SageAuthenticator, TokenManager
+from tap_sage_accounting.auth import database as token_database
+from tap_sage_accounting.auth import renewal as token_renewal
+from tap_sage_accounting.auth.endpoint import TokenEndpoint
+from tap_sage_accounting.auth.manager import SageAuthenticator, TokenManager
+from tap_sage_accounting.auth.store import HeldLineage, TokenStore, patiently
 from tap_sage_accounting.run.signals import stop_signals
-from tap_sage_accounting.token_endpoint import TokenEndpoint
-from tap_sage_accounting.token_store import HeldLineage, TokenStore, patiently
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +59,8 @@ if TYPE_CHECKING:
     from store_faults import Store
 
     from sage_sandbox.server import SandboxServer
-    from tap_sage_accounting.token_request import Answer
-    from tap_sage_accounting.token_store import UnsavedTokens
+    from tap_sage_accounting.auth.request import Answer
+    from tap_sage_accounting.auth.store import UnsavedTokens
 
 AROUND_REFRESH = 0.06
 """Seconds after the token request was begun within which half of the ends come."""
@@ -88,8 +89,8 @@ BETWEEN_SIGNALS = 0.05
 
 PRELOADED = [
     "psycopg",
-    "tap_sage_accounting.auth",
-    "tap_sage_accounting.token_store",
+    "tap_sage_accounting.auth.manager",
+    "tap_sage_accounting.auth.store",
 ]
 """Imported once, so that a run is a fork and starts in milliseconds."""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.conformance import SchemaError
+    from tap_sage_accounting.records.conformance import SchemaError
 
     Entry = dict[str, Any]
 

@@ -27,7 +27,7 @@ def _begin(*, dies_of_signals: bool = False) -> None:
 
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
-    from tap_sage_accounting.run.standard_streams import repair_streams  # noqa: PLC0415
+    from tap_sage_accounting.console.standard_streams import repair_streams  # noqa: PLC0415
 
     repair_streams()
 
@@ -63,7 +63,7 @@ def main() -> None:
 def login() -> None:
     """Run `tap-sage-accounting-login`."""
     _begin()
-    from tap_sage_accounting.login import login as command  # noqa: PLC0415
+    from tap_sage_accounting.commands.login import login as command  # noqa: PLC0415
 
     command()
 
@@ -71,7 +71,7 @@ def login() -> None:
 def status() -> None:
     """Run `tap-sage-accounting-status`."""
     _begin()
-    from tap_sage_accounting.login import status as command  # noqa: PLC0415
+    from tap_sage_accounting.commands.login import status as command  # noqa: PLC0415
 
     command()
 
@@ -79,7 +79,7 @@ def status() -> None:
 def logout() -> None:
     """Run `tap-sage-accounting-logout`."""
     _begin()
-    from tap_sage_accounting.login import logout as command  # noqa: PLC0415
+    from tap_sage_accounting.commands.login import logout as command  # noqa: PLC0415
 
     command()
 

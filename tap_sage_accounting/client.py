@@ -26,9 +26,10 @@ from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
 from tap_sage_accounting import schemas
-from tap_sage_accounting.access import BusinessAccess
-from tap_sage_accounting.deletions import DELETED_AT, DeletionLookup
-from tap_sage_accounting.errors import (
+from tap_sage_accounting.api.access import BusinessAccess
+from tap_sage_accounting.api.pages import SMALL, Page, parse_json
+from tap_sage_accounting.api.rate_limiter import GateClosedError
+from tap_sage_accounting.exceptions import (
     AuthorizationError,
     BatchError,
     EditionError,
@@ -37,24 +38,23 @@ from tap_sage_accounting.errors import (
     RunOverError,
     UndeliverableError,
 )
+from tap_sage_accounting.extraction.consistency import key_of
+from tap_sage_accounting.extraction.deletions import DELETED_AT, DeletionLookup
+from tap_sage_accounting.extraction.list_reader import ListRead
 from tap_sage_accounting.extraction.reread import Reread
-from tap_sage_accounting.limits import GateClosedError
-from tap_sage_accounting.lookahead import StartedRead
-from tap_sage_accounting.movement import key_of
-from tap_sage_accounting.paging import SMALL, Page, parse_json
-from tap_sage_accounting.partial_rows import PartialRows
-from tap_sage_accounting.reading import ListRead
-from tap_sage_accounting.records import ADDITIONAL, Cleaner, with_text_decimals
-from tap_sage_accounting.resuming import CREATED_AT, IN_ORDER, LongRead, began_at, forget
-from tap_sage_accounting.rows import Item, Row, RowDecoder
+from tap_sage_accounting.extraction.resume import CREATED_AT, IN_ORDER, LongRead, began_at, forget
+from tap_sage_accounting.extraction.scheduler import StartedRead
+from tap_sage_accounting.extraction.table_version import FullTableVersion
+from tap_sage_accounting.records.converter import ADDITIONAL, Cleaner, with_text_decimals
+from tap_sage_accounting.records.row_decoder import Item, Row, RowDecoder
 from tap_sage_accounting.run.metrics import BusinessCounter, NoCounter, StreamTimer
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.run.state import TOLD_UNTIL
+from tap_sage_accounting.run.writer import WholeMessageWriter
 from tap_sage_accounting.settings import parse_start_date
-from tap_sage_accounting.stream_maps import StreamMapError, columns_read, map_failure, require_key
+from tap_sage_accounting.stream_maps.mapping import StreamMapError, columns_read, map_failure, require_key
+from tap_sage_accounting.stream_maps.partial_rows import PartialRows
 from tap_sage_accounting.timestamps import instant, parse_moment
-from tap_sage_accounting.versions import FullTableVersion
-from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -64,11 +64,11 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import Catalog, CatalogEntry
 
-    from tap_sage_accounting.access import Area
-    from tap_sage_accounting.conformance import Conformer
-    from tap_sage_accounting.connection import Answer
-    from tap_sage_accounting.lookahead import Batches
-    from tap_sage_accounting.reading import Source
+    from tap_sage_accounting.api.access import Area
+    from tap_sage_accounting.api.http_client import Answer
+    from tap_sage_accounting.extraction.list_reader import Source
+    from tap_sage_accounting.extraction.scheduler import Batches
+    from tap_sage_accounting.records.conformance import Conformer
     from tap_sage_accounting.tap import TapSageAccounting
 
 UPDATED_AT = "updated_at"
@@ -629,7 +629,7 @@ class SageStream(RESTStream[int]):
         Raises:
             SchemaError: no record can follow it.
         """
-        from tap_sage_accounting.conformance import Conformer, differs, takes_text  # noqa: PLC0415
+        from tap_sage_accounting.records.conformance import Conformer, differs, takes_text  # noqa: PLC0415
 
         own, told = self.schema["properties"], entry.schema.to_dict().get("properties") or {}
         needed = {*self.primary_keys, ADDITIONAL, DELETED_AT, UPDATED_AT} & own.keys() if told else own.keys()

@@ -26,17 +26,18 @@ from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
-from tap_sage_accounting.businesses import Business, visible_businesses
+from tap_sage_accounting.api.rate_limiter import RequestGate
 from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.environment import load_env_file, read_settings
-from tap_sage_accounting.errors import SettingsError
-from tap_sage_accounting.limits import RequestGate
-from tap_sage_accounting.lookahead import Lookahead
+from tap_sage_accounting.exceptions import SettingsError
+from tap_sage_accounting.extraction.businesses import Business, visible_businesses
+from tap_sage_accounting.extraction.scheduler import Lookahead
 from tap_sage_accounting.redaction import SecretFilter, install
-from tap_sage_accounting.report import RunReport
 from tap_sage_accounting.run.lifecycle import RunLifecycle
+from tap_sage_accounting.run.report import RunReport
 from tap_sage_accounting.run.state import State
 from tap_sage_accounting.run.state_forms import bookmarks_of, read_state
+from tap_sage_accounting.run.writer import WholeMessageWriter
 from tap_sage_accounting.settings import (
     CONFIG_JSONSCHEMA,
     start_date_problems,
@@ -48,7 +49,6 @@ from tap_sage_accounting.settings import (
 )
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.deletions import Deletions
-from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,11 +58,11 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
     from singer_sdk.singerlib import CatalogEntry
 
-    from tap_sage_accounting.auth import TokenManager
-    from tap_sage_accounting.connection import Connection
-    from tap_sage_accounting.lineage import Tokens
-    from tap_sage_accounting.stream_map_check import StreamMapCheck
-    from tap_sage_accounting.token_store import TokenStore
+    from tap_sage_accounting.api.http_client import Connection
+    from tap_sage_accounting.auth.manager import TokenManager
+    from tap_sage_accounting.auth.store import TokenStore
+    from tap_sage_accounting.auth.tokens import Tokens
+    from tap_sage_accounting.stream_maps.check import StreamMapCheck
 
 
 WAITING = 8
@@ -92,7 +92,7 @@ class TapSageAccounting(RunLifecycle):
         super().__init__(catalog=catalog, **options)
         self.metrics_logger.setLevel(logging.INFO if self.config.get("log_metrics") else logging.WARNING)
         if (setting := self.config.get("batch_config")) and isinstance(self.message_writer, WholeMessageWriter):
-            from tap_sage_accounting.batches import Batches  # noqa: PLC0415
+            from tap_sage_accounting.run.batches import Batches  # noqa: PLC0415
 
             self.message_writer.batches = Batches(setting, self.name)
 
@@ -130,7 +130,7 @@ class TapSageAccounting(RunLifecycle):
             self.prepare_stream_maps(name)
 
     def _check_stream_maps(self) -> StreamMapCheck:
-        from tap_sage_accounting.stream_map_check import StreamMapCheck  # noqa: PLC0415
+        from tap_sage_accounting.stream_maps.check import StreamMapCheck  # noqa: PLC0415
 
         streams = cast("dict[str, SageStream]", self.streams)
         check = StreamMapCheck(self.stream_map_definitions, self.config.get("stream_map_config") or {}, streams)
@@ -144,7 +144,7 @@ class TapSageAccounting(RunLifecycle):
             ConfigValidationError: no record can follow one of them.
         """
         from tap_sage_accounting.catalog import difference_of, problem_of  # noqa: PLC0415
-        from tap_sage_accounting.conformance import SchemaError  # noqa: PLC0415
+        from tap_sage_accounting.records.conformance import SchemaError  # noqa: PLC0415
 
         different, problems = {}, []
         for name in names:
@@ -173,8 +173,8 @@ class TapSageAccounting(RunLifecycle):
     @plugin_cli
     def cli(cls) -> click.Command:  # noqa: N805 - a property of the class
         """The command, whose failures are said in a line each."""
-        from tap_sage_accounting.command_line import PlainCommand, read_bytes_option, read_option  # noqa: PLC0415
-        from tap_sage_accounting.logs import set_up_logging  # noqa: PLC0415
+        from tap_sage_accounting.console.command_line import PlainCommand, read_bytes_option, read_option  # noqa: PLC0415
+        from tap_sage_accounting.console.logs import set_up_logging  # noqa: PLC0415
 
         set_up_logging()
         command = cls.get_singer_command()
@@ -194,7 +194,7 @@ class TapSageAccounting(RunLifecycle):
     @override
     @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        from tap_sage_accounting.command_line import read_settings_options, require_log_level  # noqa: PLC0415
+        from tap_sage_accounting.console.command_line import read_settings_options, require_log_level  # noqa: PLC0415
 
         require_log_level()
         return read_settings_options(ctx, param, value)
@@ -244,7 +244,7 @@ class TapSageAccounting(RunLifecycle):
         problems += value_problems(self.config, self.config_jsonschema)
         problems += text_problems(self.config, self.known_settings())
         if self.config.get("batch_config") is not None and not problems:
-            from tap_sage_accounting.batches import problems as batch_problems  # noqa: PLC0415
+            from tap_sage_accounting.run.batches import problems as batch_problems  # noqa: PLC0415
 
             problems += batch_problems(self.config)
         if not problems and raise_errors:
@@ -262,8 +262,8 @@ class TapSageAccounting(RunLifecycle):
 
     def _address_problems(self) -> list[str]:
         """Check that the addresses are safe to send secrets to, and that the token store opens."""
-        from tap_sage_accounting.token_store import TokenStoreError  # noqa: PLC0415
-        from tap_sage_accounting.urls import require_safe_url  # noqa: PLC0415
+        from tap_sage_accounting.auth.store import TokenStoreError  # noqa: PLC0415
+        from tap_sage_accounting.transport.urls import require_safe_url  # noqa: PLC0415
 
         problems = []
         try:
@@ -332,7 +332,7 @@ class TapSageAccounting(RunLifecycle):
     @cached_property
     def token_store(self) -> TokenStore:
         """Where the rotating tokens live between runs."""
-        from tap_sage_accounting.token_store import TokenStore, default_store_url  # noqa: PLC0415
+        from tap_sage_accounting.auth.store import TokenStore, default_store_url  # noqa: PLC0415
 
         keys = [key.strip() for key in (self.config.get("token_store_key") or "").split(",") if key.strip()]
         return TokenStore(self.config.get("token_store") or default_store_url(), encryption_keys=keys)
@@ -345,7 +345,7 @@ class TapSageAccounting(RunLifecycle):
     @cached_property
     def tokens(self) -> TokenManager:
         """The one holder of this run's tokens."""
-        from tap_sage_accounting.auth import TokenManager  # noqa: PLC0415
+        from tap_sage_accounting.auth.manager import TokenManager  # noqa: PLC0415
 
         return TokenManager(
             client_id=self.config["client_id"],
@@ -366,7 +366,7 @@ class TapSageAccounting(RunLifecycle):
     @cached_property
     def connection(self) -> Connection:
         """The one way to Sage."""
-        from tap_sage_accounting.connection import Connection  # noqa: PLC0415
+        from tap_sage_accounting.api.http_client import Connection  # noqa: PLC0415
 
         return Connection(
             tokens=self.tokens,

@@ -11,13 +11,13 @@ from datetime import timedelta
 
 import requests
 
-from tap_sage_accounting.auth import AuthorizationError, SageAuthenticator, TokenManager
-from tap_sage_accounting.token_store import TokenStore
+from tap_sage_accounting.auth.manager import AuthorizationError, SageAuthenticator, TokenManager
+from tap_sage_accounting.auth.store import TokenStore
 
 
 def shorten(name: str, seconds: float) -> None:
-    """Set a limit of the tap's, such as `token_store.STORE_PATIENCE`, that a test need not wait for."""
-    module, _, constant = name.partition(".")
+    """Set a limit of the tap's, such as `auth.store.STORE_PATIENCE`, that a test need not wait for."""
+    module, _, constant = name.rpartition(".")
     place = importlib.import_module(f"tap_sage_accounting.{module}")
     is_delta = isinstance(getattr(place, constant), timedelta)
     setattr(place, constant, timedelta(seconds=seconds) if is_delta else seconds)

@@ -46,8 +46,8 @@ from typing_extensions import override
 from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import timestamp
 from tap_sage_accounting import timestamps
-from tap_sage_accounting.errors import SettingsError
-from tap_sage_accounting.limits import RequestGate
+from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.exceptions import SettingsError
 from tap_sage_accounting.streams import STREAMS as ALL_STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 

@@ -20,11 +20,11 @@ from typing_extensions import override
 
 from sage_sandbox.books import build_world
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting import limits, timestamps
-from tap_sage_accounting.api import outages
+from tap_sage_accounting import timestamps
+from tap_sage_accounting.api import outages, rate_limiter
 from tap_sage_accounting.redaction import SecretFilter
+from tap_sage_accounting.run.writer import WholeMessageWriter
 from tap_sage_accounting.tap import TapSageAccounting
-from tap_sage_accounting.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -164,7 +164,7 @@ def no_secret_of_other_tests() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold no request back: without pauses, more of them fail in a minute than the first limit allows."""
-    monkeypatch.setattr(limits, "STANDARD_LIMIT", 10_000)
+    monkeypatch.setattr(rate_limiter, "STANDARD_LIMIT", 10_000)
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import strategies as st
 
 from sage_sandbox.faults import Fault
-from tap_sage_accounting import reading
-from tap_sage_accounting.api import http_adapter, outages
+from tap_sage_accounting.api import outages
+from tap_sage_accounting.extraction import list_reader
+from tap_sage_accounting.transport import adapter as http_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,7 +139,7 @@ def bounds_that_are_soon_reached() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(http_adapter, "LONGEST_EXCHANGE", 0.5)
         patch.setattr(http_adapter, "LARGEST_RESPONSE", 1 << 20)
-        patch.setattr(reading, "LONGEST_FRUITLESS", 2.0)
+        patch.setattr(list_reader, "LONGEST_FRUITLESS", 2.0)
         patch.setattr(outages, "LIMIT_WINDOW", MINUTE)
         yield
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sage_sandbox.store import Business, Clock, World
-from tap_sage_accounting.auth import TokenManager
-from tap_sage_accounting.token_store import TokenStore
+from tap_sage_accounting.auth.manager import TokenManager
+from tap_sage_accounting.auth.store import TokenStore
 
 if TYPE_CHECKING:
     from pathlib import Path

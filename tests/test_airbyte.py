@@ -25,13 +25,13 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from singer_sdk.exceptions import ConfigValidationError
 
 from sage_sandbox.faults import Fault
-from tap_sage_accounting import lookahead
 from tap_sage_accounting.airbyte.catalog import Selection
 from tap_sage_accounting.airbyte.cli import main
 from tap_sage_accounting.airbyte.source import failure_type
 from tap_sage_accounting.airbyte.spec import specification
 from tap_sage_accounting.airbyte.writer import AirbyteLogHandler, AirbyteWriter
-from tap_sage_accounting.errors import (
+from tap_sage_accounting.auth.endpoint import AnswerLostError, TokenEndpoint, UnreachableError
+from tap_sage_accounting.exceptions import (
     AuthorizationError,
     LimitReachedError,
     RightsError,
@@ -39,9 +39,9 @@ from tap_sage_accounting.errors import (
     StubbornFaultError,
     UndeliverableError,
 )
+from tap_sage_accounting.extraction import scheduler
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.streams import STREAMS
-from tap_sage_accounting.token_endpoint import AnswerLostError, TokenEndpoint, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -502,7 +502,7 @@ def test_a_deleted_record_that_sage_tells_whole_arrives_whole(source: Source, se
 def test_each_rotated_token_is_handed_back_and_the_next_run_goes_on_from_it(
     source: Source, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookahead, "STARTED_AHEAD", 0)  # so that one end comes after the other
+    monkeypatch.setattr(scheduler, "STARTED_AHEAD", 0)  # so that one end comes after the other
     expired: set[str] = set()
 
     def expire(call: Call) -> None:
@@ -771,7 +771,7 @@ def test_failures_are_told_apart_by_who_can_mend_them(error: Exception | None, k
 
 
 def test_a_token_endpoint_that_is_not_there_is_a_failure_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_sage_accounting.token_endpoint.WAITS", ())
+    monkeypatch.setattr("tap_sage_accounting.auth.endpoint.WAITS", ())
     endpoint = TokenEndpoint(
         client_id="app", client_secret="secret", token_url="http://127.0.0.1:9/token", user_agent="test"
     )
@@ -783,7 +783,7 @@ def test_a_token_endpoint_that_is_not_there_is_a_failure_that_passes(monkeypatch
 def test_a_token_endpoint_that_refuses_is_for_the_user_to_mend(
     server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tap_sage_accounting.token_endpoint.WAITS", (0.0,))
+    monkeypatch.setattr("tap_sage_accounting.auth.endpoint.WAITS", (0.0,))
     server.faults.add(Fault("token", 503, times=1))
     endpoint = TokenEndpoint(
         client_id=server.client_id, client_secret="wrong", token_url=server.token_url, user_agent="test"

@@ -10,8 +10,10 @@ import pytest
 import requests
 from singer_sdk.exceptions import FatalAPIError
 
-from tap_sage_accounting.connection import TRIES, Connection
-from tap_sage_accounting.errors import (
+from tap_sage_accounting.api.http_client import TRIES, Connection
+from tap_sage_accounting.api.pages import parse_json
+from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.exceptions import (
     EditionError,
     HeavyRequestError,
     MalformedAnswerError,
@@ -19,8 +21,6 @@ from tap_sage_accounting.errors import (
     RightsError,
     StubbornFaultError,
 )
-from tap_sage_accounting.limits import RequestGate
-from tap_sage_accounting.paging import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

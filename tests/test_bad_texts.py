@@ -16,9 +16,9 @@ from plain_books import LONG_AGO, NOW, Ledger, List, plain_world
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import timestamp
-from tap_sage_accounting.errors import IncompleteRunError, MalformedAnswerError, UnreadableAnswerError
-from tap_sage_accounting.lenient_json import DamagedText, decode_leniently
-from tap_sage_accounting.paging import parse_json
+from tap_sage_accounting.api.pages import parse_json
+from tap_sage_accounting.exceptions import IncompleteRunError, MalformedAnswerError, UnreadableAnswerError
+from tap_sage_accounting.records.lenient_json import DamagedText, decode_leniently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

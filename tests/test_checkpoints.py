@@ -20,7 +20,7 @@ from singer_sdk.singerlib.encoding import SimpleSingerWriter
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import Row
-from tap_sage_accounting.errors import NoRoomError
+from tap_sage_accounting.exceptions import NoRoomError
 from tap_sage_accounting.run import checkpoints, held_rows
 from tap_sage_accounting.run.packed_ids import pack, unpack
 from tap_sage_accounting.tap import TapSageAccounting

@@ -13,8 +13,8 @@ from sage_sandbox.books import advance, build_world
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import Row, timestamp
-from tap_sage_accounting import deletions
-from tap_sage_accounting.deletions import pack, unpack
+from tap_sage_accounting.extraction import deletions
+from tap_sage_accounting.extraction.deletions import pack, unpack
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:

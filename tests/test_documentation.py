@@ -28,7 +28,7 @@ from test_login import Browser, allowing, command
 
 from sage_sandbox.books import advance, build_world, trial_balance
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting import login as commands
+from tap_sage_accounting.commands import login as commands
 from tap_sage_accounting.settings import unknown_settings, value_problems
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting

@@ -16,11 +16,11 @@ from plain_books import List, plain_world
 
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.api import http_adapter
 from tap_sage_accounting.api.faults import FAULTS, FaultKind, fault_of
-from tap_sage_accounting.api.http_adapter import BoundedAdapter
 from tap_sage_accounting.api.responses import read_body
-from tap_sage_accounting.errors import IncompleteRunError
+from tap_sage_accounting.exceptions import IncompleteRunError
+from tap_sage_accounting.transport import adapter as http_adapter
+from tap_sage_accounting.transport.adapter import BoundedAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

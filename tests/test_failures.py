@@ -19,8 +19,8 @@ from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import timestamp
 from tap_sage_accounting.api import faults
-from tap_sage_accounting.deletions import DeletionLookup
-from tap_sage_accounting.errors import IncompleteRunError, LimitReachedError
+from tap_sage_accounting.exceptions import IncompleteRunError, LimitReachedError
+from tap_sage_accounting.extraction.deletions import DeletionLookup
 from tap_sage_accounting.streams.contacts import Contacts
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from singer_sdk.exceptions import ConfigValidationError
 from small_sage import small_world
 
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.api.http_session import open_session
+from tap_sage_accounting.transport.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

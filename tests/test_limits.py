@@ -12,7 +12,7 @@ from typing import Literal
 
 import pytest
 
-from tap_sage_accounting.limits import GateClosedError, Limiter, RequestGate, Ticket
+from tap_sage_accounting.api.rate_limiter import GateClosedError, Limiter, RequestGate, Ticket
 
 MINUTE = 60.0
 LATENCY = 0.3

@@ -10,9 +10,9 @@ from plain_books import List, plain_world
 
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.errors import IncompleteRunError
+from tap_sage_accounting.exceptions import IncompleteRunError
 from tap_sage_accounting.extraction import list_end
-from tap_sage_accounting.movement import MOST_SWEEPS
+from tap_sage_accounting.extraction.consistency import MOST_SWEEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

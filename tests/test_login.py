@@ -19,9 +19,9 @@ from small_sage import free_port, manager, small_world, store_at, token_requests
 from sage_sandbox.faults import Fault
 from sage_sandbox.grants import Client
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting import login as commands
-from tap_sage_accounting import token_store
-from tap_sage_accounting.consent import ConsentRequest, page
+from tap_sage_accounting.auth import store as token_store
+from tap_sage_accounting.auth.consent import ConsentRequest, page
+from tap_sage_accounting.commands import login as commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -37,7 +37,7 @@ FLAGS = (
     "--disable-sync",
     "--window-size=900,600",
 )
-COMMAND = [sys.executable, "-c", "from tap_sage_accounting.login import login; login()"]
+COMMAND = [sys.executable, "-c", "from tap_sage_accounting.commands.login import login; login()"]
 
 
 @pytest.fixture(scope="module")

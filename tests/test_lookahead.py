@@ -14,8 +14,8 @@ from plain_books import List, plain_world
 
 from sage_sandbox.faults import Faults
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.limits import RequestGate
-from tap_sage_accounting.lookahead import Lookahead, StartedRead
+from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.extraction.scheduler import Lookahead, StartedRead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,10 +14,10 @@ from plain_books import LONG_AGO, List, before_page, key, plain_world
 
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.errors import RecordNotFoundError
-from tap_sage_accounting.movement import Watch
-from tap_sage_accounting.paging import Page
-from tap_sage_accounting.reading import ListRead
+from tap_sage_accounting.api.pages import Page
+from tap_sage_accounting.exceptions import RecordNotFoundError
+from tap_sage_accounting.extraction.consistency import Watch
+from tap_sage_accounting.extraction.list_reader import ListRead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,7 +24,7 @@ from plain_books import List, plain_world
 from singer_sdk.exceptions import ConfigValidationError
 
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.errors import NoWayToSageError, ServiceUnavailableError
+from tap_sage_accounting.exceptions import NoWayToSageError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,9 +14,11 @@ from typing_extensions import override
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.api import outages
+from tap_sage_accounting.api.http_client import TRIES, Connection
 from tap_sage_accounting.api.outages import EVERYTHING, LIMIT_WINDOW, Outages, Scope
-from tap_sage_accounting.connection import TRIES, Connection
-from tap_sage_accounting.errors import (
+from tap_sage_accounting.api.pages import parse_json
+from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.exceptions import (
     HeavyRequestError,
     IncompleteRunError,
     LimitReachedError,
@@ -24,8 +26,6 @@ from tap_sage_accounting.errors import (
     ServiceUnavailableError,
     StubbornFaultError,
 )
-from tap_sage_accounting.limits import RequestGate
-from tap_sage_accounting.paging import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_sage_accounting.errors import MalformedAnswerError
-from tap_sage_accounting.paging import Page, PagesAhead
+from tap_sage_accounting.api.pages import Page, PagesAhead
+from tap_sage_accounting.exceptions import MalformedAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

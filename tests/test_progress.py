@@ -8,9 +8,9 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.limits import RequestGate
-from tap_sage_accounting.progress import Progress, terminal_of
-from tap_sage_accounting.report import RunReport
+from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.run.progress import Progress, terminal_of
+from tap_sage_accounting.run.report import RunReport
 
 if TYPE_CHECKING:
     import pytest

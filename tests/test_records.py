@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tap_sage_accounting.records import Cleaner, with_text_decimals
+from tap_sage_accounting.records.converter import Cleaner, with_text_decimals
 
 NULLABLE = {
     "number": {"type": ["number", "null"]},

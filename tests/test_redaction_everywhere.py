@@ -91,12 +91,12 @@ def test_a_debug_level_run_of_everything_prints_no_secret(postgres: str, tmp_pat
         (tmp_path / "config.json").write_text(json.dumps(config))
         (tmp_path / "target.json").write_text(json.dumps({"sqlalchemy_url": postgres, "default_target_schema": "sage"}))
         tap = ("--config", "config.json")
-        terminal.run("from tap_sage_accounting.login import login; login()", *tap)
+        terminal.run("from tap_sage_accounting.commands.login import login; login()", *tap)
         records = terminal.run(
             "from tap_sage_accounting.tap import TapSageAccounting; TapSageAccounting.cli()", *tap, shown=False
         )
-        terminal.run("from tap_sage_accounting.login import status; status()", *tap)
-        terminal.run("from tap_sage_accounting.login import logout; logout()", *tap)
+        terminal.run("from tap_sage_accounting.commands.login import status; status()", *tap)
+        terminal.run("from tap_sage_accounting.commands.login import logout; logout()", *tap)
         secrets = {*sage.issued_secrets, sage.client_secret}
         links = payment_links(sage)
     # The target prints the records that it loads, and so the data in them, but nothing that opens an account.

@@ -13,7 +13,7 @@ from plain_books import List, before_page, key, plain_world
 
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.errors import (
+from tap_sage_accounting.exceptions import (
     IncompleteRunError,
     RefusedRunError,
     ServiceUnavailableError,

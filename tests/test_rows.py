@@ -13,10 +13,10 @@ from singer_sdk.contrib.msgspec import encoder
 
 from sage_sandbox.books import build_world
 from tap_sage_accounting import schemas
+from tap_sage_accounting.api.pages import parse_json
 from tap_sage_accounting.client import SageStream
-from tap_sage_accounting.paging import parse_json
-from tap_sage_accounting.records import Cleaner, with_text_decimals
-from tap_sage_accounting.rows import RowDecoder
+from tap_sage_accounting.records.converter import Cleaner, with_text_decimals
+from tap_sage_accounting.records.row_decoder import RowDecoder
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:

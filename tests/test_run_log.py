@@ -15,9 +15,9 @@ from pipeline import catalog_of
 from terminals import PROGRAMS, Terminal
 
 from sage_sandbox.faults import Fault
-from tap_sage_accounting.limits import RequestGate
-from tap_sage_accounting.progress import Progress
-from tap_sage_accounting.report import RunReport
+from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.run.progress import Progress
+from tap_sage_accounting.run.report import RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

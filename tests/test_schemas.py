@@ -17,7 +17,7 @@ from jsonschema import Draft7Validator
 from sage_bodies import BODIES
 
 from tap_sage_accounting import schemas
-from tap_sage_accounting.records import Cleaner
+from tap_sage_accounting.records.converter import Cleaner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,8 +13,8 @@ from processes import TapProcess
 from signalled import HUP, INT, PROGRAMS, TERM, Start, processes_in, read_slowly, read_until, several, two, until
 
 from sage_sandbox.faults import Fault
+from tap_sage_accounting.auth.renewal import LONGEST_SETTLING
 from tap_sage_accounting.run.signals import LONGEST_STOP
-from tap_sage_accounting.token_renewal import LONGEST_SETTLING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,7 +12,7 @@ from plain_books import List, plain_world
 from test_cli import Program, errors
 
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.errors import SettingsError
+from tap_sage_accounting.exceptions import SettingsError
 from tap_sage_accounting.run.state_forms import read_state
 
 if TYPE_CHECKING:

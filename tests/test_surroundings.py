@@ -12,7 +12,7 @@ import pytest
 from embedded_postgres import place_for_postgres
 from surroundings import OUTSIDE
 
-from tap_sage_accounting.token_address import default_store_url
+from tap_sage_accounting.auth.address import default_store_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

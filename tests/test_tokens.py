@@ -15,15 +15,15 @@ from small_sage import manager, small_world, store_at, token_requests
 from sage_sandbox.faults import Fault
 from sage_sandbox.grants import Client, RefreshGrant
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.auth import AnswerLostError, LoginRequiredError, SageAuthenticator
-from tap_sage_accounting.errors import AuthorizationError
-from tap_sage_accounting.token_rescue import Renewed
+from tap_sage_accounting.auth.manager import AnswerLostError, LoginRequiredError, SageAuthenticator
+from tap_sage_accounting.auth.rescue import Renewed
+from tap_sage_accounting.exceptions import AuthorizationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tap_sage_accounting.token_store import TokenStore
+    from tap_sage_accounting.auth.store import TokenStore
 
 
 @pytest.fixture

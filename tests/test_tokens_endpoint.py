@@ -17,11 +17,12 @@ from urllib.parse import parse_qs, parse_qsl, quote, urlencode
 
 import pytest
 
-from tap_sage_accounting import token_endpoint, token_request
-from tap_sage_accounting.auth import TokenManager
-from tap_sage_accounting.errors import AuthorizationError
-from tap_sage_accounting.token_endpoint import AnswerLostError, GrantRefusedError, NoAccessTokenError, TokenEndpoint
-from tap_sage_accounting.token_store import LOCK_WAIT, TokenStore
+from tap_sage_accounting.auth import endpoint as token_endpoint
+from tap_sage_accounting.auth import request as token_request
+from tap_sage_accounting.auth.endpoint import AnswerLostError, GrantRefusedError, NoAccessTokenError, TokenEndpoint
+from tap_sage_accounting.auth.manager import TokenManager
+from tap_sage_accounting.auth.store import LOCK_WAIT, TokenStore
+from tap_sage_accounting.exceptions import AuthorizationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

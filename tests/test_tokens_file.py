@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from presence import present
 
-from tap_sage_accounting.errors import TokenStoreError
-from tap_sage_accounting.token_store import TokenStore
+from tap_sage_accounting.auth.store import TokenStore
+from tap_sage_accounting.exceptions import TokenStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

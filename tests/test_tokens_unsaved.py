@@ -19,8 +19,8 @@ from failing_stores import DarkProxy, RestartablePostgres, full_disk
 from small_sage import small_world, token_requests
 
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.token_database import TABLE
-from tap_sage_accounting.token_store import TokenStore, TokenStoreError
+from tap_sage_accounting.auth.database import TABLE
+from tap_sage_accounting.auth.store import TokenStore, TokenStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,13 +29,13 @@ ASKING = Path(__file__).with_name("asking.py")
 PATIENCE = 60.0
 """Seconds to wait for what must come, on a machine under load."""
 QUICK = {
-    "token_database.CALL_LIMIT": 2,
-    "token_database.LOST_HOLDER": 4,
-    "token_renewal.LAST_ATTEMPTS": 1,
-    "token_renewal.ANSWER_WAIT": 6,
-    "token_renewal.SAVING_WAIT": 4,
+    "auth.database.CALL_LIMIT": 2,
+    "auth.database.LOST_HOLDER": 4,
+    "auth.renewal.LAST_ATTEMPTS": 1,
+    "auth.renewal.ANSWER_WAIT": 6,
+    "auth.renewal.SAVING_WAIT": 4,
 }
-NO_PATIENCE = {**QUICK, "token_renewal.ANSWER_WAIT": 0.1, "token_renewal.SAVING_WAIT": 0.1}
+NO_PATIENCE = {**QUICK, "auth.renewal.ANSWER_WAIT": 0.1, "auth.renewal.SAVING_WAIT": 0.1}
 """What remains is the claim: the time that another machine's holder is given is over at once."""
 ROOM = 16_384
 """Bytes of the reserved rescue file; the store's log is longer."""
@@ -417,8 +417,8 @@ def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
     sage: SandboxServer, start: Callable[..., Run], failure: Failure, announced_for: float
 ) -> None:
     """Nothing but the row tells the other machine: it sees no file of this one, and its clock may say anything."""
-    seconds = {"token_renewal.ANSWER_WAIT": announced_for, "token_renewal.SAVING_WAIT": PATIENCE}
-    run = unsaved_in_memory(sage, failure, start, **{**seconds, "token_renewal.SAVE_AGAIN_AFTER": 3})
+    seconds = {"auth.renewal.ANSWER_WAIT": announced_for, "auth.renewal.SAVING_WAIT": PATIENCE}
+    run = unsaved_in_memory(sage, failure, start, **{**seconds, "auth.renewal.SAVE_AGAIN_AFTER": 3})
     other = start(failure.url, home="elsewhere", seconds={**QUICK, **seconds})
     if isinstance(failure, FullServer):
         # While nothing can be written, no holder can save anything, and its time does not begin.
@@ -434,7 +434,7 @@ def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
 def test_a_run_on_the_same_machine_waits_for_a_holder_however_long_it_takes_to_save(
     sage: SandboxServer, start: Callable[..., Run], failure: Failure
 ) -> None:
-    run = unsaved_in_memory(sage, failure, start, **{"token_renewal.SAVE_AGAIN_AFTER": 10})
+    run = unsaved_in_memory(sage, failure, start, **{"auth.renewal.SAVE_AGAIN_AFTER": 10})
     run.process.send_signal(signal.SIGSTOP)  # between two attempts, so that it takes as long as the test likes
     failure.end()
     other = start(failure.url, seconds=NO_PATIENCE)
@@ -451,7 +451,7 @@ def test_a_run_that_waited_long_enough_for_another_ends_and_costs_it_nothing(
     with ExitStack() as stack:
         failure = NoDisk(stack, tmp_path)
         run = unsaved_in_memory(sage, failure, start)
-        other = start(failure.url, seconds={**NO_PATIENCE, "token_renewal.CLAIM_WAIT": 1})
+        other = start(failure.url, seconds={**NO_PATIENCE, "auth.renewal.CLAIM_WAIT": 1})
         eventually(lambda: other.process.poll() is not None, f"did not give up: {other.log}")
         assert other.end() == 1
         assert other.logged("TokenStoreError: Another run on this machine got new tokens")
@@ -468,7 +468,7 @@ def test_tokens_are_in_the_file_as_soon_as_the_store_takes_its_time(
     """A connection that has gone dark may keep a commit waiting for a third of a minute: too long for a killed run."""
     with ExitStack() as stack:
         failure = DarkConnection(stack, tmp_path)
-        run = started_with_failure(sage, failure, start, seconds={**QUICK, "token_database.CALL_LIMIT": 10 * PATIENCE})
+        run = started_with_failure(sage, failure, start, seconds={**QUICK, "auth.database.CALL_LIMIT": 10 * PATIENCE})
         eventually(lambda: rescue_files(tmp_path), "no rescue file")
         assert not run.logged("cannot be used")
         run.kill()

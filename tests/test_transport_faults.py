@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tap_sage_accounting.api.transport_faults import root_cause
+from tap_sage_accounting.transport.faults import root_cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
-from tap_sage_accounting.urls import require_safe_url
+from tap_sage_accounting.transport.urls import require_safe_url
 
 
 @pytest.mark.parametrize(

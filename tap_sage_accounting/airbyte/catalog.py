@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from tap_sage_accounting.errors import SettingsError
+from tap_sage_accounting.exceptions import SettingsError
 from tap_sage_accounting.run.state_forms import airbyte_states
 from tap_sage_accounting.streams.deletions import Deletions
 

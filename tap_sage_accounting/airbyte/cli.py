@@ -14,7 +14,7 @@ from singer_sdk.exceptions import SingerSDKError
 from tap_sage_accounting.airbyte.catalog import Selection, told_catalog
 from tap_sage_accounting.airbyte.spec import settings_of, specification
 from tap_sage_accounting.airbyte.writer import AirbyteLogHandler, AirbyteWriter
-from tap_sage_accounting.command_line import (
+from tap_sage_accounting.console.command_line import (
     UnreadableFileError,
     ending_plainly,
     log_level_problem,
@@ -22,13 +22,13 @@ from tap_sage_accounting.command_line import (
     read_json_object,
     show,
 )
-from tap_sage_accounting.errors import IncompleteRunError, RefusedRunError, SettingsError
-from tap_sage_accounting.logs import filter_handlers
+from tap_sage_accounting.console.logs import filter_handlers
+from tap_sage_accounting.exceptions import IncompleteRunError, RefusedRunError, SettingsError
 from tap_sage_accounting.printable import printable
 from tap_sage_accounting.redaction import install
 from tap_sage_accounting.run.signals import die_of_it, stop_signals
+from tap_sage_accounting.run.writer import OutputClosedError
 from tap_sage_accounting.tap import TapSageAccounting
-from tap_sage_accounting.writer import OutputClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,9 +14,11 @@ from typing_extensions import override
 
 from tap_sage_accounting.airbyte.spec import settings_of
 from tap_sage_accounting.airbyte.writer import now
-from tap_sage_accounting.auth import LoginRequiredError, TokenManager
+from tap_sage_accounting.auth.endpoint import LIFETIME, REFRESH_LIFETIME, AnswerLostError, UnreachableError
+from tap_sage_accounting.auth.manager import LoginRequiredError, TokenManager
+from tap_sage_accounting.auth.tokens import Tokens
 from tap_sage_accounting.client import SageStream
-from tap_sage_accounting.errors import (
+from tap_sage_accounting.exceptions import (
     AuthorizationError,
     LimitReachedError,
     NoWayToSageError,
@@ -27,12 +29,10 @@ from tap_sage_accounting.errors import (
     StubbornFaultError,
     TokenStoreError,
 )
-from tap_sage_accounting.lineage import Tokens
-from tap_sage_accounting.report import WHY, RunReport
+from tap_sage_accounting.run.report import WHY, RunReport
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.tap import TapSageAccounting
 from tap_sage_accounting.timestamps import instant
-from tap_sage_accounting.token_endpoint import LIFETIME, REFRESH_LIFETIME, AnswerLostError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

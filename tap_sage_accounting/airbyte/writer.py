@@ -18,8 +18,8 @@ from typing_extensions import override
 
 from tap_sage_accounting.printable import printable
 from tap_sage_accounting.run.signals import Mode, stop_signals
+from tap_sage_accounting.run.writer import FULL, OutputClosedError, WholeMessageWriter
 from tap_sage_accounting.streams.deletions import Deletions
-from tap_sage_accounting.writer import FULL, OutputClosedError, WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,12 +12,12 @@ import requests
 import urllib3
 from singer_sdk.exceptions import RetriableAPIError
 
-from tap_sage_accounting.api import http_adapter
-from tap_sage_accounting.api.http_adapter import DeadlineError, ResponseTooLargeError
 from tap_sage_accounting.api.responses import UndecodableResponseError
-from tap_sage_accounting.api.retry_after import retry_after
-from tap_sage_accounting.api.transport_faults import causes, root_cause
-from tap_sage_accounting.errors import UnreadableAnswerError
+from tap_sage_accounting.exceptions import UnreadableAnswerError
+from tap_sage_accounting.transport import adapter
+from tap_sage_accounting.transport.adapter import DeadlineError, ResponseTooLargeError
+from tap_sage_accounting.transport.faults import causes, root_cause
+from tap_sage_accounting.transport.retry_after import retry_after
 
 CONNECT_TIMEOUT = 10.0
 """Seconds."""
@@ -126,6 +126,6 @@ def _transport_fault(error: Exception, host: str) -> tuple[FaultKind, str]:
         cause=cause,
         connect=CONNECT_TIMEOUT,
         read=READ_TIMEOUT,
-        exchange=http_adapter.LONGEST_EXCHANGE,
-        size=http_adapter.LARGEST_RESPONSE >> 20,
+        exchange=adapter.LONGEST_EXCHANGE,
+        size=adapter.LARGEST_RESPONSE >> 20,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.api import http_adapter
-from tap_sage_accounting.api.http_adapter import ResponseTooLargeError
+from tap_sage_accounting.transport import adapter
+from tap_sage_accounting.transport.adapter import ResponseTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +49,7 @@ def read_body(response: Response) -> bytes:
 def _inflate(pieces: Iterable[bytes]) -> list[bytes]:
     """Decompress a body of one or more members; what follows them is padding."""
     inflated: list[bytes] = []
-    room = http_adapter.LARGEST_RESPONSE
+    room = adapter.LARGEST_RESPONSE
     members, begun = 0, False
     member = zlib.decompressobj(_GZIP)
     for piece in pieces:

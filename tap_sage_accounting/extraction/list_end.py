@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.errors import StubbornFaultError
+from tap_sage_accounting.exceptions import StubbornFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_sage_accounting.paging import Page
+    from tap_sage_accounting.api.pages import Page
 
 MOST_REPEATED_PAGES = 10
 """Pages in a row with the rows of earlier pages. One such page is common: as many rows as it holds came before it."""

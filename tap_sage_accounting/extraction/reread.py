@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context
 
+    from tap_sage_accounting.api.pages import Page
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.paging import Page
-    from tap_sage_accounting.reading import ListRead
+    from tap_sage_accounting.extraction.list_reader import ListRead
 
 EVERY = timedelta(days=7)
 """How often recent documents are read again."""

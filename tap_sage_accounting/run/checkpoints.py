@@ -19,9 +19,9 @@ from singer_sdk.helpers._state import StateWriter
 from singer_sdk.singerlib import RecordMessage, StateMessage
 from typing_extensions import override
 
-from tap_sage_accounting.errors import NoRoomError
+from tap_sage_accounting.exceptions import NoRoomError
 from tap_sage_accounting.run.held_rows import HeldRows
-from tap_sage_accounting.writer import WholeMessageWriter
+from tap_sage_accounting.run.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import TapState
     from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
-    from tap_sage_accounting.rows import Item
+    from tap_sage_accounting.records.row_decoder import Item
 
 PACE = 20
 """Bytes of records that are written for each byte of a state, while a run lasts."""

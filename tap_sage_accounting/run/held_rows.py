@@ -12,7 +12,7 @@ import msgspec
 from singer_sdk.contrib.msgspec import decoder, encoder
 from singer_sdk.singerlib import RecordMessage
 
-from tap_sage_accounting.errors import NoRoomError
+from tap_sage_accounting.exceptions import NoRoomError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_sdk import Tap
 from typing_extensions import override
 
-from tap_sage_accounting.progress import Progress, terminal_of
 from tap_sage_accounting.run.checkpoints import PATIENCE, Checkpoints
+from tap_sage_accounting.run.progress import Progress, terminal_of
 from tap_sage_accounting.run.signals import stop_signals
-from tap_sage_accounting.writer import WholeMessageWriter
+from tap_sage_accounting.run.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from singer_sdk import Stream
 
-    from tap_sage_accounting.connection import Connection
-    from tap_sage_accounting.limits import RequestGate
-    from tap_sage_accounting.report import RunReport
+    from tap_sage_accounting.api.http_client import Connection
+    from tap_sage_accounting.api.rate_limiter import RequestGate
+    from tap_sage_accounting.run.report import RunReport
 
 
 class RunLifecycle(Tap):

@@ -7,7 +7,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from tap_sage_accounting.errors import SettingsError
+from tap_sage_accounting.exceptions import SettingsError
 from tap_sage_accounting.printable import printable
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.access import Area
+from tap_sage_accounting.api.access import Area
 from tap_sage_accounting.client import SageStream
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.access import Area
+from tap_sage_accounting.api.access import Area
 from tap_sage_accounting.client import SageStream
 
 if TYPE_CHECKING:

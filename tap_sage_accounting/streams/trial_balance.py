@@ -20,10 +20,10 @@ from singer_sdk.exceptions import SkippableAPIError
 from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
+from tap_sage_accounting.api.pages import Page, PagesAhead, parse_json
 from tap_sage_accounting.client import UPDATED_AT, SageStream
-from tap_sage_accounting.errors import MalformedAnswerError
+from tap_sage_accounting.exceptions import MalformedAnswerError
 from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, first_month
-from tap_sage_accounting.paging import Page, PagesAhead, parse_json
 from tap_sage_accounting.run.packed_ids import pack, unpack
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.run.state import ALL_READ_AT, CLOSINGS, LISTED, OLDER_CHANGED, READ_AT
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_sage_accounting.connection import Answer
-    from tap_sage_accounting.lookahead import Batches
-    from tap_sage_accounting.reading import ListRead
-    from tap_sage_accounting.rows import Item
+    from tap_sage_accounting.api.http_client import Answer
+    from tap_sage_accounting.extraction.list_reader import ListRead
+    from tap_sage_accounting.extraction.scheduler import Batches
+    from tap_sage_accounting.records.row_decoder import Item
 
 CREATED_AT = "created_at"
 NOTHING = {"debit": "0", "credit": "0"}

@@ -1,0 +1,347 @@
+"""One question to Sage, asked until it is answered: a turn at the gate, a valid token, patience with passing faults.
+
+Faults are told apart by what cures them. Time cures those of the service (429, 503, no connection): they are endured
+for as long as the setting `patience` says, together. Smaller requests cure pages that are too heavy, and another
+attempt cures an answer that broke off: these have a number of attempts. Before one of them is blamed, Sage is asked for
+something light; if that fails as well, the service is to blame.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
+
+from tap_sage_accounting import timestamps
+from tap_sage_accounting.api import faults, outages
+from tap_sage_accounting.api.business_header import business_header, require_business
+from tap_sage_accounting.api.clocks import Clocks
+from tap_sage_accounting.api.faults import FAULTS, Fault, FaultKind, fault_of
+from tap_sage_accounting.api.outages import EVERYTHING, Outages, Scope
+from tap_sage_accounting.api.responses import ACCEPTED, read_body
+from tap_sage_accounting.auth.manager import SageAuthenticator
+from tap_sage_accounting.exceptions import (
+    HeavyRequestError,
+    LimitReachedError,
+    NoWayToSageError,
+    RefusedForNowError,
+    RunOverError,
+    ServiceUnavailableError,
+    StubbornFaultError,
+    TokenRejectedError,
+    error_of,
+)
+from tap_sage_accounting.transport.adapter import BoundedAdapter
+from tap_sage_accounting.transport.session import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tap_sage_accounting.api.rate_limiter import RequestGate
+    from tap_sage_accounting.auth.manager import TokenManager
+
+Parsed = TypeVar("Parsed")
+
+TRIES = 6
+"""Attempts at one question that meets passing faults of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer of Sage's.
+
+    Attributes:
+        body: as sent, decompressed.
+        served_at: a moment that is not after the one when it was served, by Sage's clock or this machine's.
+        served_by: a moment that is not before it.
+    """
+
+    body: bytes
+    served_at: datetime
+    served_by: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked.
+
+    Attributes:
+        path: the path below the API's base, with a slash in front.
+        params: query parameters.
+        business_id: the business that it is about; None for what belongs to the user.
+        what: the question in words, for logs and errors.
+    """
+
+    path: str
+    params: Mapping[str, Any]
+    business_id: str | None
+    what: str
+
+    @property
+    def scope(self) -> Scope:
+        """What fails when this question fails."""
+        return Scope(self.path.split("/")[1], self.business_id)
+
+
+LIGHT = _Question("/user", {}, None, "the user")
+"""Something that every user may read, and that costs Sage little: it shows whether Sage answers anything."""
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """The faults of one question that another attempt may cure.
+
+    Attributes:
+        attempts: how many failed.
+        is_alone: whether others were answered a moment before the last one was sent.
+    """
+
+    attempts: int = 0
+    is_alone: bool = False
+
+
+class Connection:
+    """The way to Sage that all streams and threads of a run share.
+
+    Args:
+        tokens: gives access tokens that are valid.
+        gate: says when a request may be sent.
+        api_url: base of the API, without a slash at the end.
+        user_agent: how requests introduce themselves.
+        connections: TCP connections kept open at most.
+        patience: seconds that Sage may refuse everything, be out of reach, or ask to wait, before the run gives up.
+        clock: seconds, monotonic.
+
+    Raises:
+        ConfigValidationError: the environment names a proxy or a file of certificates that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokens: TokenManager,
+        gate: RequestGate,
+        api_url: str,
+        user_agent: str,
+        connections: int,
+        patience: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._patience = patience
+        self.api_url = api_url
+        self._host = urlsplit(api_url).hostname or ""
+        self._tokens = tokens
+        self._authenticate = SageAuthenticator(tokens)
+        self._gate = gate
+        self._outages = Outages(patience, clock)
+        self._clocks = Clocks()
+        self._logger = logging.getLogger("tap-sage-accounting.requests")
+        self._session = open_session(api_url, user_agent)
+        self._session.headers.update({"Accept-Encoding": ACCEPTED, "Cache-Control": "no-cache"})
+        self._session.mount(api_url, BoundedAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True))
+
+    def ask(
+        self,
+        path: str,
+        params: Mapping[str, Any],
+        *,
+        business_id: str | None,
+        what: str,
+        parse: Callable[[Answer], Parsed],
+        tries: int | None = None,
+    ) -> Parsed:
+        """Send a GET request and parse its answer, again and again while the fault is a passing one.
+
+        Args:
+            path: the path below the API's base, with a slash in front.
+            params: query parameters.
+            business_id: the business to ask about; None for what belongs to the user.
+            what: the question in words, for logs and errors.
+            parse: reads a successful answer; may raise `MalformedAnswerError`, which counts as a passing fault.
+            tries: attempts at a question that may be too heavy for Sage (500, 502, 504, an answer that is too long in
+                coming, too large or cut off); None for `TRIES`, as other passing faults get.
+
+        Raises:
+            FatalAPIError: Sage refused for good, or the fault did not pass.
+            HeavyRequestError: the fault did not pass, and smaller questions may do better.
+            SkippableAPIError: rights or edition do not offer this.
+            RunOverError: no request can succeed any more.
+            GateClosedError: the run ended.
+        """
+        question = _Question(path, params, business_id, what)
+        trouble = _Trouble()
+        while True:
+            if put_off := self._outages.wait(question.scope):
+                self._gate.pause(put_off * random.uniform(1.0, 1.25))  # noqa: S311 - jitter
+            trouble.is_alone = self._outages.is_well()
+            try:
+                return self._attempt(question, parse)
+            except TokenRejectedError as error:
+                self._require_other_token(error)
+            except FAULTS as error:
+                self._bear(question, fault_of(error, what, self._host), trouble, tries)
+
+    def _require_other_token(self, error: TokenRejectedError) -> None:
+        """Let the question be asked again with another token, unless none would help.
+
+        A token that was renewed a moment ago may be refused for what it was sent with: something light tells.
+
+        Raises:
+            FatalAPIError: Sage accepts the token elsewhere.
+            AccessRefusedError: Sage accepts no token.
+        """
+        if error.response is None:
+            return
+        token = _token_of(error.response.request)
+        if self._tokens.reject(token):
+            return
+        try:
+            self._attempt(LIGHT, lambda answer: answer.body)
+        except TokenRejectedError as again:
+            if again.response is not None:
+                self._tokens.condemn(_token_of(again.response.request), str(error))
+            return
+        except (*FAULTS, FatalAPIError, SkippableAPIError):
+            conclusion = "It was renewed a moment ago."
+        else:
+            conclusion = "Sage accepts the same token for something else."
+        if self._tokens.access_token() == token:  # otherwise another read had it replaced meanwhile
+            raise FatalAPIError(f"{error} {conclusion}") from None
+
+    def _bear(self, question: _Question, fault: Fault, trouble: _Trouble, tries: int | None) -> None:
+        """Wait for what may cure a fault, unless there is no hope."""
+        self._require_hope(fault)
+        if fault.kind is FaultKind.UNREACHABLE:
+            self._endure(question, fault)
+            return
+        heavy = fault.kind is FaultKind.HEAVY
+        trouble.attempts += 1
+        if trouble.attempts < (tries if heavy and tries else TRIES):
+            self._recover(trouble.attempts, fault)
+        elif trouble.is_alone or (not heavy and not self._outages.was_answered):
+            kind = HeavyRequestError if heavy else StubbornFaultError
+            raise kind(f"{fault.error} Tried {trouble.attempts} times.") from None
+        elif not self._is_well():
+            self._endure(question, fault)
+            trouble.attempts = 0
+
+    def _require_hope(self, fault: Fault) -> None:
+        """End the run over what nothing cures in time.
+
+        Raises:
+            LimitReachedError: Sage asks for more patience than there is.
+            NoWayToSageError: certificates or a proxy are in the way.
+        """
+        if fault.kind is FaultKind.SETUP:
+            self._end(NoWayToSageError(f"{fault.error} Check the certificates and proxies of this machine."))
+        if fault.wait is not None and fault.wait > self._patience:
+            back = datetime.now(UTC) + timedelta(seconds=fault.wait)
+            self._end(
+                LimitReachedError(
+                    f"{fault.error} It asks to wait {fault.wait:.0f} s, longer than the setting 'patience' allows "
+                    f"({self._patience} s). What was complete is kept; run again after {back:%Y-%m-%d %H:%M:%S} UTC."
+                )
+            )
+
+    def _end(self, reason: RunOverError) -> NoReturn:
+        """End the run: nobody else need wait or try."""
+        self._gate.close(reason)
+        raise reason from None
+
+    def _endure(self, question: _Question, fault: Fault) -> None:
+        """Accept a fault of the service's, unless that is out of order for longer than there is patience.
+
+        Raises:
+            ServiceUnavailableError: nothing was answered for so long; the run ends.
+            StubbornFaultError: only this path or this business was not answered for so long.
+        """
+        scope = question.scope
+        is_refusal = isinstance(fault.error, RefusedForNowError)
+        if self._outages.fail(scope, fault.wait, is_refusal=is_refusal):
+            self._logger.warning("%s Trying again for up to %d s in all.", fault.error, self._patience)
+        if (exhausted := self._outages.exhausted(scope)) is None:
+            return
+        widest, seconds = exhausted
+        if widest != EVERYTHING:
+            raise StubbornFaultError(f"{fault.error} It did so for {seconds:.0f} s, longer than 'patience' allows.")
+        if self._is_well():
+            return  # the next fault is this path's own
+        self._end(
+            ServiceUnavailableError(
+                f"{fault.error} Sage answered nothing for {seconds:.0f} s, longer than the setting 'patience' allows "
+                f"({self._patience} s). What was complete is kept; run again later."
+            )
+        )
+
+    def _recover(self, failed: int, fault: Fault) -> None:
+        """Wait before the next attempt: longer each time, and as long as Sage asks."""
+        delay = min(outages.LONGEST_DELAY, outages.FIRST_DELAY * 2 ** (failed - 1))
+        delay = max(delay * random.uniform(0.75, 1.25), fault.wait or 0.0)  # noqa: S311 - jitter
+        self._logger.warning("%s Trying again in %.1f s (attempt %d failed).", fault.error, delay, failed)
+        self._gate.pause(delay)
+
+    def _is_well(self) -> bool:
+        """Ask for something light, to find out whether Sage answers at all."""
+        try:
+            self._attempt(LIGHT, lambda answer: msgspec.json.decode(answer.body))
+        except TokenRejectedError:
+            return True
+        except (*FAULTS, msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        except (FatalAPIError, SkippableAPIError):
+            return True
+        return True
+
+    def _attempt(self, question: _Question, parse: Callable[[Answer], Parsed]) -> Parsed:
+        request = requests.Request(
+            "GET",
+            f"{self.api_url}{question.path}",
+            business_header(question.business_id, question.what),
+            params=question.params,
+            auth=self._authenticate,
+        )
+        self._tokens.access_token()  # renewed, if need be, before a turn is taken
+        with self._gate.turn(question.business_id) as ticket:
+            sent_at = timestamps.now()
+            response = self._session.send(
+                self._session.prepare_request(request),  # signed now: the turn may have been long in coming
+                timeout=(faults.CONNECT_TIMEOUT, faults.READ_TIMEOUT),
+                allow_redirects=False,
+                stream=True,
+            )
+            body = read_body(response)
+            if response.status_code == requests.codes.ok and not body.lstrip().startswith(b"<"):
+                self._tokens.accept(_token_of(response.request))  # before a request that follows can find it dead
+        error = error_of(response, body, question.what)
+        if isinstance(error, RefusedForNowError):
+            self._gate.refused(ticket, error.retry_after)
+        if isinstance(error, RetriableAPIError):
+            raise error  # which says nothing of limits, unless it is a refusal, and nothing of the service's health
+        parsed: Parsed | Exception
+        if error is None:
+            require_business(response, question.business_id, question.what)
+            served = self._clocks.served(response.headers.get("Date"), sent_at, timestamps.now())
+            parsed = parse(Answer(body, *served))
+        else:
+            parsed = error
+        self._gate.accepted(ticket)
+        self._outages.succeed(question.scope)
+        if isinstance(parsed, Exception):
+            raise parsed
+        return parsed
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._session.close()
+
+
+def _token_of(request: requests.PreparedRequest) -> str:
+    return str(request.headers.get("Authorization", "")).removeprefix("Bearer ")

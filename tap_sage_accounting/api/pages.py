@@ -1,0 +1,366 @@
+"""Pages of a list that is read by number while people work in it.
+
+The thread that asks for a page looks at its envelope. Its rows are decoded by the thread that uses them, just before:
+they are then at hand, in every sense.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import msgspec
+from typing_extensions import override
+
+from tap_sage_accounting.exceptions import MalformedAnswerError, StubbornFaultError, UnreadableAnswerError
+from tap_sage_accounting.records.lenient_json import decode_leniently
+from tap_sage_accounting.records.row_decoder import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor, Future
+    from datetime import datetime
+    from types import TracebackType
+
+    from tap_sage_accounting.records.row_decoder import RowDecoder
+
+SMALL = 1 << 16
+"""Bytes of a page whose rows are decoded at once: preparing the quick way would cost more."""
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_DIGITS = re.compile(r"[0-9]{1,15}")
+_HIGHEST = 10**15
+"""Of a total, a page number or a page size: what is higher is a mistake."""
+_NO_ROWS = re.compile(rb"\[\s*\]")
+
+
+class _Envelope(msgspec.Struct):
+    """What Sage puts around the rows of a page; the rows are known to be whole JSON, and no more."""
+
+    rows: msgspec.Raw = msgspec.field(name="$items")
+    page: Any = msgspec.field(name="$page", default=None)
+    total: Any = msgspec.field(name="$total", default=None)
+    next: Any = msgspec.field(name="$next", default=None)
+    size: Any = msgspec.field(name="$itemsPerPage", default=None)
+    size_of_businesses: Any = msgspec.field(name="$items_per_page", default=None)
+
+
+_envelopes = msgspec.json.Decoder(_Envelope)
+_anything = msgspec.json.Decoder(float_hook=Decimal)
+
+
+def parse_json(body: bytes, what: str) -> Any:
+    """Parse JSON, numbers with a fraction as exact decimals; texts that are damaged cost no more than themselves.
+
+    Raises:
+        MalformedAnswerError: the body is a web page.
+        UnreadableAnswerError: the body is cut off or is no JSON at all.
+    """
+    try:
+        return _anything.decode(body)
+    except _NO_JSON:
+        if body.lstrip().startswith(b"<"):
+            raise MalformedAnswerError(
+                f"{what}: the answer is a web page, perhaps of a proxy on the way ({len(body)} bytes)."
+            ) from None
+    try:
+        return decode_leniently(body)
+    except _NO_JSON:
+        raise UnreadableAnswerError(f"{what}: the answer is not complete JSON ({len(body)} bytes).") from None
+
+
+def _objects(items: Any, what: str) -> list[Item]:
+    """Take the records of a page; what is no object counts as a record without an id, which is left out loudly.
+
+    Raises:
+        MalformedAnswerError: there is no list.
+    """
+    if not isinstance(items, list):
+        raise MalformedAnswerError(f"{what}: the answer has no `$items`.")
+    return [item if isinstance(item, dict) else {} for item in items]
+
+
+class Rows(Sequence[Item]):
+    """The rows of a page, decoded when they are looked at.
+
+    Args:
+        raw: a JSON list.
+        decoder: knows the schema; None for rows as sent.
+        what: the question in words, for errors.
+
+    Raises:
+        MalformedAnswerError: when looked at, if they are no list.
+    """
+
+    def __init__(self, raw: msgspec.Raw, decoder: RowDecoder | None, what: str) -> None:
+        self._raw = bytes(raw)
+        self._decoder = decoder
+        self._what = what
+        self._rows: Sequence[Item] | None = None
+
+    def _decoded(self) -> Sequence[Item]:
+        if self._rows is None:
+            quick = self._decoder.decode(self._raw) if self._decoder is not None else None
+            self._rows = self._as_sent() if quick is None else quick
+            self._raw = b""
+        return self._rows
+
+    def _as_sent(self) -> Sequence[Item]:
+        return _objects(parse_json(self._raw, self._what), self._what)
+
+    def __bool__(self) -> bool:
+        return bool(self._rows) if self._rows is not None else not _NO_ROWS.match(self._raw)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Item]: ...
+    @override
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+        return self._decoded()[index]
+
+    @override
+    def __len__(self) -> int:
+        return len(self._decoded())
+
+    @override
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._decoded())
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment] # as of a list
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page as Sage answered it.
+
+    Attributes:
+        asked: the page number that was asked for, from 1.
+        number: the page number that Sage says it answered, None where it does not say.
+        size: records that a full page holds.
+        items: the records, as sent, or decoded as declared.
+        total: records in the whole list at that moment, None where Sage does not say, or says none beside some.
+        has_next: whether Sage names a next page.
+        served_at: a moment that is not after the one when Sage answered, by its clock or this machine's.
+        served_by: a moment that is not before it; None where nobody needs it.
+    """
+
+    asked: int
+    number: int | None
+    size: int
+    items: Sequence[Item]
+    total: int | None
+    has_next: bool
+    served_at: datetime
+    served_by: datetime | None = None
+
+    @classmethod
+    def parse(
+        cls,
+        body: bytes,
+        *,
+        asked: int,
+        size: int,
+        served_at: datetime,
+        what: str,
+        served_by: datetime | None = None,
+        decoder: RowDecoder | None = None,
+    ) -> Page:
+        """Open Sage's envelope; `/businesses` spells the page size another way.
+
+        Args:
+            body: the answer.
+            asked: the page number that was asked for.
+            size: the page size that was asked for.
+            served_at: not after the moment when Sage answered.
+            what: the question in words, for errors.
+            served_by: not before it.
+            decoder: decodes the records by their schema, if the page holds nothing unexpected.
+
+        Raises:
+            MalformedAnswerError: the body is no envelope with a list in it, or its page is empty although
+                its own total says that rows belong there.
+        """
+        items: Any
+        if (envelope := _open(body)) is not None:
+            number, total, following = envelope.page, envelope.total, envelope.next
+            told_size = envelope.size or envelope.size_of_businesses
+            items = Rows(envelope.rows, decoder, what)
+        else:
+            told = parse_json(body, what)
+            told = told if isinstance(told, dict) else {}
+            items, number, total, following = map(told.get, ("$items", "$page", "$total", "$next"))
+            told_size = told.get("$itemsPerPage", told.get("$items_per_page"))
+            items = _objects(items, what)
+        page = cls(
+            asked=asked,
+            number=_whole(number) or None,
+            size=_page_size(_whole(told_size), size, items),
+            items=items,
+            total=None if items and not _whole(total) else _whole(total),
+            has_next=bool(following),
+            served_at=served_at,
+            served_by=served_by,
+        )
+        page.check(what)
+        return page
+
+    def check(self, what: str) -> None:
+        """Refuse a page that contradicts itself.
+
+        Raises:
+            MalformedAnswerError: it is empty although its own total says that rows belong there, or it is another page
+                than was asked for although there is a page of that number.
+        """
+        before = (self.asked - 1) * self.size
+        if not self.items and self.total is not None and before < self.total:
+            raise MalformedAnswerError(
+                f"{what}: the answer has no rows, although Sage counts {self.total} in the list."
+            )
+        if self.number is None or self.number == self.asked:
+            return
+        if self.number > self.asked or (self.has_next and before < (self.total or 0)):
+            raise MalformedAnswerError(f"{what}: Sage answered page {self.number} instead.")
+
+    @property
+    def last(self) -> int:
+        """The number of the list's last page, as far as this page tells."""
+        return self.asked if self.total is None else max(1, -(-self.total // self.size))
+
+    def repeats(self, before: Page | None) -> bool:
+        """Tell whether this is the last page once more: Sage answers it for every number beyond the end.
+
+        Raises:
+            StubbornFaultError: it is the page before, a full one, although the list goes on.
+        """
+        if self.number is not None:
+            return self.number < self.asked
+        if before is None or not self.items or self.items != before.items:
+            return False
+        if len(self.items) >= self.size and self.asked <= self.last and (self.total is not None or self.has_next):
+            raise StubbornFaultError(
+                f"Sage answers page {self.asked} with the rows of the page before, and says that the list goes on."
+            )
+        return True
+
+    def has_more(self) -> bool:
+        """Tell whether another page is worth asking for.
+
+        `$next` is not always filled in, so the total counts as well; an empty page with nothing left by the total is
+        the end whatever it names. Where Sage says neither, a page with rows is not taken for the last one: it may be
+        shorter than was asked for.
+        """
+        if self.asked < self.last:
+            return True
+        if self.total is None and not self.has_next:
+            return bool(self.items)
+        return self.has_next and bool(self.items)
+
+
+def _open(body: bytes) -> _Envelope | None:
+    """Open the envelope of a large page; None where it is not the usual one around a list."""
+    if len(body) <= SMALL:
+        return None
+    try:
+        envelope = _envelopes.decode(body)
+    except _NO_JSON:
+        return None
+    return envelope if bytes(memoryview(envelope.rows)[:1]) == b"[" else None
+
+
+def _whole(value: object) -> int | None:
+    """Read a number of an envelope; None for what cannot be one. Sage writes many numbers as text."""
+    if isinstance(value, str | Decimal) and _DIGITS.fullmatch(str(value)):
+        value = int(str(value))
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _HIGHEST else None
+
+
+def _page_size(told: int | None, asked: int, items: Sequence[Item]) -> int:
+    """Find out how many records a full page holds: what Sage says counts unless the page itself says otherwise."""
+    if told == asked:
+        return asked
+    if not told:
+        return max(asked, len(items))
+    if told > asked:
+        return told if len(items) > asked else asked
+    return max(told, len(items))
+
+
+class PagesAhead:
+    """Pages of one list, requested ahead of their use; memory holds no more than those.
+
+    Args:
+        fetch: asks for a page by its number.
+        executor: the threads that ask.
+        width: tells how many pages may be asked for ahead of their use just now, at least one.
+        counts_rows: the total counts rows, so that one that is not reached shows that pages are shorter than they say.
+    """
+
+    def __init__(
+        self, fetch: Callable[[int], Page], executor: Executor, width: Callable[[], int], *, counts_rows: bool = True
+    ) -> None:
+        self._counts_rows = counts_rows
+        self._fetch = fetch
+        self._executor = executor
+        self._width = width
+        self._next = 1
+        self._coming: dict[int, Future[Page]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for future in list(self._coming.values()):
+            future.cancel()
+
+    def _ask(self, first: int, last: int) -> None:
+        for number in range(first, last + 1):
+            if number not in self._coming:
+                self._coming[number] = self._executor.submit(self._fetch, number)
+
+    def start(self) -> None:
+        """Ask for the first page, and for the second if there is one, to have them when their turn comes."""
+        if not self._coming:
+            self._coming[1] = self._executor.submit(self._first)
+
+    def _first(self) -> Page:
+        page = self._fetch(1)
+        if page.has_more():
+            self._ask(2, 2)
+        return page
+
+    @property
+    def awaited(self) -> Future[Page] | None:
+        """The page that comes next, if it was asked for."""
+        return self._coming.get(self._next)
+
+    def __iter__(self) -> Iterator[Page]:
+        """Yield every page of the list once, in order, to its end; the ones after it are asked for before.
+
+        While fewer rows came than Sage counts, another page is asked for: pages may be shorter than they say.
+        """
+        before: Page | None = None
+        rows = 0
+        self.start()
+        while True:
+            page = self._coming[self._next].result()
+            del self._coming[self._next]
+            if page.repeats(before):
+                return
+            self._next += 1
+            rows += len(page.items)
+            is_short = self._counts_rows and bool(page.items) and rows < (page.total or 0)
+            if more := page.has_more() or is_short:
+                self._ask(self._next, max(self._next, min(page.last, self._next + self._width() - 1)))
+            yield page
+            if not more:
+                return
+            before = page if page.number is None else None  # otherwise its number tells; rows take memory

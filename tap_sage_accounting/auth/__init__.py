@@ -1,0 +1,1 @@
+"""Sage's tokens: logging in, renewing, and keeping what works only once."""

@@ -1,0 +1,125 @@
+"""Where the token store is: what its URL names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote
+
+import platformdirs
+
+from tap_sage_accounting.exceptions import TokenStoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+APPLICATION = "tap-sage-accounting"
+_URL = re.compile(
+    r"(?P<backend>\w+)(\+(?P<driver>\w+))?://((?P<user>[^:/]*)(:(?P<password>[^@]*))?@)?"
+    r"\[?(?P<host>(?<=\[)[^]]*|[^]:/?@[]*)]?(:(?P<port>\d*))?(/(?P<dbname>[^?]*))?(\?(?P<query>.*))?"
+)
+_HINT = "Write it like sqlite:////var/lib/sage/tokens.sqlite or postgresql://user:password@host/database."
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAddress:
+    """An SQLite file on this machine, or a PostgreSQL database.
+
+    Attributes:
+        place: the address as it may be shown.
+        file: the file; None for PostgreSQL.
+        options: what libpq wants to know; empty for SQLite.
+    """
+
+    place: str
+    file: Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> StoreAddress:
+        """Read a store URL.
+
+        Raises:
+            TokenStoreError: it names no database that can keep tokens, or the driver is not installed.
+        """
+        parts = _URL.fullmatch(url)
+        if parts is None or not url.isprintable():
+            raise TokenStoreError(f"Setting 'token_store' is no database URL. {_HINT}")
+        backend, driver = parts.group("backend", "driver")
+        if backend == "sqlite":
+            return cls._of_file(parts)
+        if backend not in ("postgresql", "postgres"):
+            raise TokenStoreError(f"Setting 'token_store' must name SQLite or PostgreSQL, not {backend!r}. {_HINT}")
+        if driver not in (None, "psycopg") or not _is_installed():
+            raise TokenStoreError(
+                f"Setting 'token_store' needs a database driver that is not installed ({driver or 'psycopg'}): "
+                f"install tap-sage-accounting[postgres]. {_HINT}"
+            )
+        given = {key: unquote(parts[key]) for key in ("user", "password", "host", "port", "dbname") if parts[key]}
+        return cls(without_password(url), options={**given, **dict(parse_qsl(parts["query"] or ""))})
+
+    @classmethod
+    def _of_file(cls, parts: re.Match[str]) -> StoreAddress:
+        name = parts["dbname"]
+        if parts["host"] or name in (None, "", ":memory:"):
+            raise TokenStoreError(f"Setting 'token_store' names no file, so nothing would outlive the run. {_HINT}")
+        try:
+            file = Path(name).expanduser().absolute()
+        except RuntimeError:
+            raise TokenStoreError(f"Setting 'token_store' begins with the home of an unknown user. {_HINT}") from None
+        return cls(f"sqlite:///{file}", file)
+
+    def places_beside(self, kind: str, *lineage: str) -> list[Path]:
+        """Choose where a file of a lineage can be: beside an SQLite store, and among the tap's own files here.
+
+        Args:
+            kind: what the file is for.
+            lineage: what names the lineage.
+
+        Returns:
+            The places, the best first; none where this user has no home.
+        """
+        ending = f"{kind}-{_digest(*lineage)}"
+        beside = [] if self.file is None else [self.file.with_name(f"{self.file.name}.{ending}")]
+        try:
+            own = default_directory().expanduser()
+        except RuntimeError:  # this user has no home
+            return beside
+        if self.file is not None and self.file.parent == own:
+            return beside
+        return [*beside, own / f"{_digest(self.place)}.{ending}"]
+
+
+def default_store_url() -> str:
+    """Return where tokens live unless a setting says otherwise."""
+    return f"sqlite:///{default_directory() / 'tokens.sqlite'}"
+
+
+def default_directory() -> Path:
+    """Return the directory for the tap's own files: with the Meltano project, or else with the user."""
+    if system_directory := os.environ.get("MELTANO_SYS_DIR_ROOT"):
+        return Path(system_directory) / APPLICATION
+    if project := os.environ.get("MELTANO_PROJECT_ROOT"):
+        return Path(project) / ".meltano" / APPLICATION
+    return platformdirs.user_data_path(APPLICATION, appauthor=False)
+
+
+def without_password(url: str) -> str:
+    """Return a store URL as it may be shown."""
+    return re.sub(r"^([^:]+://[^:/]*):[^@]*@", r"\1:***@", url).partition("?")[0]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _is_installed() -> bool:
+    try:
+        import psycopg  # noqa: F401, PLC0415 - an extra, which few need
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,285 @@
+"""Keep a valid access token, rotating Sage's single-use refresh tokens."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import requests
+from typing_extensions import override
+
+from tap_sage_accounting.auth.endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
+from tap_sage_accounting.auth.renewal import LOGIN_COMMAND, LoginRequiredError, Renewer, moment
+from tap_sage_accounting.auth.store import patiently
+from tap_sage_accounting.auth.tokens import is_header_value
+from tap_sage_accounting.exceptions import AuthorizationError, TokenStoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_sage_accounting.auth.store import TokenStore
+    from tap_sage_accounting.auth.tokens import Lineage, Tokens
+
+__all__ = [
+    "AccessRefusedError",
+    "AnswerLostError",
+    "AuthorizationError",
+    "GrantRefusedError",
+    "LoginRequiredError",
+    "SageAuthenticator",
+    "TokenManager",
+    "idle_warning",
+]
+
+IDLE_WARNING = timedelta(days=24)
+"""Age of the last rotation from which on the user is warned; Sage lets a refresh token die at 31 days."""
+FRESH = timedelta(seconds=30)
+"""Age up to which a token that was renewed because another was refused is not renewed for the same reason."""
+MINUTE = 60.0
+MOST_REPLACEMENTS = 10
+"""Renewals in a minute because tokens were refused."""
+
+logger = logging.getLogger(__name__)
+
+
+class AccessRefusedError(AuthorizationError):
+    """Sage accepts no access token, a renewed one neither."""
+
+
+class TokenManager:
+    """The one keeper of tokens of a run, shared by all its streams and threads.
+
+    Exactly one holder renews at a time, across threads, processes and machines: whoever waited for the lock reads the
+    store again and uses what another just stored. New tokens are committed before they are used; where the store fails
+    at that moment, the run goes on with them, and they are saved as soon as it works again.
+
+    Args:
+        client_id: the application.
+        client_secret: its secret.
+        refresh_token: the configured first refresh token; None to use what `login` stored.
+        token_url: Sage's token endpoint.
+        store: where tokens live between runs; checked before.
+        user_agent: how token requests introduce themselves.
+        on_rotate: called with each new answer before it is used, for hosts that keep tokens themselves; from another
+            thread.
+        on_secret: called with each secret value that becomes known, so that logs can be kept free of it.
+        now: the present moment, UTC.
+        sleep: waits for a number of seconds before a request is repeated.
+    """
+
+    def __init__(  # noqa: PLR0913 - by keyword only
+        self,
+        *,
+        client_id: str,
+        client_secret: str,
+        refresh_token: str | None,
+        token_url: str,
+        store: TokenStore,
+        user_agent: str,
+        on_rotate: Callable[[Tokens], None] | None = None,
+        on_secret: Callable[[str], None] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
+        self._client_id = client_id
+        self._configured = refresh_token or None
+        self._store = store
+        self._on_secret = on_secret or _no_listener
+        self._now = now
+        self._leaving = threading.Event()
+        # The end of the run cuts any waiting short.
+        pause = sleep or self._leaving.wait
+        self._endpoint = TokenEndpoint(
+            client_id=client_id,
+            client_secret=client_secret,
+            token_url=token_url,
+            user_agent=user_agent,
+            now=now,
+            sleep=pause,
+        )
+        self._renewer = Renewer(
+            client_id=client_id,
+            configured=self._configured,
+            store=store,
+            endpoint=self._endpoint,
+            usable=self._usable,
+            on_secret=self._on_secret,
+            on_rotate=on_rotate,
+            now=now,
+            sleep=pause,
+            leaving=self._leaving,
+        )
+        self._lock = threading.Lock()
+        self._current: Tokens | None = None
+        self._accepted: str | None = None
+        self._rejected: str | None = None
+        self._fresh_until: float | None = None
+        self._replacements: deque[float] = deque(maxlen=MOST_REPLACEMENTS)
+        self._over: AuthorizationError | None = None
+        self._warned = False
+
+    def access_token(self) -> str:
+        """Give an access token that is good for now, renewing it when a fifth of its lifetime or less is left.
+
+        Raises:
+            LoginRequiredError: the refresh token is dead, or there is none.
+            AnswerLostError: Sage may have replaced the tokens, but its answer got lost.
+            AccessRefusedError: Sage accepts no token, a renewed one neither.
+            AuthorizationError: no token can be had for another reason.
+            TokenStoreError: the store cannot be used.
+        """
+        current = self._current
+        if current is not None and self._over is None and self._is_usable(current):
+            return current.access_token
+        with self._lock:
+            if self._over is not None:
+                raise self._over
+            if self._current is None or not self._is_usable(self._current):
+                self._current = self._stored_or_renewed()
+            return self._current.access_token
+
+    def accept(self, token: str) -> None:
+        """Take note that the API accepted an access token."""
+        if self._accepted != token:
+            self._accepted = token
+
+    def reject(self, token: str) -> bool:
+        """Take note that the API answered 401 to an access token: it is not given out again, if that can help.
+
+        Many threads may report the same token; one that was replaced meanwhile changes nothing. A token that replaced a
+        refused one a moment ago stays: the refusal may be about what was asked for, and not about the token.
+
+        Returns:
+            Whether there is another token now, or will be.
+        """
+        with self._lock:
+            if self._current is not None and self._current.access_token != token:
+                return True
+            if self._fresh_until is not None and time.monotonic() < self._fresh_until:
+                return False
+            self._rejected = token
+            return True
+
+    def condemn(self, token: str, refusal: str) -> None:
+        """Take note that the API refuses an access token whatever it is sent with, a moment after its renewal.
+
+        One that was accepted before has died early and is renewed, unless that happens all the time.
+
+        Args:
+            token: the access token.
+            refusal: how the API refused it.
+
+        Raises:
+            AccessRefusedError: another renewal would not help.
+        """
+        with self._lock:
+            if self._current is None or self._current.access_token != token:
+                return
+            recent = [moment for moment in self._replacements if moment > time.monotonic() - MINUTE]
+            if self._accepted == token and len(recent) < MOST_REPLACEMENTS:
+                self._rejected = token
+                return
+            self._over = self._over or AccessRefusedError(
+                f"Sage accepts no access token, not even one that was renewed a moment ago. {refusal} Renewing again "
+                "would not help: check the setting 'api_url' and Sage's status page, and run again."
+            )
+            raise self._over
+
+    def lineage(self) -> Lineage:
+        """Look up what the store holds for these settings, for reports.
+
+        Raises:
+            LoginRequiredError: nothing.
+            TokenStoreError: the store cannot be used.
+        """
+        found = self._store.read(self._client_id, self._configured)
+        if found is None:
+            raise LoginRequiredError(
+                f"There is no login yet: the token store {self._store.place} has no tokens for this client_id, and the "
+                f"setting 'refresh_token' is empty. Run {LOGIN_COMMAND}."
+            )
+        return found
+
+    def settle(self) -> None:
+        """Wait until no token request is under way and all tokens are saved, in the store or in a file; with a bound.
+
+        Nothing is renewed from now on. May be called from any thread, more than once.
+        """
+        self._renewer.settle()
+
+    def _is_usable(self, tokens: Tokens) -> bool:
+        return tokens.access_token != self._rejected and self._now() < tokens.renew_at
+
+    def _stored_or_renewed(self) -> Tokens:
+        self._fresh_until = None
+        try:
+            if (known := patiently(self._known_usable, self._leaving.wait)) is not None:
+                return known
+            outcome = self._renewer.renew()
+        except (LoginRequiredError, AnswerLostError, TokenStoreError) as error:
+            # What is dead, or may be, is not sent again because another thread asks as well.
+            self._over = error
+            raise
+        replaces_refused = self._current is not None and self._current.access_token == self._rejected
+        if outcome.is_new and replaces_refused:
+            self._replacements.append(time.monotonic())
+            self._fresh_until = time.monotonic() + min(FRESH, outcome.tokens.lifetime / 10).total_seconds()
+        return outcome.tokens
+
+    def _known_usable(self) -> Tokens | None:
+        """Look for a usable access token in the store, which an earlier run or another process left there."""
+        if self._configured is None:
+            found: Lineage | None = self.lineage()
+        else:
+            found = self._store.read(self._client_id, self._configured)
+        if found is None:
+            return None
+        self._warn_if_idle(found)
+        return self._usable(found)
+
+    def _usable(self, lineage: Lineage) -> Tokens | None:
+        self._on_secret(lineage.refresh_token)
+        tokens = lineage.tokens
+        if tokens is None or not is_header_value(tokens.access_token):
+            return None
+        self._on_secret(tokens.access_token)
+        return tokens if self._is_usable(tokens) else None
+
+    def _warn_if_idle(self, lineage: Lineage) -> None:
+        if not self._warned and (warning := idle_warning(lineage, self._now())):
+            logger.warning(warning)
+        self._warned = True
+
+
+def idle_warning(lineage: Lineage, now: datetime) -> str | None:
+    """Say that an idle lineage is about to die, from 24 days after its last rotation on; None before."""
+    if lineage.tokens is None or lineage.refused_at is not None or now - lineage.tokens.issued_at < IDLE_WARNING:
+        return None
+    return (
+        f"The tokens were last renewed {(now - lineage.tokens.issued_at).days} days ago, and Sage lets them die at "
+        f"{moment(lineage.tokens.refresh_expires_at)}. Run the tap at least every three weeks, or a login is needed "
+        "again."
+    )
+
+
+class SageAuthenticator(requests.auth.AuthBase):
+    """Signs requests with the manager's access token; cheap while that is good.
+
+    `requests` takes the header off again when a redirect leads to another host.
+    """
+
+    def __init__(self, tokens: TokenManager) -> None:
+        self._tokens = tokens
+
+    @override
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        r.headers["Authorization"] = f"Bearer {self._tokens.access_token()}"
+        return r
+
+
+def _no_listener(_secret: str) -> None:
+    """Stand in where nobody keeps logs free of secrets."""

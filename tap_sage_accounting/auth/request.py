@@ -1,0 +1,150 @@
+"""One request to the token endpoint: sent at most once, and given up after a total time."""
+
+from __future__ import annotations
+
+import io
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import requests
+from typing_extensions import override
+
+from tap_sage_accounting.transport.faults import root_cause
+from tap_sage_accounting.transport.session import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds to connect to each of the server's addresses."""
+TOTAL_TIMEOUT = 60.0
+"""Seconds for a request, from looking the server up to the last byte of its answer."""
+LARGEST_ANSWER = 1 << 20
+"""Bytes; Sage's tokens take 4,096."""
+CHUNK_BYTES = 4096
+"""Bytes, compressed, that are taken at once: a thousand times as many may come out."""
+
+
+class NotSentError(Exception):
+    """No byte of the form left this machine: the server cannot have acted on it."""
+
+
+class NoAnswerError(Exception):
+    """The form may have reached the server, but no whole answer came."""
+
+
+class _TooLargeError(requests.RequestException):
+    """An answer that holds more than tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _WatchedBody(io.BytesIO):
+    """A request body that knows whether anybody has begun to send it: until then the server cannot have acted."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._lock = threading.Lock()
+        self._is_withdrawn = False
+        self._is_touched = False
+
+    @override
+    def read(self, size: int | None = -1, /) -> bytes:
+        with self._lock:
+            if self._is_withdrawn:
+                raise requests.ConnectionError
+            self._is_touched = True
+        return super().read(size)
+
+    def withdraw(self) -> bool:
+        """Forbid the sending; return whether that was in time."""
+        with self._lock:
+            self._is_withdrawn = True
+            return not self._is_touched
+
+
+def post_form(url: str, form: Mapping[str, str], user_agent: str) -> Answer:
+    """Send a form, and wait for the whole answer.
+
+    The request runs in a thread of its own, which is left alone when it takes too long: the timeouts of `requests`
+    begin anew with every byte, and this one is a total.
+
+    Raises:
+        NotSentError: the form did not leave this machine, and will not.
+        NoAnswerError: nobody knows what the server made of it.
+        ConfigValidationError: the environment names a proxy or certificates that cannot be used.
+    """
+    # A session of its own: no pooled connection that the other side may have closed, no adapter that repeats.
+    session = open_session(url, user_agent)
+    body = _WatchedBody(urlencode(form).encode())
+    answer: Future[Answer] = Future()
+    send = threading.Thread(target=_send, args=(session, url, body, answer), name="token-request", daemon=True)
+    send.start()
+    try:
+        return answer.result(TOTAL_TIMEOUT)
+    except (requests.RequestException, TimeoutError) as error:
+        # The chain is cut because the error carries the request, and with it the secrets.
+        raise (NotSentError if body.withdraw() else NoAnswerError)(_fault(error)) from None
+
+
+def _send(session: requests.Session, url: str, body: _WatchedBody, answer: Future[Answer]) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    timeouts = (CONNECT_TIMEOUT, TOTAL_TIMEOUT)
+    try:
+        with (
+            session,
+            session.post(
+                url, data=body, headers=headers, timeout=timeouts, allow_redirects=False, stream=True
+            ) as response,
+        ):
+            answer.set_result(_complete(response))
+    except Exception as error:  # noqa: BLE001 - the waiting side raises it
+        answer.set_exception(error)
+
+
+def _complete(response: requests.Response) -> Answer:
+    """Read an answer to its end.
+
+    Raises:
+        RequestException: it broke off, or is larger than any token.
+    """
+    body = bytearray()
+    for chunk in response.iter_content(CHUNK_BYTES):
+        body += chunk
+        if len(body) > LARGEST_ANSWER:
+            raise _TooLargeError
+    return Answer(response.status_code, response.reason or "", response.headers, bytes(body))
+
+
+def _fault(error: Exception) -> str:
+    """Name a transport fault in words, without what was transported."""
+    cause = root_cause(error) or "no reason given"
+    match error:
+        case requests.ConnectTimeout():
+            fault = f"no connection within {CONNECT_TIMEOUT:.0f} s"
+        case requests.Timeout() | TimeoutError():
+            fault = f"no complete answer within {TOTAL_TIMEOUT:.0f} s"
+        case requests.exceptions.SSLError():
+            fault = f"the TLS connection could not be made: {cause}"
+        case requests.exceptions.ProxyError():
+            fault = f"the proxy did not connect: {cause}"
+        case requests.exceptions.ContentDecodingError() | requests.exceptions.ChunkedEncodingError():
+            fault = "the answer broke off or could not be decoded"
+        case _TooLargeError():
+            fault = f"the answer is larger than {LARGEST_ANSWER >> 20} MB"
+        case requests.ConnectionError():
+            fault = f"the connection was refused or broke off: {cause}"
+        case _:
+            fault = type(error).__name__
+    return fault

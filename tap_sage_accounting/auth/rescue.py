@@ -1,0 +1,161 @@
+"""New tokens that the store did not take: kept in memory, and in a file of this user's, until it does.
+
+The file stands beside an SQLite store, or, for PostgreSQL, among the tap's own files on this machine. Its room is
+reserved before a token is spent, so that it can be filled on a full disk. It is encrypted as the store is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tap_sage_accounting.auth.files import PRIVATE_FILE, UnsafeFileError, make_directory, problem_with
+from tap_sage_accounting.auth.rows import lineage_of, row_of
+from tap_sage_accounting.auth.tokens import fingerprint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tap_sage_accounting.auth.address import StoreAddress
+    from tap_sage_accounting.auth.encryption import TokenCipher
+    from tap_sage_accounting.auth.tokens import Lineage
+
+ROOM = 16_384
+"""Bytes reserved: twice what the largest tokens take, encrypted."""
+LONGEST_CONTENT = 1 << 20
+"""Bytes; a larger file is none of ours."""
+_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What came of a lineage.
+
+    Attributes:
+        spent: fingerprints of refresh tokens that are known to be spent.
+        lineage: the lineage with its newest tokens.
+    """
+
+    spent: frozenset[str]
+    lineage: Lineage
+
+    @classmethod
+    def after(cls, before: Lineage, renewed: Lineage, spent: frozenset[str] = frozenset()) -> Renewed:
+        """Spend the newest refresh token of a lineage; those that it began with were spent earlier."""
+        known = spent | {fingerprint(before.refresh_token), *renewed.seeds}
+        return cls(known - {fingerprint(renewed.refresh_token)}, renewed)
+
+
+class RescueFile:
+    """The file that keeps the newest tokens of one lineage while the store cannot.
+
+    Args:
+        address: the token store.
+        client_id: the application.
+        key: the lineage's key.
+        cipher: encrypts its tokens.
+    """
+
+    def __init__(self, address: StoreAddress, client_id: str, key: str, cipher: TokenCipher) -> None:
+        self._client_id = client_id
+        self._key = key
+        self._cipher = cipher
+        self._paths = address.places_beside("rescue", client_id, key)
+
+    def reserve(self) -> None:
+        """Take up the room of the file, unless that is impossible: it is wanted only if the store fails."""
+        try:
+            self._write(b"")
+        except OSError as error:
+            logger.debug("No room could be reserved for new tokens: %s", error)
+
+    def keep(self, renewed: Renewed) -> Path:
+        """Write the newest tokens, and return where they are.
+
+        Raises:
+            OSError: that is impossible.
+        """
+        row = row_of(renewed.lineage, self._cipher)
+        told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+        return self._write(json.dumps({"row": told, "spent": sorted(renewed.spent)}).encode())
+
+    def successor(self, spent: str) -> Lineage | None:
+        """Read what came of a refresh token.
+
+        A file that was left behind and says nothing of it does not matter, with whatever key it was encrypted.
+
+        Args:
+            spent: the token's fingerprint.
+
+        Raises:
+            TokenStoreError: the answer was encrypted with a key that is not configured.
+        """
+        return next((found for path in self._paths if (found := self._read(path, spent)) is not None), None)
+
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        for path in self._paths:
+            with suppress(OSError):
+                path.unlink()
+
+    def _read(self, path: Path, spent: str) -> Lineage | None:
+        try:
+            with _opened(path, os.O_RDONLY) as file:
+                content = file.read(LONGEST_CONTENT).strip()
+            if not content:
+                return None
+            found: dict[str, Any] = json.loads(content)
+            if spent not in found["spent"]:
+                return None
+            row = {n: datetime.fromisoformat(v) if v and n.endswith("_at") else v for n, v in found["row"].items()}
+            lineage = lineage_of(row, self._cipher)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            logger.warning("The file %s, which may keep tokens, cannot be used: %s", path, error)
+            return None
+        return lineage if (lineage.client_id, lineage.key) == (self._client_id, self._key) else None
+
+    def _write(self, content: bytes) -> Path:
+        """Write to the first of the places that takes it."""
+        problem: OSError = FileNotFoundError("there is no place for it")
+        for path in self._paths:
+            try:
+                make_directory(path.parent)
+                with _opened(path, os.O_RDWR | os.O_CREAT) as file:
+                    # In place: what is overwritten needs no new room.
+                    file.write(content.ljust(ROOM))
+                    file.truncate()
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                problem = error
+            else:
+                return path
+        raise problem
+
+
+def _opened(path: Path, flags: int) -> Any:
+    """Open a file that must be this user's own, and closed to others.
+
+    Raises:
+        OSError: it is not, or cannot be opened.
+    """
+    descriptor = os.open(path, flags | _OPEN_FLAGS, PRIVATE_FILE)
+    try:
+        found = os.fstat(descriptor)
+        if problem := problem_with(found):
+            raise UnsafeFileError(f"it {problem}")
+        if found.st_mode & 0o077 and hasattr(os, "fchmod"):
+            os.fchmod(descriptor, PRIVATE_FILE)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "r+b" if flags & os.O_RDWR else "rb")

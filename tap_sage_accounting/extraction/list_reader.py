@@ -1,0 +1,296 @@
+"""One complete read of one list of one business: nothing that was there throughout is missing at its end.
+
+Pages that Sage cannot serve are read in smaller ones, and a list that moved meanwhile is looked through again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, Self
+
+from singer_sdk.exceptions import SkippableAPIError
+
+from tap_sage_accounting.api.pages import Page, PagesAhead
+from tap_sage_accounting.exceptions import HeavyRequestError, RecordNotFoundError, StubbornFaultError
+from tap_sage_accounting.extraction.consistency import MOST_SWEEPS, Watch, identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor, Future
+
+    from tap_sage_accounting.records.row_decoder import Item
+
+
+HASTY = 2
+"""Attempts at a page that may be too heavy, before smaller ones are tried."""
+SMALLER = (100, 50, 25, 5, 1)
+TOO_MANY = 10
+"""Undeliverable records of one list after which Sage counts as not well."""
+LONGEST_FRUITLESS = 900.0
+"""Seconds for which a list may bring nothing, while Sage answers other requests."""
+HOPELESS = 3
+"""Undeliverable records, and none delivered, after which less time is given to each: Sage is probably not well."""
+
+
+class Source(Protocol):
+    """Where a list comes from; every method may be called from any thread."""
+
+    def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:
+        """Ask for a page; `bare`: with no more than the ids.
+
+        Raises:
+            HeavyRequestError: Sage answers with a fault each time.
+        """
+
+    def record(self, item: Item) -> Item:
+        """Ask for one record by the id that the bare item has.
+
+        Raises:
+            RecordNotFoundError: it is gone.
+            SkippableAPIError: Sage lists it and refuses it.
+            StubbornFaultError: Sage does not deliver it.
+        """
+
+
+class ListRead:
+    """A read in progress.
+
+    Args:
+        source: the list.
+        executor: the threads that ask for pages ahead.
+        what: the list in words, for the log.
+        width: tells how many pages may be asked for ahead of their use just now.
+        size: records a page.
+        delivered: told of each page when all of its records were taken.
+
+    Attributes:
+        watch: what was seen.
+        undeliverable: records that Sage lists but does not deliver, by id.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        executor: Executor,
+        *,
+        what: str,
+        width: Callable[[], int],
+        size: int,
+        delivered: Callable[[Page], None] | None = None,
+    ) -> None:
+        self.watch = Watch()
+        self.undeliverable: list[str] = []
+        self._source = source
+        self._executor = executor
+        self._width = width
+        self._what = what
+        self._size = size
+        self._delivered = delivered
+        self._bearable = size
+        self._not_found: set[str] = set()
+        self._delivers = False
+        self._fruitless_since: float | None = None
+        self._ahead = PagesAhead(self._page, executor, width)
+        self._logger = logging.getLogger("tap-sage-accounting.reading")
+
+    def start(self) -> Self:
+        """Ask for the first page, to have it when its turn comes."""
+        self._ahead.start()
+        return self
+
+    @property
+    def awaited(self) -> Future[Page] | None:
+        """The page that comes next, if it was asked for."""
+        return self._ahead.awaited
+
+    def pages(self) -> Iterator[Page]:
+        """Yield every page of the list, in order."""
+        with self._ahead as pages:
+            for page in pages:
+                self.watch.note(page)
+                yield page
+                if self._delivered is not None and not self.undeliverable:
+                    self._delivered(page)
+
+    def slipped(self, was_replaced: Callable[[], bool]) -> Iterator[Item]:
+        """Yield rows that slipped from one page to another while the list was read.
+
+        A read that saw as many different rows as the list had all along missed none, unless one row came while another
+        went. Otherwise, and where Sage gives no total, the list is passed through again, ids only, until a pass shows
+        nothing that is not known yet: a row can only slip past a pass that counts right if another one came meanwhile,
+        and that one would be unknown.
+
+        Args:
+            was_replaced: tells whether rows may have come *and* gone during the read, which totals do not show; not
+                asked after a read of one page, which no row can slip past.
+
+        Raises:
+            StubbornFaultError: the list never stood still long enough to be sure.
+        """
+        watch = self.watch
+        if watch.settled and (watch.pages <= 1 or (watch.total is not None and not was_replaced())):
+            return
+        for _ in range(MOST_SWEEPS):
+            if self.undeliverable:
+                return  # the bookmark stays, and the next run reads all of this again
+            before, watch = watch, Watch()
+            complete = True
+            for page in self._bare_pages():
+                watch.note(page)
+                unknown = self.watch.unknown(page.items)
+                if unknown:
+                    complete = False
+                    yield from self._recovered(page, unknown)
+            if complete and watch.settled:
+                return
+            if complete and watch.looks_like(before):
+                self._require_few_hidden(watch)
+                self._logger.warning(
+                    "%s: Sage counts %s rows but lists %d, each time: the rest is taken for hidden.",
+                    self._what,
+                    watch.total,
+                    watch.distinct,
+                )
+                return
+        raise StubbornFaultError(
+            f"The list moved during each of {MOST_SWEEPS} passes. What was read was delivered; run again when it is "
+            "quieter."
+        )
+
+    def _require_few_hidden(self, watch: Watch) -> None:
+        """Refuse a list that shows less than its total by a page or more: that is no row which Sage hides.
+
+        Raises:
+            StubbornFaultError: it does.
+        """
+        if (watch.total or 0) - watch.distinct >= self._size:
+            raise StubbornFaultError(
+                f"Sage counts {watch.total} rows but lists {watch.distinct}, each time. What was read was delivered; "
+                "report it to Sage if it stays so."
+            )
+
+    def _bare_pages(self) -> Iterator[Page]:
+        fetch = partial(self._source.page, size=self._size, bare=True)
+        with PagesAhead(fetch, self._executor, self._width) as pages:
+            yield from pages
+
+    def _recovered(self, page: Page, unknown: set[str]) -> Iterator[Item]:
+        """Read a page in full for the sake of its unknown rows; those that moved on meanwhile, by their id."""
+        items = [item for item in self._page(page.asked).items if identity(item) in unknown]
+        left = unknown - {identity(item) for item in items}
+        items += [record for item in page.items if identity(item) in left for record in self._one(item)]
+        self.watch.add(items)
+        yield from items
+
+    def _page(self, number: int) -> Page:
+        """Ask for a page in full; when that is too much for Sage, in as many smaller ones as it takes."""
+        if self._bearable == self._size:
+            try:
+                page = self._source.page(number, self._size, tries=HASTY)
+            except HeavyRequestError as error:
+                self._logger.warning("%s Reading the same range in smaller pages.", error)
+                self._note_fruitless(error)
+            else:
+                self._note_fruit()
+                return page
+        return self._in_parts(number, min(self._bearable, _smaller(self._size)))
+
+    def _in_parts(self, number: int, size: int) -> Page:
+        first = (number - 1) * self._size
+        parts = list(self._range(first, first + self._size, size))
+        if not parts:
+            raise StubbornFaultError(
+                f"Sage delivers none of the rows {first + 1} to {first + self._size}; its answers are in the log above."
+            )
+        self._bearable = min(self._bearable, max(part.size for part in parts))
+        last = parts[-1]
+        items = [item for part in parts for item in part.items]
+        more = number * self._size < last.total if last.total is not None else last.has_next or bool(items)
+        return replace(
+            parts[0],
+            asked=number,
+            number=number,
+            size=self._size,
+            items=items,
+            total=last.total,
+            has_next=more,
+            served_by=last.served_by,
+        )
+
+    def _range(self, first: int, end: int, size: int) -> Iterator[Page]:
+        """Read the rows of some positions, as far as the list goes, in the largest pages that Sage serves."""
+        while first < end:
+            step = next(each for each in (size, *SMALLER) if each <= size and first % each == 0)
+            for part in self._part(first, end, step):
+                if part.number is not None and part.number < part.asked:
+                    yield replace(part, items=[])  # the last page once more: the list ends before this position
+                    return
+                yield part
+            first += step
+
+    def _part(self, first: int, end: int, size: int) -> Iterator[Page]:
+        try:
+            part = self._source.page(first // size + 1, size, tries=HASTY)
+        except HeavyRequestError as error:
+            self._note_fruitless(error)
+            if size > 1:
+                yield from self._range(first, min(first + size, end), _smaller(size))
+            else:
+                yield from self._lone(first + 1)
+        else:
+            self._note_fruit()
+            yield part
+
+    def _lone(self, position: int) -> Iterator[Page]:
+        """Read the record at a position by its id."""
+        try:
+            hopeless = len(self.undeliverable) >= HOPELESS and not self._delivers
+            bare = self._source.page(position, 1, bare=True, tries=HASTY if hopeless else None)
+        except HeavyRequestError as error:
+            self._note_undeliverable(f"row {position}", error)
+        else:
+            yield replace(bare, items=[record for item in bare.items for record in self._one(item)])
+
+    def _one(self, item: Item) -> list[Item]:
+        """Ask for one record by its id; one that Sage cannot deliver is noted.
+
+        A record that is not found was deleted meanwhile, unless it is listed and not found once more.
+        """
+        name = identity(item)
+        try:
+            record = self._source.record(item)
+        except RecordNotFoundError as error:
+            if name in self._not_found:
+                self._note_undeliverable(name, error)
+            self._not_found.add(name)
+        except (SkippableAPIError, StubbornFaultError) as error:
+            self._note_undeliverable(name, error)
+        else:
+            self._note_fruit()
+            return [record]
+        return []
+
+    def _note_fruit(self) -> None:
+        self._delivers = True
+        self._fruitless_since = None
+
+    def _note_fruitless(self, error: Exception) -> None:
+        """Take note that a part of the list did not come; many of those take long to fail."""
+        self._fruitless_since = self._fruitless_since or time.monotonic()
+        if time.monotonic() - self._fruitless_since >= LONGEST_FRUITLESS:
+            raise StubbornFaultError(f"Nothing of the list came for {LONGEST_FRUITLESS:.0f} s: {error}")
+
+    def _note_undeliverable(self, name: str, error: Exception) -> None:
+        self._logger.error("Sage lists a record that it does not deliver (%s): %s", name, error)
+        self.undeliverable.append(name)
+        if len(self.undeliverable) >= TOO_MANY:
+            raise StubbornFaultError(
+                f"Sage delivers too little of this list ({', '.join(self.undeliverable)}): {error}"
+            )
+
+
+def _smaller(size: int) -> int:
+    return next((each for each in SMALLER if each < size), 1)

@@ -1,0 +1,227 @@
+"""A read of many pages that was cut short goes on where it was, where that is certain to lose nothing.
+
+Sage sorts some lists by `created_at`, which no edit moves, and tells what was deleted from them. Such a list is read in
+that order. What was delivered is then its beginning, up to the creation time of the last row, and this goes into the
+state as long as it is certain: every row came later than the one before it and none came twice, so Sage keeps to the
+order, and the total never fell, so no row was seen to go and pull others past the read. Rows that are added come last.
+
+The next run reads three things: what changed since the interrupted read began (rows that were edited), what was deleted
+since then, and the rest of the list, from the page that begins with a row older than the last one delivered. However
+many rows went meanwhile, whatever is not older is on that page or after it. One gap is left: a row that went while
+another came leaves the total as it was. So the rest is taken for the rest only if Sage tells of no deletion during the
+interrupted read; otherwise the list starts over.
+
+Lists that Sage does not sort (the ledger's, above all) or whose deletions it does not tell (quotes) start over, too:
+nothing says that their pages hold the same rows in the next run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from tap_sage_accounting.exceptions import HeavyRequestError
+from tap_sage_accounting.extraction.consistency import identity
+from tap_sage_accounting.run.state import INTERRUPTED
+from tap_sage_accounting.timestamps import instant, parse_moment
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from singer_sdk.helpers.types import Context
+
+    from tap_sage_accounting.api.pages import Page
+    from tap_sage_accounting.client import SageStream
+    from tap_sage_accounting.extraction.list_reader import Source
+    from tap_sage_accounting.records.row_decoder import Item
+
+CREATED_AT = "created_at"
+IN_ORDER = f"{CREATED_AT}:asc"
+"""The order, as Sage's parameter `sort` spells it."""
+FEW_PAGES = 3
+"""Pages at the beginning of a list that are not worth a word in the state."""
+MOMENT_LENGTH = len("2026-06-30T18:00:00Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a read came. Moments are Sage's, in UTC and whole seconds.
+
+    Attributes:
+        since: the change filter that was read with, None for everything.
+        began: when the read began, in whichever run.
+        part_began: when the part began that one process read.
+        seen_at: when the last page of it was served.
+        until: `created_at` of the last row delivered: every older row was delivered too.
+        rows: rows delivered; where to look for the rest first.
+    """
+
+    since: str | None
+    began: str
+    part_began: str
+    seen_at: str
+    until: str
+    rows: int
+
+
+def began_at(mark: Mark) -> datetime:
+    """Tell when an interrupted read began."""
+    return parse_moment(mark.began)
+
+
+class LongRead:
+    """The read of a sorted list, which tells in the state how far it came.
+
+    Args:
+        stream: the list.
+        context: the business.
+        since: the change filter of the read.
+
+    Attributes:
+        interrupted: how far an earlier process came with the same read, None where there is nothing to go on from.
+    """
+
+    def __init__(self, stream: SageStream, context: Context | None, since: datetime | None) -> None:
+        self._stream = stream
+        self._context = context
+        self._state = stream.get_context_state(context)
+        self._since = None if since is None else instant(since)
+        self.interrupted = self._found()
+        self._rest: Rest | None = None
+        self._began = ""
+        self._seen_at = ""
+        self._until = ""
+        self._rows = 0
+        self._total = 0
+        self._of_until: set[str] = set()
+        self._certain = True
+
+    def _found(self) -> Mark | None:
+        told = self._state.get(INTERRUPTED)
+        mark = Mark(**told) if told else None
+        return mark if mark is not None and mark.since == self._since else None
+
+    def rest_of(self, source: Source) -> Rest:
+        """Cut what was delivered off the list."""
+        if self.interrupted is None:
+            raise ValueError(self._stream.name)
+        self._rest = Rest(source, self.interrupted, self)
+        return self._rest
+
+    def nothing_went(self) -> bool:
+        """Tell whether no row left the list while the interrupted part was read, as far as Sage tells now."""
+        if self.interrupted is None:
+            return False
+        lookback = self._stream.lookback
+        began = parse_moment(self.interrupted.part_began) - lookback
+        ended = parse_moment(self.interrupted.seen_at) + lookback
+        # The filter leaves out its own moment: deletions in the first second count, those in the last do not.
+        counts = [self._deletions_after(began - timedelta(seconds=1)), self._deletions_after(ended)]
+        return counts[0] is not None and counts[0] == counts[1]
+
+    def _deletions_after(self, moment: datetime) -> int | None:
+        changes = {
+            "deleted_since": instant(moment),
+            "updated_or_created_since": None,
+            "attributes": None,
+            "sort": None,
+            "items_per_page": 1,
+        }
+        return self._stream.fetch_page(self._context, 1, changes).total
+
+    def note(self, page: Page) -> None:
+        """Look at a page that was delivered whole; note from time to time how far the read came."""
+        if not self._certain:
+            return
+        self._certain = page.total is not None and page.total >= self._total and all(map(self._follows, page.items))
+        if not self._certain:
+            return  # what the state holds is true of the pages before
+        self._total = page.total or 0
+        self._rows += len(page.items)
+        served_at = instant(page.served_at)
+        self._began = self._began or served_at
+        self._seen_at = max(self._seen_at, instant(page.served_by or page.served_at))  # asked for side by side
+        if page.asked > FEW_PAGES and page.asked < page.last - 1:
+            self._tell()
+
+    def _follows(self, item: Item) -> bool:
+        """Tell whether a row was created no earlier than the one before it, and is none of those before it."""
+        created_at, name = item.get(CREATED_AT), identity(item)
+        if type(created_at) is not str or len(created_at) != MOMENT_LENGTH or created_at < self._until:
+            return False
+        if created_at > self._until:
+            self._until, self._of_until = created_at, {name}
+            return True
+        if name in self._of_until:
+            return False
+        self._of_until.add(name)
+        return True
+
+    def _tell(self) -> None:
+        skipped = self._rest.skipped if self._rest and self._rest.skipped else 0
+        began = self.interrupted.began if self.interrupted else self._began
+        mark = Mark(self._since, began, self._began, self._seen_at, self._until, skipped + self._rows)
+        self._state[INTERRUPTED] = asdict(mark)
+        self._stream.checkpoint()
+
+
+class Rest:
+    """The part of a sorted list that was not delivered yet, as a list of its own that begins with page 1.
+
+    Attributes:
+        skipped: rows before it, None before its first page was asked for.
+    """
+
+    def __init__(self, source: Source, mark: Mark, read: LongRead) -> None:
+        self._source = source
+        self._mark = mark
+        self._read = read
+        self.skipped: int | None = None
+
+    def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:
+        """Ask for a page. Page 1 is looked for, anew in each pass, for the list may have become shorter."""
+        if self.skipped is None:
+            self.skipped = (self._mark.rows - 1) // size * size if self._read.nothing_went() else 0
+        page = self._first(size, bare=bare, tries=tries) if number == 1 else None
+        before, odd = divmod(self.skipped, size)
+        if odd:
+            raise HeavyRequestError(f"Pages of {size} records do not begin where the rest of the list does.")
+        page = page or self._source.page(before + number, size, bare=bare, tries=tries)
+        return replace(
+            page,
+            asked=number,
+            number=None if page.number is None else page.number - before,
+            total=None if page.total is None else max(0, page.total - self.skipped),
+        )
+
+    def _first(self, size: int, *, bare: bool, tries: int | None) -> Page | None:
+        """Look for a page that begins with a row that was delivered for certain; None where the list starts over."""
+        step, later, is_first = size, "", True
+        while self.skipped and self.skipped % size == 0:
+            page = self._source.page(self.skipped // size + 1, size, bare=bare, tries=tries)
+            if moments := self._moments_of(page):
+                is_beyond = moments[-1] > later if later else is_first and moments[-1] < self._mark.until
+                if is_beyond or moments != sorted(moments):
+                    self.skipped = 0  # Sage does not keep to the order any more
+                    return None
+                if moments[0] < self._mark.until:
+                    return page
+                later = moments[0]
+            self.skipped, is_first = max(0, self.skipped - step), False
+            step *= 2
+        return None
+
+    def _moments_of(self, page: Page) -> list[str]:
+        """Return when the rows of a page were created; nothing of a page beyond the end of the list."""
+        is_beyond_end = page.total is None or page.total <= (self.skipped or 0)
+        return [] if is_beyond_end else [str(item.get(CREATED_AT)) for item in page.items]
+
+    def record(self, item: Item) -> Item:
+        """Ask for one record by its id."""
+        return self._source.record(item)
+
+
+def forget(state: dict[str, Any]) -> None:
+    """Drop what the state says of a read that is complete now."""
+    state.pop(INTERRUPTED, None)

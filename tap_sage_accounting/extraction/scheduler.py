@@ -1,0 +1,127 @@
+"""Reads that are started before their turn: while one is worked on, the answers of the next ones are on their way.
+
+Records leave read by read, in the order of the run. Only while a limit of its own holds a business do the other
+businesses of the stream go on, page by page.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+
+    from singer_sdk.helpers.types import Context
+
+    from tap_sage_accounting.client import SageStream
+    from tap_sage_accounting.records.row_decoder import Item
+
+    Batches = Iterator[Iterable[Item]]
+    Key = tuple[str, str | None]
+
+STARTED_AHEAD = 4
+"""Reads started before their turn, for each request that may be in flight."""
+BETWEEN_LOOKS = 0.2
+"""Seconds to wait for an answer before looking whether another business can go on meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRead:
+    """A read whose first requests are on their way.
+
+    Attributes:
+        batches: yields its records, in batches, and raises what goes wrong.
+        awaited: tells the answer that the next batch waits for, None where it waits for none that was asked for.
+    """
+
+    batches: Batches
+    awaited: Callable[[], Future[Any] | None]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next batch need not be waited for."""
+        answer = self.awaited()
+        return answer is None or answer.done()
+
+
+class Lookahead:
+    """Starts reads in the order of the run, a bounded number ahead of the one that is worked on.
+
+    Attributes:
+        planned: how many reads the run consists of.
+
+    Args:
+        reads: streams and businesses, in the order in which they will be read.
+        concurrency: requests that may be in flight.
+        holds: tells whether a limit of its own holds a business.
+    """
+
+    def __init__(
+        self,
+        reads: Iterable[tuple[SageStream, Context | None]],
+        concurrency: int,
+        holds: Callable[[str | None], bool],
+    ) -> None:
+        self._to_come = deque(reads)
+        self.planned = len(self._to_come)
+        self._concurrency = concurrency
+        self._holds = holds
+        self._started: dict[Key, StartedRead] = {}
+        self._begun: set[Key] = set()
+        self._finished: set[Key] = set()
+
+    def pages_ahead(self, business_id: str | None) -> int:
+        """Tell how many pages of a list may be asked for ahead of their use: few while others need the threads."""
+        return 1 if self._holds(business_id) else max(1, self._concurrency // max(1, len(self._begun)))
+
+    def batches(self, stream: SageStream, context: Context | None) -> Batches:
+        """Yield what a read brings, and what others of its stream bring while it is held; end when it ends."""
+        own = _key(stream, context)
+        if own not in self._finished:
+            self._start(own, stream, context)
+        while own not in self._finished:
+            key = self._choose(own)
+            self._begun.add(key)
+            batch = next(self._started[key].batches, None)
+            if batch is None:
+                self._finish(key)
+            else:
+                yield batch
+
+    def _start(self, key: Key, stream: SageStream, context: Context | None) -> None:
+        if key not in self._started:
+            self._to_come = deque(coming for coming in self._to_come if _key(*coming) != key)
+            self._started[key] = stream.start(context)
+        self._start_ahead()
+
+    def _start_ahead(self) -> None:
+        while self._to_come and len(self._started) <= STARTED_AHEAD * self._concurrency:
+            stream, context = self._to_come.popleft()
+            self._started[_key(stream, context)] = stream.start(context)
+
+    def _finish(self, key: Key) -> None:
+        del self._started[key]
+        self._begun.discard(key)
+        self._finished.add(key)
+        self._start_ahead()
+
+    def _choose(self, own: Key) -> Key:
+        """Wait for a read that can go on: this one, or another of its stream while a limit holds this one."""
+        read = self._started[own]
+        while not read.is_ready:
+            waiting = {own: read}
+            if self._holds(own[1]):
+                waiting |= {key: other for key, other in self._started.items() if key[0] == own[0]}
+                if ready := next((key for key, other in waiting.items() if other.is_ready), None):
+                    return ready
+            answers = [answer for each in waiting.values() if (answer := each.awaited()) is not None]
+            wait(answers, BETWEEN_LOOKS, FIRST_COMPLETED)
+        return own
+
+
+def _key(stream: SageStream, context: Context | None) -> Key:
+    return stream.name, context["business_id"] if context else None

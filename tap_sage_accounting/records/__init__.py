@@ -1,0 +1,1 @@
+"""From what Sage sends to what the schema says."""

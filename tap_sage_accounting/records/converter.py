@@ -1,0 +1,387 @@
+"""From what Sage sends to what the schema says, in one pass, without losing anything.
+
+A cleaner is compiled once from a stream's schema. Whatever has no place in the schema, or does not fit its place, is
+kept as it came, as JSON text in the column `additional_attributes`: the keys are the places
+(`invoice_lines[2].colour`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tap_sage_accounting.records.lenient_json import DamagedText, is_damaged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Converter = Callable[[Any, "Leftovers"], Any]
+
+Record = dict[str, Any]
+Leftovers = list[tuple[str, Any]]
+"""What could not be placed: (place, value as sent)."""
+
+ADDITIONAL = "additional_attributes"
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?|[+-]?\.[0-9]+")
+_SECONDS = re.compile(r"\.[0-9]{7,}")
+_NO_DATE = frozenset(("0000-00-00", "0000-00-00T00:00:00Z"))
+_USUAL_LENGTH = len("2026-06-30T18:00:00Z")
+_INT64 = range(-(2**63), 2**63)
+_LARGEST_EXPONENT = 308
+"""Of ten: a number beyond fits no column of any warehouse, and stops the load of all others."""
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""In JSON text, an escaped NUL; it is valid JSON that PostgreSQL does not take for it."""
+
+
+class MisfitError(ValueError):
+    """A value does not fit its place; `instead` is what goes there, the value itself is kept aside."""
+
+    def __init__(self, instead: object = None) -> None:
+        super().__init__("the value does not fit its place")
+        self.instead = instead
+
+
+def _decimal(text: str) -> Decimal | int | None:
+    text = text.strip()
+    if not text:
+        return None
+    if (found := _NUMBER.fullmatch(text)) is None:
+        raise MisfitError
+    return _bounded(Decimal(text)) if found[2] or len(text) > _LARGEST_EXPONENT else Decimal(text)
+
+
+def _bounded(number: Decimal | int) -> Decimal | int:
+    """Refuse a number that is too large, or too small, for any column."""
+    if not -_LARGEST_EXPONENT <= Decimal(number).adjusted() <= _LARGEST_EXPONENT:
+        raise MisfitError
+    return number
+
+
+def _number(value: Any, _: Leftovers) -> Decimal | int | None:
+    """Sage writes decimals as strings in plain notation; real JSON numbers occur too."""
+    if isinstance(value, str):
+        return _decimal(value)
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return _bounded(value)
+    raise MisfitError
+
+
+def _decimal_text(value: Any, _: Leftovers) -> str | None:
+    """A decimal in plain notation, for targets that would make a binary fraction of a JSON number."""
+    number = _number(value, _)
+    return None if number is None else format(Decimal(number), "f")
+
+
+def _integer(value: Any, _: Leftovers) -> int | None:
+    number = _number(value, _)
+    if number is None:
+        return None
+    if number != int(number) or int(number) not in _INT64:
+        raise MisfitError
+    return int(number)
+
+
+def _boolean(value: Any, _: Leftovers) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    match value:
+        case "":
+            return None
+        case "true":
+            return True
+        case "false":
+            return False
+        case _:
+            raise MisfitError
+
+
+def _string(value: Any, _: Leftovers) -> str:
+    if isinstance(value, str):
+        if "\0" in value or isinstance(value, DamagedText):  # no SQL database stores a NUL
+            raise MisfitError(str(value).replace("\0", ""))
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | Decimal):
+        return str(value)
+    raise MisfitError
+
+
+def _string_or_nothing(value: Any, leftovers: Leftovers) -> str | None:
+    return _string(value, leftovers) or None
+
+
+def _moment(value: str) -> datetime:
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise MisfitError from None
+
+
+def _date(value: Any, _: Leftovers) -> str | None:
+    """A calendar date; where Sage adds a time that says something, the whole is kept aside."""
+    if not isinstance(value, str):
+        raise MisfitError
+    if not value or value in _NO_DATE:
+        return None
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        moment = _moment(value)
+    if moment.time() != datetime.min.time():
+        raise MisfitError(moment.date().isoformat())
+    return moment.date().isoformat()
+
+
+def _date_time(value: Any, _: Leftovers) -> str | None:
+    """A moment in UTC, `2026-06-30T18:00:00Z`; without a zone it is taken for UTC."""
+    if not isinstance(value, str):
+        raise MisfitError
+    if not value or value in _NO_DATE:
+        return None
+    moment = _moment(value)
+    if len(value) == _USUAL_LENGTH and value[10] == "T" and value[19] == "Z":
+        return value
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else _in_utc(moment)
+    text = moment.isoformat().replace("+00:00", "Z")
+    if _SECONDS.search(value):
+        raise MisfitError(text)
+    return text
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise MisfitError from None
+
+
+def api_name(name: str) -> str:
+    """Turn Sage's name of an attribute into ours: `$path` -> `path`, `box_T1` -> `box_t1`."""
+    return name.lstrip("$").lower()
+
+
+def prefix_places(leftovers: Leftovers, before: int, place: str) -> None:
+    """Put the place of something composed before the places of what it left over."""
+    for index in range(before, len(leftovers)):
+        inner, left = leftovers[index]
+        leftovers[index] = (f"{place}{'' if inner[0] == '[' else '.'}{inner}", left)
+
+
+def _inside(converter: Converter, place: str) -> Converter:
+    """Let a converter of something composed tell the full place of whatever it leaves over."""
+
+    def convert(value: Any, leftovers: Leftovers) -> Any:
+        before = len(leftovers)
+        converted = converter(value, leftovers)
+        if len(leftovers) > before:
+            prefix_places(leftovers, before, place)
+        return converted
+
+    return convert
+
+
+class _Places(dict[str, tuple[str, "Converter | None", bool]]):
+    """Where the attributes of an object go, by Sage's name: our name, the conversion, and whether it is plain text."""
+
+    def __init__(self, parts: dict[str, dict[str, Any]]) -> None:
+        super().__init__()
+        self._converters = {name: compile_converter(part) for name, part in parts.items()}
+        self._composed = {name for name, part in parts.items() if "properties" in part or "items" in part}
+
+    def __missing__(self, key: str) -> tuple[str, Converter | None, bool]:
+        name = api_name(key)
+        converter = self._converters.get(name)
+        if any(other == name for other, _, _ in self.values()):
+            converter = None  # two attributes of one name: the first has the place
+        elif converter is not None and name in self._composed:
+            converter = _inside(converter, key)
+        self[key] = place = (name, converter, converter is _string)
+        return place
+
+
+def _compile_object(schema: dict[str, Any]) -> Converter:
+    places = _Places(schema["properties"])
+
+    def convert(value: Any, leftovers: Leftovers) -> Record | None:
+        if not isinstance(value, dict):
+            if value == "":
+                return None
+            raise MisfitError
+        record: Record = {}
+        for key, part in value.items():
+            name, converter, is_text = places[key]
+            if converter is None:
+                leftovers.append((key, part))
+            elif part is None or (is_text and type(part) is str and "\0" not in part):
+                record[name] = part
+            else:
+                try:
+                    record[name] = converter(part, leftovers)
+                except MisfitError as misfit:
+                    record[name] = misfit.instead
+                    leftovers.append((key, part))
+        return record
+
+    return convert
+
+
+def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Leftovers], list[Any] | None]:
+    converter = compile_converter(schema["items"])
+    of_objects = "properties" in schema["items"]
+
+    def convert(value: Any, leftovers: Leftovers) -> list[Any] | None:
+        if isinstance(value, dict) and of_objects:
+            value = [value]  # Sage describes some lists as a single object
+        if not isinstance(value, list):
+            if value == "":
+                return None
+            raise MisfitError
+        items: list[Any] = []
+        for position, part in enumerate(value):
+            before = len(leftovers)
+            try:
+                items.append(None if part is None else converter(part, leftovers))
+            except MisfitError as misfit:
+                items.append(misfit.instead)
+                leftovers.append((f"[{position}]", part))
+            else:
+                prefix_places(leftovers, before, f"[{position}]")
+        return items
+
+    return convert
+
+
+_BY_TYPE: dict[str, Converter] = {
+    "number": _number,
+    "integer": _integer,
+    "boolean": _boolean,
+    "string": _string,
+}
+
+
+NATIVE: dict[Converter, type] = {_boolean: bool, _string: str, _date: date}
+"""Conversions that leave a value of this type alone: a boolean, a string, and a date in its usual notation."""
+_BY_FORMAT: dict[str | None, Converter] = {
+    "date": _date,
+    "date-time": _date_time,
+}
+
+
+def compile_converter(schema: dict[str, Any]) -> Converter:
+    """Compile a schema part to a function from (value as sent, not null; leftovers) to the value as declared.
+
+    The function raises `MisfitError` where the value does not fit, and appends to the leftovers what fits nowhere
+    inside it.
+    """
+    declared = schema["type"]
+    kind = declared if isinstance(declared, str) else next(name for name in declared if name != "null")
+    if kind == "object":
+        return _compile_object(schema)
+    if kind == "array":
+        return _compile_array(schema)
+    return leaf_converter(schema)
+
+
+def leaf_converter(schema: dict[str, Any]) -> Converter:
+    """Choose the conversion of a value that is neither an object nor an array."""
+    if schema.get("x-decimal"):
+        return _decimal_text
+    if schema.get("x-empty-is-null"):
+        return _string_or_nothing
+    if converter := _BY_FORMAT.get(schema.get("format")):
+        return converter
+    return next(converter for kind, converter in _BY_TYPE.items() if kind in schema["type"])
+
+
+def with_text_decimals(schema: dict[str, Any], text: dict[str, Any]) -> dict[str, Any]:
+    """Copy a schema with its numbers as text.
+
+    Args:
+        schema: the schema, or a part of it.
+        text: what stands in the place of a number, besides its description.
+    """
+    if schema.get("type") == ["number", "null"]:
+        return {**schema, **text, "x-decimal": True}
+    copy = dict(schema)
+    if "properties" in schema:
+        copy["properties"] = {name: with_text_decimals(part, text) for name, part in schema["properties"].items()}
+    if "items" in schema:
+        copy["items"] = with_text_decimals(schema["items"], text)
+    return copy
+
+
+@dataclass(slots=True)
+class Surprises:
+    """What Sage sent in one stream that the schema does not know, counted by place, positions in lists left out."""
+
+    unknown: Counter[str] = field(default_factory=Counter)
+    misfits: Counter[str] = field(default_factory=Counter)
+
+
+class Cleaner:
+    """Turns one stream's records from Sage's form into the declared one.
+
+    Args:
+        schema: the stream's resolved JSON schema.
+        added: properties that the stream itself fills in, not Sage.
+
+    Attributes:
+        surprises: what did not fit.
+        damaged: the places of damaged texts in the record cleaned last; to be emptied by whoever looks at them.
+    """
+
+    def __init__(self, schema: dict[str, Any], added: frozenset[str]) -> None:
+        properties = {name: part for name, part in schema["properties"].items() if name not in added}
+        self._known = _places(properties, "")
+        self._convert = _compile_object({"properties": properties})
+        self._json = msgspec.json.Encoder(decimal_format="number", order="sorted", enc_hook=self._original)
+        self.surprises = Surprises()
+        self.damaged: list[str] = []
+
+    def clean(self, raw: Record) -> Record:
+        """Convert one record; what does not fit goes to `additional_attributes` as JSON text."""
+        leftovers: Leftovers = []
+        record: Record | None = self._convert(raw, leftovers)
+        if record is None:
+            raise MisfitError
+        if leftovers:
+            record[ADDITIONAL] = _NUL.sub(r"\1\\\\u0000", self._json.encode(dict(leftovers)).decode())
+            if self.damaged:
+                self.damaged = [place for place, left in leftovers if is_damaged(left)]
+            for place, left in leftovers:
+                if not isinstance(left, DamagedText):
+                    self._count(re.sub(r"\[\d+\]", "[]", place))
+        return record
+
+    def _original(self, left: Any) -> str:
+        """Give a damaged text as it was sent."""
+        if not isinstance(left, DamagedText):
+            raise TypeError(type(left).__name__)
+        self.damaged.append(left.original)
+        return left.original
+
+    def _count(self, place: str) -> None:
+        known = ".".join(api_name(part) for part in place.split(".")) in self._known
+        (self.surprises.misfits if known else self.surprises.unknown)[place] += 1
+
+
+def _places(properties: dict[str, Any], prefix: str) -> set[str]:
+    """Every place that a schema knows: `invoice_lines`, `invoice_lines[]`, `invoice_lines[].quantity`, ..."""
+    places: set[str] = set()
+    for name, part in properties.items():
+        place = f"{prefix}{name}"
+        places.add(place)
+        inner = part
+        while "items" in inner:
+            inner, place = inner["items"], f"{place}[]"
+            places.add(place)
+        places |= _places(inner.get("properties", {}), f"{place}.")
+    return places

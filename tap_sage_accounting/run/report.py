@@ -1,0 +1,202 @@
+"""What became of a run: complete, skipped or failed, stream by stream and business by business."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.exceptions import EditionError, IncompleteRunError, NotFoundError, RefusedRunError, RightsError
+from tap_sage_accounting.printable import printable
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Sequence
+
+    from singer_sdk.exceptions import SkippableAPIError
+
+    from tap_sage_accounting.records.converter import Surprises
+
+
+WHY: dict[type[SkippableAPIError], str] = {
+    RightsError: "the user's role there does not include them (403)",
+    EditionError: "its edition, country or subscription does not offer them (401)",
+    NotFoundError: "Sage does not offer them there, or no longer at all (404)",
+}
+"""Why a read was skipped, by what Sage itself said."""
+FIGURES = "%d records, %d reads complete, %d skipped, %d failed; %d requests (%d refused) in %.1f s"
+MOST_NAMED = 5
+"""Damaged records that are worth a place in the log, for each stream."""
+MOST_REASONS = 3
+"""Businesses whose reasons are worth a place in the line that a run ends with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A part of the run that did not deliver all its data, and why."""
+
+    stream: str
+    business: str
+    reason: str
+
+
+@dataclass
+class RunReport:
+    """Collects the outcomes of a run's reads, and tells them at its end.
+
+    Attributes:
+        complete: reads (a stream of a business) that delivered everything.
+        records: records delivered, by stream.
+        skipped: what rights or editions do not offer; no failure.
+        failed: what should have come and did not.
+        answered: businesses whose books Sage let one look into, for one read at least.
+        surprises: what Sage sent that the schemas do not know, by stream.
+        damaged: records with damaged texts, by stream; no more than are named.
+        damaged_count: how many there were.
+    """
+
+    complete: int = 0
+    records: Counter[str] = field(default_factory=Counter)
+    skipped: list[Outcome] = field(default_factory=list)
+    failed: list[Outcome] = field(default_factory=list)
+    answered: set[str] = field(default_factory=set)
+    surprises: dict[str, Surprises] = field(default_factory=dict)
+    damaged: dict[str, list[str]] = field(default_factory=dict)
+    damaged_count: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def done(self) -> int:
+        """How many reads came to an end, good or bad."""
+        return self.complete + len(self.skipped) + len(self.failed)
+
+    def replaces(self, stream: str) -> bool:  # noqa: ARG002 - as elsewhere
+        """Return whether the target replaces a stream's table by what this run brings."""
+        return False
+
+    def skip(self, stream: str, business: str, error: SkippableAPIError) -> None:
+        """Note a read that rights or the edition do not allow."""
+        reason = next(why for kind, why in WHY.items() if isinstance(error, kind))
+        self.skipped.append(Outcome(stream, business, reason))
+
+    def fail(self, stream: str, business: str, reason: str) -> None:
+        """Note a read that should have delivered and did not."""
+        place = f"'{stream}' of {business}"  # is told anyway
+        self.failed.append(Outcome(stream, business, reason.removeprefix(f"{place}, ").removeprefix(f"{place}: ")))
+
+    def note_damage(self, stream: str, key: str, business: str, places: Sequence[str]) -> None:
+        """Note the texts of a record that Sage sent damaged; a record that comes twice is noted once."""
+        named = self.damaged.setdefault(stream, [])
+        record = f"record {key} of {business} ({', '.join(places)})"
+        if record not in named:
+            self.damaged_count[stream] += 1
+            if len(named) < MOST_NAMED:
+                named.append(record)
+
+    def tell(
+        self, logger: logging.Logger, *, planned: int | None, requests: int, refusals: int, seconds: float
+    ) -> None:
+        """Log the summary of the run, a line for each thing that a person should know.
+
+        Args:
+            logger: where to.
+            planned: reads of a run that was cut short, 0 where it began none; None for a run that was not.
+            requests: requests that were sent.
+            refusals: how many of them Sage refused for their number.
+            seconds: how long the run took.
+        """
+        self._tell_surprises(logger)
+        self._tell_missing(logger)
+        figures = (self.records.total(), self.complete, len(self.skipped), len(self.failed))
+        shown = FIGURES % (*figures, requests, refusals, seconds)
+        if planned is not None:
+            if planned:
+                logger.warning(
+                    "The run ended early: %d of %d reads done. So far: %s. The next run goes on from the last state.",
+                    self.done,
+                    planned,
+                    shown,
+                )
+        elif self.failed or self._is_refused:
+            logger.warning("Run incomplete: %s.", shown)
+        else:
+            logger.info("Run finished: %s.", shown)
+
+    def _tell_surprises(self, logger: logging.Logger) -> None:
+        for stream, surprises in sorted(self.surprises.items()):
+            if surprises.unknown:
+                logger.warning(
+                    "Attributes of '%s' that this version does not know, kept in additional_attributes: %s",
+                    stream,
+                    ", ".join(sorted(surprises.unknown)),
+                )
+            if surprises.misfits:
+                logger.warning(
+                    "Values of '%s' that do not fit their column, kept in additional_attributes: %s",
+                    stream,
+                    ", ".join(f"{place} ({count} times)" for place, count in sorted(surprises.misfits.items())),
+                )
+        for stream, named in sorted(self.damaged.items()):
+            more = self.damaged_count[stream] - len(named)
+            logger.warning(
+                "Texts of '%s' that Sage sent damaged, kept as they came in additional_attributes: %s%s",
+                stream,
+                printable("; ".join(named)),
+                f"; and {more} more records" if more else "",
+            )
+
+    def _tell_missing(self, logger: logging.Logger) -> None:
+        refused = self._refused()
+        for (business, reason), streams in sorted(self._skipped_together().items()):
+            if business not in refused:
+                logger.warning("Skipped of %s, because %s: %s.", business, reason, ", ".join(streams))
+        for business, reasons in sorted(refused.items()):
+            logger.warning(
+                "Sage refused everything of %s: %s. Its rows and bookmarks stay as they are.", business, reasons
+            )
+        for outcome in self.failed:
+            logger.error("Failed: '%s' of %s: %s", outcome.stream, outcome.business, outcome.reason)
+
+    def _skipped_together(self) -> dict[tuple[str, str], list[str]]:
+        together: dict[tuple[str, str], list[str]] = {}
+        for outcome in self.skipped:
+            together.setdefault((outcome.business, outcome.reason), []).append(outcome.stream)
+        return together
+
+    def _refused(self) -> dict[str, str]:
+        """Give the businesses of which Sage refused every read, and why."""
+        others = self.answered | {outcome.business for outcome in self.failed}
+        return {
+            business: "; ".join(sorted({each.reason for each in self.skipped if each.business == business}))
+            for business in {outcome.business for outcome in self.skipped} - others
+        }
+
+    @property
+    def _is_refused(self) -> bool:
+        """Whether Sage refused every read."""
+        return bool(self.skipped and not self.answered)
+
+    def check(self) -> None:
+        """Raise when data that should have come did not.
+
+        Raises:
+            IncompleteRunError: naming the streams concerned.
+            RefusedRunError: Sage refused every read of books that the run consists of.
+        """
+        if self.failed:
+            streams = ", ".join(sorted({outcome.stream for outcome in self.failed}))
+            reads = "1 read" if len(self.failed) == 1 else f"{len(self.failed)} reads"
+            others = "Everything else was delivered"
+            if not self.complete:
+                others = "A part of them was delivered" if self.records.total() else "Nothing was delivered"
+            raise IncompleteRunError(
+                f"{reads} failed ({streams}). {others}; what failed is read again from its last bookmark on the next "
+                "run."
+            )
+        if self._is_refused:
+            told = [f"{business}: {why}" for business, why in sorted(self._refused().items())]
+            more = f"; and {len(told) - MOST_REASONS} more" if len(told) > MOST_REASONS else ""
+            raise RefusedRunError(
+                f"Sage refused every read of this run ({'; '.join(told[:MOST_REASONS])}{more}). Give the user the "
+                "rights in Sage, renew the subscription, or select other streams or businesses. Bookmarks and tokens "
+                "are kept."
+            )

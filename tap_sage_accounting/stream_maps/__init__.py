@@ -1,0 +1,1 @@
+"""What users' stream maps do to records."""

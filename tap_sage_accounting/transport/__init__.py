@@ -1,0 +1,1 @@
+"""HTTP, whichever server it goes to."""

@@ -1,0 +1,84 @@
+"""Sessions with what the environment may decide, proxies and certificates, and with nothing else from it.
+
+`requests` by itself also takes credentials from `~/.netrc`, and sends requests to loopback addresses through a proxy.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+from requests.utils import get_environ_proxies, select_proxy
+from singer_sdk.exceptions import ConfigValidationError
+
+from tap_sage_accounting.transport.urls import is_loopback
+
+_CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+
+
+def open_session(url: str, user_agent: str) -> requests.Session:
+    """Open a session for requests to one server.
+
+    The environment is read here, once, and not for each request.
+
+    Args:
+        url: an address of the server.
+        user_agent: how requests introduce themselves.
+
+    Raises:
+        ConfigValidationError: the environment names a proxy or a file of certificates that cannot be used, or the user
+            agent is no header.
+    """
+    if not user_agent.isprintable() or not _is_latin_1(user_agent):
+        raise _unusable("Setting 'user_agent' cannot be sent: a header holds visible Latin-1 characters only.")
+    session = requests.Session()
+    session.trust_env = False
+    session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
+    session.proxies = {} if is_loopback(urlsplit(url).hostname or "") else _proxies(url)
+    session.verify = _ca_bundle() or True
+    return session
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """Look up the environment's proxies, and check the one for a URL."""
+    proxies = get_environ_proxies(url)
+    proxy = select_proxy(url, proxies)
+    if not proxy:
+        return proxies
+    # As `requests` reads it: a proxy without a scheme is an HTTP proxy.
+    try:
+        address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        is_usable = bool(address.hostname) and address.scheme in _PROXY_SCHEMES and address.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise _unusable("The proxy of the environment is no address. Write HTTPS_PROXY like http://host:port.")
+    if address.scheme.startswith("socks") and find_spec("socks") is None:
+        raise _unusable("The proxy of the environment is a SOCKS proxy, which needs the package 'PySocks': install it.")
+    return proxies
+
+
+def _ca_bundle() -> str | None:
+    """Look up the environment's file, or directory, of certificates."""
+    for variable in _CA_BUNDLE_VARIABLES:
+        if path := os.environ.get(variable):
+            if not Path(path).exists():
+                raise _unusable(f"{variable} names certificates that are not there: {path!a}. Correct or unset it.")
+            return path
+    return None
+
+
+def _is_latin_1(text: str) -> bool:
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unusable(problem: str) -> ConfigValidationError:
+    return ConfigValidationError(problem, errors=[problem])
