@@ -49,7 +49,7 @@ from tap_sage_accounting.auth import database as token_database
 from tap_sage_accounting.auth import renewal as token_renewal
 from tap_sage_accounting.auth.endpoint import TokenEndpoint
 from tap_sage_accounting.auth.manager import SageAuthenticator, TokenManager
-from tap_sage_accounting.auth.store import HeldLineage, TokenStore, patiently
+from tap_sage_accounting.auth.store import HeldTokenFamily, TokenStore, patiently
 from tap_sage_accounting.run.signals import stop_signals
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from store_faults import Store
 
     from sage_sandbox.server import SandboxServer
-    from tap_sage_accounting.auth.request import Answer
+    from tap_sage_accounting.auth.request import Response
     from tap_sage_accounting.auth.store import UnsavedTokens
 
 AROUND_REFRESH = 0.06
@@ -136,7 +136,7 @@ def run(settings: dict[str, Any], seconds: float, tell: Connection | None) -> No
     store = TokenStore(settings.pop("store_url"))
     api_url = settings.pop("api_url")
     tokens = TokenManager(store=store, user_agent="kill-runs", **settings)
-    with stop_signals.orderly(tokens.settle), stop_signals.interruptible():
+    with stop_signals.orderly(tokens.wait_for_refresh), stop_signals.interruptible():
         _ask(tokens, api_url, time.monotonic() + seconds)
 
 
@@ -153,10 +153,10 @@ def _ask(tokens: TokenManager, api_url: str, end: float) -> None:
 
 def _watch(tell: Connection) -> None:
     """Time the way from the answer's last byte to the end of the commit."""
-    genuine_attempt, genuine_save = TokenEndpoint._attempt, HeldLineage.renew  # noqa: SLF001 - measured from inside
+    genuine_attempt, genuine_save = TokenEndpoint._attempt, HeldTokenFamily.renew  # noqa: SLF001 - measured from inside
     answered = 0.0
 
-    def attempt(self: TokenEndpoint, *arguments: Any) -> Answer:
+    def attempt(self: TokenEndpoint, *arguments: Any) -> Response:
         nonlocal answered
         tell.send(("asking", 0.0))
         response = genuine_attempt(self, *arguments)
@@ -164,13 +164,13 @@ def _watch(tell: Connection) -> None:
         tell.send(("answered", time.monotonic()))
         return response
 
-    def save(self: HeldLineage, *arguments: Any) -> UnsavedTokens | None:
+    def save(self: HeldTokenFamily, *arguments: Any) -> UnsavedTokens | None:
         unsaved = genuine_save(self, *arguments)
         outcome = "stored" if unsaved is None else "in memory" if unsaved.kept_in is None else "in file"
         tell.send((outcome, time.perf_counter() - answered))
         return unsaved
 
-    TokenEndpoint._attempt, HeldLineage.renew = attempt, save  # type: ignore[method-assign] # noqa: SLF001
+    TokenEndpoint._attempt, HeldTokenFamily.renew = attempt, save  # type: ignore[method-assign] # noqa: SLF001
     tell.send(("ready", 0.0))
 
 

@@ -34,18 +34,18 @@ from tap_sage_accounting.exceptions import (
     BatchError,
     EditionError,
     KeylessRecordError,
-    MalformedAnswerError,
+    MalformedResponseError,
     RunOverError,
     UndeliverableError,
 )
 from tap_sage_accounting.extraction.consistency import key_of
 from tap_sage_accounting.extraction.deletions import DELETED_AT, DeletionLookup
-from tap_sage_accounting.extraction.list_reader import ListRead
+from tap_sage_accounting.extraction.list_reader import ListReader
 from tap_sage_accounting.extraction.reread import Reread
-from tap_sage_accounting.extraction.resume import CREATED_AT, IN_ORDER, LongRead, began_at, forget
+from tap_sage_accounting.extraction.resume import CREATED_AT, IN_ORDER, ResumableRead, began_at, forget
 from tap_sage_accounting.extraction.scheduler import StartedRead
 from tap_sage_accounting.extraction.table_version import FullTableVersion
-from tap_sage_accounting.records.converter import ADDITIONAL, Cleaner, with_text_decimals
+from tap_sage_accounting.records.converter import ADDITIONAL, RecordConverter, with_text_decimals
 from tap_sage_accounting.records.row_decoder import Item, Row, RowDecoder
 from tap_sage_accounting.run.metrics import BusinessCounter, NoCounter, StreamTimer
 from tap_sage_accounting.run.signals import stop_signals
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog, CatalogEntry
 
     from tap_sage_accounting.api.access import Area
-    from tap_sage_accounting.api.http_client import Answer
+    from tap_sage_accounting.api.http_client import Response
     from tap_sage_accounting.extraction.list_reader import Source
     from tap_sage_accounting.extraction.scheduler import Batches
     from tap_sage_accounting.records.conformance import Conformer
@@ -254,7 +254,7 @@ class SageStream(RESTStream[int]):
         context: Context | None,
         number: int,
         changes: Mapping[str, Any] | None = None,
-        tries: int | None = None,
+        max_attempts: int | None = None,
     ) -> Page:
         """Ask for one page; safe to call from any thread.
 
@@ -262,57 +262,57 @@ class SageStream(RESTStream[int]):
             context: the business.
             number: the page, from 1.
             changes: query parameters that differ from the usual ones; None leaves one out.
-            tries: attempts at a page that may be too heavy for Sage; None for as many as at any request.
+            max_attempts: attempts at a page that may be too heavy for Sage; None for as many as at any request.
         """
         request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=number))
         request.params = {**request.params, **(changes or {})}
         size = int(str(request.params["items_per_page"]))
-        what = f"{self.describe(context)}, page {number}" + ("" if size == self.page_size else f" at {size} to a page")
+        label = f"{self.describe(context)}, page {number}" + ("" if size == self.page_size else f" at {size} to a page")
 
         usual = request.params.get("attributes") == self.requested_attributes and not CAREFULLY & request.params.keys()
 
-        def parse(answer: Answer) -> Page:
+        def parse(answer: Response) -> Page:
             decoder = self.decoder if usual and len(answer.body) > SMALL else None
             return Page.parse(
                 answer.body,
                 asked=number,
                 size=size,
                 served_at=answer.served_at,
-                what=what,
+                label=label,
                 served_by=answer.served_by,
                 decoder=decoder,
             )
 
-        return self.ask(request, context, what, parse, tries)
+        return self.ask(request, context, label, parse, max_attempts)
 
     def fetch_record(self, context: Context | None, key: str, *, bare: bool = False) -> Record:
         """Ask for one record by its key; safe to call from any thread."""
-        what = f"{self.describe(context)}, record {key}"
+        label = f"{self.describe(context)}, record {key}"
         params: dict[str, Any] = {**self.detail_params}
         if not bare:
             params |= {"attributes": self.requested_attributes, **dict.fromkeys(self.flags, "true")}
         request = HTTPRequest(url=f"{self.get_url(context)}/{key}", params=params)
 
-        def parse(answer: Answer) -> Record:
-            found = parse_json(answer.body, what)
+        def parse(answer: Response) -> Record:
+            found = parse_json(answer.body, label)
             if not isinstance(found, dict) or key_of(found) != key:
-                raise MalformedAnswerError(f"{what}: the answer is no record.")
+                raise MalformedResponseError(f"{label}: the answer is no record.")
             return found
 
-        return self.ask(request, context, what, parse)
+        return self.ask(request, context, label, parse)
 
     def fetch_access(self, context: Context) -> BusinessAccess:
         """Ask what the business and the user may read; safe to call from any thread."""
-        what = f"edition and rights for {self.describe(context)}"
+        label = f"edition and rights for {self.describe(context)}"
         request = HTTPRequest(url=f"{self.url_base}/businesses/{context['business_id']}")
 
-        def parse(answer: Answer) -> BusinessAccess:
-            found = parse_json(answer.body, what)
+        def parse(answer: Response) -> BusinessAccess:
+            found = parse_json(answer.body, label)
             if not isinstance(found, dict) or found.get("id") != context["business_id"]:
-                raise MalformedAnswerError(f"{what}: the answer is no record.")
+                raise MalformedResponseError(f"{label}: the answer is no record.")
             return BusinessAccess.parse(found)
 
-        return self.ask(request, None, what, parse)
+        return self.ask(request, None, label, parse)
 
     def missing_offer(self, context: Context | None) -> str:
         """Return why a list may only seem empty, by what Sage says of the business and the user; "" for no reason."""
@@ -327,18 +327,18 @@ class SageStream(RESTStream[int]):
         self,
         request: HTTPRequest,
         context: Context | None,
-        what: str,
-        parse: Callable[[Answer], Parsed],
-        tries: int | None = None,
+        label: str,
+        parse: Callable[[Response], Parsed],
+        max_attempts: int | None = None,
     ) -> Parsed:
         """Send a request about one business (or the user) and parse its answer; safe to call from any thread."""
         return self._tap.connection.ask(
             request.url.removeprefix(self.url_base),
             request.params,
             business_id=context["business_id"] if context else None,
-            what=what,
+            label=label,
             parse=parse,
-            tries=tries,
+            max_attempts=max_attempts,
         )
 
     @property
@@ -350,22 +350,24 @@ class SageStream(RESTStream[int]):
         """Let a list tell how many of its pages may be asked for ahead of their use."""
         return partial(self._tap.lookahead.pages_ahead, context["business_id"] if context else None)
 
-    def begin_read(self, context: Context | None, changes: Mapping[str, Any] | None = None) -> ListRead:
+    def begin_read(self, context: Context | None, changes: Mapping[str, Any] | None = None) -> ListReader:
         """Prepare a read of the list, with query parameters that differ from the usual ones."""
         return self._read_of(context, _ListSource(self, context, changes or {}))
 
     def _read_of(
         self, context: Context | None, source: Source, delivered: Callable[[Page], None] | None = None
-    ) -> ListRead:
+    ) -> ListReader:
         width = self.width_of(context)
-        what = self.describe(context)
-        return ListRead(source, self._tap.executor, what=what, width=width, size=self.page_size, delivered=delivered)
+        label = self.describe(context)
+        return ListReader(
+            source, self._tap.executor, label=label, width=width, size=self.page_size, delivered=delivered
+        )
 
-    def _begin_reads(self, context: Context | None) -> list[ListRead]:
+    def _begin_reads(self, context: Context | None) -> list[ListReader]:
         """Prepare the reads that together bring all records; the first one tells what the bookmark may be."""
         if not self.resumable:
             return [self.begin_read(context, part) for part in self.parts]
-        long_read = LongRead(self, context, self.reading_since(context))
+        long_read = ResumableRead(self, context, self.reading_since(context))
         if long_read.interrupted is None:
             return [self._read_of(context, _ListSource(self, context, {}), long_read.note)]
         changed_since = instant(began_at(long_read.interrupted) - self.lookback)
@@ -377,9 +379,9 @@ class SageStream(RESTStream[int]):
         ]
 
     @cached_property
-    def cleaner(self) -> Cleaner:
+    def cleaner(self) -> RecordConverter:
         """The conversion of this stream's records, compiled from its schema."""
-        cleaner = Cleaner(self.schema, self.added_properties)
+        cleaner = RecordConverter(self.schema, self.added_properties)
         self._tap.report.surprises[self.name] = cleaner.surprises
         return cleaner
 
@@ -527,7 +529,7 @@ class SageStream(RESTStream[int]):
         return self.read(context, readings, deletions, reread), partial(_next_of, readings)
 
     def read(
-        self, context: Context | None, readings: list[ListRead], deletions: DeletionLookup, reread: Reread
+        self, context: Context | None, readings: list[ListReader], deletions: DeletionLookup, reread: Reread
     ) -> Batches:
         """Yield all records of one business, what was deleted, and what slipped from page to page meanwhile.
 
@@ -568,7 +570,7 @@ class SageStream(RESTStream[int]):
         readings = [*readings, *reread.readings]
         yield deletions.told()
         was_replaced = partial(deletions.was_replaced, newest)
-        for raw in chain.from_iterable(reading.slipped(was_replaced) for reading in readings):
+        for raw in chain.from_iterable(reading.recover_missed_rows(was_replaced) for reading in readings):
             yield delivery.of([raw], records([raw]))
         deletions.look_for_missing()
         _require_all(readings, keyless + deletions.keyless)
@@ -822,17 +824,17 @@ class SingleObjectStream(SageStream):
     def fetch_object(self, context: Context | None) -> Record:
         """Ask for the object; safe to call from any thread."""
         request = self.get_http_request(page=PageContext(stream_context=context, next_page_token=1))
-        what = self.describe(context)
+        label = self.describe(context)
         # Some have neither an id nor a path; what others answer has no attribute of theirs.
         known = self.schema["properties"].keys() - {*self.added_properties, "path"} | {"$path"}
 
-        def parse(answer: Answer) -> Record:
-            found = parse_json(answer.body, what)
+        def parse(answer: Response) -> Record:
+            found = parse_json(answer.body, label)
             if not isinstance(found, dict) or "$items" in found or known.isdisjoint(found):
-                raise MalformedAnswerError(f"{what}: the answer is not a single object.")
+                raise MalformedResponseError(f"{label}: the answer is not a single object.")
             return found
 
-        return self.ask(request, context, what, parse)
+        return self.ask(request, context, label, parse)
 
 
 class CurrencyKeyedStream(SageStream):
@@ -864,7 +866,7 @@ def _failing_together(batches: Batches) -> Batches:
             raise failure
 
 
-def _require_all(readings: list[ListRead], keyless: int) -> None:
+def _require_all(readings: list[ListReader], keyless: int) -> None:
     """Fail a read that Sage did not let come to its end.
 
     Args:
@@ -895,23 +897,23 @@ def _fail_in(batch: Iterable[Item], error: Exception) -> None:
         cast("Generator[Item, None, None]", batch).throw(error)
 
 
-def _next_of(readings: list[ListRead]) -> Future[Page] | None:
+def _next_of(readings: list[ListReader]) -> Future[Page] | None:
     return next((answer for reading in readings if (answer := reading.awaited) is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
 class _ListSource:
-    """A stream's list of one business, as `ListRead` asks for it."""
+    """A stream's list of one business, as `ListReader` asks for it."""
 
     stream: SageStream
     context: Context | None
     changes: Mapping[str, Any]
     bare_attributes: str | None = None
 
-    def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:
+    def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
         """Ask for a page."""
         changes = {**self.changes, "items_per_page": size, **({"attributes": self.bare_attributes} if bare else {})}
-        return self.stream.fetch_page(self.context, number, changes, tries)
+        return self.stream.fetch_page(self.context, number, changes, max_attempts)
 
     def record(self, item: Item) -> Item:
         """Ask for one record; a deleted one is no longer found by its id, so that what its list told must do."""

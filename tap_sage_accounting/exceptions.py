@@ -90,7 +90,7 @@ class TokenRejectedError(RetriableAPIError):
     """Sage did not accept the access token."""
 
 
-class RefusedForNowError(RetriableAPIError):
+class RateLimitedError(RetriableAPIError):
     """Sage asks for fewer requests (429).
 
     Attributes:
@@ -106,11 +106,11 @@ class ForeignAnswerError(RetriableAPIError):
     """Not Sage answered, but a firewall, a proxy or a gateway before it."""
 
 
-class StubbornFaultError(FatalAPIError):
+class RetriesExhaustedError(FatalAPIError):
     """A fault that did not pass although it was of the passing kind."""
 
 
-class HeavyRequestError(StubbornFaultError):
+class RequestTooLargeError(RetriesExhaustedError):
     """Sage answers this request with a fault each time: it may be too much at once for it."""
 
 
@@ -118,7 +118,7 @@ class RunOverError(FatalSyncError):
     """No request can succeed any more; the run ends in order."""
 
 
-class LimitReachedError(RunOverError):
+class RetryAfterTooLongError(RunOverError):
     """Sage wants no more requests for longer than we are willing to wait."""
 
 
@@ -130,11 +130,11 @@ class NoWayToSageError(RunOverError):
     """Certificates or a proxy keep requests from Sage; somebody must change that."""
 
 
-class MalformedAnswerError(RetriableAPIError):
+class MalformedResponseError(RetriableAPIError):
     """An answer that is not what it claims to be: cut off, not JSON, without items."""
 
 
-class UnreadableAnswerError(MalformedAnswerError):
+class UnreadableResponseError(MalformedResponseError):
     """An answer that is no whole JSON: a part of it may be readable when it is asked for alone."""
 
 
@@ -172,13 +172,13 @@ class SageError:
         return " ".join(part for part in (self.code and f"[{self.code}]", self.message) if part)
 
 
-def error_of(response: requests.Response, body: bytes, what: str) -> Exception | None:
+def error_of(response: requests.Response, body: bytes, label: str) -> Exception | None:
     """Translate an answer into the error that it stands for.
 
     Args:
         response: the answer's head.
         body: the answer's body.
-        what: the request in words for the user: stream, page, business.
+        label: the request in words for the user: stream, page, business.
 
     Returns:
         None for a success; otherwise an exception whose class says what may be done about it.
@@ -188,19 +188,19 @@ def error_of(response: requests.Response, body: bytes, what: str) -> Exception |
         return None
     sage = SageError.parse(body)
     words = f"{status} {response.reason or ''} {sage}".strip()
-    told = f"{what}: Sage answered {words}"
+    told = f"{label}: Sage answered {words}"
     if request_id := response.headers.get("x_request_id"):
         told += f" (Sage's request id {request_id})"
     told = printable(told)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
         return RetriableAPIError(f"{told}.", response)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RefusedForNowError(f"{told}. Sage asks for fewer requests.", response, retry_after(response.headers))
+        return RateLimitedError(f"{told}. Sage asks for fewer requests.", response, retry_after(response.headers))
     if sage.is_sages:
         return _refusal(sage, status, told, response)
     if status == HTTPStatus.UNAUTHORIZED and not body.lstrip().startswith(b"<"):
         return TokenRejectedError(f"{told}. The access token was not accepted.", response)
-    return _foreign(status, printable(f"{what}: {words}"), body, response)
+    return _foreign(status, printable(f"{label}: {words}"), body, response)
 
 
 def _refusal(sage: SageError, status: int, told: str, response: requests.Response) -> Exception:

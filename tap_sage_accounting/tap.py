@@ -31,7 +31,7 @@ from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.environment import load_env_file, read_settings
 from tap_sage_accounting.exceptions import SettingsError
 from tap_sage_accounting.extraction.businesses import Business, visible_businesses
-from tap_sage_accounting.extraction.scheduler import Lookahead
+from tap_sage_accounting.extraction.scheduler import ReadScheduler
 from tap_sage_accounting.redaction import SecretFilter, install
 from tap_sage_accounting.run.lifecycle import RunLifecycle
 from tap_sage_accounting.run.report import RunReport
@@ -58,14 +58,14 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
     from singer_sdk.singerlib import CatalogEntry
 
-    from tap_sage_accounting.api.http_client import Connection
+    from tap_sage_accounting.api.http_client import HttpClient
     from tap_sage_accounting.auth.manager import TokenManager
     from tap_sage_accounting.auth.store import TokenStore
     from tap_sage_accounting.auth.tokens import Tokens
     from tap_sage_accounting.stream_maps.check import StreamMapCheck
 
 
-WAITING = 8
+THREADS_PER_REQUEST = 8
 """Threads for each request that may be in flight: some wait for their turn, for a limit, or for a fault to pass."""
 
 
@@ -364,11 +364,11 @@ class TapSageAccounting(RunLifecycle):
         return None
 
     @cached_property
-    def connection(self) -> Connection:
+    def connection(self) -> HttpClient:
         """The one way to Sage."""
-        from tap_sage_accounting.api.http_client import Connection  # noqa: PLC0415
+        from tap_sage_accounting.api.http_client import HttpClient  # noqa: PLC0415
 
-        return Connection(
+        return HttpClient(
             tokens=self.tokens,
             gate=self.gate,
             api_url=self.config["api_url"].rstrip("/"),
@@ -380,7 +380,7 @@ class TapSageAccounting(RunLifecycle):
     @cached_property
     def executor(self) -> ThreadPoolExecutor:
         """The threads that ask ahead. The gate lets no more through than are allowed; the others wait at it."""
-        return ThreadPoolExecutor(WAITING * self.config["concurrency"], thread_name_prefix="request")
+        return ThreadPoolExecutor(THREADS_PER_REQUEST * self.config["concurrency"], thread_name_prefix="request")
 
     @cached_property
     def reads(self) -> list[tuple[SageStream, Context | None]]:
@@ -394,9 +394,9 @@ class TapSageAccounting(RunLifecycle):
         ]
 
     @cached_property
-    def lookahead(self) -> Lookahead:
+    def lookahead(self) -> ReadScheduler:
         """What starts the reads to come before their turn."""
-        return Lookahead(self.reads, self.config["concurrency"], self.gate.holds)
+        return ReadScheduler(self.reads, self.config["concurrency"], self.gate.is_throttled)
 
     @cached_property
     def businesses(self) -> tuple[Business, ...]:
@@ -487,6 +487,6 @@ class TapSageAccounting(RunLifecycle):
         return self.lookahead.planned if "lookahead" in vars(self) else 0
 
     @override
-    def settle(self) -> None:
+    def wait_for_refresh(self) -> None:
         if "tokens" in vars(self):
-            self.tokens.settle()
+            self.tokens.wait_for_refresh()

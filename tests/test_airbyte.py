@@ -30,13 +30,13 @@ from tap_sage_accounting.airbyte.cli import main
 from tap_sage_accounting.airbyte.source import failure_type
 from tap_sage_accounting.airbyte.spec import specification
 from tap_sage_accounting.airbyte.writer import AirbyteLogHandler, AirbyteWriter
-from tap_sage_accounting.auth.endpoint import AnswerLostError, TokenEndpoint, UnreachableError
+from tap_sage_accounting.auth.endpoint import RefreshOutcomeUnknownError, TokenEndpoint, UnreachableError
 from tap_sage_accounting.exceptions import (
     AuthorizationError,
-    LimitReachedError,
+    RetriesExhaustedError,
+    RetryAfterTooLongError,
     RightsError,
     SettingsError,
-    StubbornFaultError,
     UndeliverableError,
 )
 from tap_sage_accounting.extraction import scheduler
@@ -756,10 +756,10 @@ def test_a_dead_login_ends_the_run_before_any_stream(source: Source) -> None:
         (SettingsError("wrong"), "config_error"),
         (RightsError("403"), "config_error"),
         (AuthorizationError("invalid_client"), "config_error"),
-        (AnswerLostError("lost"), "transient_error"),
+        (RefreshOutcomeUnknownError("lost"), "transient_error"),
         (UnreachableError("down"), "transient_error"),
-        (LimitReachedError("429"), "transient_error"),
-        (StubbornFaultError("503"), "transient_error"),
+        (RetryAfterTooLongError("429"), "transient_error"),
+        (RetriesExhaustedError("503"), "transient_error"),
         (UndeliverableError("records"), "system_error"),
         (KeyError("id"), "system_error"),
         (None, "system_error"),

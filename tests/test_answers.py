@@ -10,16 +10,16 @@ import pytest
 import requests
 from singer_sdk.exceptions import FatalAPIError
 
-from tap_sage_accounting.api.http_client import TRIES, Connection
+from tap_sage_accounting.api.http_client import MAX_ATTEMPTS, HttpClient
 from tap_sage_accounting.api.pages import parse_json
 from tap_sage_accounting.api.rate_limiter import RequestGate
 from tap_sage_accounting.exceptions import (
     EditionError,
-    HeavyRequestError,
-    MalformedAnswerError,
+    MalformedResponseError,
     NotFoundError,
+    RequestTooLargeError,
+    RetriesExhaustedError,
     RightsError,
-    StubbornFaultError,
 )
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def tokens() -> Tokens:
 
 
 @pytest.fixture
-def connection(tokens: Tokens) -> Iterator[Connection]:
-    found = Connection(
+def connection(tokens: Tokens) -> Iterator[HttpClient]:
+    found = HttpClient(
         tokens=tokens,  # type: ignore[arg-type] # what a connection asks of its token manager
         gate=RequestGate(concurrency=2),
         api_url=API,
@@ -68,12 +68,12 @@ def connection(tokens: Tokens) -> Iterator[Connection]:
     found.close()
 
 
-def ask(connection: Connection, **options: Any) -> Any:
+def ask(connection: HttpClient, **options: Any) -> Any:
     return connection.ask(
         "/contacts",
         {"page": 1},
         business_id="b1",
-        what="'contacts' of Harbour Lights",
+        label="'contacts' of Harbour Lights",
         parse=lambda answer: parse_json(answer.body, "contacts"),
         **options,
     )
@@ -92,7 +92,7 @@ UNSUBSCRIBED: dict[str, Any] = {"status_code": 401, "json": refusal("Unauthorize
 
 
 def test_a_rejected_token_is_renewed_once_and_the_request_goes_on(
-    connection: Connection, tokens: Tokens, requests_mock: Mocker
+    connection: HttpClient, tokens: Tokens, requests_mock: Mocker
 ) -> None:
     requests_mock.get(CONTACTS, [EXPIRED, SUCCESS])
     assert ask(connection) == {"$items": []}
@@ -101,7 +101,7 @@ def test_a_rejected_token_is_renewed_once_and_the_request_goes_on(
     assert tokens.rejected == ["access-token-0"]
 
 
-def test_a_missing_subscription_renews_no_token(connection: Connection, tokens: Tokens, requests_mock: Mocker) -> None:
+def test_a_missing_subscription_renews_no_token(connection: HttpClient, tokens: Tokens, requests_mock: Mocker) -> None:
     requests_mock.get(CONTACTS, [UNSUBSCRIBED])
     with pytest.raises(EditionError, match="subscription or edition does not offer"):
         ask(connection)
@@ -123,7 +123,7 @@ def test_a_missing_subscription_renews_no_token(connection: Connection, tokens: 
     ],
 )
 def test_what_sage_refuses_for_good_is_asked_once_and_told_in_sages_words(
-    connection: Connection, requests_mock: Mocker, status: int, code: str, kind: type[Exception]
+    connection: HttpClient, requests_mock: Mocker, status: int, code: str, kind: type[Exception]
 ) -> None:
     body = refusal(code, "This is not possible.")
     requests_mock.get(CONTACTS, status_code=status, json=body, headers={"x_request_id": "r-42"})
@@ -152,7 +152,7 @@ def test_what_sage_refuses_for_good_is_asked_once_and_told_in_sages_words(
     ids=["array", "object", "oauth", "empty array", "html", "long", "data", "empty", "binary"],
 )
 def test_an_error_in_any_shape_is_told_without_data(
-    connection: Connection,
+    connection: HttpClient,
     requests_mock: Mocker,
     caplog: pytest.LogCaptureFixture,
     body: str | bytes,
@@ -175,14 +175,14 @@ def refused(after: str | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("after", ["0", "0.01"])
-def test_a_429_is_waited_out(connection: Connection, requests_mock: Mocker, after: str) -> None:
+def test_a_429_is_waited_out(connection: HttpClient, requests_mock: Mocker, after: str) -> None:
     requests_mock.get(CONTACTS, [refused(after), refused(after), SUCCESS])
     assert ask(connection) == {"$items": []}
     assert requests_mock.call_count == 3
 
 
 def test_sage_is_obeyed_when_it_says_how_long_to_wait(
-    connection: Connection, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
+    connection: HttpClient, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float | None] = []
     monkeypatch.setattr(connection._gate, "refused", lambda _, seconds: asked.append(seconds))
@@ -210,7 +210,7 @@ def test_sage_is_obeyed_when_it_says_how_long_to_wait(
     ids=str,
 )
 def test_a_passing_fault_passes_unnoticed_but_for_the_log(
-    connection: Connection, requests_mock: Mocker, caplog: pytest.LogCaptureFixture, fault: dict[str, Any]
+    connection: HttpClient, requests_mock: Mocker, caplog: pytest.LogCaptureFixture, fault: dict[str, Any]
 ) -> None:
     requests_mock.get(CONTACTS, [fault, fault, SUCCESS])
     with caplog.at_level(logging.DEBUG, logger="tap-sage-accounting"):
@@ -226,30 +226,30 @@ def test_a_passing_fault_passes_unnoticed_but_for_the_log(
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        ({"status_code": 507}, StubbornFaultError),
-        ({"status_code": 504}, HeavyRequestError),
-        ({"exc": requests.ReadTimeout()}, HeavyRequestError),
-        ({"exc": requests.ConnectionError()}, StubbornFaultError),
-        ({"text": "<html>"}, StubbornFaultError),
-        ({"text": "[1, 2"}, HeavyRequestError),
+        ({"status_code": 507}, RetriesExhaustedError),
+        ({"status_code": 504}, RequestTooLargeError),
+        ({"exc": requests.ReadTimeout()}, RequestTooLargeError),
+        ({"exc": requests.ConnectionError()}, RetriesExhaustedError),
+        ({"text": "<html>"}, RetriesExhaustedError),
+        ({"text": "[1, 2"}, RequestTooLargeError),
     ],
     ids=str,
 )
 def test_a_fault_that_does_not_pass_is_an_error_after_so_many_tries(
-    connection: Connection, requests_mock: Mocker, fault: dict[str, Any], kind: type[Exception]
+    connection: HttpClient, requests_mock: Mocker, fault: dict[str, Any], kind: type[Exception]
 ) -> None:
     requests_mock.get(f"{API}/user", json={})
     contacts = requests_mock.get(CONTACTS, [fault])
     with pytest.raises(FatalAPIError, match=r"Tried \d times") as failed:
         ask(connection)
     assert type(failed.value) is kind
-    assert contacts.call_count in {TRIES, TRIES + 1}  # once more after something light was answered
+    assert contacts.call_count in {MAX_ATTEMPTS, MAX_ATTEMPTS + 1}  # once more after something light was answered
 
 
 # Answers that are not what they seem
 
 
-def test_a_redirect_is_not_followed_with_the_token(connection: Connection, requests_mock: Mocker) -> None:
+def test_a_redirect_is_not_followed_with_the_token(connection: HttpClient, requests_mock: Mocker) -> None:
     elsewhere = requests_mock.get("https://elsewhere.test/contacts", json={"$items": []})
     requests_mock.get(CONTACTS, status_code=302, headers={"Location": "https://elsewhere.test/contacts"})
     with pytest.raises(FatalAPIError, match="302"):
@@ -257,13 +257,13 @@ def test_a_redirect_is_not_followed_with_the_token(connection: Connection, reque
     assert not elsewhere.called
 
 
-def test_an_answer_about_another_business_is_not_used(connection: Connection, requests_mock: Mocker) -> None:
+def test_an_answer_about_another_business_is_not_used(connection: HttpClient, requests_mock: Mocker) -> None:
     requests_mock.get(CONTACTS, json={"$items": []}, headers={"X-Business": "b2"})
     with pytest.raises(FatalAPIError, match=r"another business \(b2\)"):
         ask(connection)
 
 
-def test_every_request_names_the_business_and_the_program(connection: Connection, requests_mock: Mocker) -> None:
+def test_every_request_names_the_business_and_the_program(connection: HttpClient, requests_mock: Mocker) -> None:
     requests_mock.get(CONTACTS, **SUCCESS)
     ask(connection)
     [request] = requests_mock.request_history
@@ -273,7 +273,7 @@ def test_every_request_names_the_business_and_the_program(connection: Connection
 
 
 def test_malformed_answers_are_told_by_their_place_not_their_text() -> None:
-    with pytest.raises(MalformedAnswerError) as malformed:
+    with pytest.raises(MalformedResponseError) as malformed:
         parse_json(b'{"name": "Ms. Private', "'contacts', page 3")
     assert "'contacts', page 3" in str(malformed.value)
     assert "Private" not in str(malformed.value)

@@ -17,7 +17,7 @@ from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import timestamp
 from tap_sage_accounting.api.pages import parse_json
-from tap_sage_accounting.exceptions import IncompleteRunError, MalformedAnswerError, UnreadableAnswerError
+from tap_sage_accounting.exceptions import IncompleteRunError, MalformedResponseError, UnreadableResponseError
 from tap_sage_accounting.records.lenient_json import DamagedText, decode_leniently
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ SPOILED = BODY.replace(b"Ann", b"Ann\xe9\n\\ud83d")
 
 @pytest.mark.parametrize("cut", range(len(SPOILED)))
 def test_no_beginning_of_a_body_is_taken_for_a_body(cut: int) -> None:
-    with pytest.raises(MalformedAnswerError):
+    with pytest.raises(MalformedResponseError):
         parse_json(SPOILED[:cut], "list")
 
 
@@ -356,12 +356,12 @@ def test_no_beginning_of_a_body_is_taken_for_a_body(cut: int) -> None:
     ids=["empty", "byte", "html", "python", "deep", "two", "quotes"],
 )
 def test_what_is_no_json_stays_none(body: bytes) -> None:
-    with pytest.raises(MalformedAnswerError):
+    with pytest.raises(MalformedResponseError):
         parse_json(body, "list")
 
 
 def test_an_unreadable_body_is_told_by_its_size_not_its_text() -> None:
-    with pytest.raises(UnreadableAnswerError) as unreadable:
+    with pytest.raises(UnreadableResponseError) as unreadable:
         parse_json(b'{"name": "Ms. Private \xe9', "'contacts', page 3")
     assert str(unreadable.value) == "'contacts', page 3: the answer is not complete JSON (23 bytes)."
 

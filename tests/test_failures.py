@@ -19,7 +19,7 @@ from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import timestamp
 from tap_sage_accounting.api import faults
-from tap_sage_accounting.exceptions import IncompleteRunError, LimitReachedError
+from tap_sage_accounting.exceptions import IncompleteRunError, RetryAfterTooLongError
 from tap_sage_accounting.extraction.deletions import DeletionLookup
 from tap_sage_accounting.streams.contacts import Contacts
 
@@ -120,7 +120,7 @@ def test_a_list_of_businesses_that_is_refused_for_long_ends_the_run_with_the_tim
 ) -> None:
     server.faults.add(Fault("businesses", 429, retry_after=7200, times=None))
     run = run_tap(*STREAMS, patience=60)
-    assert isinstance(run.error, LimitReachedError)
+    assert isinstance(run.error, RetryAfterTooLongError)
     assert str(run.error).startswith("list of businesses, page 1: ")
     assert "run again after " in str(run.error)
     assert run.messages == []
@@ -354,7 +354,7 @@ def test_a_limit_beyond_the_patience_ends_the_run_with_the_time_to_come_back(
 ) -> None:
     server.faults.add(Fault("sales_quotes", 429, retry_after=retry_after, times=None))
     run = run_tap(*STREAMS, patience=60, concurrency=1)
-    assert isinstance(run.error, LimitReachedError)
+    assert isinstance(run.error, RetryAfterTooLongError)
     assert "longer than the setting 'patience' allows (60 s)" in str(run.error)
     assert "run again after " in str(run.error)
     first, second = businesses_of(server)

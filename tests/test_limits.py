@@ -12,7 +12,7 @@ from typing import Literal
 
 import pytest
 
-from tap_sage_accounting.api.rate_limiter import GateClosedError, Limiter, RequestGate, Ticket
+from tap_sage_accounting.api.rate_limiter import GateClosedError, Limiter, Permit, RequestGate
 
 MINUTE = 60.0
 LATENCY = 0.3
@@ -68,7 +68,7 @@ def run(sage: Sage, *, minutes: int, businesses: int = 1, in_flight: int = 8, ah
     """Send requests about businesses in turn, in simulated time, as the limiter lets them through."""
     limiter = Limiter(900)
     waiting = deque(f"b{number % businesses}" for number in range(1800 * minutes))
-    under_way: list[tuple[float, int, Ticket, Verdict]] = []
+    under_way: list[tuple[float, int, Permit, Verdict]] = []
     outcome = Outcome(minutes)
     now, order = 0.0, itertools.count()
     while now < minutes * MINUTE:
@@ -132,7 +132,7 @@ def test_a_business_that_is_refused_twice_in_a_row_is_asked_less() -> None:
 def test_businesses_that_come_to_their_limits_side_by_side_do_not_slow_the_application() -> None:
     limiter = Limiter(900)
 
-    def use_up(business: str, at: float) -> Ticket:
+    def use_up(business: str, at: float) -> Permit:
         for ticket in [limiter.send(business, at) for _ in range(40)]:
             limiter.accept(ticket, at + 0.3)
         return limiter.send(business, at + 0.4)
@@ -233,7 +233,7 @@ def test_a_business_at_its_own_limit_does_not_hold_up_the_others() -> None:
 
 
 def send(gate: RequestGate) -> None:
-    with gate.turn("b"):
+    with gate.acquire("b"):
         pass
 
 
@@ -245,7 +245,7 @@ def test_no_more_requests_are_in_flight_than_allowed() -> None:
 
     def request() -> None:
         nonlocal running, highest
-        with gate.turn("b"):
+        with gate.acquire("b"):
             with lock:
                 running += 1
                 highest = max(highest, running)
@@ -276,7 +276,7 @@ def test_the_end_of_the_run_wakes_whoever_waits() -> None:
             gate.pause(60)
         ended.append("pause")
 
-    with gate.turn("b"):
+    with gate.acquire("b"):
         threads = [threading.Thread(target=wait_for_turn), threading.Thread(target=wait_between_attempts)]
         for thread in threads:
             thread.start()

@@ -15,7 +15,7 @@ from plain_books import List, plain_world
 from sage_sandbox.faults import Faults
 from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.api.rate_limiter import RequestGate
-from tap_sage_accounting.extraction.scheduler import Lookahead, StartedRead
+from tap_sage_accounting.extraction.scheduler import ReadScheduler, StartedRead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,14 +52,14 @@ class Stream:
             page.set_result(f"{business}{number + 1}")
 
 
-def read(lookahead: Lookahead, stream: Stream, business: str) -> list[str]:
+def read(lookahead: ReadScheduler, stream: Stream, business: str) -> list[str]:
     context = next(each for each in stream.contexts if each["business_id"] == business)
     return [record["id"] for batch in lookahead.batches(stream, context) for record in batch]  # type: ignore[arg-type]
 
 
-def plan(stream: Stream, *held: str, concurrency: int = 1) -> Lookahead:
+def plan(stream: Stream, *held: str, concurrency: int = 1) -> ReadScheduler:
     reads = [(stream, context) for context in stream.contexts]
-    return Lookahead(reads, concurrency, lambda business: business in held)  # type: ignore[arg-type]
+    return ReadScheduler(reads, concurrency, lambda business: business in held)  # type: ignore[arg-type]
 
 
 def test_records_leave_in_the_order_of_the_run_whatever_arrives_first() -> None:

@@ -16,8 +16,8 @@ from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.exceptions import RecordNotFoundError
-from tap_sage_accounting.extraction.consistency import Watch
-from tap_sage_accounting.extraction.list_reader import ListRead
+from tap_sage_accounting.extraction.consistency import SeenRows
+from tap_sage_accounting.extraction.list_reader import ListReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -342,7 +342,7 @@ def test_a_page_that_stays_empty_is_no_end_of_the_list(server: SandboxServer, ru
 class ListWithHiddenRows:
     """A list whose total counts a row that no page shows."""
 
-    def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:  # noqa: ARG002
+    def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:  # noqa: ARG002
         shown = [{"id": key(position)} for position in range(1, 6) if position != 3]
         items = [item for item in shown if (int(item["id"], 16) - 1) // size == number - 1]
         return Page(number, number, size, items, total=5, has_next=number < 3, served_at=LONG_AGO)
@@ -355,9 +355,11 @@ def test_rows_that_are_counted_but_never_listed_are_told_once_and_do_not_fail_th
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with ThreadPoolExecutor(1) as executor:
-        reading = ListRead(ListWithHiddenRows(), executor, what="'contacts' of Harbour Café", width=lambda: 1, size=2)
+        reading = ListReader(
+            ListWithHiddenRows(), executor, label="'contacts' of Harbour Café", width=lambda: 1, size=2
+        )
         items = [item for page in reading.pages() for item in page.items]
-        assert list(reading.slipped(lambda: False)) == []
+        assert list(reading.recover_missed_rows(lambda: False)) == []
     assert [item["id"] for item in items] == [key(number) for number in (1, 2, 4, 5)]
     assert caplog.messages == [
         "'contacts' of Harbour Café: Sage counts 5 rows but lists 4, each time: the rest is taken for hidden."
@@ -387,7 +389,7 @@ IDS = st.lists(st.text(alphabet="abc", min_size=1, max_size=3), max_size=40)
 def test_a_watch_knows_what_it_saw_whatever_it_was_told_of_the_total(
     pages: list[list[str]], recovered: list[str], asked: list[str], total: int | None
 ) -> None:
-    watch = Watch()
+    watch = SeenRows()
     seen: set[str] = set()
     for number, ids in enumerate(pages, 1):
         items = [{"id": each} for each in ids]
@@ -401,14 +403,14 @@ def test_a_watch_knows_what_it_saw_whatever_it_was_told_of_the_total(
 
 
 def test_a_total_that_cannot_be_costs_no_more_than_a_second_look() -> None:
-    watch = Watch()
+    watch = SeenRows()
     watch.note(Page(1, 1, 40, [{"id": "a"}], total=10**15, has_next=False, served_at=LONG_AGO))
     assert watch.distinct == 1
-    assert not watch.settled
+    assert not watch.is_consistent
 
 
 def test_a_watch_tells_many_rows_apart() -> None:
-    watch, once_more = Watch(), Watch()
+    watch, once_more = SeenRows(), SeenRows()
     items = [{"id": f"{number:032x}"} for number in range(100_000)]
     watch.note(Page(1, 1, len(items), items, total=len(items) + 900, has_next=False, served_at=LONG_AGO))
     once_more.note(Page(1, 1, 1, [], total=watch.total, has_next=True, served_at=LONG_AGO))

@@ -14,17 +14,17 @@ from typing_extensions import override
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.api import outages
-from tap_sage_accounting.api.http_client import TRIES, Connection
+from tap_sage_accounting.api.http_client import MAX_ATTEMPTS, HttpClient
 from tap_sage_accounting.api.outages import EVERYTHING, LIMIT_WINDOW, Outages, Scope
 from tap_sage_accounting.api.pages import parse_json
 from tap_sage_accounting.api.rate_limiter import RequestGate
 from tap_sage_accounting.exceptions import (
-    HeavyRequestError,
     IncompleteRunError,
-    LimitReachedError,
+    RequestTooLargeError,
+    RetriesExhaustedError,
+    RetryAfterTooLongError,
     RunOverError,
     ServiceUnavailableError,
-    StubbornFaultError,
 )
 
 if TYPE_CHECKING:
@@ -80,17 +80,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def connection(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+def connection(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpClient]:
     found = connection_at(clock, PATIENCE, monkeypatch)
     yield found
     found.close()
 
 
-def connection_at(clock: Clock, patience: int, monkeypatch: pytest.MonkeyPatch) -> Connection:
+def connection_at(clock: Clock, patience: int, monkeypatch: pytest.MonkeyPatch) -> HttpClient:
     gate = RequestGate(concurrency=2, minute=0.001)
     monkeypatch.setattr(gate, "pause", clock.wait)
     monkeypatch.setattr(gate, "refused", lambda *_: clock.wait(1))
-    return Connection(
+    return HttpClient(
         tokens=Tokens(),  # type: ignore[arg-type] # what a connection asks of its token manager
         gate=gate,
         api_url=API,
@@ -101,12 +101,12 @@ def connection_at(clock: Clock, patience: int, monkeypatch: pytest.MonkeyPatch) 
     )
 
 
-def ask(connection: Connection, path: str = "contacts", business_id: str | None = "b1", **options: Any) -> Any:
+def ask(connection: HttpClient, path: str = "contacts", business_id: str | None = "b1", **options: Any) -> Any:
     return connection.ask(
         f"/{path}",
         {},
         business_id=business_id,
-        what=f"'{path}' of Harbour Lights",
+        label=f"'{path}' of Harbour Lights",
         parse=lambda answer: parse_json(answer.body, path),
         **options,
     )
@@ -133,7 +133,7 @@ def out_of_order(requests_mock: Mocker, url: str, clock: Clock, fault: dict[str,
 @pytest.mark.parametrize("seconds", [60, 600])
 @pytest.mark.parametrize("fault", OUT_OF_ORDER, ids=str)
 def test_an_outage_shorter_than_the_patience_is_waited_out(
-    connection: Connection, clock: Clock, requests_mock: Mocker, fault: dict[str, Any], seconds: int
+    connection: HttpClient, clock: Clock, requests_mock: Mocker, fault: dict[str, Any], seconds: int
 ) -> None:
     contacts = out_of_order(requests_mock, CONTACTS, clock, fault, until=clock.now + seconds)
     assert ask(connection) == FOUND
@@ -142,7 +142,7 @@ def test_an_outage_shorter_than_the_patience_is_waited_out(
 
 @pytest.mark.parametrize("fault", OUT_OF_ORDER, ids=str)
 def test_an_outage_of_everything_that_outlasts_the_patience_ends_the_run(
-    connection: Connection, clock: Clock, requests_mock: Mocker, fault: dict[str, Any]
+    connection: HttpClient, clock: Clock, requests_mock: Mocker, fault: dict[str, Any]
 ) -> None:
     began = clock.now
     contacts = out_of_order(requests_mock, CONTACTS, clock, fault, until=float("inf"))
@@ -162,7 +162,7 @@ def test_an_outage_of_everything_that_outlasts_the_patience_ends_the_run(
 
 
 def test_an_address_that_is_blocked_for_an_hour_is_not_hammered(
-    connection: Connection, clock: Clock, requests_mock: Mocker
+    connection: HttpClient, clock: Clock, requests_mock: Mocker
 ) -> None:
     contacts = out_of_order(requests_mock, CONTACTS, clock, {"status_code": 429}, until=clock.now + 3600)
     out_of_order(requests_mock, USER, clock, {"status_code": 429}, until=clock.now + 3600)
@@ -172,11 +172,11 @@ def test_an_address_that_is_blocked_for_an_hour_is_not_hammered(
 
 
 @pytest.mark.parametrize("status", [408, 425, 501])
-def test_a_fault_of_one_request_gets_its_attempts(connection: Connection, requests_mock: Mocker, status: int) -> None:
+def test_a_fault_of_one_request_gets_its_attempts(connection: HttpClient, requests_mock: Mocker, status: int) -> None:
     requests_mock.get(USER, json={})
-    contacts = requests_mock.get(CONTACTS, [{"status_code": status}] * (TRIES - 1) + [{"json": FOUND}])
+    contacts = requests_mock.get(CONTACTS, [{"status_code": status}] * (MAX_ATTEMPTS - 1) + [{"json": FOUND}])
     assert ask(connection) == FOUND
-    assert contacts.call_count == TRIES
+    assert contacts.call_count == MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize("patience", [0, 1])
@@ -198,7 +198,7 @@ def test_even_without_patience_a_few_attempts_are_made(
 
 @pytest.mark.parametrize("fault", OUT_OF_ORDER, ids=str)
 def test_one_path_that_is_out_of_order_fails_alone_and_is_waited_for_once(
-    connection: Connection, clock: Clock, requests_mock: Mocker, fault: dict[str, Any]
+    connection: HttpClient, clock: Clock, requests_mock: Mocker, fault: dict[str, Any]
 ) -> None:
     contacts = out_of_order(requests_mock, CONTACTS, clock, fault, until=float("inf"))
     requests_mock.get(BALANCE, json={"ledger_accounts": []})
@@ -212,12 +212,12 @@ def test_one_path_that_is_out_of_order_fails_alone_and_is_waited_for_once(
     began = clock.now
     if fault.get("status_code") == 429:
         connection._gate.refused = lambda *_: others_are_answered(1)  # type: ignore[method-assign]
-    with pytest.raises(StubbornFaultError, match="longer than 'patience' allows"):
+    with pytest.raises(RetriesExhaustedError, match="longer than 'patience' allows"):
         ask(connection)
     assert clock.now - began >= PATIENCE
     sent, ended = contacts.call_count, clock.now
     for business_id in ("b1", "b2"):
-        with pytest.raises(StubbornFaultError):
+        with pytest.raises(RetriesExhaustedError):
             ask(connection, business_id=business_id)
     assert contacts.call_count == sent + 2
     assert clock.now - ended <= 2
@@ -270,24 +270,24 @@ def test_the_log_mentions_an_outage_at_its_beginning_and_once_a_minute(clock: Cl
 
 @pytest.mark.parametrize("status", [500, 502, 504, 524])
 def test_a_page_that_is_too_heavy_is_given_up_when_something_light_is_answered(
-    connection: Connection, requests_mock: Mocker, status: int
+    connection: HttpClient, requests_mock: Mocker, status: int
 ) -> None:
     light = requests_mock.get(USER, json={"id": "u1"})
     contacts = requests_mock.get(CONTACTS, status_code=status)
-    with pytest.raises(HeavyRequestError, match="Tried 3 times"):
-        ask(connection, tries=2)
+    with pytest.raises(RequestTooLargeError, match="Tried 3 times"):
+        ask(connection, max_attempts=2)
     assert (contacts.call_count, light.call_count) == (3, 1)
 
 
 def test_a_page_is_given_up_without_another_question_when_others_are_answered_meanwhile(
-    connection: Connection, requests_mock: Mocker
+    connection: HttpClient, requests_mock: Mocker
 ) -> None:
     light = requests_mock.get(USER, json={"id": "u1"})
     contacts = requests_mock.get(CONTACTS, status_code=504)
     requests_mock.get(BALANCE, json={"ledger_accounts": []})
     connection._gate.pause = lambda _: ask(connection, "trial_balance")  # type: ignore[method-assign]
-    with pytest.raises(HeavyRequestError, match="Tried 2 times"):
-        ask(connection, tries=2)
+    with pytest.raises(RequestTooLargeError, match="Tried 2 times"):
+        ask(connection, max_attempts=2)
     assert (contacts.call_count, light.call_count) == (2, 0)
 
 
@@ -305,7 +305,7 @@ def test_a_page_is_given_up_without_another_question_when_others_are_answered_me
     ids=str,
 )
 def test_no_page_is_blamed_for_what_happens_to_all(
-    connection: Connection, clock: Clock, requests_mock: Mocker, fault: dict[str, Any]
+    connection: HttpClient, clock: Clock, requests_mock: Mocker, fault: dict[str, Any]
 ) -> None:
     requests_mock.get(BALANCE, json={"ledger_accounts": []})
     ask(connection, "trial_balance")
@@ -313,28 +313,28 @@ def test_no_page_is_blamed_for_what_happens_to_all(
     until = clock.now + 300
     for url in (CONTACTS, USER):
         out_of_order(requests_mock, url, clock, fault, until=until)
-    assert ask(connection, tries=2) == FOUND
+    assert ask(connection, max_attempts=2) == FOUND
     assert clock.now >= until
 
 
 @pytest.mark.parametrize("fault", [{"status_code": 404, "text": "<html>"}, {"status_code": 302}], ids=str)
 def test_an_address_that_never_answered_is_not_waited_for(
-    connection: Connection, clock: Clock, requests_mock: Mocker, fault: dict[str, Any]
+    connection: HttpClient, clock: Clock, requests_mock: Mocker, fault: dict[str, Any]
 ) -> None:
     began = clock.now
     out_of_order(requests_mock, CONTACTS, clock, fault, until=float("inf"))
-    with pytest.raises(StubbornFaultError, match=f"Tried {TRIES} times"):
+    with pytest.raises(RetriesExhaustedError, match=f"Tried {MAX_ATTEMPTS} times"):
         ask(connection)
     assert clock.now - began < PATIENCE / 10
 
 
 def test_a_fault_of_all_that_does_not_pass_ends_the_run(
-    connection: Connection, clock: Clock, requests_mock: Mocker
+    connection: HttpClient, clock: Clock, requests_mock: Mocker
 ) -> None:
     for url in (CONTACTS, USER):
         out_of_order(requests_mock, url, clock, {"status_code": 502}, until=float("inf"))
     with pytest.raises(ServiceUnavailableError, match="Sage answered nothing for"):
-        ask(connection, tries=2)
+        ask(connection, max_attempts=2)
 
 
 # Long waits that are asked for
@@ -343,15 +343,15 @@ def test_a_fault_of_all_that_does_not_pass_ends_the_run(
 @pytest.mark.parametrize("after", ["86400", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
 @pytest.mark.parametrize("status", [429, 502, 503])
 def test_a_wait_beyond_the_patience_ends_the_run_at_once(
-    connection: Connection, requests_mock: Mocker, status: int, after: str
+    connection: HttpClient, requests_mock: Mocker, status: int, after: str
 ) -> None:
     contacts = requests_mock.get(CONTACTS, status_code=status, headers={"Retry-After": after})
-    with pytest.raises(LimitReachedError, match=r"longer than .*'patience'.*run again after 20\d\d-"):
+    with pytest.raises(RetryAfterTooLongError, match=r"longer than .*'patience'.*run again after 20\d\d-"):
         ask(connection)
     assert contacts.call_count == 1
 
 
-def test_a_wait_within_the_patience_is_obeyed(connection: Connection, clock: Clock, requests_mock: Mocker) -> None:
+def test_a_wait_within_the_patience_is_obeyed(connection: HttpClient, clock: Clock, requests_mock: Mocker) -> None:
     began = clock.now
     requests_mock.get(CONTACTS, [{"status_code": 503, "headers": {"Retry-After": "120"}}, {"json": FOUND}])
     assert ask(connection) == FOUND
@@ -425,7 +425,7 @@ def test_a_server_that_comes_back_is_found_again(server: SandboxServer, run_tap:
 
         @override
         def emit(self, record: logging.LogRecord) -> None:
-            if "Connection refused" in record.getMessage():
+            if "HttpClient refused" in record.getMessage():
                 back.__enter__()
                 logger.removeHandler(self)
 

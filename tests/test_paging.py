@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_sage_accounting.api.pages import Page, PagesAhead
-from tap_sage_accounting.exceptions import MalformedAnswerError
+from tap_sage_accounting.api.pages import Page, PagePrefetcher
+from tap_sage_accounting.exceptions import MalformedResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 
 def parse(envelope: Any, asked: int = 1, size: int = 2) -> Page:
     body = envelope if isinstance(envelope, bytes) else json.dumps(envelope).encode()
-    return Page.parse(body, asked=asked, size=size, served_at=NOW, what="list")
+    return Page.parse(body, asked=asked, size=size, served_at=NOW, label="list")
 
 
 def serve(records: int, of: int, /, **quirks: Any) -> tuple[Callable[[int], Page], list[int]]:
@@ -59,7 +59,7 @@ def serve(records: int, of: int, /, **quirks: Any) -> tuple[Callable[[int], Page
 
 
 def read(fetch: Callable[[int], Page], executor: ThreadPoolExecutor, width: int = 4) -> list[str]:
-    with PagesAhead(fetch, executor, lambda: width) as pages:
+    with PagePrefetcher(fetch, executor, lambda: width) as pages:
         return [item["id"] for page in pages for item in page.items]
 
 
@@ -108,7 +108,7 @@ def test_an_empty_page_where_rows_are_counted_is_a_fault_and_no_end(executor: Th
     fetch, _ = serve(
         6, 2, items=lambda page: [] if page == 2 else [{"id": str(2 * page - 2)}, {"id": str(2 * page - 1)}]
     )
-    with pytest.raises(MalformedAnswerError, match="counts 6"):
+    with pytest.raises(MalformedResponseError, match="counts 6"):
         read(fetch, executor)
 
 
@@ -136,7 +136,7 @@ def test_the_businesses_spell_their_page_size_another_way() -> None:
     ],
 )
 def test_what_is_no_page_is_never_an_empty_success(body: bytes) -> None:
-    with pytest.raises(MalformedAnswerError):
+    with pytest.raises(MalformedResponseError):
         parse(body)
 
 
@@ -145,11 +145,11 @@ def test_a_failing_page_ends_the_read_with_its_error(executor: ThreadPoolExecuto
 
     def fetch_some(number: int) -> Page:
         if number == 3:
-            raise MalformedAnswerError("broken")
+            raise MalformedResponseError("broken")
         return fetch(number)
 
     seen = []
-    with pytest.raises(MalformedAnswerError), PagesAhead(fetch_some, executor, lambda: 4) as pages:
+    with pytest.raises(MalformedResponseError), PagePrefetcher(fetch_some, executor, lambda: 4) as pages:
         seen += [item["id"] for page in pages for item in page.items]
 
 
@@ -177,7 +177,7 @@ def test_pages_are_asked_for_in_parallel_but_never_more_than_the_width(executor:
 
 def test_a_reader_who_stops_leaves_no_further_pages_coming(executor: ThreadPoolExecutor) -> None:
     fetch, asked = serve(1000, 2)
-    with PagesAhead(fetch, executor, lambda: 3) as pages:
+    with PagePrefetcher(fetch, executor, lambda: 3) as pages:
         next(iter(pages))
     executor.shutdown()
     assert len(asked) <= 4

@@ -23,7 +23,7 @@ def half_done() -> tuple[RunReport, RequestGate]:
     report.complete = 20
     report.records["contacts"] = 12_345
     for _ in range(30):
-        with gate.turn("b"):
+        with gate.acquire("b"):
             pass
     return report, gate
 

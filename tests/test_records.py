@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tap_sage_accounting.records.converter import Cleaner, with_text_decimals
+from tap_sage_accounting.records.converter import RecordConverter, with_text_decimals
 
 NULLABLE = {
     "number": {"type": ["number", "null"]},
@@ -47,7 +47,7 @@ ADDED = frozenset(("business_id", "additional_attributes"))
 
 
 def clean(**attributes: Any) -> dict[str, Any]:
-    return Cleaner(SCHEMA, ADDED).clean(attributes)
+    return RecordConverter(SCHEMA, ADDED).clean(attributes)
 
 
 def kept(record: dict[str, Any]) -> Any:
@@ -189,7 +189,7 @@ def test_two_attributes_of_one_name_are_both_kept() -> None:
 
 
 def test_unknown_attributes_are_kept_with_their_place_and_reported_once() -> None:
-    cleaner = Cleaner(SCHEMA, ADDED)
+    cleaner = RecordConverter(SCHEMA, ADDED)
     raw = {
         "id": "1",
         "colour": {"name": "red", "share": Decimal("0.10")},
@@ -238,7 +238,7 @@ def test_a_lone_object_where_a_list_of_objects_belongs_is_a_list_of_one() -> Non
     ],
 )
 def test_decimals_travel_as_text_on_request(sent: Any, expected: str) -> None:
-    record = Cleaner(with_text_decimals(SCHEMA, {"type": ["string", "null"]}), ADDED).clean(
+    record = RecordConverter(with_text_decimals(SCHEMA, {"type": ["string", "null"]}), ADDED).clean(
         {"number": sent, "lines": [{"quantity": sent}]}
     )
     assert record == {"number": expected, "lines": [{"quantity": expected}]}

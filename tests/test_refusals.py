@@ -16,9 +16,9 @@ from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.exceptions import (
     IncompleteRunError,
     RefusedRunError,
+    RetriesExhaustedError,
     ServiceUnavailableError,
     SettingsError,
-    StubbornFaultError,
 )
 from tap_sage_accounting.tap import TapSageAccounting
 
@@ -536,13 +536,13 @@ def test_no_version_is_told_of_a_table_that_was_refused_in_part_or_whole(
     [
         (Fault("businesses", 403, times=None), RefusedRunError, "Sage does not let this user list businesses"),
         (Fault("businesses", 404, times=None), RefusedRunError, "Sage does not let this user list businesses"),
-        (Fault("businesses", 403, by="firewall", times=None), StubbornFaultError, "in Sage's place"),
-        (Fault("businesses", 404, by="gateway", times=None), StubbornFaultError, "in Sage's place"),
-        (Fault("businesses", 302, by="firewall", times=None), StubbornFaultError, "check the setting 'api_url'"),
-        (Fault("businesses", 407, by="firewall", times=None), StubbornFaultError, "HTTPS_PROXY"),
-        (Fault("businesses", 200, by="firewall", times=None), StubbornFaultError, "is a web page"),
-        (Fault("businesses", 200, by="gateway", times=None), StubbornFaultError, "list of businesses, page 1"),
-        (Fault("businesses", 504, times=None), StubbornFaultError, "businesses"),
+        (Fault("businesses", 403, by="firewall", times=None), RetriesExhaustedError, "in Sage's place"),
+        (Fault("businesses", 404, by="gateway", times=None), RetriesExhaustedError, "in Sage's place"),
+        (Fault("businesses", 302, by="firewall", times=None), RetriesExhaustedError, "check the setting 'api_url'"),
+        (Fault("businesses", 407, by="firewall", times=None), RetriesExhaustedError, "HTTPS_PROXY"),
+        (Fault("businesses", 200, by="firewall", times=None), RetriesExhaustedError, "is a web page"),
+        (Fault("businesses", 200, by="gateway", times=None), RetriesExhaustedError, "list of businesses, page 1"),
+        (Fault("businesses", 504, times=None), RetriesExhaustedError, "businesses"),
     ],
     ids=lambda each: f"{each.what} by {each.by}" if isinstance(each, Fault) else "",
 )

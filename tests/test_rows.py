@@ -15,7 +15,7 @@ from sage_sandbox.books import build_world
 from tap_sage_accounting import schemas
 from tap_sage_accounting.api.pages import parse_json
 from tap_sage_accounting.client import SageStream
-from tap_sage_accounting.records.converter import Cleaner, with_text_decimals
+from tap_sage_accounting.records.converter import RecordConverter, with_text_decimals
 from tap_sage_accounting.records.row_decoder import RowDecoder
 from tap_sage_accounting.streams import STREAMS
 
@@ -74,7 +74,7 @@ class Decoders:
 
 
 def careful(schema: dict[str, Any], body: bytes) -> list[dict[str, Any]]:
-    cleaner = Cleaner(schema, ADDED)
+    cleaner = RecordConverter(schema, ADDED)
     return [cleaner.clean(item) for item in parse_json(body, "list")]
 
 

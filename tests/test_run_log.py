@@ -207,7 +207,7 @@ def test_the_rate_that_is_shown_is_never_above_the_limit(limit: int) -> None:
     progress = Progress(RunReport(), gate, planned=lambda: 1, logger=logging.getLogger())
     shown = []
     for _ in range(3 * limit):
-        with gate.turn(None) as ticket:
+        with gate.acquire(None) as ticket:
             gate.accepted(ticket)
         shown.append(int(re.findall(r"(\d+) in the last minute", progress.line())[0]))
     assert max(shown) <= limit

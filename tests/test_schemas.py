@@ -17,7 +17,7 @@ from jsonschema import Draft7Validator
 from sage_bodies import BODIES
 
 from tap_sage_accounting import schemas
-from tap_sage_accounting.records.converter import Cleaner
+from tap_sage_accounting.records.converter import RecordConverter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -288,7 +288,7 @@ def places_told(value: object, place: str = "") -> Iterator[str]:
 def test_what_sage_really_sends_fits_the_schema_without_losing_an_attribute(what: str) -> None:
     stream, body = BODIES[what]
     added = frozenset(("business_id", "additional_attributes", "currency_id"))
-    cleaner = Cleaner(schemas.load(stream, ()), added)
+    cleaner = RecordConverter(schemas.load(stream, ()), added)
     cleaned = cleaner.clean(json.loads(json.dumps(body), parse_float=Decimal))
     unfilled = {".last_paid", ".mtd_authenticated_date"}
     assert "additional_attributes" not in cleaned
@@ -299,7 +299,7 @@ def test_what_sage_really_sends_fits_the_schema_without_losing_an_attribute(what
 def test_what_sage_really_sends_is_accepted_by_a_target_that_validates(what: str) -> None:
     stream, body = BODIES[what]
     schema = schemas.load(stream, ())
-    cleaned = Cleaner(schema, frozenset(("business_id", "additional_attributes"))).clean(body)
+    cleaned = RecordConverter(schema, frozenset(("business_id", "additional_attributes"))).clean(body)
     Draft7Validator(schema).validate({"business_id": "b" * 32, **cleaned})
 
 

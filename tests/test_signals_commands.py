@@ -61,7 +61,7 @@ def log_in(sage: SandboxServer, directory: Path) -> None:
     store = store_at(directory)
     tokens = manager(sage, store)
     tokens.access_token()
-    held = tokens.lineage().tokens
+    held = tokens.family().tokens
     assert held
     store.keep_login(sage.client_id, None, held)
 

@@ -15,7 +15,7 @@ from small_sage import manager, small_world, store_at, token_requests
 from sage_sandbox.faults import Fault
 from sage_sandbox.grants import Client, RefreshGrant
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.auth.manager import AnswerLostError, LoginRequiredError, SageAuthenticator
+from tap_sage_accounting.auth.manager import LoginRequiredError, RefreshOutcomeUnknownError, SageAuthenticator
 from tap_sage_accounting.auth.rescue import Renewed
 from tap_sage_accounting.exceptions import AuthorizationError
 
@@ -235,7 +235,7 @@ def test_a_lost_answer_is_reported_as_exactly_that_and_nothing_is_repeated(
     sage.faults.add(Fault(path="token", what="lost"))
     tokens = manager(sage, store)
     for _ in range(2):
-        with pytest.raises(AnswerLostError, match=r"may have replaced the tokens.*never arrived.*:login"):
+        with pytest.raises(RefreshOutcomeUnknownError, match=r"may have replaced the tokens.*never arrived.*:login"):
             tokens.access_token()
     assert sage.grants.refreshes == 1
     assert token_requests(sage) == 1
@@ -250,14 +250,14 @@ def test_an_answer_that_cannot_be_used_leaves_open_what_happened(
     sage: SandboxServer, store: TokenStore, what: int | str
 ) -> None:
     sage.faults.add(Fault(path="token", what=what))
-    with pytest.raises(AnswerLostError, match="replaced the tokens"):
+    with pytest.raises(RefreshOutcomeUnknownError, match="replaced the tokens"):
         manager(sage, store).access_token()
     assert token_requests(sage) == 1
 
 
 def test_a_grant_survives_a_request_that_was_lost_before_sage_saw_it(sage: SandboxServer, store: TokenStore) -> None:
     sage.faults.add(Fault(path="token", what="drop"))
-    with pytest.raises(AnswerLostError):
+    with pytest.raises(RefreshOutcomeUnknownError):
         manager(sage, store).access_token()
     assert manager(sage, store).access_token()
     assert present(store.read(sage.client_id, sage.refresh_token)).answer_lost_at is None
@@ -349,7 +349,7 @@ def test_no_message_log_line_or_repr_holds_a_token(
     tokens = manager(sage, store)
     tokens.reject(tokens.access_token())
     tokens.access_token()
-    lineage = tokens.lineage()
+    lineage = tokens.family()
     sage.grants._retire(sage.client_id, "revoked")
     later = manager(sage, store)
     later.reject(later.access_token())

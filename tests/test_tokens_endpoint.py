@@ -19,7 +19,12 @@ import pytest
 
 from tap_sage_accounting.auth import endpoint as token_endpoint
 from tap_sage_accounting.auth import request as token_request
-from tap_sage_accounting.auth.endpoint import AnswerLostError, GrantRefusedError, NoAccessTokenError, TokenEndpoint
+from tap_sage_accounting.auth.endpoint import (
+    InvalidGrantError,
+    NoAccessTokenError,
+    RefreshOutcomeUnknownError,
+    TokenEndpoint,
+)
 from tap_sage_accounting.auth.manager import TokenManager
 from tap_sage_accounting.auth.store import LOCK_WAIT, TokenStore
 from tap_sage_accounting.exceptions import AuthorizationError
@@ -121,7 +126,7 @@ def test_the_form_is_what_sage_documents() -> None:
 @pytest.mark.parametrize("act", [hang_up, cut, answer(b"<html>"), answer([]), answer({"access_token": ""})])
 def test_what_may_have_been_acted_on_is_sent_once(act: Callable[[socket.socket, bytes], None] | bytes) -> None:
     waits: list[float] = []
-    with serving(act) as server, pytest.raises(AnswerLostError, match=r"replaced the tokens"):
+    with serving(act) as server, pytest.raises(RefreshOutcomeUnknownError, match=r"replaced the tokens"):
         endpoint(server.url, waits).refresh("old")
     assert len(server.requests) == 1
     assert waits == []
@@ -152,7 +157,7 @@ def test_an_unknown_host_is_told_without_touching_the_tokens() -> None:
     waits: list[float] = []
     with pytest.raises(AuthorizationError, match="stored tokens are untouched") as caught:
         endpoint("http://oauth.invalid/token", waits).refresh("old")
-    assert not isinstance(caught.value, AnswerLostError)
+    assert not isinstance(caught.value, RefreshOutcomeUnknownError)
     assert waits == [1, 2, 4, 8]
 
 
@@ -287,7 +292,7 @@ UNENDING = {
 def test_an_answer_that_does_not_come_to_an_end_is_given_up(make: Callable[[], Drip]) -> None:
     drip = make()
     with serving(drip) as server:
-        with pytest.raises(AnswerLostError, match=r"no complete answer within .* s.*replaced the tokens"):
+        with pytest.raises(RefreshOutcomeUnknownError, match=r"no complete answer within .* s.*replaced the tokens"):
             endpoint(server.url).refresh("old")
         assert not server.is_done, "the answer came to its end first"
         drip.seen_enough.set()
@@ -318,13 +323,14 @@ def test_another_run_outlasts_the_one_whose_token_answer_drips(tmp_path: Path, m
             while not server.requests:
                 time.sleep(0.01)
             assert manager().access_token() == "next-access"
-            with pytest.raises(AnswerLostError):
+            with pytest.raises(RefreshOutcomeUnknownError):
                 first.result()
     assert len(server.requests) == 2
 
 
 def test_an_answer_larger_than_any_token_is_not_read_to_its_end() -> None:
-    with serving(endless) as server, pytest.raises(AnswerLostError, match=r"larger than .*replaced the tokens"):
+    lost = pytest.raises(RefreshOutcomeUnknownError, match=r"larger than .*replaced the tokens")
+    with serving(endless) as server, lost:
         endpoint(server.url).refresh("old")
 
 
@@ -332,7 +338,7 @@ def test_a_small_answer_that_inflates_to_a_large_one_is_not_kept_in_memory() -> 
     bomb = gzip.compress(b'{"access_token": "' + b"a" * (200 << 20))
     with serving(answer(bomb, "200 OK", "Content-Encoding: gzip")) as server:
         tracemalloc.start()
-        with pytest.raises(AnswerLostError, match="larger than"):
+        with pytest.raises(RefreshOutcomeUnknownError, match="larger than"):
             endpoint(server.url).refresh("old")
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -392,7 +398,7 @@ def test_attempts_end_long_before_others_give_up_waiting_for_the_lock(monkeypatc
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized"])
 def test_an_invalid_grant_is_told_from_everything_else(status: str) -> None:
-    with serving(answer({"error": "invalid_grant"}, status)) as server, pytest.raises(GrantRefusedError):
+    with serving(answer({"error": "invalid_grant"}, status)) as server, pytest.raises(InvalidGrantError):
         endpoint(server.url).refresh("old")
 
 
@@ -422,7 +428,8 @@ def test_a_token_request_to_this_machine_does_not_go_through_a_proxy(
 
 @pytest.mark.parametrize("odd", ["half a pair \ud83d", 7, ["a", "list"]])
 def test_a_refresh_token_that_could_never_be_sent_is_none(odd: object) -> None:
-    with serving(answer({**TOKENS, "refresh_token": odd})) as server, pytest.raises(AnswerLostError, match="cannot be"):
+    lost = pytest.raises(RefreshOutcomeUnknownError, match="cannot be")
+    with serving(answer({**TOKENS, "refresh_token": odd})) as server, lost:
         endpoint(server.url).refresh("old")
 
 
@@ -439,7 +446,8 @@ def test_an_access_token_that_could_never_be_sent_does_not_cost_the_refresh_toke
 
 @pytest.mark.parametrize("odd", ODD_ACCESS_TOKENS, ids=lambda odd: str(odd)[:12])
 def test_without_an_access_token_and_another_refresh_token_the_answer_is_lost(odd: object) -> None:
-    with serving(answer({"access_token": odd})) as server, pytest.raises(AnswerLostError, match="cannot be read"):
+    lost = pytest.raises(RefreshOutcomeUnknownError, match="cannot be read")
+    with serving(answer({"access_token": odd})) as server, lost:
         endpoint(server.url).refresh("old")
 
 

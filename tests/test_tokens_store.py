@@ -98,7 +98,7 @@ def test_a_lineage_that_nobody_began_is_not_there(url: str) -> None:
 def test_nothing_is_kept_of_a_hold_that_saved_nothing(url: str) -> None:
     store = opened(url)
     with store.locked(CLIENT, SEED) as held:
-        assert present(held).lineage.refresh_token == SEED
+        assert present(held).family.refresh_token == SEED
     assert store.read(CLIENT, SEED) is None
     save(store, 1)
 
@@ -112,7 +112,7 @@ def test_one_holder_at_a_time_and_each_sees_what_the_last_one_saved(url: str) ->
         with opened(url).locked(CLIENT, SEED) as held:
             inside += 1
             assert inside == 1
-            seen.append(present(held).lineage.refresh_token)
+            seen.append(present(held).family.refresh_token)
             time.sleep(0.01)
             inside -= 1
             present(held).save(tokens(number))
@@ -140,7 +140,7 @@ def test_the_first_use_of_a_seed_is_exclusive_too(url: str) -> None:
             pytest.fail("two holders at once")
         present(held).save(tokens(1))
     with hasty.locked(CLIENT, SEED) as held:
-        assert present(held).lineage.refresh_token == "refresh-token-1"
+        assert present(held).family.refresh_token == "refresh-token-1"
 
 
 def test_readers_do_not_wait_for_a_holder(url: str) -> None:
@@ -481,7 +481,7 @@ def test_a_holder_whose_machine_went_away_is_cut_off_by_the_server(
         def wait_for_it() -> None:
             waiting.set()
             with opened(postgres).locked("lost-holder", SEED) as next_holder:
-                renewed.append(present(next_holder).lineage.refresh_token)
+                renewed.append(present(next_holder).family.refresh_token)
 
         thread = threading.Thread(target=wait_for_it)
         thread.start()

@@ -14,19 +14,19 @@ from typing_extensions import override
 
 from tap_sage_accounting.airbyte.spec import settings_of
 from tap_sage_accounting.airbyte.writer import now
-from tap_sage_accounting.auth.endpoint import LIFETIME, REFRESH_LIFETIME, AnswerLostError, UnreachableError
+from tap_sage_accounting.auth.endpoint import LIFETIME, REFRESH_LIFETIME, RefreshOutcomeUnknownError, UnreachableError
 from tap_sage_accounting.auth.manager import LoginRequiredError, TokenManager
 from tap_sage_accounting.auth.tokens import Tokens
 from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.exceptions import (
     AuthorizationError,
-    LimitReachedError,
     NoWayToSageError,
     RefusedRunError,
+    RetriesExhaustedError,
+    RetryAfterTooLongError,
     RightsError,
     ServiceUnavailableError,
     SettingsError,
-    StubbornFaultError,
     TokenStoreError,
 )
 from tap_sage_accounting.run.report import WHY, RunReport
@@ -48,11 +48,11 @@ _MENDED_BY_USER = (
     RefusedRunError,
 )
 _PASSING = (
-    StubbornFaultError,
-    LimitReachedError,
+    RetriesExhaustedError,
+    RetryAfterTooLongError,
     ServiceUnavailableError,
     RetriableAPIError,
-    AnswerLostError,
+    RefreshOutcomeUnknownError,
     UnreachableError,
     TokenStoreError,
 )
@@ -140,7 +140,7 @@ class AirbyteTap(TapSageAccounting):
             refresh_lifetime=REFRESH_LIFETIME,
         )
         with self.token_store.locked(self.config["client_id"], refresh_token) as held:
-            if held is not None and held.lineage.tokens is None:
+            if held is not None and held.family.tokens is None:
                 held.save(tokens)
 
     def _hand_back(self, tokens: Tokens) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BUSINESS = "X-Business"
 
 
-def business_header(business_id: str | None, what: str) -> dict[str, str]:
+def business_header(business_id: str | None, label: str) -> dict[str, str]:
     """Return the header for a business; none for what belongs to the user.
 
     Raises:
@@ -23,11 +23,11 @@ def business_header(business_id: str | None, what: str) -> dict[str, str]:
     if business_id is None:
         return {}
     if not (business_id.isascii() and business_id.isprintable()):
-        raise FatalAPIError(f"{what}: the id of the business cannot be sent in a header. Nothing was asked.")
+        raise FatalAPIError(f"{label}: the id of the business cannot be sent in a header. Nothing was asked.")
     return {BUSINESS: business_id}
 
 
-def require_business(response: Response, business_id: str | None, what: str) -> None:
+def require_business(response: Response, business_id: str | None, label: str) -> None:
     """Refuse a response about another business than was asked for.
 
     Raises:
@@ -36,5 +36,5 @@ def require_business(response: Response, business_id: str | None, what: str) -> 
     answered_for = response.headers.get(BUSINESS)
     if business_id is not None and answered_for is not None and answered_for != business_id:
         raise FatalAPIError(
-            f"{what}: Sage answered for another business ({printable(answered_for)}). Nothing of it was used."
+            f"{label}: Sage answered for another business ({printable(answered_for)}). Nothing of it was used."
         )

@@ -13,7 +13,7 @@ import urllib3
 from singer_sdk.exceptions import RetriableAPIError
 
 from tap_sage_accounting.api.responses import UndecodableResponseError
-from tap_sage_accounting.exceptions import UnreadableAnswerError
+from tap_sage_accounting.exceptions import UnreadableResponseError
 from tap_sage_accounting.transport import adapter
 from tap_sage_accounting.transport.adapter import DeadlineError, ResponseTooLargeError
 from tap_sage_accounting.transport.faults import causes, root_cause
@@ -92,18 +92,18 @@ class Fault:
     wait: float | None = None
 
 
-def fault_of(error: Exception, what: str, host: str) -> Fault:
+def fault_of(error: Exception, label: str, host: str) -> Fault:
     """Find out what may cure a failed attempt.
 
     Args:
         error: what was raised, one of `FAULTS`.
-        what: the request in words: stream, page, business.
+        label: the request in words: stream, page, business.
         host: the server's name.
     """
     if not isinstance(error, RetriableAPIError):
         kind, words = _transport_fault(error, host)
-        return Fault(kind, RetriableAPIError(f"{what}: {words}."))
-    if isinstance(error, UnreadableAnswerError):
+        return Fault(kind, RetriableAPIError(f"{label}: {words}."))
+    if isinstance(error, UnreadableResponseError):
         return Fault(FaultKind.HEAVY, error)
     if error.response is None:
         return Fault(FaultKind.BROKEN, error)

@@ -29,13 +29,13 @@ from tap_sage_accounting.api.outages import EVERYTHING, Outages, Scope
 from tap_sage_accounting.api.responses import ACCEPTED, read_body
 from tap_sage_accounting.auth.manager import SageAuthenticator
 from tap_sage_accounting.exceptions import (
-    HeavyRequestError,
-    LimitReachedError,
     NoWayToSageError,
-    RefusedForNowError,
+    RateLimitedError,
+    RequestTooLargeError,
+    RetriesExhaustedError,
+    RetryAfterTooLongError,
     RunOverError,
     ServiceUnavailableError,
-    StubbornFaultError,
     TokenRejectedError,
     error_of,
 )
@@ -50,12 +50,12 @@ if TYPE_CHECKING:
 
 Parsed = TypeVar("Parsed")
 
-TRIES = 6
+MAX_ATTEMPTS = 6
 """Attempts at one question that meets passing faults of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A successful answer of Sage's.
 
     Attributes:
@@ -77,13 +77,13 @@ class _Question:
         path: the path below the API's base, with a slash in front.
         params: query parameters.
         business_id: the business that it is about; None for what belongs to the user.
-        what: the question in words, for logs and errors.
+        label: the question in words, for logs and errors.
     """
 
     path: str
     params: Mapping[str, Any]
     business_id: str | None
-    what: str
+    label: str
 
     @property
     def scope(self) -> Scope:
@@ -108,7 +108,7 @@ class _Trouble:
     is_alone: bool = False
 
 
-class Connection:
+class HttpClient:
     """The way to Sage that all streams and threads of a run share.
 
     Args:
@@ -154,9 +154,9 @@ class Connection:
         params: Mapping[str, Any],
         *,
         business_id: str | None,
-        what: str,
-        parse: Callable[[Answer], Parsed],
-        tries: int | None = None,
+        label: str,
+        parse: Callable[[Response], Parsed],
+        max_attempts: int | None = None,
     ) -> Parsed:
         """Send a GET request and parse its answer, again and again while the fault is a passing one.
 
@@ -164,19 +164,19 @@ class Connection:
             path: the path below the API's base, with a slash in front.
             params: query parameters.
             business_id: the business to ask about; None for what belongs to the user.
-            what: the question in words, for logs and errors.
-            parse: reads a successful answer; may raise `MalformedAnswerError`, which counts as a passing fault.
-            tries: attempts at a question that may be too heavy for Sage (500, 502, 504, an answer that is too long in
-                coming, too large or cut off); None for `TRIES`, as other passing faults get.
+            label: the question in words, for logs and errors.
+            parse: reads a successful answer; may raise `MalformedResponseError`, which counts as a passing fault.
+            max_attempts: attempts at a request that may be too heavy for Sage (500, 502, 504, a response that is late,
+                too large or cut off); None for `MAX_ATTEMPTS`, as other passing faults get.
 
         Raises:
             FatalAPIError: Sage refused for good, or the fault did not pass.
-            HeavyRequestError: the fault did not pass, and smaller questions may do better.
+            RequestTooLargeError: the fault did not pass, and smaller questions may do better.
             SkippableAPIError: rights or edition do not offer this.
             RunOverError: no request can succeed any more.
             GateClosedError: the run ended.
         """
-        question = _Question(path, params, business_id, what)
+        question = _Question(path, params, business_id, label)
         trouble = _Trouble()
         while True:
             if put_off := self._outages.wait(question.scope):
@@ -187,7 +187,7 @@ class Connection:
             except TokenRejectedError as error:
                 self._require_other_token(error)
             except FAULTS as error:
-                self._bear(question, fault_of(error, what, self._host), trouble, tries)
+                self._bear(question, fault_of(error, label, self._host), trouble, max_attempts)
 
     def _require_other_token(self, error: TokenRejectedError) -> None:
         """Let the question be asked again with another token, unless none would help.
@@ -216,7 +216,7 @@ class Connection:
         if self._tokens.access_token() == token:  # otherwise another read had it replaced meanwhile
             raise FatalAPIError(f"{error} {conclusion}") from None
 
-    def _bear(self, question: _Question, fault: Fault, trouble: _Trouble, tries: int | None) -> None:
+    def _bear(self, question: _Question, fault: Fault, trouble: _Trouble, max_attempts: int | None) -> None:
         """Wait for what may cure a fault, unless there is no hope."""
         self._require_hope(fault)
         if fault.kind is FaultKind.UNREACHABLE:
@@ -224,10 +224,10 @@ class Connection:
             return
         heavy = fault.kind is FaultKind.HEAVY
         trouble.attempts += 1
-        if trouble.attempts < (tries if heavy and tries else TRIES):
+        if trouble.attempts < (max_attempts if heavy and max_attempts else MAX_ATTEMPTS):
             self._recover(trouble.attempts, fault)
         elif trouble.is_alone or (not heavy and not self._outages.was_answered):
-            kind = HeavyRequestError if heavy else StubbornFaultError
+            kind = RequestTooLargeError if heavy else RetriesExhaustedError
             raise kind(f"{fault.error} Tried {trouble.attempts} times.") from None
         elif not self._is_well():
             self._endure(question, fault)
@@ -237,7 +237,7 @@ class Connection:
         """End the run over what nothing cures in time.
 
         Raises:
-            LimitReachedError: Sage asks for more patience than there is.
+            RetryAfterTooLongError: Sage asks for more patience than there is.
             NoWayToSageError: certificates or a proxy are in the way.
         """
         if fault.kind is FaultKind.SETUP:
@@ -245,7 +245,7 @@ class Connection:
         if fault.wait is not None and fault.wait > self._patience:
             back = datetime.now(UTC) + timedelta(seconds=fault.wait)
             self._end(
-                LimitReachedError(
+                RetryAfterTooLongError(
                     f"{fault.error} It asks to wait {fault.wait:.0f} s, longer than the setting 'patience' allows "
                     f"({self._patience} s). What was complete is kept; run again after {back:%Y-%m-%d %H:%M:%S} UTC."
                 )
@@ -261,17 +261,17 @@ class Connection:
 
         Raises:
             ServiceUnavailableError: nothing was answered for so long; the run ends.
-            StubbornFaultError: only this path or this business was not answered for so long.
+            RetriesExhaustedError: only this path or this business was not answered for so long.
         """
         scope = question.scope
-        is_refusal = isinstance(fault.error, RefusedForNowError)
+        is_refusal = isinstance(fault.error, RateLimitedError)
         if self._outages.fail(scope, fault.wait, is_refusal=is_refusal):
             self._logger.warning("%s Trying again for up to %d s in all.", fault.error, self._patience)
         if (exhausted := self._outages.exhausted(scope)) is None:
             return
         widest, seconds = exhausted
         if widest != EVERYTHING:
-            raise StubbornFaultError(f"{fault.error} It did so for {seconds:.0f} s, longer than 'patience' allows.")
+            raise RetriesExhaustedError(f"{fault.error} It did so for {seconds:.0f} s, longer than 'patience' allows.")
         if self._is_well():
             return  # the next fault is this path's own
         self._end(
@@ -300,16 +300,16 @@ class Connection:
             return True
         return True
 
-    def _attempt(self, question: _Question, parse: Callable[[Answer], Parsed]) -> Parsed:
+    def _attempt(self, question: _Question, parse: Callable[[Response], Parsed]) -> Parsed:
         request = requests.Request(
             "GET",
             f"{self.api_url}{question.path}",
-            business_header(question.business_id, question.what),
+            business_header(question.business_id, question.label),
             params=question.params,
             auth=self._authenticate,
         )
         self._tokens.access_token()  # renewed, if need be, before a turn is taken
-        with self._gate.turn(question.business_id) as ticket:
+        with self._gate.acquire(question.business_id) as ticket:
             sent_at = timestamps.now()
             response = self._session.send(
                 self._session.prepare_request(request),  # signed now: the turn may have been long in coming
@@ -320,16 +320,16 @@ class Connection:
             body = read_body(response)
             if response.status_code == requests.codes.ok and not body.lstrip().startswith(b"<"):
                 self._tokens.accept(_token_of(response.request))  # before a request that follows can find it dead
-        error = error_of(response, body, question.what)
-        if isinstance(error, RefusedForNowError):
+        error = error_of(response, body, question.label)
+        if isinstance(error, RateLimitedError):
             self._gate.refused(ticket, error.retry_after)
         if isinstance(error, RetriableAPIError):
             raise error  # which says nothing of limits, unless it is a refusal, and nothing of the service's health
         parsed: Parsed | Exception
         if error is None:
-            require_business(response, question.business_id, question.what)
+            require_business(response, question.business_id, question.label)
             served = self._clocks.served(response.headers.get("Date"), sent_at, timestamps.now())
-            parsed = parse(Answer(body, *served))
+            parsed = parse(Response(body, *served))
         else:
             parsed = error
         self._gate.accepted(ticket)

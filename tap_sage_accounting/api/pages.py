@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import msgspec
 from typing_extensions import override
 
-from tap_sage_accounting.exceptions import MalformedAnswerError, StubbornFaultError, UnreadableAnswerError
+from tap_sage_accounting.exceptions import MalformedResponseError, RetriesExhaustedError, UnreadableResponseError
 from tap_sage_accounting.records.lenient_json import decode_leniently
 from tap_sage_accounting.records.row_decoder import Item
 
@@ -51,34 +51,34 @@ _envelopes = msgspec.json.Decoder(_Envelope)
 _anything = msgspec.json.Decoder(float_hook=Decimal)
 
 
-def parse_json(body: bytes, what: str) -> Any:
+def parse_json(body: bytes, label: str) -> Any:
     """Parse JSON, numbers with a fraction as exact decimals; texts that are damaged cost no more than themselves.
 
     Raises:
-        MalformedAnswerError: the body is a web page.
-        UnreadableAnswerError: the body is cut off or is no JSON at all.
+        MalformedResponseError: the body is a web page.
+        UnreadableResponseError: the body is cut off or is no JSON at all.
     """
     try:
         return _anything.decode(body)
     except _NO_JSON:
         if body.lstrip().startswith(b"<"):
-            raise MalformedAnswerError(
-                f"{what}: the answer is a web page, perhaps of a proxy on the way ({len(body)} bytes)."
+            raise MalformedResponseError(
+                f"{label}: the answer is a web page, perhaps of a proxy on the way ({len(body)} bytes)."
             ) from None
     try:
         return decode_leniently(body)
     except _NO_JSON:
-        raise UnreadableAnswerError(f"{what}: the answer is not complete JSON ({len(body)} bytes).") from None
+        raise UnreadableResponseError(f"{label}: the answer is not complete JSON ({len(body)} bytes).") from None
 
 
-def _objects(items: Any, what: str) -> list[Item]:
+def _objects(items: Any, label: str) -> list[Item]:
     """Take the records of a page; what is no object counts as a record without an id, which is left out loudly.
 
     Raises:
-        MalformedAnswerError: there is no list.
+        MalformedResponseError: there is no list.
     """
     if not isinstance(items, list):
-        raise MalformedAnswerError(f"{what}: the answer has no `$items`.")
+        raise MalformedResponseError(f"{label}: the answer has no `$items`.")
     return [item if isinstance(item, dict) else {} for item in items]
 
 
@@ -88,16 +88,16 @@ class Rows(Sequence[Item]):
     Args:
         raw: a JSON list.
         decoder: knows the schema; None for rows as sent.
-        what: the question in words, for errors.
+        label: the question in words, for errors.
 
     Raises:
-        MalformedAnswerError: when looked at, if they are no list.
+        MalformedResponseError: when looked at, if they are no list.
     """
 
-    def __init__(self, raw: msgspec.Raw, decoder: RowDecoder | None, what: str) -> None:
+    def __init__(self, raw: msgspec.Raw, decoder: RowDecoder | None, label: str) -> None:
         self._raw = bytes(raw)
         self._decoder = decoder
-        self._what = what
+        self._what = label
         self._rows: Sequence[Item] | None = None
 
     def _decoded(self) -> Sequence[Item]:
@@ -168,7 +168,7 @@ class Page:
         asked: int,
         size: int,
         served_at: datetime,
-        what: str,
+        label: str,
         served_by: datetime | None = None,
         decoder: RowDecoder | None = None,
     ) -> Page:
@@ -179,25 +179,25 @@ class Page:
             asked: the page number that was asked for.
             size: the page size that was asked for.
             served_at: not after the moment when Sage answered.
-            what: the question in words, for errors.
+            label: the question in words, for errors.
             served_by: not before it.
             decoder: decodes the records by their schema, if the page holds nothing unexpected.
 
         Raises:
-            MalformedAnswerError: the body is no envelope with a list in it, or its page is empty although
+            MalformedResponseError: the body is no envelope with a list in it, or its page is empty although
                 its own total says that rows belong there.
         """
         items: Any
         if (envelope := _open(body)) is not None:
             number, total, following = envelope.page, envelope.total, envelope.next
             told_size = envelope.size or envelope.size_of_businesses
-            items = Rows(envelope.rows, decoder, what)
+            items = Rows(envelope.rows, decoder, label)
         else:
-            told = parse_json(body, what)
+            told = parse_json(body, label)
             told = told if isinstance(told, dict) else {}
             items, number, total, following = map(told.get, ("$items", "$page", "$total", "$next"))
             told_size = told.get("$itemsPerPage", told.get("$items_per_page"))
-            items = _objects(items, what)
+            items = _objects(items, label)
         page = cls(
             asked=asked,
             number=_whole(number) or None,
@@ -208,25 +208,25 @@ class Page:
             served_at=served_at,
             served_by=served_by,
         )
-        page.check(what)
+        page.check(label)
         return page
 
-    def check(self, what: str) -> None:
+    def check(self, label: str) -> None:
         """Refuse a page that contradicts itself.
 
         Raises:
-            MalformedAnswerError: it is empty although its own total says that rows belong there, or it is another page
-                than was asked for although there is a page of that number.
+            MalformedResponseError: it is empty although its own total counts rows there, or it is another page than
+                was asked for although there is a page of that number.
         """
         before = (self.asked - 1) * self.size
         if not self.items and self.total is not None and before < self.total:
-            raise MalformedAnswerError(
-                f"{what}: the answer has no rows, although Sage counts {self.total} in the list."
+            raise MalformedResponseError(
+                f"{label}: the answer has no rows, although Sage counts {self.total} in the list."
             )
         if self.number is None or self.number == self.asked:
             return
         if self.number > self.asked or (self.has_next and before < (self.total or 0)):
-            raise MalformedAnswerError(f"{what}: Sage answered page {self.number} instead.")
+            raise MalformedResponseError(f"{label}: Sage answered page {self.number} instead.")
 
     @property
     def last(self) -> int:
@@ -237,14 +237,14 @@ class Page:
         """Tell whether this is the last page once more: Sage answers it for every number beyond the end.
 
         Raises:
-            StubbornFaultError: it is the page before, a full one, although the list goes on.
+            RetriesExhaustedError: it is the page before, a full one, although the list goes on.
         """
         if self.number is not None:
             return self.number < self.asked
         if before is None or not self.items or self.items != before.items:
             return False
         if len(self.items) >= self.size and self.asked <= self.last and (self.total is not None or self.has_next):
-            raise StubbornFaultError(
+            raise RetriesExhaustedError(
                 f"Sage answers page {self.asked} with the rows of the page before, and says that the list goes on."
             )
         return True
@@ -292,7 +292,7 @@ def _page_size(told: int | None, asked: int, items: Sequence[Item]) -> int:
     return max(told, len(items))
 
 
-class PagesAhead:
+class PagePrefetcher:
     """Pages of one list, requested ahead of their use; memory holds no more than those.
 
     Args:

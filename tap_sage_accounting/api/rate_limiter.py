@@ -30,7 +30,7 @@ MARGIN = 0.99
 """How close to a known limit we stay."""
 SAFE_MINUTE = 1.02
 """The minute over which we count, in Sage's minutes: no two clocks agree, and answers take their time."""
-TELLING = 10
+MIN_SAMPLE = 10
 """Answers in a minute without which a refusal tells nothing, and businesses cannot be compared."""
 PROBE_AFTER = 3
 """Minutes at a known limit after which a little more is tried."""
@@ -40,7 +40,7 @@ class GateClosedError(RuntimeError):
     """The run is over: no further request may be sent."""
 
 
-class Lane:
+class RateWindow:
     """The requests of the last minute that one limit counts: all of the application's, or those of one business.
 
     Attributes:
@@ -100,7 +100,7 @@ class Lane:
         limit below the standard is believed when it shows a second time: others may share it, or it was a mishap. A
         refusal after next to nothing is about what others asked, and teaches no more than to wait.
         """
-        if self.answered(now) < TELLING:
+        if self.answered(now) < MIN_SAMPLE:
             self.pause(now, retry_after)
             return
         count = float(self.answered(now))
@@ -142,7 +142,7 @@ def _recent(moments: deque[float], since: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Permit:
     """A request that was let through: for which business, and when."""
 
     business_id: str | None
@@ -158,29 +158,29 @@ class Limiter:
     """
 
     def __init__(self, ceiling: float, minute: float = MINUTE) -> None:
-        self.application = Lane(STANDARD_LIMIT, ceiling, minute)
+        self.application = RateWindow(STANDARD_LIMIT, ceiling, minute)
         self._minute = minute
-        self._businesses: dict[str | None, Lane] = {}
+        self._businesses: dict[str | None, RateWindow] = {}
         self._learned_at = float("-inf")
-        self._suspect: Ticket | None = None
+        self._suspect: Permit | None = None
 
-    def business(self, business_id: str | None) -> Lane:
+    def business(self, business_id: str | None) -> RateWindow:
         """Find the lane of a business; unlimited until it is refused."""
         if business_id not in self._businesses:
-            self._businesses[business_id] = Lane(float("inf"), float("inf"), self._minute)
+            self._businesses[business_id] = RateWindow(float("inf"), float("inf"), self._minute)
         return self._businesses[business_id]
 
     def wait(self, business_id: str | None, now: float) -> float:
         """Tell for how many seconds a request about a business must wait; 0 for not at all."""
         return max(self.application.wait(now), self.business(business_id).wait(now))
 
-    def send(self, business_id: str | None, now: float) -> Ticket:
+    def send(self, business_id: str | None, now: float) -> Permit:
         """Count a request that is sent now."""
         self.application.send(now)
         self.business(business_id).send(now)
-        return Ticket(business_id, now)
+        return Permit(business_id, now)
 
-    def accept(self, ticket: Ticket, now: float) -> None:
+    def accept(self, ticket: Permit, now: float) -> None:
         """Learn from an answer that was no refusal."""
         self.application.accept(ticket.sent_at, now)
         self.business(ticket.business_id).accept(ticket.sent_at, now)
@@ -190,7 +190,7 @@ class Limiter:
             self.business(suspect.business_id).refuse(now, 0.0)
             self._suspect = None
 
-    def refuse(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
+    def refuse(self, ticket: Permit, now: float, retry_after: float | None) -> None:
         """Learn from a refusal, once for all requests that were under way together."""
         own = self.business(ticket.business_id)
         for lane in (own, self.application):
@@ -209,7 +209,7 @@ class Limiter:
             own.pause(now, retry_after)
             self._suspect = ticket
 
-    def _is_own(self, ticket: Ticket, now: float) -> bool:
+    def _is_own(self, ticket: Permit, now: float) -> bool:
         """Tell whether a refusal is certainly, or for a second time probably, about the business's own limit."""
         if (
             self._is_like_others(ticket, now)
@@ -218,17 +218,17 @@ class Limiter:
             return True
         return self._suspect is not None and self._suspect.business_id == ticket.business_id
 
-    def _is_like_others(self, ticket: Ticket, now: float) -> bool:
+    def _is_like_others(self, ticket: Permit, now: float) -> bool:
         """Tell whether a business was refused at the count at which one was refused for a limit of its own.
 
         Businesses that are asked side by side come to their limits side by side, and nobody is answered in between.
         """
         count = self.business(ticket.business_id).answered(now)
-        if count < TELLING or count > CLEARLY_BELOW * self.application.answered(now):
+        if count < MIN_SAMPLE or count > CLEARLY_BELOW * self.application.answered(now):
             return False
         return any(lane.is_known_at(count) for lane in self._businesses.values())
 
-    def _is_applications(self, ticket: Ticket, now: float) -> bool:
+    def _is_applications(self, ticket: Permit, now: float) -> bool:
         """Tell whether a refusal is about the limit of the application."""
         if self._is_like_others(ticket, now):
             return False
@@ -239,7 +239,7 @@ class Limiter:
         if self._suspect is not None and self._suspect.business_id != ticket.business_id:
             return True
         most = max(lane.proven for lane in self._businesses.values())
-        return most >= TELLING and self.business(ticket.business_id).answered(now) <= CLEARLY_BELOW * most
+        return most >= MIN_SAMPLE and self.business(ticket.business_id).answered(now) <= CLEARLY_BELOW * most
 
 
 class RequestGate:
@@ -276,7 +276,7 @@ class RequestGate:
             return self._limiter.application.sent(self._clock())
 
     @contextmanager
-    def turn(self, business_id: str | None) -> Iterator[Ticket]:
+    def acquire(self, business_id: str | None) -> Iterator[Permit]:
         """Wait for a turn to send one request, and hold a place in flight until it is answered.
 
         Raises:
@@ -315,21 +315,21 @@ class RequestGate:
         if self._closed_by is not None:
             raise self._closed_by
 
-    def holds(self, business_id: str | None) -> bool:
+    def is_throttled(self, business_id: str | None) -> bool:
         """Tell whether a business must wait for a limit of its own, while others may go on."""
         with self._changed:
             now = self._clock()
             own, all_of_them = self._limiter.business(business_id).wait(now), self._limiter.application.wait(now)
         return own > all_of_them
 
-    def refused(self, ticket: Ticket, retry_after: float | None) -> None:
+    def refused(self, ticket: Permit, retry_after: float | None) -> None:
         """Learn from a 429."""
         with self._changed:
             self.refusals += 1
             self._limiter.refuse(ticket, self._clock(), retry_after)
             self._changed.notify_all()
 
-    def accepted(self, ticket: Ticket) -> None:
+    def accepted(self, ticket: Permit) -> None:
         """Learn from an answer that was no refusal."""
         with self._changed:
             self._limiter.accept(ticket, self._clock())

@@ -73,17 +73,17 @@ class StoreAddress:
             raise TokenStoreError(f"Setting 'token_store' begins with the home of an unknown user. {_HINT}") from None
         return cls(f"sqlite:///{file}", file)
 
-    def places_beside(self, kind: str, *lineage: str) -> list[Path]:
+    def places_beside(self, kind: str, *family: str) -> list[Path]:
         """Choose where a file of a lineage can be: beside an SQLite store, and among the tap's own files here.
 
         Args:
             kind: what the file is for.
-            lineage: what names the lineage.
+            family: what names the lineage.
 
         Returns:
             The places, the best first; none where this user has no home.
         """
-        ending = f"{kind}-{_digest(*lineage)}"
+        ending = f"{kind}-{_digest(*family)}"
         beside = [] if self.file is None else [self.file.with_name(f"{self.file.name}.{ending}")]
         try:
             own = default_directory().expanduser()

@@ -68,7 +68,7 @@ class ConsentError(AuthorizationError):
     """The consent led to no tokens; the message says in one sentence or two what to do."""
 
 
-class StrayAnswerError(ConsentError):
+class StrayCallbackError(ConsentError):
     """An answer that is not the one to this login: anybody can send such a one."""
 
 
@@ -126,11 +126,11 @@ class ConsentRequest:
         """Take the code out of the callback's parameters.
 
         Raises:
-            StrayAnswerError: they do not answer this request.
+            StrayCallbackError: they do not answer this request.
             ConsentError: consent was not given.
         """
         if not self.owns(answer):
-            raise StrayAnswerError(
+            raise StrayCallbackError(
                 "This is not the answer to this login: the address was cut off, or belongs to another login."
             )
         if error := answer.get("error"):

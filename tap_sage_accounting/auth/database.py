@@ -165,9 +165,9 @@ class Connection(ABC):
         statement = f"UPDATE {TABLE} SET {changes} WHERE client_id = ? AND lineage = ?"  # noqa: S608 - as above
         self.execute(statement, [*row.values(), row["client_id"], row["lineage"]])
 
-    def delete(self, client_id: str, lineage: str) -> None:
+    def delete(self, client_id: str, family: str) -> None:
         """Remove a row."""
-        self.execute(f"DELETE FROM {TABLE} WHERE client_id = ? AND lineage = ?", [client_id, lineage])  # noqa: S608
+        self.execute(f"DELETE FROM {TABLE} WHERE client_id = ? AND lineage = ?", [client_id, family])  # noqa: S608
 
 
 class SqliteConnection(Connection):

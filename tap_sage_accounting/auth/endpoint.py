@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tap_sage_accounting.auth.request import Answer, NoAnswerError, NotSentError, post_form
+from tap_sage_accounting.auth.request import NoAnswerError, NotSentError, Response, post_form
 from tap_sage_accounting.auth.tokens import Tokens, is_header_value
 from tap_sage_accounting.exceptions import AuthorizationError
 from tap_sage_accounting.printable import printable
@@ -42,11 +42,11 @@ SECRET_FIELDS = frozenset({"client_secret", "refresh_token", "token", "code", "c
 logger = logging.getLogger(__name__)
 
 
-class GrantRefusedError(AuthorizationError):
+class InvalidGrantError(AuthorizationError):
     """Sage calls the refresh token or the code invalid: used before, expired or revoked (`invalid_grant`)."""
 
 
-class AnswerLostError(AuthorizationError):
+class RefreshOutcomeUnknownError(AuthorizationError):
     """The request may have reached Sage, but its answer did not arrive: the tokens may have been replaced."""
 
 
@@ -109,8 +109,8 @@ class TokenEndpoint:
         """Exchange a refresh token for the next tokens; it is dead from then on.
 
         Raises:
-            GrantRefusedError: it is dead already.
-            AnswerLostError: nobody knows whether it is.
+            InvalidGrantError: it is dead already.
+            RefreshOutcomeUnknownError: nobody knows whether it is.
             NoAccessTokenError: it is dead and has a successor, but nothing opens the API.
             UnreachableError: Sage cannot be reached.
             AuthorizationError: Sage refuses this application.
@@ -126,8 +126,8 @@ class TokenEndpoint:
             verifier: the PKCE secret whose hash the consent was asked with.
 
         Raises:
-            GrantRefusedError: the code was used before, is older than 60 seconds, or belongs to another redirect URI.
-            AnswerLostError: the answer did not arrive; the code is spent.
+            InvalidGrantError: the code was used before, is older than 60 seconds, or belongs to another redirect URI.
+            RefreshOutcomeUnknownError: the answer did not arrive; the code is spent.
             UnreachableError: Sage cannot be reached.
             AuthorizationError: Sage refuses this application.
         """
@@ -150,12 +150,12 @@ class TokenEndpoint:
         try:
             return _read(json.loads(answer.body), asked_at, refresh_token)
         except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
-            raise AnswerLostError(
+            raise RefreshOutcomeUnknownError(
                 "Sage's answer to the token request cannot be read: it may have replaced the tokens by ones that never "
                 "arrived."
             ) from None
 
-    def _post(self, url: str, form: Mapping[str, str]) -> tuple[datetime, Answer]:
+    def _post(self, url: str, form: Mapping[str, str]) -> tuple[datetime, Response]:
         """Send a form, again as long as it had no effect; give the moment of the sending and a successful answer."""
         last = time.monotonic() + LAST_ATTEMPT_AFTER
         for wait in (*WAITS, None):
@@ -175,14 +175,14 @@ class TokenEndpoint:
             "The stored tokens are untouched; run again when the fault has passed."
         )
 
-    def _attempt(self, url: str, form: Mapping[str, str]) -> Answer:
+    def _attempt(self, url: str, form: Mapping[str, str]) -> Response:
         sent = {**self._credentials, **form}
         try:
             answer = post_form(url, sent, self._user_agent)
         except NotSentError as error:
             raise _NotActedOnError(str(error)) from None
         except NoAnswerError as error:
-            raise AnswerLostError(
+            raise RefreshOutcomeUnknownError(
                 f"The token request was sent, but no whole answer came ({error}): Sage may have replaced the tokens by "
                 "ones that never arrived."
             ) from None
@@ -231,7 +231,7 @@ def _seconds(told: object, otherwise: timedelta) -> timedelta:
     return timedelta(seconds=seconds) if 0 < seconds < otherwise.total_seconds() * 1000 else otherwise
 
 
-def _refusal(answer: Answer, url: str, secrets: list[str]) -> AuthorizationError:
+def _refusal(answer: Response, url: str, secrets: list[str]) -> AuthorizationError:
     """Translate an answer that is no success; `{"error", "error_description"}` where Sage itself gives it."""
     reason = _shown(answer.reason, secrets)
     told = f"{answer.status} {reason}".strip()
@@ -240,13 +240,13 @@ def _refusal(answer: Answer, url: str, secrets: list[str]) -> AuthorizationError
             f"{_host(url)} redirects token requests ({told}); secrets are not sent on. Check the setting 'token_url'."
         )
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return AnswerLostError(
+        return RefreshOutcomeUnknownError(
             f"Sage answered {told} to the token request, which leaves open whether it replaced the tokens."
         )
     error, description = _error_of(answer.body)
     description = f": {_shown(description, secrets)}" if description else ""
     if error == "invalid_grant":
-        return GrantRefusedError(f"Sage answered invalid_grant{description.rstrip('.')}")
+        return InvalidGrantError(f"Sage answered invalid_grant{description.rstrip('.')}")
     if error in ("invalid_client", "unauthorized_client") or answer.status == HTTPStatus.UNAUTHORIZED:
         return AuthorizationError(
             f"Sage does not accept this application ({_shown(error, secrets) or told}{description}). "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import requests
 from typing_extensions import override
 
-from tap_sage_accounting.auth.endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
+from tap_sage_accounting.auth.endpoint import InvalidGrantError, RefreshOutcomeUnknownError, TokenEndpoint
 from tap_sage_accounting.auth.renewal import LOGIN_COMMAND, LoginRequiredError, Renewer, moment
 from tap_sage_accounting.auth.store import patiently
 from tap_sage_accounting.auth.tokens import is_header_value
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tap_sage_accounting.auth.store import TokenStore
-    from tap_sage_accounting.auth.tokens import Lineage, Tokens
+    from tap_sage_accounting.auth.tokens import TokenFamily, Tokens
 
 __all__ = [
     "AccessRefusedError",
-    "AnswerLostError",
     "AuthorizationError",
-    "GrantRefusedError",
+    "InvalidGrantError",
     "LoginRequiredError",
+    "RefreshOutcomeUnknownError",
     "SageAuthenticator",
     "TokenManager",
     "idle_warning",
@@ -127,7 +127,7 @@ class TokenManager:
 
         Raises:
             LoginRequiredError: the refresh token is dead, or there is none.
-            AnswerLostError: Sage may have replaced the tokens, but its answer got lost.
+            RefreshOutcomeUnknownError: Sage may have replaced the tokens, but its answer got lost.
             AccessRefusedError: Sage accepts no token, a renewed one neither.
             AuthorizationError: no token can be had for another reason.
             TokenStoreError: the store cannot be used.
@@ -189,7 +189,7 @@ class TokenManager:
             )
             raise self._over
 
-    def lineage(self) -> Lineage:
+    def family(self) -> TokenFamily:
         """Look up what the store holds for these settings, for reports.
 
         Raises:
@@ -204,12 +204,12 @@ class TokenManager:
             )
         return found
 
-    def settle(self) -> None:
+    def wait_for_refresh(self) -> None:
         """Wait until no token request is under way and all tokens are saved, in the store or in a file; with a bound.
 
         Nothing is renewed from now on. May be called from any thread, more than once.
         """
-        self._renewer.settle()
+        self._renewer.wait_for_refresh()
 
     def _is_usable(self, tokens: Tokens) -> bool:
         return tokens.access_token != self._rejected and self._now() < tokens.renew_at
@@ -220,7 +220,7 @@ class TokenManager:
             if (known := patiently(self._known_usable, self._leaving.wait)) is not None:
                 return known
             outcome = self._renewer.renew()
-        except (LoginRequiredError, AnswerLostError, TokenStoreError) as error:
+        except (LoginRequiredError, RefreshOutcomeUnknownError, TokenStoreError) as error:
             # What is dead, or may be, is not sent again because another thread asks as well.
             self._over = error
             raise
@@ -233,7 +233,7 @@ class TokenManager:
     def _known_usable(self) -> Tokens | None:
         """Look for a usable access token in the store, which an earlier run or another process left there."""
         if self._configured is None:
-            found: Lineage | None = self.lineage()
+            found: TokenFamily | None = self.family()
         else:
             found = self._store.read(self._client_id, self._configured)
         if found is None:
@@ -241,27 +241,27 @@ class TokenManager:
         self._warn_if_idle(found)
         return self._usable(found)
 
-    def _usable(self, lineage: Lineage) -> Tokens | None:
-        self._on_secret(lineage.refresh_token)
-        tokens = lineage.tokens
+    def _usable(self, family: TokenFamily) -> Tokens | None:
+        self._on_secret(family.refresh_token)
+        tokens = family.tokens
         if tokens is None or not is_header_value(tokens.access_token):
             return None
         self._on_secret(tokens.access_token)
         return tokens if self._is_usable(tokens) else None
 
-    def _warn_if_idle(self, lineage: Lineage) -> None:
-        if not self._warned and (warning := idle_warning(lineage, self._now())):
+    def _warn_if_idle(self, family: TokenFamily) -> None:
+        if not self._warned and (warning := idle_warning(family, self._now())):
             logger.warning(warning)
         self._warned = True
 
 
-def idle_warning(lineage: Lineage, now: datetime) -> str | None:
+def idle_warning(family: TokenFamily, now: datetime) -> str | None:
     """Say that an idle lineage is about to die, from 24 days after its last rotation on; None before."""
-    if lineage.tokens is None or lineage.refused_at is not None or now - lineage.tokens.issued_at < IDLE_WARNING:
+    if family.tokens is None or family.refused_at is not None or now - family.tokens.issued_at < IDLE_WARNING:
         return None
     return (
-        f"The tokens were last renewed {(now - lineage.tokens.issued_at).days} days ago, and Sage lets them die at "
-        f"{moment(lineage.tokens.refresh_expires_at)}. Run the tap at least every three weeks, or a login is needed "
+        f"The tokens were last renewed {(now - family.tokens.issued_at).days} days ago, and Sage lets them die at "
+        f"{moment(family.tokens.refresh_expires_at)}. Run the tap at least every three weeks, or a login is needed "
         "again."
     )
 

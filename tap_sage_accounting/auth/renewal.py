@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.auth.endpoint import AnswerLostError, GrantRefusedError, NoAccessTokenError
+from tap_sage_accounting.auth.endpoint import InvalidGrantError, NoAccessTokenError, RefreshOutcomeUnknownError
 from tap_sage_accounting.auth.store import patiently
 from tap_sage_accounting.exceptions import AuthorizationError, TokenStoreError
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tap_sage_accounting.auth.endpoint import TokenEndpoint
-    from tap_sage_accounting.auth.store import HeldLineage, TokenStore, UnsavedTokens
-    from tap_sage_accounting.auth.tokens import Lineage, Tokens
+    from tap_sage_accounting.auth.store import HeldTokenFamily, TokenStore, UnsavedTokens
+    from tap_sage_accounting.auth.tokens import TokenFamily, Tokens
 
 ANSWER_WAIT = timedelta(seconds=120)
 """After the announcement of a token request, when its answer counts as lost; longer than any takes."""
@@ -82,7 +82,7 @@ class _Waiting:
     def is_over(self) -> bool:
         return time.monotonic() - self._began > CLAIM_WAIT
 
-    def is_worthwhile(self, held: HeldLineage, lost_at: datetime, now: datetime) -> bool:
+    def is_worthwhile(self, held: HeldTokenFamily, lost_at: datetime, now: datetime) -> bool:
         """Check whether a holder on another machine may still save what it got.
 
         Clocks differ, so no wait is longer than this machine's clock allows.
@@ -128,7 +128,7 @@ class Renewer:
         configured: str | None,
         store: TokenStore,
         endpoint: TokenEndpoint,
-        usable: Callable[[Lineage], Tokens | None],
+        usable: Callable[[TokenFamily], Tokens | None],
         on_secret: Callable[[str], None],
         on_rotate: Callable[[Tokens], None] | None,
         now: Callable[[], datetime],
@@ -158,7 +158,7 @@ class Renewer:
 
         Raises:
             LoginRequiredError: the refresh token is dead, or there is none.
-            AnswerLostError: Sage may have replaced the tokens, but its answer got lost.
+            RefreshOutcomeUnknownError: Sage may have replaced the tokens, but its answer got lost.
             AuthorizationError: no token can be had for another reason.
             TokenStoreError: the store cannot be used.
         """
@@ -170,7 +170,7 @@ class Renewer:
             self._leaving.set()
             raise
 
-    def settle(self) -> None:
+    def wait_for_refresh(self) -> None:
         """Wait until no token request is under way and all tokens are saved, in the store or in a file; with a bound.
 
         Nothing is renewed from now on. May be called from any thread, more than once.
@@ -210,7 +210,7 @@ class Renewer:
                 if held.is_ahead:
                     held.catch_up()
                     continue
-                if (usable := self._usable(held.lineage)) is not None:
+                if (usable := self._usable(held.family)) is not None:
                     return Outcome(usable, is_new=False)
                 if not self._is_alive(held) or self._must_wait(held, waiting):
                     waiting.report()
@@ -219,13 +219,13 @@ class Renewer:
                 else:
                     try:
                         return self._spend(held)
-                    except GrantRefusedError as error:
-                        self._refused, pause = held.lineage.refresh_token, self._sleep
+                    except InvalidGrantError as error:
+                        self._refused, pause = held.family.refresh_token, self._sleep
                         logger.warning("%s. Looking into the token store once more.", error)
             # Without the lock: a holder whose database connection broke may be about to store what it got.
             pause(LOOK_AGAIN_AFTER)
 
-    def _is_alive(self, held: HeldLineage) -> bool:
+    def _is_alive(self, held: HeldTokenFamily) -> bool:
         """Check that Sage did not call the refresh token invalid, and look once more where it did.
 
         Its successor may be about to be stored. A refusal is noted at once, so that no other run sends the token too.
@@ -233,24 +233,24 @@ class Renewer:
         Raises:
             LoginRequiredError: it is the token that was refused at the last look.
         """
-        token = held.lineage.refresh_token
+        token = held.family.refresh_token
         if token == self._refused:
-            if held.lineage.refused_at is None:
+            if held.family.refused_at is None:
                 held.conclude(refused_at=self._now())
-            raise LoginRequiredError(login_required(held.lineage, self._store.place, self._now()))
-        if held.lineage.refused_at is None:
+            raise LoginRequiredError(login_required(held.family, self._store.place, self._now()))
+        if held.family.refused_at is None:
             return True
         self._refused = token
         return False
 
-    def _must_wait(self, held: HeldLineage, waiting: _Waiting) -> bool:
+    def _must_wait(self, held: HeldTokenFamily, waiting: _Waiting) -> bool:
         """Check whether somebody may have newer tokens than the store; if not, this run has the claim now.
 
         Raises:
             AuthorizationError: the run is ending.
             TokenStoreError: somebody has, and did not save them in time.
         """
-        lost_at = held.lineage.answer_lost_at
+        lost_at = held.family.answer_lost_at
         if held.claim():
             if held.is_local or lost_at is None or lost_at == self._announced:
                 return False
@@ -265,23 +265,23 @@ class Renewer:
             raise _ending()
         return True
 
-    def _announce(self, held: HeldLineage) -> bool:
+    def _announce(self, held: HeldTokenFamily) -> bool:
         self._announced = self._now() + ANSWER_WAIT
         return held.announce(self._announced)
 
-    def _spend(self, held: HeldLineage) -> Outcome:
+    def _spend(self, held: HeldTokenFamily) -> Outcome:
         problem: NoAccessTokenError | None = None
         try:
             self._begin()
-            tokens = self._endpoint.refresh(held.lineage.refresh_token)
+            tokens = self._endpoint.refresh(held.family.refresh_token)
         except NoAccessTokenError as error:
             problem, tokens = error, error.tokens
-        except AnswerLostError as error:
+        except RefreshOutcomeUnknownError as error:
             held.conclude(answer_lost_at=self._now())
-            raise AnswerLostError(
+            raise RefreshOutcomeUnknownError(
                 f"{error} The next run tries the stored token once more; if Sage refuses it then, run {LOGIN_COMMAND}."
             ) from None
-        except GrantRefusedError:
+        except InvalidGrantError:
             held.conclude(refused_at=self._now())
             raise
         except BaseException:
@@ -311,20 +311,20 @@ class Renewer:
             if self._leaving.is_set():
                 raise _ending()
             if not self._at_stake:
-                atexit.register(self.settle)
+                atexit.register(self.wait_for_refresh)
             self._at_stake.add(threading.current_thread())
 
     def _end(self) -> None:
         with self._change:
             self._at_stake.discard(threading.current_thread())
             if not self._at_stake:
-                atexit.unregister(self.settle)
+                atexit.unregister(self.wait_for_refresh)
             self._change.notify_all()
 
 
-def login_required(lineage: Lineage, place: str, now: datetime) -> str:
+def login_required(family: TokenFamily, place: str, now: datetime) -> str:
     """Say what happened to a dead lineage, when it was last good, and what to do."""
-    if lineage.tokens is None:
+    if family.tokens is None:
         happened = (
             "Sage refused the refresh token of the settings: it was used before, expired or was revoked, and the "
             f"token store {place} knows no successor of it. If an earlier run used it with another "
@@ -334,11 +334,11 @@ def login_required(lineage: Lineage, place: str, now: datetime) -> str:
     else:
         happened = (
             "Sage refused the stored refresh token: it expired, was revoked, or another login of the same user and "
-            f"application replaced it. It was last good at {moment(lineage.tokens.issued_at)}."
+            f"application replaced it. It was last good at {moment(family.tokens.issued_at)}."
         )
-    if lineage.answer_lost_at is not None:
+    if family.answer_lost_at is not None:
         happened += (
-            f" The answer to a token request got lost at {moment(min(lineage.answer_lost_at, now))}: that is the cause."
+            f" The answer to a token request got lost at {moment(min(family.answer_lost_at, now))}: that is the cause."
         )
     return f"{happened} Run {LOGIN_COMMAND}."
 

@@ -41,7 +41,7 @@ class _TooLargeError(requests.RequestException):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A complete answer."""
 
     status: int
@@ -74,7 +74,7 @@ class _WatchedBody(io.BytesIO):
             return not self._is_touched
 
 
-def post_form(url: str, form: Mapping[str, str], user_agent: str) -> Answer:
+def post_form(url: str, form: Mapping[str, str], user_agent: str) -> Response:
     """Send a form, and wait for the whole answer.
 
     The request runs in a thread of its own, which is left alone when it takes too long: the timeouts of `requests`
@@ -88,7 +88,7 @@ def post_form(url: str, form: Mapping[str, str], user_agent: str) -> Answer:
     # A session of its own: no pooled connection that the other side may have closed, no adapter that repeats.
     session = open_session(url, user_agent)
     body = _WatchedBody(urlencode(form).encode())
-    answer: Future[Answer] = Future()
+    answer: Future[Response] = Future()
     send = threading.Thread(target=_send, args=(session, url, body, answer), name="token-request", daemon=True)
     send.start()
     try:
@@ -98,7 +98,7 @@ def post_form(url: str, form: Mapping[str, str], user_agent: str) -> Answer:
         raise (NotSentError if body.withdraw() else NoAnswerError)(_fault(error)) from None
 
 
-def _send(session: requests.Session, url: str, body: _WatchedBody, answer: Future[Answer]) -> None:
+def _send(session: requests.Session, url: str, body: _WatchedBody, answer: Future[Response]) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     timeouts = (CONNECT_TIMEOUT, TOTAL_TIMEOUT)
     try:
@@ -113,7 +113,7 @@ def _send(session: requests.Session, url: str, body: _WatchedBody, answer: Futur
         answer.set_exception(error)
 
 
-def _complete(response: requests.Response) -> Answer:
+def _complete(response: requests.Response) -> Response:
     """Read an answer to its end.
 
     Raises:
@@ -124,7 +124,7 @@ def _complete(response: requests.Response) -> Answer:
         body += chunk
         if len(body) > LARGEST_ANSWER:
             raise _TooLargeError
-    return Answer(response.status_code, response.reason or "", response.headers, bytes(body))
+    return Response(response.status_code, response.reason or "", response.headers, bytes(body))
 
 
 def _fault(error: Exception) -> str:

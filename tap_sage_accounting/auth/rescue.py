@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.auth.address import StoreAddress
     from tap_sage_accounting.auth.encryption import TokenCipher
-    from tap_sage_accounting.auth.tokens import Lineage
+    from tap_sage_accounting.auth.tokens import TokenFamily
 
 ROOM = 16_384
 """Bytes reserved: twice what the largest tokens take, encrypted."""
@@ -40,14 +40,14 @@ class Renewed:
 
     Attributes:
         spent: fingerprints of refresh tokens that are known to be spent.
-        lineage: the lineage with its newest tokens.
+        family: the lineage with its newest tokens.
     """
 
     spent: frozenset[str]
-    lineage: Lineage
+    family: TokenFamily
 
     @classmethod
-    def after(cls, before: Lineage, renewed: Lineage, spent: frozenset[str] = frozenset()) -> Renewed:
+    def after(cls, before: TokenFamily, renewed: TokenFamily, spent: frozenset[str] = frozenset()) -> Renewed:
         """Spend the newest refresh token of a lineage; those that it began with were spent earlier."""
         known = spent | {fingerprint(before.refresh_token), *renewed.seeds}
         return cls(known - {fingerprint(renewed.refresh_token)}, renewed)
@@ -82,11 +82,11 @@ class RescueFile:
         Raises:
             OSError: that is impossible.
         """
-        row = row_of(renewed.lineage, self._cipher)
+        row = row_of(renewed.family, self._cipher)
         told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
         return self._write(json.dumps({"row": told, "spent": sorted(renewed.spent)}).encode())
 
-    def successor(self, spent: str) -> Lineage | None:
+    def successor(self, spent: str) -> TokenFamily | None:
         """Read what came of a refresh token.
 
         A file that was left behind and says nothing of it does not matter, with whatever key it was encrypted.
@@ -105,7 +105,7 @@ class RescueFile:
             with suppress(OSError):
                 path.unlink()
 
-    def _read(self, path: Path, spent: str) -> Lineage | None:
+    def _read(self, path: Path, spent: str) -> TokenFamily | None:
         try:
             with _opened(path, os.O_RDONLY) as file:
                 content = file.read(LONGEST_CONTENT).strip()
@@ -115,13 +115,13 @@ class RescueFile:
             if spent not in found["spent"]:
                 return None
             row = {n: datetime.fromisoformat(v) if v and n.endswith("_at") else v for n, v in found["row"].items()}
-            lineage = lineage_of(row, self._cipher)
+            family = lineage_of(row, self._cipher)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             logger.warning("The file %s, which may keep tokens, cannot be used: %s", path, error)
             return None
-        return lineage if (lineage.client_id, lineage.key) == (self._client_id, self._key) else None
+        return family if (family.client_id, family.key) == (self._client_id, self._key) else None
 
     def _write(self, content: bytes) -> Path:
         """Write to the first of the places that takes it."""

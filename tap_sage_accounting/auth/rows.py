@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.auth.tokens import Lineage, Tokens, fingerprint
+from tap_sage_accounting.auth.tokens import TokenFamily, Tokens, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from tap_sage_accounting.auth.encryption import TokenCipher
 
 
-def row_of(lineage: Lineage, cipher: TokenCipher) -> Row:
+def row_of(family: TokenFamily, cipher: TokenCipher) -> Row:
     """Write a lineage as a row, its tokens encrypted."""
-    tokens = lineage.tokens
+    tokens = family.tokens
     return {
-        "client_id": lineage.client_id,
-        "lineage": lineage.key,
-        "source": lineage.source,
-        "seeds": " ".join(lineage.seeds),
-        "refresh_token": cipher.encrypt(lineage.refresh_token),
-        "refresh_fingerprint": fingerprint(lineage.refresh_token),
+        "client_id": family.client_id,
+        "lineage": family.key,
+        "source": family.source,
+        "seeds": " ".join(family.seeds),
+        "refresh_token": cipher.encrypt(family.refresh_token),
+        "refresh_fingerprint": fingerprint(family.refresh_token),
         "access_token": tokens and cipher.encrypt(tokens.access_token),
         "issued_at": tokens and tokens.issued_at,
         "lifetime_seconds": tokens and tokens.lifetime.total_seconds(),
         "refresh_lifetime_seconds": tokens and tokens.refresh_lifetime.total_seconds(),
         "scope": tokens and tokens.scope,
         "requested_by_id": tokens and tokens.requested_by_id,
-        "created_at": lineage.created_at,
-        "refused_at": lineage.refused_at,
-        "answer_lost_at": lineage.answer_lost_at,
+        "created_at": family.created_at,
+        "refused_at": family.refused_at,
+        "answer_lost_at": family.answer_lost_at,
     }
 
 
-def lineage_of(row: Row, cipher: TokenCipher) -> Lineage:
+def lineage_of(row: Row, cipher: TokenCipher) -> TokenFamily:
     """Read a row.
 
     Raises:
@@ -54,7 +54,7 @@ def lineage_of(row: Row, cipher: TokenCipher) -> Lineage:
             scope=row["scope"],
             requested_by_id=row["requested_by_id"],
         )
-    return Lineage(
+    return TokenFamily(
         client_id=row["client_id"],
         key=row["lineage"],
         source=row["source"],

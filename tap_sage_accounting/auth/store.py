@@ -27,7 +27,7 @@ from tap_sage_accounting.auth.encryption import TokenCipher
 from tap_sage_accounting.auth.files import is_open_to_others
 from tap_sage_accounting.auth.rescue import Renewed, RescueFile
 from tap_sage_accounting.auth.rows import lineage_of, resolve, row_of
-from tap_sage_accounting.auth.tokens import Lineage, Tokens, fingerprint
+from tap_sage_accounting.auth.tokens import TokenFamily, Tokens, fingerprint
 from tap_sage_accounting.exceptions import StoreUnavailableError, TokenStoreError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-__all__ = ["HeldLineage", "TokenStore", "TokenStoreError", "UnsavedTokens", "default_store_url", "patiently"]
+__all__ = ["HeldTokenFamily", "TokenStore", "TokenStoreError", "UnsavedTokens", "default_store_url", "patiently"]
 
 LOCK_WAIT = timedelta(seconds=240)
 """How long to wait for another run that is renewing tokens; longer than a renewal can take with all its retries."""
@@ -119,26 +119,26 @@ class UnsavedTokens:
     def _keep(self) -> None:
         if self.kept_in is None:
             with suppress(OSError):
-                self.kept_in = self._store.rescue_file(self._renewed.lineage).keep(self._renewed)
+                self.kept_in = self._store.rescue_file(self._renewed.family).keep(self._renewed)
 
 
-class HeldLineage:
+class HeldTokenFamily:
     """A lineage under its lock: whatever is written is committed at once, and the lock is given back with it.
 
     Attributes:
-        lineage: the lineage with its newest tokens, which the database may not have yet.
+        family: the lineage with its newest tokens, which the database may not have yet.
         is_ahead: whether it does not.
         is_local: whether all who use the store are on this machine: a claim proves then that nobody has newer tokens.
     """
 
-    def __init__(self, store: TokenStore, connection: Connection, lineage: Lineage, *, is_ahead: bool) -> None:
-        self.lineage = lineage
+    def __init__(self, store: TokenStore, connection: Connection, family: TokenFamily, *, is_ahead: bool) -> None:
+        self.family = family
         self.is_ahead = is_ahead
         self.is_local = connection.is_local
         self._store = store
         self._connection = connection
-        self._rescue = store.rescue_file(lineage)
-        self._claim = store.claim(lineage)
+        self._rescue = store.rescue_file(family)
+        self._claim = store.claim(family)
 
     def claim(self) -> bool:
         """Take the claim on this machine; return whether it could be taken: nobody else here has newer tokens then.
@@ -161,7 +161,7 @@ class HeldLineage:
         Raises:
             TokenStoreError: the claim's file cannot be used.
         """
-        lost_at = self.lineage.answer_lost_at
+        lost_at = self.family.answer_lost_at
         return not self.claim() or (lost_at is not None and lost_at > now and not self.is_local)
 
     def touch(self) -> None:
@@ -170,7 +170,7 @@ class HeldLineage:
         Raises:
             TokenStoreError: it cannot be written.
         """
-        self._commit(self.lineage)
+        self._commit(self.family)
 
     def let_go(self) -> None:
         """Give the claim back."""
@@ -182,7 +182,7 @@ class HeldLineage:
         Raises:
             TokenStoreError: it cannot be written.
         """
-        self._commit(self.lineage)
+        self._commit(self.family)
         self._rescue.remove()
 
     def announce(self, lost_at: datetime) -> bool:
@@ -200,21 +200,21 @@ class HeldLineage:
         Raises:
             TokenStoreError: it cannot be written, or the lineage is gone now.
         """
-        self._commit(replace(self.lineage, answer_lost_at=lost_at))
+        self._commit(replace(self.family, answer_lost_at=lost_at))
         with self._store.explained():
-            row = self._store.lock_again(self._connection, self.lineage)
-        if (row["refresh_fingerprint"], row["answer_lost_at"]) != (fingerprint(self.lineage.refresh_token), lost_at):
+            row = self._store.lock_again(self._connection, self.family)
+        if (row["refresh_fingerprint"], row["answer_lost_at"]) != (fingerprint(self.family.refresh_token), lost_at):
             return False
-        self.lineage = _with_seeds(self.lineage, row)
+        self.family = _with_seeds(self.family, row)
         self._rescue.reserve()
         return True
 
     def renew(self, tokens: Tokens) -> UnsavedTokens | None:
         """Commit new tokens; where the database fails, keep them in other ways, and return them to be saved later."""
-        renewed = self._store.remember(self.lineage, self.lineage.renewed(tokens))
+        renewed = self._store.remember(self.family, self.family.renewed(tokens))
         try:
             with self._kept_meanwhile(renewed):
-                self._commit(renewed.lineage)
+                self._commit(renewed.family)
         except Exception as error:  # noqa: BLE001 - whatever it is, these tokens exist nowhere else
             # What is left of the connection may still hold the lock.
             self._connection.close()
@@ -252,9 +252,9 @@ class HeldLineage:
             answer_lost_at: when the answer got lost.
         """
         concluded = replace(
-            self.lineage,
-            refused_at=refused_at or self.lineage.refused_at,
-            answer_lost_at=answer_lost_at or self.lineage.answer_lost_at,
+            self.family,
+            refused_at=refused_at or self.family.refused_at,
+            answer_lost_at=answer_lost_at or self.family.answer_lost_at,
         )
         try:
             self._commit(concluded)
@@ -268,7 +268,7 @@ class HeldLineage:
         Raises:
             TokenStoreError: they could not be stored.
         """
-        self._commit(self.lineage.renewed(tokens))
+        self._commit(self.family.renewed(tokens))
 
     def forget(self) -> None:
         """Delete the lineage.
@@ -277,14 +277,14 @@ class HeldLineage:
             TokenStoreError: it could not be deleted.
         """
         with self._store.explained():
-            self._connection.delete(self.lineage.client_id, self.lineage.key)
+            self._connection.delete(self.family.client_id, self.family.key)
             self._connection.commit()
         self._rescue.remove()
         self._claim.discard()
 
-    def _commit(self, lineage: Lineage) -> None:
+    def _commit(self, family: TokenFamily) -> None:
         with self._store.explained():
-            self._store.write(self._connection, lineage)
+            self._store.write(self._connection, family)
 
 
 class TokenStore:
@@ -336,7 +336,7 @@ class TokenStore:
                 self._address.file.parent,
             )
 
-    def read(self, client_id: str, configured: str | None) -> Lineage | None:
+    def read(self, client_id: str, configured: str | None) -> TokenFamily | None:
         """Look a lineage up without waiting for anybody.
 
         Args:
@@ -362,7 +362,7 @@ class TokenStore:
         return found
 
     @contextmanager
-    def locked(self, client_id: str, configured: str | None) -> Iterator[HeldLineage | None]:
+    def locked(self, client_id: str, configured: str | None) -> Iterator[HeldTokenFamily | None]:
         """Hold a lineage for read, renew, write; nobody else can until the block ends or something is written.
 
         A configured refresh token that is not known begins a lineage of its own.
@@ -381,12 +381,12 @@ class TokenStore:
             if row is None:
                 yield None
                 return
-            lineage, is_ahead = self._newest(row)
-            held = HeldLineage(self, connection, lineage, is_ahead=is_ahead)
+            family, is_ahead = self._newest(row)
+            held = HeldTokenFamily(self, connection, family, is_ahead=is_ahead)
             stack.callback(held.let_go)
             yield held
 
-    def keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> Lineage:
+    def keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> TokenFamily:
         """Store the tokens of a new consent, trying again for minutes where the store fails: they exist nowhere else.
 
         With a configured refresh token they continue its lineage: otherwise the next run would go on with the dead
@@ -398,59 +398,59 @@ class TokenStore:
         """
         return patiently(lambda: self._keep_login(client_id, configured, tokens), patience=LOGIN_PATIENCE)
 
-    def _keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> Lineage:
+    def _keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> TokenFamily:
         with self.explained(), self._transaction() as connection:
             row = configured and _locked_row(connection, client_id, configured, self._cipher)
             replaced: list[str] = []
             if row:
-                lineage = lineage_of(row, self._cipher).renewed(tokens)
-                connection.update(row_of(lineage, self._cipher))
+                family = lineage_of(row, self._cipher).renewed(tokens)
+                connection.update(row_of(family, self._cipher))
             else:
                 logins = [row for row in connection.rows(client_id, lock=True) if row["source"] == "login"]
                 replaced = [row["lineage"] for row in logins if row["requested_by_id"] == tokens.requested_by_id]
                 for key in replaced:
                     connection.delete(client_id, key)
-                begun = Lineage.begin(client_id, tokens.refresh_token, "login", tokens.issued_at)
-                lineage = begun.renewed(tokens)
-                connection.insert(row_of(lineage, self._cipher))
+                begun = TokenFamily.begin(client_id, tokens.refresh_token, "login", tokens.issued_at)
+                family = begun.renewed(tokens)
+                connection.insert(row_of(family, self._cipher))
             connection.commit()
-        for key in (lineage.key, *replaced):
+        for key in (family.key, *replaced):
             RescueFile(self._address, client_id, key, self._cipher).remove()
         for key in replaced:
             self._claim(client_id, key).discard()
-        return lineage
+        return family
 
-    def remember(self, before: Lineage, renewed: Lineage) -> Renewed:
+    def remember(self, before: TokenFamily, renewed: TokenFamily) -> Renewed:
         """Keep in mind which refresh token was spent, and what came of it, whatever the database knows of that."""
         known = self._renewed.get(before.key)
         self._renewed[before.key] = Renewed.after(before, renewed, known.spent if known else frozenset())
         return self._renewed[before.key]
 
-    def rescue_file(self, lineage: Lineage) -> RescueFile:
+    def rescue_file(self, family: TokenFamily) -> RescueFile:
         """Return the file that keeps the newest tokens of a lineage while the database cannot."""
-        return RescueFile(self._address, lineage.client_id, lineage.key, self._cipher)
+        return RescueFile(self._address, family.client_id, family.key, self._cipher)
 
-    def claim(self, lineage: Lineage) -> Claim:
+    def claim(self, family: TokenFamily) -> Claim:
         """Return the claim on a lineage, which is this machine's."""
-        return self._claim(lineage.client_id, lineage.key)
+        return self._claim(family.client_id, family.key)
 
     def _claim(self, client_id: str, key: str) -> Claim:
         return Claim(next(iter(self._address.places_beside("claim", client_id, key)), None))
 
-    def write(self, connection: Connection, lineage: Lineage) -> None:
+    def write(self, connection: Connection, family: TokenFamily) -> None:
         """Write and commit the row of a lineage that is locked."""
-        connection.update(row_of(lineage, self._cipher))
+        connection.update(row_of(family, self._cipher))
         connection.commit()
 
-    def lock_again(self, connection: Connection, lineage: Lineage) -> Row:
+    def lock_again(self, connection: Connection, family: TokenFamily) -> Row:
         """Lock and read the row of a lineage that was locked before.
 
         Raises:
             TokenStoreError: it was deleted.
         """
         connection.begin()
-        rows = connection.rows(lineage.client_id, lock=True)
-        found = next((row for row in rows if row["lineage"] == lineage.key), None)
+        rows = connection.rows(family.client_id, lock=True)
+        found = next((row for row in rows if row["lineage"] == family.key), None)
         if found is None:
             raise TokenStoreError(f"The login was removed from the token store {self.place} while it was in use.")
         return found
@@ -461,17 +461,17 @@ class TokenStore:
         Raises:
             TokenStoreError: that did not succeed.
         """
-        lineage = renewed.lineage
+        family = renewed.family
         with self.explained(), closing((connect or self._connect)()) as connection:
             connection.begin()
-            rows = connection.rows(lineage.client_id, lock=True)
-            row = next((row for row in rows if row["lineage"] == lineage.key), None)
+            rows = connection.rows(family.client_id, lock=True)
+            row = next((row for row in rows if row["lineage"] == family.key), None)
             if row is None:
-                connection.insert(row_of(lineage, self._cipher))
+                connection.insert(row_of(family, self._cipher))
             elif row["refresh_fingerprint"] in renewed.spent:
-                connection.update(row_of(_with_seeds(lineage, row), self._cipher))
+                connection.update(row_of(_with_seeds(family, row), self._cipher))
             connection.commit()
-        self.rescue_file(lineage).remove()
+        self.rescue_file(family).remove()
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -497,7 +497,7 @@ class TokenStore:
             connection.begin()
             yield connection
 
-    def _newest(self, row: Row) -> tuple[Lineage, bool]:
+    def _newest(self, row: Row) -> tuple[TokenFamily, bool]:
         """Find the newest tokens of a lineage; return also whether they are newer than the row's.
 
         They may have been renewed here and not be saved yet, or the database may have lost what it had committed. Other
@@ -507,7 +507,7 @@ class TokenStore:
         known = self._renewed.get(row["lineage"])
         rescue = RescueFile(self._address, row["client_id"], row["lineage"], self._cipher)
         for _ in range(LONGEST_CHAIN):
-            successor = known.lineage if known is not None and mark in known.spent else rescue.successor(mark)
+            successor = known.family if known is not None and mark in known.spent else rescue.successor(mark)
             if successor is None:
                 break
             found, mark = successor, fingerprint(successor.refresh_token)
@@ -515,7 +515,7 @@ class TokenStore:
             return lineage_of(row, self._cipher), False
         return _with_seeds(found, row), True
 
-    def _join(self, client_id: str, configured: str) -> Lineage | None:
+    def _join(self, client_id: str, configured: str) -> TokenFamily | None:
         """Remember that a configured token is the newest one of a lineage: the next renewal will hide that."""
         with self.explained(), self._transaction() as connection:
             row = _locked_row(connection, client_id, configured, self._cipher)
@@ -532,12 +532,12 @@ def _locked_row(connection: Connection, client_id: str, configured: str | None, 
     row = resolve(connection.rows(client_id, lock=True), configured)
     if row is not None or configured is None:
         return row
-    begun = Lineage.begin(client_id, configured, "settings", datetime.now(UTC))
+    begun = TokenFamily.begin(client_id, configured, "settings", datetime.now(UTC))
     # Another machine may be inserting the same row: this waits for it, and leaves it alone if it is kept.
     connection.insert(row_of(begun, cipher), unless_there=True)
     return resolve(connection.rows(client_id, lock=True), configured)
 
 
-def _with_seeds(lineage: Lineage, row: Row) -> Lineage:
+def _with_seeds(family: TokenFamily, row: Row) -> TokenFamily:
     """Add the configured tokens that joined a lineage meanwhile."""
-    return replace(lineage, seeds=tuple(dict.fromkeys((*lineage.seeds, *row["seeds"].split()))))
+    return replace(family, seeds=tuple(dict.fromkeys((*family.seeds, *row["seeds"].split()))))

@@ -44,7 +44,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lineage:
+class TokenFamily:
     """A first refresh token and what became of it.
 
     Attributes:
@@ -71,14 +71,14 @@ class Lineage:
     answer_lost_at: datetime | None = None
 
     @classmethod
-    def begin(cls, client_id: str, refresh_token: str, source: Source, now: datetime) -> Lineage:
+    def begin(cls, client_id: str, refresh_token: str, source: Source, now: datetime) -> TokenFamily:
         """Start a lineage from a refresh token that was never used here."""
         key = fingerprint(refresh_token)
         return cls(
             client_id=client_id, key=key, source=source, seeds=(key,), refresh_token=refresh_token, created_at=now
         )
 
-    def renewed(self, tokens: Tokens) -> Lineage:
+    def renewed(self, tokens: Tokens) -> TokenFamily:
         """Continue the lineage with a new answer of the token endpoint."""
         return replace(self, tokens=tokens, refresh_token=tokens.refresh_token, refused_at=None, answer_lost_at=None)
 

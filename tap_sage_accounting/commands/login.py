@@ -16,8 +16,8 @@ import click
 
 from tap_sage_accounting.api.access import BusinessAccess
 from tap_sage_accounting.api.pages import parse_json
-from tap_sage_accounting.auth.consent import CallbackServer, ConsentError, ConsentRequest, StrayAnswerError, answer_of
-from tap_sage_accounting.auth.endpoint import AnswerLostError, GrantRefusedError, TokenEndpoint
+from tap_sage_accounting.auth.consent import CallbackServer, ConsentError, ConsentRequest, StrayCallbackError, answer_of
+from tap_sage_accounting.auth.endpoint import InvalidGrantError, RefreshOutcomeUnknownError, TokenEndpoint
 from tap_sage_accounting.auth.manager import IDLE_WARNING, idle_warning
 from tap_sage_accounting.auth.store import patiently
 from tap_sage_accounting.console.command_line import PlainCommand, log_level, show
@@ -31,8 +31,8 @@ from tap_sage_accounting.tap import TapSageAccounting
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tap_sage_accounting.auth.store import HeldLineage
-    from tap_sage_accounting.auth.tokens import Lineage
+    from tap_sage_accounting.auth.store import HeldTokenFamily
+    from tap_sage_accounting.auth.tokens import TokenFamily
     from tap_sage_accounting.extraction.businesses import Business
 
 SECRET_SETTINGS = ("client_secret", "refresh_token", "token_store_key")
@@ -109,13 +109,13 @@ def status(config: Any) -> None:
             _show_lineage(known)
         user = _get(tap, "/user", "who is logged in")
         # Asking has renewed the tokens, if they were to be renewed.
-        lineage = tap.tokens.lineage()
+        family = tap.tokens.family()
         name = user.get("displayed_as") or " ".join(filter(None, (user.get("first_name"), user.get("last_name"))))
         show(f"User: {name or 'unknown'} <{user.get('email') or 'no address'}>")
-        if lineage.tokens is not None:
-            show(f"Scope: {lineage.tokens.scope or 'unknown'}")
-            show(f"Access token: good until {_moment(lineage.tokens.issued_at + lineage.tokens.lifetime)}")
-            show(f"Refresh token: dies at {_moment(lineage.tokens.refresh_expires_at)} unless a run renews it before")
+        if family.tokens is not None:
+            show(f"Scope: {family.tokens.scope or 'unknown'}")
+            show(f"Access token: good until {_moment(family.tokens.issued_at + family.tokens.lifetime)}")
+            show(f"Refresh token: dies at {_moment(family.tokens.refresh_expires_at)} unless a run renews it before")
         for business in tap.businesses:
             _show_business(tap, business)
 
@@ -152,14 +152,14 @@ def _log_out(tap: TapSageAccounting) -> bool:
         return True
 
 
-def _revoke(tap: TapSageAccounting, held: HeldLineage) -> None:
+def _revoke(tap: TapSageAccounting, held: HeldTokenFamily) -> None:
     """Revoke the tokens at Sage, and forget them whatever it answers."""
     try:
-        _endpoint(tap).revoke(held.lineage.refresh_token)
+        _endpoint(tap).revoke(held.family.refresh_token)
         outcome = "Sage has revoked the refresh token."
-    except GrantRefusedError:
+    except InvalidGrantError:
         outcome = "Sage did not accept the refresh token any more: there was nothing to revoke."
-    except AnswerLostError:
+    except RefreshOutcomeUnknownError:
         outcome = "The token was sent to Sage to be revoked, but no answer arrived: check at Sage that it is gone."
     held.forget()
     show(
@@ -208,7 +208,7 @@ def _complete(tap: TapSageAccounting, request: ConsentRequest, answer: Mapping[s
     secret_filter = install([code, request.verifier])
     try:
         tokens = _endpoint(tap).exchange(code, request.redirect_uri, request.verifier)
-    except GrantRefusedError:
+    except InvalidGrantError:
         raise ConsentError(EXPIRED_CODE) from None
     secret_filter.learn(tokens.access_token)
     secret_filter.learn(tokens.refresh_token)
@@ -237,15 +237,15 @@ def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
         try:
             with stop_signals.deferred():  # the code is spent when it is sent, and the last login is over
                 _complete(tap, request, answer)
-        except StrayAnswerError as error:
+        except StrayCallbackError as error:
             show(f"{error} Copy the whole address that the browser ended on, and paste it again.", err=True)
         else:
             return
 
 
-def _get(tap: TapSageAccounting, path: str, what: str) -> dict[str, Any]:
+def _get(tap: TapSageAccounting, path: str, label: str) -> dict[str, Any]:
     found: dict[str, Any] = tap.connection.ask(
-        path, {}, business_id=None, what=what, parse=lambda answer: parse_json(answer.body, what)
+        path, {}, business_id=None, label=label, parse=lambda answer: parse_json(answer.body, label)
     )
     return found
 
@@ -256,11 +256,11 @@ def _list_businesses(tap: TapSageAccounting) -> None:
         show(f"  {business}")
 
 
-def _show_lineage(lineage: Lineage) -> None:
-    show(f"Known since: {_moment(lineage.created_at)}, from {'login' if lineage.source == 'login' else 'the settings'}")
-    if lineage.tokens is not None:
-        show(f"Last renewed: {_moment(lineage.tokens.issued_at)}")
-    if warning := idle_warning(lineage, datetime.now(UTC)):
+def _show_lineage(family: TokenFamily) -> None:
+    show(f"Known since: {_moment(family.created_at)}, from {'login' if family.source == 'login' else 'the settings'}")
+    if family.tokens is not None:
+        show(f"Last renewed: {_moment(family.tokens.issued_at)}")
+    if warning := idle_warning(family, datetime.now(UTC)):
         show(f"Warning: {warning}")
 
 

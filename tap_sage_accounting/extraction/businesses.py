@@ -9,16 +9,21 @@ from singer_sdk.exceptions import RetriableAPIError, SkippableAPIError
 
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.api.pages import Page, parse_json
-from tap_sage_accounting.exceptions import HeavyRequestError, MalformedAnswerError, RefusedRunError, StubbornFaultError
+from tap_sage_accounting.exceptions import (
+    MalformedResponseError,
+    RefusedRunError,
+    RequestTooLargeError,
+    RetriesExhaustedError,
+)
 from tap_sage_accounting.extraction.consistency import key_of
-from tap_sage_accounting.extraction.list_reader import ListRead
+from tap_sage_accounting.extraction.list_reader import ListReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
     from datetime import datetime
 
-    from tap_sage_accounting.api.http_client import Answer, Connection
+    from tap_sage_accounting.api.http_client import HttpClient, Response
     from tap_sage_accounting.records.row_decoder import Item
 
     Parsed = TypeVar("Parsed")
@@ -42,45 +47,47 @@ class Business:
 
 @dataclass(frozen=True, slots=True)
 class _BusinessList:
-    """The list of the user's businesses, as `ListRead` asks for it; it tells no more than ids and names anyway."""
+    """The list of the user's businesses, as `ListReader` asks for it; it tells no more than ids and names anyway."""
 
-    connection: Connection
+    connection: HttpClient
 
-    def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:  # noqa: ARG002
+    def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:  # noqa: ARG002
         """Ask for a page."""
-        what = f"list of businesses, page {number}"
+        label = f"list of businesses, page {number}"
         if size < SMALLEST_PAGE:
-            raise HeavyRequestError(f"{what}: no page is that small ({size})")
+            raise RequestTooLargeError(f"{label}: no page is that small ({size})")
 
-        def parse(answer: Answer) -> Page:
-            return Page.parse(answer.body, asked=number, size=size, served_at=answer.served_at, what=what)
+        def parse(answer: Response) -> Page:
+            return Page.parse(answer.body, asked=number, size=size, served_at=answer.served_at, label=label)
 
-        return self._ask("", {"page": number, "items_per_page": size}, what, parse, tries)
+        return self._ask("", {"page": number, "items_per_page": size}, label, parse, max_attempts)
 
     def record(self, item: Item) -> Item:
         """Ask for one business."""
-        what = f"business {item.get('id')}"
+        label = f"business {item.get('id')}"
 
-        def parse(answer: Answer) -> dict[str, Any]:
-            found = parse_json(answer.body, what)
+        def parse(answer: Response) -> dict[str, Any]:
+            found = parse_json(answer.body, label)
             if not isinstance(found, dict):
-                raise MalformedAnswerError(f"{what}: the answer is no record.")
+                raise MalformedResponseError(f"{label}: the answer is no record.")
             return found
 
-        return self._ask(f"/{item.get('id')}", {}, what, parse, None)
+        return self._ask(f"/{item.get('id')}", {}, label, parse, None)
 
     def _ask(
         self,
         path: str,
         params: Mapping[str, Any],
-        what: str,
-        parse: Callable[[Answer], Parsed],
-        tries: int | None,
+        label: str,
+        parse: Callable[[Response], Parsed],
+        max_attempts: int | None,
     ) -> Parsed:
-        return self.connection.ask(f"/businesses{path}", params, business_id=None, what=what, parse=parse, tries=tries)
+        return self.connection.ask(
+            f"/businesses{path}", params, business_id=None, label=label, parse=parse, max_attempts=max_attempts
+        )
 
 
-def visible_businesses(connection: Connection, executor: Executor) -> tuple[list[Business], datetime]:
+def visible_businesses(connection: HttpClient, executor: Executor) -> tuple[list[Business], datetime]:
     """List the businesses that the user may see, in Sage's order.
 
     Returns:
@@ -90,20 +97,20 @@ def visible_businesses(connection: Connection, executor: Executor) -> tuple[list
         FatalAPIError: Sage does not tell them, or not all of them.
         RefusedRunError: Sage refuses the list.
     """
-    reading = ListRead(
-        _BusinessList(connection), executor, what="list of businesses", width=lambda: 1, size=LARGEST_PAGE
+    reading = ListReader(
+        _BusinessList(connection), executor, label="list of businesses", width=lambda: 1, size=LARGEST_PAGE
     )
     try:
         items = [item for page in reading.pages() for item in page.items]
-        items += reading.slipped(lambda: False)
+        items += reading.recover_missed_rows(lambda: False)
     except SkippableAPIError as error:
         raise RefusedRunError(
             f"Sage does not let this user list businesses, so nothing was read. {error} Give the user access to a "
             "business in Sage, or log in as another user."
         ) from None
     except RetriableAPIError as error:
-        raise StubbornFaultError(f"Sage's list of businesses cannot be read. {error}") from None
+        raise RetriesExhaustedError(f"Sage's list of businesses cannot be read. {error}") from None
     if reading.undeliverable:
-        raise StubbornFaultError(f"Sage does not tell all businesses ({', '.join(reading.undeliverable)}).")
+        raise RetriesExhaustedError(f"Sage does not tell all businesses ({', '.join(reading.undeliverable)}).")
     found = [Business(key_of(item), str(item.get("displayed_as") or item.get("name") or "")) for item in items]
     return found, reading.watch.started or timestamps.now()

@@ -52,7 +52,7 @@ def key_of(item: Item) -> str:
     return identity(item).rpartition("/")[2]
 
 
-class Watch:
+class SeenRows:
     """What was seen in one pass through a list: 6 bytes a row.
 
     Attributes:
@@ -76,7 +76,7 @@ class Watch:
         """Look at a page of the pass.
 
         Raises:
-            StubbornFaultError: the list has no end.
+            RetriesExhaustedError: the list has no end.
         """
         if not self.pages:
             self._make_room(min(page.total or 0, MOST_FORESEEN))
@@ -104,11 +104,11 @@ class Watch:
         return sum(map(len, self._parts()))
 
     @property
-    def settled(self) -> bool:
+    def is_consistent(self) -> bool:
         """Whether the pass saw as many different rows as the list had all along."""
         return self._steady and self.total in (None, self.distinct)
 
-    def looks_like(self, other: Watch) -> bool:
+    def looks_like(self, other: SeenRows) -> bool:
         """Tell whether two passes saw the same rows under the same total: then the total counts rows never listed."""
         if not self._steady or self.total != other.total or set(self._seen_firsts()) != set(other._seen_firsts()):
             return False

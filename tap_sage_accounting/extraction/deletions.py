@@ -20,10 +20,10 @@ from singer_sdk.exceptions import SkippableAPIError
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.exceptions import (
     EditionError,
-    HeavyRequestError,
     KeylessRecordError,
     RecordNotFoundError,
-    StubbornFaultError,
+    RequestTooLargeError,
+    RetriesExhaustedError,
 )
 from tap_sage_accounting.extraction.consistency import key_of
 from tap_sage_accounting.run.packed_ids import pack, unpack
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.extraction.list_reader import ListRead
+    from tap_sage_accounting.extraction.list_reader import ListReader
     from tap_sage_accounting.records.row_decoder import Item
 
 DELETED_AT = "deleted_at"
@@ -61,7 +61,7 @@ class DeletionLookup:
         keyless: deletions that were left out because nothing says of which row.
     """
 
-    def __init__(self, stream: SageStream, context: Context | None, readings: list[ListRead]) -> None:
+    def __init__(self, stream: SageStream, context: Context | None, readings: list[ListReader]) -> None:
         self._stream = stream
         self._context = context
         self.readings = readings
@@ -74,7 +74,7 @@ class DeletionLookup:
         self._known = unpack(self._state[INVENTORY]) if self._untold and INVENTORY in self._state else set()
         self._keys: set[str] = set()
         self._looked = False
-        self._told: ListRead | None = None
+        self._told: ListReader | None = None
         self._told_any = False
         self._marks: list[Record] = []
         self.keyless = 0
@@ -120,7 +120,7 @@ class DeletionLookup:
         """Yield the records that Sage tells as deleted, as far as it tells them whole; write the others in part.
 
         Raises:
-            StubbornFaultError: Sage does not tell all of them.
+            RetriesExhaustedError: Sage does not tell all of them.
         """
         if self._told is None:
             return
@@ -132,9 +132,9 @@ class DeletionLookup:
                 self.keyless += 1
         self._write_marks()
         if self._told.undeliverable:
-            raise StubbornFaultError(f"Sage does not tell all deletions ({', '.join(self._told.undeliverable)}).")
+            raise RetriesExhaustedError(f"Sage does not tell all deletions ({', '.join(self._told.undeliverable)}).")
 
-    def _told_items(self, told: ListRead) -> Iterator[tuple[Item, datetime]]:
+    def _told_items(self, told: ListReader) -> Iterator[tuple[Item, datetime]]:
         """Yield deletions, those that slipped from page to page among them, and when each was served.
 
         The list itself was read, so that a refusal is not for want of rights.
@@ -142,10 +142,10 @@ class DeletionLookup:
         try:
             for page in told.pages():
                 yield from ((item, page.served_at) for item in page.items)
-            for item in told.slipped(lambda: False):
+            for item in told.recover_missed_rows(lambda: False):
                 yield item, told.watch.started or self._now
         except SkippableAPIError as error:
-            raise StubbornFaultError(f"Sage shows the list, but not what was deleted from it. {error}") from None
+            raise RetriesExhaustedError(f"Sage shows the list, but not what was deleted from it. {error}") from None
 
     def _deleted_since(self, moment: datetime) -> dict[str, Any]:
         """Name the query parameters for deletions from a moment on; the filter itself leaves that moment out."""
@@ -257,13 +257,13 @@ class DeletionLookup:
 
         Raises:
             SkippableAPIError: Sage refuses the record, which says nothing about whether it is there.
-            StubbornFaultError: nobody answers for Sage.
+            RetriesExhaustedError: nobody answers for Sage.
         """
         try:
             self._stream.fetch_record(self._context, key, bare=True)
         except RecordNotFoundError:
             return True
-        except HeavyRequestError:
+        except RequestTooLargeError:
             return False  # what Sage fails on is still there
         return False
 

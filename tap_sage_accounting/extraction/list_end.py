@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.exceptions import StubbornFaultError
+from tap_sage_accounting.exceptions import RetriesExhaustedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ class ListEnd:
             marks: what stands for its rows, in their order.
 
         Raises:
-            StubbornFaultError: the list has no end.
+            RetriesExhaustedError: the list has no end.
         """
         if not self._pages and page.total:
             self._first_total = page.total
@@ -59,13 +59,13 @@ class ListEnd:
         self._repeated = self._repeated + 1 if marks and mark in self._known else 0
         self._known.add(mark)
         if self._repeated >= MOST_REPEATED_PAGES or self._holds_too_few():
-            raise StubbornFaultError(
+            raise RetriesExhaustedError(
                 f"Sage's pages bring nothing new: {self._rows} rows on {self._pages} pages are {self._distinct()} "
                 "different ones, and there is no end. What was read was delivered; report it to Sage if it stays so."
             )
         if self._pages > self._most_pages:
             told = "no total" if self._first_total is None else f"{self._first_total} rows"
-            raise StubbornFaultError(
+            raise RetriesExhaustedError(
                 f"The list has no end: Sage told {told} at its beginning, and {self._pages} pages with {self._rows} "
                 "rows were not all. What was read was delivered; report it to Sage if it stays so."
             )

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from singer_sdk.exceptions import SkippableAPIError
 
-from tap_sage_accounting.api.pages import Page, PagesAhead
-from tap_sage_accounting.exceptions import HeavyRequestError, RecordNotFoundError, StubbornFaultError
-from tap_sage_accounting.extraction.consistency import MOST_SWEEPS, Watch, identity
+from tap_sage_accounting.api.pages import Page, PagePrefetcher
+from tap_sage_accounting.exceptions import RecordNotFoundError, RequestTooLargeError, RetriesExhaustedError
+from tap_sage_accounting.extraction.consistency import MOST_SWEEPS, SeenRows, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.records.row_decoder import Item
 
 
-HASTY = 2
+MAX_ATTEMPTS_LARGE_PAGE = 2
 """Attempts at a page that may be too heavy, before smaller ones are tried."""
 SMALLER = (100, 50, 25, 5, 1)
 TOO_MANY = 10
@@ -38,11 +38,11 @@ HOPELESS = 3
 class Source(Protocol):
     """Where a list comes from; every method may be called from any thread."""
 
-    def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:
+    def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
         """Ask for a page; `bare`: with no more than the ids.
 
         Raises:
-            HeavyRequestError: Sage answers with a fault each time.
+            RequestTooLargeError: Sage answers with a fault each time.
         """
 
     def record(self, item: Item) -> Item:
@@ -51,17 +51,17 @@ class Source(Protocol):
         Raises:
             RecordNotFoundError: it is gone.
             SkippableAPIError: Sage lists it and refuses it.
-            StubbornFaultError: Sage does not deliver it.
+            RetriesExhaustedError: Sage does not deliver it.
         """
 
 
-class ListRead:
+class ListReader:
     """A read in progress.
 
     Args:
         source: the list.
         executor: the threads that ask for pages ahead.
-        what: the list in words, for the log.
+        label: the list in words, for the log.
         width: tells how many pages may be asked for ahead of their use just now.
         size: records a page.
         delivered: told of each page when all of its records were taken.
@@ -76,24 +76,24 @@ class ListRead:
         source: Source,
         executor: Executor,
         *,
-        what: str,
+        label: str,
         width: Callable[[], int],
         size: int,
         delivered: Callable[[Page], None] | None = None,
     ) -> None:
-        self.watch = Watch()
+        self.watch = SeenRows()
         self.undeliverable: list[str] = []
         self._source = source
         self._executor = executor
         self._width = width
-        self._what = what
+        self._what = label
         self._size = size
         self._delivered = delivered
         self._bearable = size
         self._not_found: set[str] = set()
         self._delivers = False
         self._fruitless_since: float | None = None
-        self._ahead = PagesAhead(self._page, executor, width)
+        self._ahead = PagePrefetcher(self._page, executor, width)
         self._logger = logging.getLogger("tap-sage-accounting.reading")
 
     def start(self) -> Self:
@@ -115,7 +115,7 @@ class ListRead:
                 if self._delivered is not None and not self.undeliverable:
                     self._delivered(page)
 
-    def slipped(self, was_replaced: Callable[[], bool]) -> Iterator[Item]:
+    def recover_missed_rows(self, was_replaced: Callable[[], bool]) -> Iterator[Item]:
         """Yield rows that slipped from one page to another while the list was read.
 
         A read that saw as many different rows as the list had all along missed none, unless one row came while another
@@ -128,15 +128,15 @@ class ListRead:
                 asked after a read of one page, which no row can slip past.
 
         Raises:
-            StubbornFaultError: the list never stood still long enough to be sure.
+            RetriesExhaustedError: the list never stood still long enough to be sure.
         """
         watch = self.watch
-        if watch.settled and (watch.pages <= 1 or (watch.total is not None and not was_replaced())):
+        if watch.is_consistent and (watch.pages <= 1 or (watch.total is not None and not was_replaced())):
             return
         for _ in range(MOST_SWEEPS):
             if self.undeliverable:
                 return  # the bookmark stays, and the next run reads all of this again
-            before, watch = watch, Watch()
+            before, watch = watch, SeenRows()
             complete = True
             for page in self._bare_pages():
                 watch.note(page)
@@ -144,7 +144,7 @@ class ListRead:
                 if unknown:
                     complete = False
                     yield from self._recovered(page, unknown)
-            if complete and watch.settled:
+            if complete and watch.is_consistent:
                 return
             if complete and watch.looks_like(before):
                 self._require_few_hidden(watch)
@@ -155,26 +155,26 @@ class ListRead:
                     watch.distinct,
                 )
                 return
-        raise StubbornFaultError(
+        raise RetriesExhaustedError(
             f"The list moved during each of {MOST_SWEEPS} passes. What was read was delivered; run again when it is "
             "quieter."
         )
 
-    def _require_few_hidden(self, watch: Watch) -> None:
+    def _require_few_hidden(self, watch: SeenRows) -> None:
         """Refuse a list that shows less than its total by a page or more: that is no row which Sage hides.
 
         Raises:
-            StubbornFaultError: it does.
+            RetriesExhaustedError: it does.
         """
         if (watch.total or 0) - watch.distinct >= self._size:
-            raise StubbornFaultError(
+            raise RetriesExhaustedError(
                 f"Sage counts {watch.total} rows but lists {watch.distinct}, each time. What was read was delivered; "
                 "report it to Sage if it stays so."
             )
 
     def _bare_pages(self) -> Iterator[Page]:
         fetch = partial(self._source.page, size=self._size, bare=True)
-        with PagesAhead(fetch, self._executor, self._width) as pages:
+        with PagePrefetcher(fetch, self._executor, self._width) as pages:
             yield from pages
 
     def _recovered(self, page: Page, unknown: set[str]) -> Iterator[Item]:
@@ -189,8 +189,8 @@ class ListRead:
         """Ask for a page in full; when that is too much for Sage, in as many smaller ones as it takes."""
         if self._bearable == self._size:
             try:
-                page = self._source.page(number, self._size, tries=HASTY)
-            except HeavyRequestError as error:
+                page = self._source.page(number, self._size, max_attempts=MAX_ATTEMPTS_LARGE_PAGE)
+            except RequestTooLargeError as error:
                 self._logger.warning("%s Reading the same range in smaller pages.", error)
                 self._note_fruitless(error)
             else:
@@ -202,7 +202,7 @@ class ListRead:
         first = (number - 1) * self._size
         parts = list(self._range(first, first + self._size, size))
         if not parts:
-            raise StubbornFaultError(
+            raise RetriesExhaustedError(
                 f"Sage delivers none of the rows {first + 1} to {first + self._size}; its answers are in the log above."
             )
         self._bearable = min(self._bearable, max(part.size for part in parts))
@@ -233,8 +233,8 @@ class ListRead:
 
     def _part(self, first: int, end: int, size: int) -> Iterator[Page]:
         try:
-            part = self._source.page(first // size + 1, size, tries=HASTY)
-        except HeavyRequestError as error:
+            part = self._source.page(first // size + 1, size, max_attempts=MAX_ATTEMPTS_LARGE_PAGE)
+        except RequestTooLargeError as error:
             self._note_fruitless(error)
             if size > 1:
                 yield from self._range(first, min(first + size, end), _smaller(size))
@@ -248,8 +248,8 @@ class ListRead:
         """Read the record at a position by its id."""
         try:
             hopeless = len(self.undeliverable) >= HOPELESS and not self._delivers
-            bare = self._source.page(position, 1, bare=True, tries=HASTY if hopeless else None)
-        except HeavyRequestError as error:
+            bare = self._source.page(position, 1, bare=True, max_attempts=MAX_ATTEMPTS_LARGE_PAGE if hopeless else None)
+        except RequestTooLargeError as error:
             self._note_undeliverable(f"row {position}", error)
         else:
             yield replace(bare, items=[record for item in bare.items for record in self._one(item)])
@@ -266,7 +266,7 @@ class ListRead:
             if name in self._not_found:
                 self._note_undeliverable(name, error)
             self._not_found.add(name)
-        except (SkippableAPIError, StubbornFaultError) as error:
+        except (SkippableAPIError, RetriesExhaustedError) as error:
             self._note_undeliverable(name, error)
         else:
             self._note_fruit()
@@ -281,13 +281,13 @@ class ListRead:
         """Take note that a part of the list did not come; many of those take long to fail."""
         self._fruitless_since = self._fruitless_since or time.monotonic()
         if time.monotonic() - self._fruitless_since >= LONGEST_FRUITLESS:
-            raise StubbornFaultError(f"Nothing of the list came for {LONGEST_FRUITLESS:.0f} s: {error}")
+            raise RetriesExhaustedError(f"Nothing of the list came for {LONGEST_FRUITLESS:.0f} s: {error}")
 
     def _note_undeliverable(self, name: str, error: Exception) -> None:
         self._logger.error("Sage lists a record that it does not deliver (%s): %s", name, error)
         self.undeliverable.append(name)
         if len(self.undeliverable) >= TOO_MANY:
-            raise StubbornFaultError(
+            raise RetriesExhaustedError(
                 f"Sage delivers too little of this list ({', '.join(self.undeliverable)}): {error}"
             )
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.api.pages import Page
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.extraction.list_reader import ListRead
+    from tap_sage_accounting.extraction.list_reader import ListReader
 
 EVERY = timedelta(days=7)
 """How often recent documents are read again."""
@@ -58,7 +58,7 @@ class Reread:
         self._context = context
         self._now = now
         self._state = stream.get_context_state(context)
-        self.readings: list[ListRead] = []
+        self.readings: list[ListReader] = []
         self._columns = ""
         self._known: dict[str, str] = {}
         self._found: set[str] = set()

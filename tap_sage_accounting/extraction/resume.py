@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from tap_sage_accounting.exceptions import HeavyRequestError
+from tap_sage_accounting.exceptions import RequestTooLargeError
 from tap_sage_accounting.extraction.consistency import identity
 from tap_sage_accounting.run.state import INTERRUPTED
 from tap_sage_accounting.timestamps import instant, parse_moment
@@ -45,7 +45,7 @@ MOMENT_LENGTH = len("2026-06-30T18:00:00Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ResumePoint:
     """How far a read came. Moments are Sage's, in UTC and whole seconds.
 
     Attributes:
@@ -65,12 +65,12 @@ class Mark:
     rows: int
 
 
-def began_at(mark: Mark) -> datetime:
+def began_at(mark: ResumePoint) -> datetime:
     """Tell when an interrupted read began."""
     return parse_moment(mark.began)
 
 
-class LongRead:
+class ResumableRead:
     """The read of a sorted list, which tells in the state how far it came.
 
     Args:
@@ -88,7 +88,7 @@ class LongRead:
         self._state = stream.get_context_state(context)
         self._since = None if since is None else instant(since)
         self.interrupted = self._found()
-        self._rest: Rest | None = None
+        self._rest: RemainingPages | None = None
         self._began = ""
         self._seen_at = ""
         self._until = ""
@@ -97,16 +97,16 @@ class LongRead:
         self._of_until: set[str] = set()
         self._certain = True
 
-    def _found(self) -> Mark | None:
+    def _found(self) -> ResumePoint | None:
         told = self._state.get(INTERRUPTED)
-        mark = Mark(**told) if told else None
+        mark = ResumePoint(**told) if told else None
         return mark if mark is not None and mark.since == self._since else None
 
-    def rest_of(self, source: Source) -> Rest:
+    def rest_of(self, source: Source) -> RemainingPages:
         """Cut what was delivered off the list."""
         if self.interrupted is None:
             raise ValueError(self._stream.name)
-        self._rest = Rest(source, self.interrupted, self)
+        self._rest = RemainingPages(source, self.interrupted, self)
         return self._rest
 
     def nothing_went(self) -> bool:
@@ -161,33 +161,33 @@ class LongRead:
     def _tell(self) -> None:
         skipped = self._rest.skipped if self._rest and self._rest.skipped else 0
         began = self.interrupted.began if self.interrupted else self._began
-        mark = Mark(self._since, began, self._began, self._seen_at, self._until, skipped + self._rows)
+        mark = ResumePoint(self._since, began, self._began, self._seen_at, self._until, skipped + self._rows)
         self._state[INTERRUPTED] = asdict(mark)
         self._stream.checkpoint()
 
 
-class Rest:
+class RemainingPages:
     """The part of a sorted list that was not delivered yet, as a list of its own that begins with page 1.
 
     Attributes:
         skipped: rows before it, None before its first page was asked for.
     """
 
-    def __init__(self, source: Source, mark: Mark, read: LongRead) -> None:
+    def __init__(self, source: Source, mark: ResumePoint, read: ResumableRead) -> None:
         self._source = source
         self._mark = mark
         self._read = read
         self.skipped: int | None = None
 
-    def page(self, number: int, size: int, *, bare: bool = False, tries: int | None = None) -> Page:
+    def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
         """Ask for a page. Page 1 is looked for, anew in each pass, for the list may have become shorter."""
         if self.skipped is None:
             self.skipped = (self._mark.rows - 1) // size * size if self._read.nothing_went() else 0
-        page = self._first(size, bare=bare, tries=tries) if number == 1 else None
+        page = self._first(size, bare=bare, max_attempts=max_attempts) if number == 1 else None
         before, odd = divmod(self.skipped, size)
         if odd:
-            raise HeavyRequestError(f"Pages of {size} records do not begin where the rest of the list does.")
-        page = page or self._source.page(before + number, size, bare=bare, tries=tries)
+            raise RequestTooLargeError(f"Pages of {size} records do not begin where the rest of the list does.")
+        page = page or self._source.page(before + number, size, bare=bare, max_attempts=max_attempts)
         return replace(
             page,
             asked=number,
@@ -195,11 +195,11 @@ class Rest:
             total=None if page.total is None else max(0, page.total - self.skipped),
         )
 
-    def _first(self, size: int, *, bare: bool, tries: int | None) -> Page | None:
+    def _first(self, size: int, *, bare: bool, max_attempts: int | None) -> Page | None:
         """Look for a page that begins with a row that was delivered for certain; None where the list starts over."""
         step, later, is_first = size, "", True
         while self.skipped and self.skipped % size == 0:
-            page = self._source.page(self.skipped // size + 1, size, bare=bare, tries=tries)
+            page = self._source.page(self.skipped // size + 1, size, bare=bare, max_attempts=max_attempts)
             if moments := self._moments_of(page):
                 is_beyond = moments[-1] > later if later else is_first and moments[-1] < self._mark.until
                 if is_beyond or moments != sorted(moments):

@@ -48,7 +48,7 @@ class StartedRead:
         return answer is None or answer.done()
 
 
-class Lookahead:
+class ReadScheduler:
     """Starts reads in the order of the run, a bounded number ahead of the one that is worked on.
 
     Attributes:
@@ -64,12 +64,12 @@ class Lookahead:
         self,
         reads: Iterable[tuple[SageStream, Context | None]],
         concurrency: int,
-        holds: Callable[[str | None], bool],
+        is_throttled: Callable[[str | None], bool],
     ) -> None:
         self._to_come = deque(reads)
         self.planned = len(self._to_come)
         self._concurrency = concurrency
-        self._holds = holds
+        self._holds = is_throttled
         self._started: dict[Key, StartedRead] = {}
         self._begun: set[Key] = set()
         self._finished: set[Key] = set()

@@ -15,17 +15,17 @@ import msgspec
 from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
-from tap_sage_accounting.records.converter import ADDITIONAL, MisfitError, leaf_converter, prefix_places
+from tap_sage_accounting.records.converter import ADDITIONAL, TypeMismatchError, leaf_converter, prefix_places
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterable, Mapping
 
-    from tap_sage_accounting.records.converter import Leftovers
+    from tap_sage_accounting.records.converter import Unmapped
 
     Schema = Mapping[str, Any]
     Record = dict[str, Any]
-    Converter = Callable[[Any, Leftovers], Any]
+    Converter = Callable[[Any, Unmapped], Any]
 
 TYPES = frozenset(("array", "boolean", "integer", "null", "number", "object", "string"))
 _WORDLESS = frozenset(("title", "description", "default", "deprecated", "additionalProperties", "required"))
@@ -108,7 +108,7 @@ class Conformer:
         kept: Record = _json.decode(record.get(ADDITIONAL) or "{}") if self.added else {}
         for name in self.added.keys() & kept.keys():
             record[name] = kept.pop(name)
-        left: Leftovers = [(name, value) for name in self.missing if (value := record.pop(name, None)) is not None]
+        left: Unmapped = [(name, value) for name in self.missing if (value := record.pop(name, None)) is not None]
         for name, convert in (self.changed | self.added).items():
             if name in record:
                 before = len(left)
@@ -121,12 +121,12 @@ class Conformer:
                 record[ADDITIONAL] = encoder.encode(dict(sorted(kept.items()))).decode() if kept else None
 
 
-def _convert_part(whole: Record, name: str, value: Any, convert: Converter, left: Leftovers) -> None:
+def _convert_part(whole: Record, name: str, value: Any, convert: Converter, left: Unmapped) -> None:
     """Put a part where it belongs; what does not fit is left over, and so is what does not fit inside it."""
     before = len(left)
     try:
         whole[name] = convert(value, left)
-    except MisfitError:
+    except TypeMismatchError:
         whole.pop(name, None)
         del left[before:]
         if value is not None:
@@ -145,7 +145,7 @@ def _of_column(name: str, schema: Schema) -> Converter:
 def converter(schema: Schema) -> Converter:
     """Compile a part of a schema to a function from a value as declared to a value that fits the part.
 
-    The function raises `MisfitError` where there is none.
+    The function raises `TypeMismatchError` where there is none.
 
     Raises:
         SchemaError: no value fits.
@@ -163,17 +163,17 @@ def converter(schema: Schema) -> Converter:
     checked = {keyword: value for keyword, value in schema.items() if keyword not in _STRUCTURE | _WORDLESS}
     validator = DEFAULT_JSONSCHEMA_VALIDATOR(checked) if checked else None
 
-    def convert(value: Any, left: Leftovers) -> Any:
+    def convert(value: Any, left: Unmapped) -> Any:
         before = len(left)
         for choice in choices:
             try:
                 found = choice(value, left)
-            except MisfitError:
+            except TypeMismatchError:
                 found = ...
             if found is not ... and (validator is None or found is None or validator.is_valid(found)):
                 return found
             del left[before:]
-        raise MisfitError
+        raise TypeMismatchError
 
     return convert
 
@@ -199,27 +199,27 @@ def _by_type(kind: str, schema: Schema) -> Converter:
             return lambda value, left: _not_null(leaf(value, left))
 
 
-def _any(value: Any, _: Leftovers) -> Any:
+def _any(value: Any, _: Unmapped) -> Any:
     return value
 
 
-def _null(value: Any, _: Leftovers) -> None:
+def _null(value: Any, _: Unmapped) -> None:
     if value is not None:
-        raise MisfitError
+        raise TypeMismatchError
 
 
 def _not_null(value: Any) -> Any:
     if value is None:
-        raise MisfitError
+        raise TypeMismatchError
     return value
 
 
 def _object(schema: Schema) -> Converter:
     parts = {name: converter(part) for name, part in (schema.get("properties") or {}).items()}
 
-    def convert(value: Any, left: Leftovers) -> Any:
+    def convert(value: Any, left: Unmapped) -> Any:
         if not isinstance(value, dict):
-            raise MisfitError
+            raise TypeMismatchError
         if not parts:
             return value
         found: Record = {}
@@ -236,9 +236,9 @@ def _object(schema: Schema) -> Converter:
 def _array(schema: Schema) -> Converter:
     item = converter(schema.get("items") or {})
 
-    def convert(value: Any, left: Leftovers) -> Any:
+    def convert(value: Any, left: Unmapped) -> Any:
         if not isinstance(value, list):
-            raise MisfitError
+            raise TypeMismatchError
         found: list[Any] = []
         for position, part in enumerate(value):
             before = len(left)
@@ -254,7 +254,7 @@ def _text(form: Any) -> Converter:
         leaf = leaf_converter({"type": ["string"], "format": form})
         return lambda value, left: _not_null(leaf(value, left))
 
-    def convert(value: Any, _: Leftovers) -> Any:
+    def convert(value: Any, _: Unmapped) -> Any:
         match value:
             case str():
                 return value
@@ -265,6 +265,6 @@ def _text(form: Any) -> Converter:
             case dict() | list():
                 return encoder.encode(value).decode()
             case _:
-                raise MisfitError
+                raise TypeMismatchError
 
     return convert

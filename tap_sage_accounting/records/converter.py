@@ -21,10 +21,10 @@ from tap_sage_accounting.records.lenient_json import DamagedText, is_damaged
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Converter = Callable[[Any, "Leftovers"], Any]
+    Converter = Callable[[Any, "Unmapped"], Any]
 
 Record = dict[str, Any]
-Leftovers = list[tuple[str, Any]]
+Unmapped = list[tuple[str, Any]]
 """What could not be placed: (place, value as sent)."""
 
 ADDITIONAL = "additional_attributes"
@@ -40,7 +40,7 @@ _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 """In JSON text, an escaped NUL; it is valid JSON that PostgreSQL does not take for it."""
 
 
-class MisfitError(ValueError):
+class TypeMismatchError(ValueError):
     """A value does not fit its place; `instead` is what goes there, the value itself is kept aside."""
 
     def __init__(self, instead: object = None) -> None:
@@ -53,42 +53,42 @@ def _decimal(text: str) -> Decimal | int | None:
     if not text:
         return None
     if (found := _NUMBER.fullmatch(text)) is None:
-        raise MisfitError
+        raise TypeMismatchError
     return _bounded(Decimal(text)) if found[2] or len(text) > _LARGEST_EXPONENT else Decimal(text)
 
 
 def _bounded(number: Decimal | int) -> Decimal | int:
     """Refuse a number that is too large, or too small, for any column."""
     if not -_LARGEST_EXPONENT <= Decimal(number).adjusted() <= _LARGEST_EXPONENT:
-        raise MisfitError
+        raise TypeMismatchError
     return number
 
 
-def _number(value: Any, _: Leftovers) -> Decimal | int | None:
+def _number(value: Any, _: Unmapped) -> Decimal | int | None:
     """Sage writes decimals as strings in plain notation; real JSON numbers occur too."""
     if isinstance(value, str):
         return _decimal(value)
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return _bounded(value)
-    raise MisfitError
+    raise TypeMismatchError
 
 
-def _decimal_text(value: Any, _: Leftovers) -> str | None:
+def _decimal_text(value: Any, _: Unmapped) -> str | None:
     """A decimal in plain notation, for targets that would make a binary fraction of a JSON number."""
     number = _number(value, _)
     return None if number is None else format(Decimal(number), "f")
 
 
-def _integer(value: Any, _: Leftovers) -> int | None:
+def _integer(value: Any, _: Unmapped) -> int | None:
     number = _number(value, _)
     if number is None:
         return None
     if number != int(number) or int(number) not in _INT64:
-        raise MisfitError
+        raise TypeMismatchError
     return int(number)
 
 
-def _boolean(value: Any, _: Leftovers) -> bool | None:
+def _boolean(value: Any, _: Unmapped) -> bool | None:
     if isinstance(value, bool):
         return value
     match value:
@@ -99,22 +99,22 @@ def _boolean(value: Any, _: Leftovers) -> bool | None:
         case "false":
             return False
         case _:
-            raise MisfitError
+            raise TypeMismatchError
 
 
-def _string(value: Any, _: Leftovers) -> str:
+def _string(value: Any, _: Unmapped) -> str:
     if isinstance(value, str):
         if "\0" in value or isinstance(value, DamagedText):  # no SQL database stores a NUL
-            raise MisfitError(str(value).replace("\0", ""))
+            raise TypeMismatchError(str(value).replace("\0", ""))
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | Decimal):
         return str(value)
-    raise MisfitError
+    raise TypeMismatchError
 
 
-def _string_or_nothing(value: Any, leftovers: Leftovers) -> str | None:
+def _string_or_nothing(value: Any, leftovers: Unmapped) -> str | None:
     return _string(value, leftovers) or None
 
 
@@ -122,13 +122,13 @@ def _moment(value: str) -> datetime:
     try:
         return datetime.fromisoformat(value)
     except ValueError:
-        raise MisfitError from None
+        raise TypeMismatchError from None
 
 
-def _date(value: Any, _: Leftovers) -> str | None:
+def _date(value: Any, _: Unmapped) -> str | None:
     """A calendar date; where Sage adds a time that says something, the whole is kept aside."""
     if not isinstance(value, str):
-        raise MisfitError
+        raise TypeMismatchError
     if not value or value in _NO_DATE:
         return None
     try:
@@ -136,14 +136,14 @@ def _date(value: Any, _: Leftovers) -> str | None:
     except ValueError:
         moment = _moment(value)
     if moment.time() != datetime.min.time():
-        raise MisfitError(moment.date().isoformat())
+        raise TypeMismatchError(moment.date().isoformat())
     return moment.date().isoformat()
 
 
-def _date_time(value: Any, _: Leftovers) -> str | None:
+def _date_time(value: Any, _: Unmapped) -> str | None:
     """A moment in UTC, `2026-06-30T18:00:00Z`; without a zone it is taken for UTC."""
     if not isinstance(value, str):
-        raise MisfitError
+        raise TypeMismatchError
     if not value or value in _NO_DATE:
         return None
     moment = _moment(value)
@@ -152,7 +152,7 @@ def _date_time(value: Any, _: Leftovers) -> str | None:
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else _in_utc(moment)
     text = moment.isoformat().replace("+00:00", "Z")
     if _SECONDS.search(value):
-        raise MisfitError(text)
+        raise TypeMismatchError(text)
     return text
 
 
@@ -160,7 +160,7 @@ def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise MisfitError from None
+        raise TypeMismatchError from None
 
 
 def api_name(name: str) -> str:
@@ -168,7 +168,7 @@ def api_name(name: str) -> str:
     return name.lstrip("$").lower()
 
 
-def prefix_places(leftovers: Leftovers, before: int, place: str) -> None:
+def prefix_places(leftovers: Unmapped, before: int, place: str) -> None:
     """Put the place of something composed before the places of what it left over."""
     for index in range(before, len(leftovers)):
         inner, left = leftovers[index]
@@ -178,7 +178,7 @@ def prefix_places(leftovers: Leftovers, before: int, place: str) -> None:
 def _inside(converter: Converter, place: str) -> Converter:
     """Let a converter of something composed tell the full place of whatever it leaves over."""
 
-    def convert(value: Any, leftovers: Leftovers) -> Any:
+    def convert(value: Any, leftovers: Unmapped) -> Any:
         before = len(leftovers)
         converted = converter(value, leftovers)
         if len(leftovers) > before:
@@ -210,11 +210,11 @@ class _Places(dict[str, tuple[str, "Converter | None", bool]]):
 def _compile_object(schema: dict[str, Any]) -> Converter:
     places = _Places(schema["properties"])
 
-    def convert(value: Any, leftovers: Leftovers) -> Record | None:
+    def convert(value: Any, leftovers: Unmapped) -> Record | None:
         if not isinstance(value, dict):
             if value == "":
                 return None
-            raise MisfitError
+            raise TypeMismatchError
         record: Record = {}
         for key, part in value.items():
             name, converter, is_text = places[key]
@@ -225,7 +225,7 @@ def _compile_object(schema: dict[str, Any]) -> Converter:
             else:
                 try:
                     record[name] = converter(part, leftovers)
-                except MisfitError as misfit:
+                except TypeMismatchError as misfit:
                     record[name] = misfit.instead
                     leftovers.append((key, part))
         return record
@@ -233,23 +233,23 @@ def _compile_object(schema: dict[str, Any]) -> Converter:
     return convert
 
 
-def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Leftovers], list[Any] | None]:
+def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Unmapped], list[Any] | None]:
     converter = compile_converter(schema["items"])
     of_objects = "properties" in schema["items"]
 
-    def convert(value: Any, leftovers: Leftovers) -> list[Any] | None:
+    def convert(value: Any, leftovers: Unmapped) -> list[Any] | None:
         if isinstance(value, dict) and of_objects:
             value = [value]  # Sage describes some lists as a single object
         if not isinstance(value, list):
             if value == "":
                 return None
-            raise MisfitError
+            raise TypeMismatchError
         items: list[Any] = []
         for position, part in enumerate(value):
             before = len(leftovers)
             try:
                 items.append(None if part is None else converter(part, leftovers))
-            except MisfitError as misfit:
+            except TypeMismatchError as misfit:
                 items.append(misfit.instead)
                 leftovers.append((f"[{position}]", part))
             else:
@@ -278,7 +278,7 @@ _BY_FORMAT: dict[str | None, Converter] = {
 def compile_converter(schema: dict[str, Any]) -> Converter:
     """Compile a schema part to a function from (value as sent, not null; leftovers) to the value as declared.
 
-    The function raises `MisfitError` where the value does not fit, and appends to the leftovers what fits nowhere
+    The function raises `TypeMismatchError` where the value does not fit, and appends to the leftovers what fits nowhere
     inside it.
     """
     declared = schema["type"]
@@ -319,14 +319,14 @@ def with_text_decimals(schema: dict[str, Any], text: dict[str, Any]) -> dict[str
 
 
 @dataclass(slots=True)
-class Surprises:
+class SchemaDrift:
     """What Sage sent in one stream that the schema does not know, counted by place, positions in lists left out."""
 
     unknown: Counter[str] = field(default_factory=Counter)
     misfits: Counter[str] = field(default_factory=Counter)
 
 
-class Cleaner:
+class RecordConverter:
     """Turns one stream's records from Sage's form into the declared one.
 
     Args:
@@ -343,15 +343,15 @@ class Cleaner:
         self._known = _places(properties, "")
         self._convert = _compile_object({"properties": properties})
         self._json = msgspec.json.Encoder(decimal_format="number", order="sorted", enc_hook=self._original)
-        self.surprises = Surprises()
+        self.surprises = SchemaDrift()
         self.damaged: list[str] = []
 
     def clean(self, raw: Record) -> Record:
         """Convert one record; what does not fit goes to `additional_attributes` as JSON text."""
-        leftovers: Leftovers = []
+        leftovers: Unmapped = []
         record: Record | None = self._convert(raw, leftovers)
         if record is None:
-            raise MisfitError
+            raise TypeMismatchError
         if leftovers:
             record[ADDITIONAL] = _NUL.sub(r"\1\\\\u0000", self._json.encode(dict(leftovers)).decode())
             if self.damaged:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, cast
 import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
-from tap_sage_accounting.records.converter import NATIVE, MisfitError, leaf_converter
+from tap_sage_accounting.records.converter import NATIVE, TypeMismatchError, leaf_converter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +123,7 @@ class _Part(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 def _refuse(value: Any, _: list[Any]) -> Any:
     """The conversion of what Sage has no business to send."""
-    raise MisfitError(value)
+    raise TypeMismatchError(value)
 
 
 def _field_name(name: str) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from singer_sdk import Stream
 
-    from tap_sage_accounting.api.http_client import Connection
+    from tap_sage_accounting.api.http_client import HttpClient
     from tap_sage_accounting.api.rate_limiter import RequestGate
     from tap_sage_accounting.run.report import RunReport
 
@@ -61,7 +61,7 @@ class RunLifecycle(Tap):
 
     @property
     @abstractmethod
-    def connection(self) -> Connection:
+    def connection(self) -> HttpClient:
         """The way to Sage."""
 
     @property
@@ -74,7 +74,7 @@ class RunLifecycle(Tap):
         """Count the reads of the run; 0 before they are known."""
 
     @abstractmethod
-    def settle(self) -> None:
+    def wait_for_refresh(self) -> None:
         """Wait until no token request is under way and its tokens are stored."""
 
     @abstractmethod
@@ -138,7 +138,7 @@ class RunLifecycle(Tap):
     @contextmanager
     def connected(self) -> Iterator[None]:
         """Ask Sage something without a run; a signal interrupts the block."""
-        with stop_signals.orderly(self.settle):
+        with stop_signals.orderly(self.wait_for_refresh):
             try:
                 with stop_signals.interruptible():
                     yield
@@ -152,7 +152,7 @@ class RunLifecycle(Tap):
         A signal interrupts the block, never the end.
         """
         began = time.monotonic()
-        with stop_signals.orderly(self.settle, self._count_sent):
+        with stop_signals.orderly(self.wait_for_refresh, self._count_sent):
             try:
                 with stop_signals.interruptible():
                     self.prepare_run()

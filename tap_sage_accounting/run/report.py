@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.exceptions import SkippableAPIError
 
-    from tap_sage_accounting.records.converter import Surprises
+    from tap_sage_accounting.records.converter import SchemaDrift
 
 
 WHY: dict[type[SkippableAPIError], str] = {
@@ -60,7 +60,7 @@ class RunReport:
     skipped: list[Outcome] = field(default_factory=list)
     failed: list[Outcome] = field(default_factory=list)
     answered: set[str] = field(default_factory=set)
-    surprises: dict[str, Surprises] = field(default_factory=dict)
+    surprises: dict[str, SchemaDrift] = field(default_factory=dict)
     damaged: dict[str, list[str]] = field(default_factory=dict)
     damaged_count: Counter[str] = field(default_factory=Counter)
 

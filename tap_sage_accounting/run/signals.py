@@ -33,7 +33,7 @@ SIGNALS = frozenset(
 class Mode(IntEnum):
     """What a signal does at this moment."""
 
-    AT_ONCE = 0
+    IMMEDIATELY = 0
     """It ends the process: nothing is at stake."""
     DEFERRED = 1
     """It is remembered."""
@@ -51,7 +51,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self.mode = Mode.AT_ONCE
+        self.mode = Mode.IMMEDIATELY
         self._is_installed = False
         self._exit: Callable[[int], NoReturn] = exit_with_its_number
         self._settle: Callable[[], object] = _nothing
@@ -84,7 +84,7 @@ class StopSignals:
         """
         if self.received is None or self.mode is Mode.DEFERRED:
             return
-        if self.mode is Mode.AT_ONCE:
+        if self.mode is Mode.IMMEDIATELY:
             self._exit(self.received)
         raise SystemExit(128 + self.received)
 
@@ -110,7 +110,7 @@ class StopSignals:
 
     @contextmanager
     def orderly(
-        self, settle: Callable[[], object] | None = None, sent: Callable[[], object] | None = None
+        self, wait_for_refresh: Callable[[], object] | None = None, sent: Callable[[], object] | None = None
     ) -> Iterator[None]:
         """Do what must come to an orderly end; after a signal, the process ends with the outermost such block.
 
@@ -118,11 +118,11 @@ class StopSignals:
         output, ends by force after `LONGEST_STOP`.
 
         Args:
-            settle: waits until no token request is under way and its tokens are stored.
+            wait_for_refresh: waits until no token request is under way and its tokens are stored.
             sent: counts what was read of the output; a stop may last as long as that grows.
         """
         before = self.mode, self._settle, self._sent
-        self.mode, self._settle, self._sent = Mode.DEFERRED, settle or _nothing, sent or _nothing
+        self.mode, self._settle, self._sent = Mode.DEFERRED, wait_for_refresh or _nothing, sent or _nothing
         if self._is_installed and self._wakeup is None:
             self._watch()
         try:

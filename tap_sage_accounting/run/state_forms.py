@@ -106,8 +106,8 @@ def _unwrapped(found: Any, streams: Collection[str]) -> dict[str, Any]:
             return _united(inside, streams)
         case dict() if found.keys() & set(streams):
             return {BOOKMARKS: found}
-    what = f"an object with {_names(found)}" if isinstance(found, dict) and found else "no object"
-    raise SettingsError(f"The state is in no form that this tap knows: {what}. {WHAT_TO_DO}")
+    label = f"an object with {_names(found)}" if isinstance(found, dict) and found else "no object"
+    raise SettingsError(f"The state is in no form that this tap knows: {label}. {WHAT_TO_DO}")
 
 
 def _halves_of(found: dict[str, Any]) -> list[Any]:

@@ -20,9 +20,9 @@ from singer_sdk.exceptions import SkippableAPIError
 from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
-from tap_sage_accounting.api.pages import Page, PagesAhead, parse_json
+from tap_sage_accounting.api.pages import Page, PagePrefetcher, parse_json
 from tap_sage_accounting.client import UPDATED_AT, SageStream
-from tap_sage_accounting.exceptions import MalformedAnswerError
+from tap_sage_accounting.exceptions import MalformedResponseError
 from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, first_month
 from tap_sage_accounting.run.packed_ids import pack, unpack
 from tap_sage_accounting.run.signals import stop_signals
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_sage_accounting.api.http_client import Answer
-    from tap_sage_accounting.extraction.list_reader import ListRead
+    from tap_sage_accounting.api.http_client import Response
+    from tap_sage_accounting.extraction.list_reader import ListReader
     from tap_sage_accounting.extraction.scheduler import Batches
     from tap_sage_accounting.records.row_decoder import Item
 
@@ -143,7 +143,7 @@ class TrialBalance(SageStream):
             seen.idle = list(self._accounts(context))
         months = begin.until(Month.of(now))
         fetch = partial(self._fetch_month, context, months)
-        with PagesAhead(fetch, self._tap.executor, self.width_of(context), counts_rows=False) as pages:
+        with PagePrefetcher(fetch, self._tap.executor, self.width_of(context), counts_rows=False) as pages:
             for month, page in zip(months, pages, strict=True):
                 yield [self._row(raw, month, page, context) for raw in seen.note(month, page)]
         while (stale := seen.stale_month(opened)) is not None:
@@ -165,22 +165,22 @@ class TrialBalance(SageStream):
         reading = self._other_list(context, "ledger_accounts", {})
         for page in reading.pages():
             yield from page.items
-        yield from reading.slipped(lambda: False)
+        yield from reading.recover_missed_rows(lambda: False)
 
     def _fetch_month(self, context: Context | None, months: list[Month], number: int) -> Page:
         month = months[number - 1]
-        what = f"{self.describe(context)}, {month.first_day} to {month.last_day}"
+        label = f"{self.describe(context)}, {month.first_day} to {month.last_day}"
 
-        def parse(answer: Answer) -> Page:
-            found = parse_json(answer.body, what)
+        def parse(answer: Response) -> Page:
+            found = parse_json(answer.body, label)
             found = found.get("trial_balance", found) if isinstance(found, dict) else None
             accounts = found.get("ledger_accounts") if isinstance(found, dict) else None
             if not isinstance(accounts, list):
-                raise MalformedAnswerError(f"{what}: the answer has no `ledger_accounts`.")
+                raise MalformedResponseError(f"{label}: the answer has no `ledger_accounts`.")
             served = answer.served_at
             return Page(number, number, 1, accounts, total=len(months), has_next=False, served_at=served)
 
-        return self.ask(self.get_http_request(page=PageContext(context, month)), context, what, parse)
+        return self.ask(self.get_http_request(page=PageContext(context, month)), context, label, parse)
 
     def _row(self, raw: Record, month: Month, page: Page, context: Context | None) -> Record:
         """Lay out one account of one month flat."""
@@ -222,15 +222,15 @@ class TrialBalance(SageStream):
         return found
 
     def _fetch_settings(self, context: Context | None) -> Page:
-        what = f"accounts start date for {self.describe(context)}"
+        label = f"accounts start date for {self.describe(context)}"
 
-        def parse(answer: Answer) -> Page:
-            found = parse_json(answer.body, what)
+        def parse(answer: Response) -> Page:
+            found = parse_json(answer.body, label)
             if not isinstance(found, dict):
-                raise MalformedAnswerError(f"{what}: the answer is not a single object.")
+                raise MalformedResponseError(f"{label}: the answer is not a single object.")
             return Page(1, 1, 1, [found], total=1, has_next=False, served_at=answer.served_at)
 
-        return self.ask(HTTPRequest(url=f"{self.url_base}/financial_settings"), context, what, parse)
+        return self.ask(HTTPRequest(url=f"{self.url_base}/financial_settings"), context, label, parse)
 
     def _first_changed(self, context: Context | None, last_read: str, now: datetime) -> tuple[Month, bool]:
         """Find the first month whose balances may differ from what was read last time.
@@ -246,7 +246,7 @@ class TrialBalance(SageStream):
         transactions = self._other_list(context, "transactions", changes)
         try:
             rows = [row for page in transactions.pages() for row in page.items]
-            rows += transactions.slipped(lambda: False)
+            rows += transactions.recover_missed_rows(lambda: False)
         except SkippableAPIError:
             return FIRST_MONTH, False
         if any(_may_have_moved(row, last_read) for row in rows):
@@ -258,7 +258,7 @@ class TrialBalance(SageStream):
         changed = [Month.parse(day) for row in rows if (day := row.get("date"))]
         return min([*changed, Month.of(now).plus(-1)]), not rows
 
-    def _other_list(self, context: Context | None, name: str, changes: dict[str, Any]) -> ListRead:
+    def _other_list(self, context: Context | None, name: str, changes: dict[str, Any]) -> ListReader:
         """Prepare a read of another list, with query parameters that differ from the usual ones."""
         return self._list(name).begin_read(context, {"updated_or_created_since": None, "attributes": None, **changes})
 
