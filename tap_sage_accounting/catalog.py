@@ -5,7 +5,6 @@ It may be of an older version, written by hand, or changed by Meltano's `select`
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,9 @@ from singer_sdk.singerlib.catalog import (
 from singer_sdk.singerlib.schema import Schema
 
 from tap_sage_accounting import schemas
-from tap_sage_accounting.client import UPDATED_AT
+from tap_sage_accounting.declaration import UPDATED_AT
 from tap_sage_accounting.streams import STREAMS
+from tap_sage_accounting.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import logging
@@ -251,12 +251,6 @@ def _has(schema: Schema, breadcrumb: tuple[str, ...]) -> bool:
             return False
         part = part.properties[name]
     return len(breadcrumb) % 2 == 0
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """End a sentence with the name that was probably meant."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def difference_of(streams: Mapping[str, list[str]]) -> str:

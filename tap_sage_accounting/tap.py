@@ -19,7 +19,6 @@ from singer_sdk.cli import plugin_cli
 from singer_sdk.exceptions import (
     ConfigValidationError,
     MapExpressionError,
-    SkippableAPIError,
     StreamMapConfigError,
 )
 from singer_sdk.helpers._classproperty import classproperty
@@ -32,6 +31,7 @@ from tap_sage_accounting.environment import load_env_file, read_settings
 from tap_sage_accounting.exceptions import SettingsError
 from tap_sage_accounting.extraction.businesses import Business, visible_businesses
 from tap_sage_accounting.extraction.scheduler import ReadScheduler
+from tap_sage_accounting.extraction.services import Services
 from tap_sage_accounting.redaction import SecretFilter, install
 from tap_sage_accounting.run.lifecycle import RunLifecycle
 from tap_sage_accounting.run.report import RunReport
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import click
-    from singer_sdk.helpers.types import Context
+    from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import CatalogEntry
 
     from tap_sage_accounting.api.http_client import HttpClient
@@ -149,7 +149,7 @@ class TapSageAccounting(RunLifecycle):
         different, problems = {}, []
         for name in names:
             try:
-                if columns := cast("SageStream", self.streams[name]).announce(self._entry(name)):
+                if columns := cast("SageStream", self.streams[name]).follow(self._entry(name)):
                     different[name] = columns
             except SchemaError as error:
                 problems.append(problem_of(name, error))
@@ -288,21 +288,12 @@ class TapSageAccounting(RunLifecycle):
         if self._earlier.bookmarks:
             self.state["bookmarks"] = self._earlier.bookmarks
 
-    def has_accounts(self, context: Context) -> bool:
-        """Return whether Sage shows a business's ledger accounts, which no business is without."""
-        accounts = self.streams["ledger_accounts"]
-        changes = {"updated_or_created_since": None, "attributes": None, "items_per_page": 1}
-        try:
-            return isinstance(accounts, SageStream) and bool(accounts.fetch_page(context, 1, changes).items)
-        except SkippableAPIError:
-            return False
-
-    def _check_state(self) -> None:
+    def _check_state(self, services: Services) -> None:
         streams = [stream for stream in self.streams.values() if isinstance(stream, SageStream) and stream.selected]
-        self._earlier.check_partitions(streams, {business.id for business in self.businesses}, self.began_at)
+        self._earlier.check_partitions(streams, {*services.businesses}, services.began_at)
         if self._earlier.bookmarks:
             self.state["bookmarks"] = self._earlier.bookmarks
-        self._earlier.report(self.name_of)
+        self._earlier.report(services.name_of)
         if not streams:
             self.logger.warning("No stream is selected, so nothing is read.")
         elif not self.reads:
@@ -386,16 +377,17 @@ class TapSageAccounting(RunLifecycle):
     def reads(self) -> list[tuple[SageStream, Context | None]]:
         """What the run reads, in order: each stream of each business."""
         chosen = [stream for stream in self.streams.values() if isinstance(stream, SageStream) and stream.selected]
+        businesses: list[Context] = [{"business_id": business.id} for business in self.businesses]
         return [
             (stream, context)
             for stream in chosen
             if not isinstance(stream, Deletions)
-            for context in stream.partitions or (None,)
+            for context in (businesses if stream.per_business else (None,))
         ]
 
     @cached_property
-    def lookahead(self) -> ReadScheduler:
-        """What starts the reads to come before their turn."""
+    def scheduler(self) -> ReadScheduler:
+        """What starts reads before their turn."""
         return ReadScheduler(self.reads, self.config["concurrency"], self.gate.is_throttled)
 
     @cached_property
@@ -413,7 +405,7 @@ class TapSageAccounting(RunLifecycle):
                 nameless.name or "a business without a name",
                 "Sage lists it without an id, so nothing of it can be read. Report it to Sage.",
             )
-        self._tell_who_came_and_went(visible)
+        self._log_changed_businesses(visible)
         wanted = self.config.get("business_ids") or list(visible)
         if strangers := [business_id for business_id in wanted if business_id not in visible]:
             raise SettingsError(
@@ -426,7 +418,7 @@ class TapSageAccounting(RunLifecycle):
             )
         return tuple(business for business in visible.values() if business.id in wanted)
 
-    def _tell_who_came_and_went(self, visible: Mapping[str, Business]) -> None:
+    def _log_changed_businesses(self, visible: Mapping[str, Business]) -> None:
         """Name the businesses that earlier runs did not read, and those that they read and the user no longer sees."""
         bookmarks = self.state.get("bookmarks", {}).values()
         partitions = [partition for each in bookmarks for partition in each.get("partitions", ())]
@@ -442,51 +434,61 @@ class TapSageAccounting(RunLifecycle):
             if known and business_id not in known:
                 self.logger.info("No earlier run read %s.", business)
 
-    def name_of(self, business_id: str) -> str:
-        """Name a business for a person."""
-        return next((str(business) for business in self.businesses if business.id == business_id), business_id)
-
-    def announce_deletion(
-        self, stream: str, context: Context | None, key: str, deleted_at: str | None, how: str
-    ) -> None:
-        """Put a deletion into the stream `deletions`, if that is selected."""
-        deletions = self.streams[Deletions.name]
-        if isinstance(deletions, Deletions) and deletions.selected:
-            business_id = context["business_id"] if context else None
-            deletions.add(
-                {"business_id": business_id, "stream": stream, "id": key, "deleted_at": deleted_at, "how": how}
-            )
-
     # The run
 
     @override
     def prepare_run(self) -> None:
-        # Asked for here, so that no stream is blamed when there is no token or no such business.
+        # Requested here, so that no stream is blamed when there is no token or no such business.
         self.logger.info("Extracting %s.", "; ".join(map(str, self.businesses)))
-        self._check_state()
+        services = self._services()
+        for stream in self.streams.values():
+            if isinstance(stream, SageStream):
+                stream.services = services
+        self._check_state(services)
         self._prepare_stream_maps()
+
+    def _services(self) -> Services:
+        deletions = self.streams[Deletions.name]
+        return Services(
+            http_client=self.connection,
+            executor=self.executor,
+            scheduler=self.scheduler,
+            checkpoints=self.checkpoints,
+            report=self.report,
+            businesses={business.id: business for business in self.businesses},
+            lost_businesses=self.lost_businesses,
+            began_at=self.began_at,
+            stream_maps=self.stream_map_definitions,
+            prepare_stream_maps=self.prepare_stream_maps,
+            end_files=self._end_files,
+            add_deletion=deletions.add if isinstance(deletions, Deletions) and deletions.selected else _ignore,
+        )
 
     @override
     def foresee_deletions(self) -> None:
-        """Tell the state of lists that are read for the first time that their deletions matter from now on.
+        """Note in the state of lists that are read for the first time that their deletions matter from now on.
 
         This goes before any of their rows. A run that is killed has delivered some of them, and knows of it only from
         the state.
         """
-        first = [stream.foresee_deletions(context, self.began_at) for stream, context in self.reads]
+        first = [stream.begin_first_read(context) for stream, context in self.reads]
         if any(first):
             self.checkpoints.write()
 
-    def end_files(self) -> None:
+    def _end_files(self) -> None:
         """Complete the files of a read, where records go into files."""
         if isinstance(self.message_writer, WholeMessageWriter):
             self.message_writer.end_files()
 
     @override
     def count_planned(self) -> int:
-        return self.lookahead.planned if "lookahead" in vars(self) else 0
+        return self.scheduler.planned if "scheduler" in vars(self) else 0
 
     @override
     def wait_for_refresh(self) -> None:
         if "tokens" in vars(self):
             self.tokens.wait_for_refresh()
+
+
+def _ignore(row: Record) -> None:
+    """Write nothing: the stream `deletions` is not selected."""

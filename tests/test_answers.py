@@ -69,7 +69,7 @@ def connection(tokens: Tokens) -> Iterator[HttpClient]:
 
 
 def ask(connection: HttpClient, **options: Any) -> Any:
-    return connection.ask(
+    return connection.get(
         "/contacts",
         {"page": 1},
         business_id="b1",

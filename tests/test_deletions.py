@@ -13,8 +13,8 @@ from sage_sandbox.books import advance, build_world
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import Row, timestamp
-from tap_sage_accounting.extraction import deletions
-from tap_sage_accounting.extraction.deletions import pack, unpack
+from tap_sage_accounting.extraction.deletions import missing
+from tap_sage_accounting.run.packed_ids import pack, unpack
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def test_a_deleted_record_is_flagged_and_keeps_its_columns(
             "stream": "contacts",
             "id": gone,
             "deleted_at": expected,
-            "how": "told by Sage",
+            "how": "reported",
         }
     }
     assert disagreements(server.world, warehouse, ["contacts"]) == []
@@ -227,7 +227,7 @@ def test_flagged_rows_arrive_flagged_and_are_listed(server: SandboxServer, run_t
     second = run_tap(stream, "deletions", state=first.state)
     flags = {row["id"]: row["deleted"] for row in second.records[stream]}
     assert flags[rows.keys[1]] is True
-    assert deleted(second)[stream, rows.keys[1]]["how"] == "flagged by Sage"
+    assert deleted(second)[stream, rows.keys[1]]["how"] == "flagged"
 
 
 def test_a_voided_document_is_no_deletion(run_tap: RunTap, server: SandboxServer) -> None:
@@ -281,7 +281,7 @@ def test_an_untold_deletion_is_found(server: SandboxServer, run_tap: RunTap, str
     warehouse.load(first.messages)
     before = warehouse.rows(stream, rows.owner.id)[key(2)]
     warehouse.load(second.messages)
-    assert deleted(second)[stream, key(2)]["how"] == "found missing"
+    assert deleted(second)[stream, key(2)]["how"] == "missing"
     flagged = warehouse.rows(stream, rows.owner.id)[key(2)]
     assert flagged == {**before, "deleted_at": timestamp(server.world.clock.now())}
     assert disagreements(server.world, warehouse, [stream]) == []
@@ -392,7 +392,7 @@ def test_the_memory_of_ids_is_small_and_bounded(
     assert len(pack(ids)) < 24 * len(ids)
     assert unpack(pack(set())) == set()
 
-    monkeypatch.setattr(deletions, "LARGEST_INVENTORY", 5)
+    monkeypatch.setattr(missing, "LARGEST_INVENTORY", 5)
     a_list(server, "sales_quotes", 6)
     run = run_tap("sales_quotes")
     assert any("6 records, too many to notice when one is deleted" in line for line in run.log)

@@ -20,7 +20,8 @@ from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import timestamp
 from tap_sage_accounting.api import faults
 from tap_sage_accounting.exceptions import IncompleteRunError, RetryAfterTooLongError
-from tap_sage_accounting.extraction.deletions import DeletionLookup
+from tap_sage_accounting.extraction.deletions import Deletions
+from tap_sage_accounting.extraction.deletions.reported import ReportedDeletions
 from tap_sage_accounting.streams.contacts import Contacts
 
 if TYPE_CHECKING:
@@ -175,9 +176,10 @@ def test_a_failure_in_the_middle_of_a_page_is_that_reads_own(
         yield
 
     if where == "clean":
-        monkeypatch.setattr(Contacts, "clean", lambda *_: next(fail()))
+        monkeypatch.setattr(Contacts, "converter", property(lambda _: next(fail())))
     else:
-        monkeypatch.setattr(DeletionLookup, "told", fail)
+        for strategy in (Deletions, ReportedDeletions):
+            monkeypatch.setattr(strategy, "reported", fail)
     run = run_tap("contacts", "sales_quotes", state=state if where == "told" else None)
     assert isinstance(run.error, IncompleteRunError)
     failed = [line for line in run.log if line.startswith("Failed:")]

@@ -102,7 +102,7 @@ def connection_at(clock: Clock, patience: int, monkeypatch: pytest.MonkeyPatch) 
 
 
 def ask(connection: HttpClient, path: str = "contacts", business_id: str | None = "b1", **options: Any) -> Any:
-    return connection.ask(
+    return connection.get(
         f"/{path}",
         {},
         business_id=business_id,

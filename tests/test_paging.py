@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_sage_accounting.api.pages import Page, PagePrefetcher
+from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.exceptions import MalformedResponseError
+from tap_sage_accounting.extraction.prefetch import PagePrefetcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,8 +59,8 @@ def serve(records: int, of: int, /, **quirks: Any) -> tuple[Callable[[int], Page
     return fetch, asked
 
 
-def read(fetch: Callable[[int], Page], executor: ThreadPoolExecutor, width: int = 4) -> list[str]:
-    with PagePrefetcher(fetch, executor, lambda: width) as pages:
+def read(fetch: Callable[[int], Page], executor: ThreadPoolExecutor, max_prefetch: int = 4) -> list[str]:
+    with PagePrefetcher(fetch, executor, lambda: max_prefetch) as pages:
         return [item["id"] for page in pages for item in page.items]
 
 
@@ -153,7 +154,7 @@ def test_a_failing_page_ends_the_read_with_its_error(executor: ThreadPoolExecuto
         seen += [item["id"] for page in pages for item in page.items]
 
 
-def test_pages_are_asked_for_in_parallel_but_never_more_than_the_width(executor: ThreadPoolExecutor) -> None:
+def test_pages_are_asked_for_in_parallel_but_never_more_than_allowed(executor: ThreadPoolExecutor) -> None:
     fetch, asked = serve(40, 2)
     lock = threading.Lock()
     together = threading.Barrier(2)
@@ -170,7 +171,7 @@ def test_pages_are_asked_for_in_parallel_but_never_more_than_the_width(executor:
             running -= 1
         return fetch(number)
 
-    assert read(slow, executor, width=3) == everything(40)
+    assert read(slow, executor, max_prefetch=3) == everything(40)
     assert 1 < highest <= 3
     assert sorted(asked) == list(range(1, 21))
 

@@ -206,8 +206,8 @@ def test_unknown_attributes_are_kept_with_their_place_and_reported_once() -> Non
         "lines[1].weight": 3,
     }
     cleaner.clean(raw)
-    assert sorted(cleaner.surprises.unknown) == ["business_id", "colour", "lines[].product.maker", "lines[].weight"]
-    assert cleaner.surprises.misfits == {"lines[].quantity": 2}
+    assert sorted(cleaner.drift.unknown) == ["business_id", "colour", "lines[].product.maker", "lines[].weight"]
+    assert cleaner.drift.misfits == {"lines[].quantity": 2}
 
 
 @pytest.mark.parametrize("sent", ["text", 5, [], True])

@@ -12,9 +12,8 @@ from plain_books import Ledger, plain_world
 
 from sage_sandbox.books import advance, trial_balance
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.extraction import months
+from tap_sage_accounting.extraction import monthly_read, months
 from tap_sage_accounting.extraction.months import Month
-from tap_sage_accounting.streams import trial_balance as trial_balance_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -349,7 +348,7 @@ def test_a_posting_whose_date_is_none_is_no_failure(beginning: Beginning, day: A
 def test_without_the_right_to_postings_the_read_has_an_end(
     beginning: Beginning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (months, trial_balance_stream):
+    for module in (months, monthly_read):
         monkeypatch.setattr(module, "MOST_MONTHS", 20)
     monkeypatch.setattr(months, "PLAUSIBLE_MONTHS", 10)
     beginning.claim("0202-01-01")

@@ -18,6 +18,7 @@ from tap_sage_accounting.auth.endpoint import LIFETIME, REFRESH_LIFETIME, Refres
 from tap_sage_accounting.auth.manager import LoginRequiredError, TokenManager
 from tap_sage_accounting.auth.tokens import Tokens
 from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.declaration import StreamDeclaration
 from tap_sage_accounting.exceptions import (
     AuthorizationError,
     NoWayToSageError,
@@ -29,6 +30,7 @@ from tap_sage_accounting.exceptions import (
     SettingsError,
     TokenStoreError,
 )
+from tap_sage_accounting.extraction.rights import request_access
 from tap_sage_accounting.run.report import WHY, RunReport
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.tap import TapSageAccounting
@@ -171,14 +173,14 @@ class AirbyteTap(TapSageAccounting):
         """Return whether a business's country has no such stream: countries, unlike editions, never change."""
         reading = self.streams[stream]
         found = next((each for each in self.businesses if str(each) == business), None)
-        if not isinstance(reading, SageStream) or reading.countries == SageStream.countries or found is None:
+        if not isinstance(reading, SageStream) or reading.countries == StreamDeclaration.countries or found is None:
             return False
         if found.id not in self._countries:
             try:
-                self._countries[found.id] = reading.fetch_access({"business_id": found.id}).country
+                self._countries[found.id] = request_access(self.connection, found.id, f"country of {found}").country
             except (FatalAPIError, SkippableAPIError):
                 return False
-        return self._countries[found.id] in {*SageStream.countries} - {*reading.countries}
+        return self._countries[found.id] in {*StreamDeclaration.countries} - {*reading.countries}
 
 
 @dataclass

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from tap_sage_accounting.declaration import Area
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tap_sage_accounting.client import SageStream
-
-
-class Area(StrEnum):
-    """The areas in which Sage gives a user rights: full access, read only, restricted, none."""
-
-    SALES = "Sales"
-    PURCHASES = "Purchases"
-    CONTACTS = "Contacts"
-    BANK = "Bank"
-    PRODUCTS = "Products & Services"
-    JOURNALS = "Journals"
-    SETTINGS = "Settings"
-    STATUTORY_REPORTING = "Statutory reporting"
+    from tap_sage_accounting.declaration import StreamDeclaration
 
 
 EDITIONS = {
@@ -93,7 +81,7 @@ class BusinessAccess:
             },
         )
 
-    def refusal(self, stream: type[SageStream]) -> str:
+    def refusal(self, stream: type[StreamDeclaration]) -> str:
         """Say why Sage will refuse a stream here; "" where it will not, as far as one can know."""
         if self.country and self.country not in stream.countries:
             return f"not in {self.country}"
@@ -105,7 +93,7 @@ class BusinessAccess:
         needed = " or ".join(stream.areas)
         return f"needs {'full access to' if stream.full_access else 'rights in'} {needed}" if stream.areas else ""
 
-    def refused(self, streams: Iterable[type[SageStream]]) -> dict[str, list[str]]:
+    def refused(self, streams: Iterable[type[StreamDeclaration]]) -> dict[str, list[str]]:
         """List those of some streams that Sage will refuse here, by reason; retired ones are left out."""
         reasons: dict[str, list[str]] = {}
         for stream in streams:
@@ -114,7 +102,7 @@ class BusinessAccess:
         return reasons
 
 
-def _suffices(stream: type[SageStream], area: Area, role: str) -> bool:
+def _suffices(stream: type[StreamDeclaration], area: Area, role: str) -> bool:
     """Journals need more than a restricted role; elsewhere any role but none lets one read."""
     if stream.full_access:
         return role == FULL_ACCESS

@@ -1,4 +1,4 @@
-"""One question to Sage, asked until it is answered: a turn at the gate, a valid token, patience with passing faults.
+"""One request to Sage, sent until it is answered: a permit, a valid token, patience with passing faults.
 
 Faults are told apart by what cures them. Time cures those of the service (429, 503, no connection): they are endured
 for as long as the setting `patience` says, together. Smaller requests cure pages that are too heavy, and another
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 Parsed = TypeVar("Parsed")
 
 MAX_ATTEMPTS = 6
-"""Attempts at one question that meets passing faults of its own."""
+"""Attempts at one request that meets passing faults of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,14 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """What is asked.
+class _Request:
+    """What is requested.
 
     Attributes:
         path: the path below the API's base, with a slash in front.
         params: query parameters.
         business_id: the business that it is about; None for what belongs to the user.
-        label: the question in words, for logs and errors.
+        label: the request in words, for logs and errors.
     """
 
     path: str
@@ -87,17 +87,17 @@ class _Question:
 
     @property
     def scope(self) -> Scope:
-        """What fails when this question fails."""
+        """What fails when this request fails."""
         return Scope(self.path.split("/")[1], self.business_id)
 
 
-LIGHT = _Question("/user", {}, None, "the user")
+LIGHT = _Request("/user", {}, None, "the user")
 """Something that every user may read, and that costs Sage little: it shows whether Sage answers anything."""
 
 
 @dataclass(slots=True)
 class _Trouble:
-    """The faults of one question that another attempt may cure.
+    """The faults of one request that another attempt may cure.
 
     Attributes:
         attempts: how many failed.
@@ -148,7 +148,7 @@ class HttpClient:
         self._session.headers.update({"Accept-Encoding": ACCEPTED, "Cache-Control": "no-cache"})
         self._session.mount(api_url, BoundedAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True))
 
-    def ask(
+    def get(
         self,
         path: str,
         params: Mapping[str, Any],
@@ -164,33 +164,33 @@ class HttpClient:
             path: the path below the API's base, with a slash in front.
             params: query parameters.
             business_id: the business to ask about; None for what belongs to the user.
-            label: the question in words, for logs and errors.
+            label: the request in words, for logs and errors.
             parse: reads a successful answer; may raise `MalformedResponseError`, which counts as a passing fault.
             max_attempts: attempts at a request that may be too heavy for Sage (500, 502, 504, a response that is late,
                 too large or cut off); None for `MAX_ATTEMPTS`, as other passing faults get.
 
         Raises:
             FatalAPIError: Sage refused for good, or the fault did not pass.
-            RequestTooLargeError: the fault did not pass, and smaller questions may do better.
+            RequestTooLargeError: the fault did not pass, and smaller requests may do better.
             SkippableAPIError: rights or edition do not offer this.
             RunOverError: no request can succeed any more.
             GateClosedError: the run ended.
         """
-        question = _Question(path, params, business_id, label)
+        request = _Request(path, params, business_id, label)
         trouble = _Trouble()
         while True:
-            if put_off := self._outages.wait(question.scope):
+            if put_off := self._outages.wait(request.scope):
                 self._gate.pause(put_off * random.uniform(1.0, 1.25))  # noqa: S311 - jitter
             trouble.is_alone = self._outages.is_well()
             try:
-                return self._attempt(question, parse)
+                return self._attempt(request, parse)
             except TokenRejectedError as error:
                 self._require_other_token(error)
             except FAULTS as error:
-                self._bear(question, fault_of(error, label, self._host), trouble, max_attempts)
+                self._bear(request, fault_of(error, label, self._host), trouble, max_attempts)
 
     def _require_other_token(self, error: TokenRejectedError) -> None:
-        """Let the question be asked again with another token, unless none would help.
+        """Let the request be asked again with another token, unless none would help.
 
         A token that was renewed a moment ago may be refused for what it was sent with: something light tells.
 
@@ -216,11 +216,11 @@ class HttpClient:
         if self._tokens.access_token() == token:  # otherwise another read had it replaced meanwhile
             raise FatalAPIError(f"{error} {conclusion}") from None
 
-    def _bear(self, question: _Question, fault: Fault, trouble: _Trouble, max_attempts: int | None) -> None:
+    def _bear(self, request: _Request, fault: Fault, trouble: _Trouble, max_attempts: int | None) -> None:
         """Wait for what may cure a fault, unless there is no hope."""
         self._require_hope(fault)
         if fault.kind is FaultKind.UNREACHABLE:
-            self._endure(question, fault)
+            self._endure(request, fault)
             return
         heavy = fault.kind is FaultKind.HEAVY
         trouble.attempts += 1
@@ -230,7 +230,7 @@ class HttpClient:
             kind = RequestTooLargeError if heavy else RetriesExhaustedError
             raise kind(f"{fault.error} Tried {trouble.attempts} times.") from None
         elif not self._is_well():
-            self._endure(question, fault)
+            self._endure(request, fault)
             trouble.attempts = 0
 
     def _require_hope(self, fault: Fault) -> None:
@@ -256,14 +256,14 @@ class HttpClient:
         self._gate.close(reason)
         raise reason from None
 
-    def _endure(self, question: _Question, fault: Fault) -> None:
+    def _endure(self, request: _Request, fault: Fault) -> None:
         """Accept a fault of the service's, unless that is out of order for longer than there is patience.
 
         Raises:
             ServiceUnavailableError: nothing was answered for so long; the run ends.
             RetriesExhaustedError: only this path or this business was not answered for so long.
         """
-        scope = question.scope
+        scope = request.scope
         is_refusal = isinstance(fault.error, RateLimitedError)
         if self._outages.fail(scope, fault.wait, is_refusal=is_refusal):
             self._logger.warning("%s Trying again for up to %d s in all.", fault.error, self._patience)
@@ -300,19 +300,19 @@ class HttpClient:
             return True
         return True
 
-    def _attempt(self, question: _Question, parse: Callable[[Response], Parsed]) -> Parsed:
-        request = requests.Request(
+    def _attempt(self, request: _Request, parse: Callable[[Response], Parsed]) -> Parsed:
+        unsigned = requests.Request(
             "GET",
-            f"{self.api_url}{question.path}",
-            business_header(question.business_id, question.label),
-            params=question.params,
+            f"{self.api_url}{request.path}",
+            business_header(request.business_id, request.label),
+            params=request.params,
             auth=self._authenticate,
         )
-        self._tokens.access_token()  # renewed, if need be, before a turn is taken
-        with self._gate.acquire(question.business_id) as ticket:
+        self._tokens.access_token()  # renewed, if need be, before a permit is taken
+        with self._gate.acquire(request.business_id) as permit:
             sent_at = timestamps.now()
             response = self._session.send(
-                self._session.prepare_request(request),  # signed now: the turn may have been long in coming
+                self._session.prepare_request(unsigned),  # signed now: the permit may have been long in coming
                 timeout=(faults.CONNECT_TIMEOUT, faults.READ_TIMEOUT),
                 allow_redirects=False,
                 stream=True,
@@ -320,20 +320,20 @@ class HttpClient:
             body = read_body(response)
             if response.status_code == requests.codes.ok and not body.lstrip().startswith(b"<"):
                 self._tokens.accept(_token_of(response.request))  # before a request that follows can find it dead
-        error = error_of(response, body, question.label)
+        error = error_of(response, body, request.label)
         if isinstance(error, RateLimitedError):
-            self._gate.refused(ticket, error.retry_after)
+            self._gate.refused(permit, error.retry_after)
         if isinstance(error, RetriableAPIError):
             raise error  # which says nothing of limits, unless it is a refusal, and nothing of the service's health
         parsed: Parsed | Exception
         if error is None:
-            require_business(response, question.business_id, question.label)
+            require_business(response, request.business_id, request.label)
             served = self._clocks.served(response.headers.get("Date"), sent_at, timestamps.now())
             parsed = parse(Response(body, *served))
         else:
             parsed = error
-        self._gate.accepted(ticket)
-        self._outages.succeed(question.scope)
+        self._gate.accepted(permit)
+        self._outages.succeed(request.scope)
         if isinstance(parsed, Exception):
             raise parsed
         return parsed

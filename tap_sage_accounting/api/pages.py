@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 from typing_extensions import override
@@ -20,10 +20,8 @@ from tap_sage_accounting.records.lenient_json import decode_leniently
 from tap_sage_accounting.records.row_decoder import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Executor, Future
+    from collections.abc import Iterator
     from datetime import datetime
-    from types import TracebackType
 
     from tap_sage_accounting.records.row_decoder import RowDecoder
 
@@ -88,7 +86,7 @@ class Rows(Sequence[Item]):
     Args:
         raw: a JSON list.
         decoder: knows the schema; None for rows as sent.
-        label: the question in words, for errors.
+        label: the request in words, for errors.
 
     Raises:
         MalformedResponseError: when looked at, if they are no list.
@@ -179,7 +177,7 @@ class Page:
             asked: the page number that was asked for.
             size: the page size that was asked for.
             served_at: not after the moment when Sage answered.
-            label: the question in words, for errors.
+            label: the request in words, for errors.
             served_by: not before it.
             decoder: decodes the records by their schema, if the page holds nothing unexpected.
 
@@ -290,77 +288,3 @@ def _page_size(told: int | None, asked: int, items: Sequence[Item]) -> int:
     if told > asked:
         return told if len(items) > asked else asked
     return max(told, len(items))
-
-
-class PagePrefetcher:
-    """Pages of one list, requested ahead of their use; memory holds no more than those.
-
-    Args:
-        fetch: asks for a page by its number.
-        executor: the threads that ask.
-        width: tells how many pages may be asked for ahead of their use just now, at least one.
-        counts_rows: the total counts rows, so that one that is not reached shows that pages are shorter than they say.
-    """
-
-    def __init__(
-        self, fetch: Callable[[int], Page], executor: Executor, width: Callable[[], int], *, counts_rows: bool = True
-    ) -> None:
-        self._counts_rows = counts_rows
-        self._fetch = fetch
-        self._executor = executor
-        self._width = width
-        self._next = 1
-        self._coming: dict[int, Future[Page]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for future in list(self._coming.values()):
-            future.cancel()
-
-    def _ask(self, first: int, last: int) -> None:
-        for number in range(first, last + 1):
-            if number not in self._coming:
-                self._coming[number] = self._executor.submit(self._fetch, number)
-
-    def start(self) -> None:
-        """Ask for the first page, and for the second if there is one, to have them when their turn comes."""
-        if not self._coming:
-            self._coming[1] = self._executor.submit(self._first)
-
-    def _first(self) -> Page:
-        page = self._fetch(1)
-        if page.has_more():
-            self._ask(2, 2)
-        return page
-
-    @property
-    def awaited(self) -> Future[Page] | None:
-        """The page that comes next, if it was asked for."""
-        return self._coming.get(self._next)
-
-    def __iter__(self) -> Iterator[Page]:
-        """Yield every page of the list once, in order, to its end; the ones after it are asked for before.
-
-        While fewer rows came than Sage counts, another page is asked for: pages may be shorter than they say.
-        """
-        before: Page | None = None
-        rows = 0
-        self.start()
-        while True:
-            page = self._coming[self._next].result()
-            del self._coming[self._next]
-            if page.repeats(before):
-                return
-            self._next += 1
-            rows += len(page.items)
-            is_short = self._counts_rows and bool(page.items) and rows < (page.total or 0)
-            if more := page.has_more() or is_short:
-                self._ask(self._next, max(self._next, min(page.last, self._next + self._width() - 1)))
-            yield page
-            if not more:
-                return
-            before = page if page.number is None else None  # otherwise its number tells; rows take memory

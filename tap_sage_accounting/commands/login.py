@@ -244,7 +244,7 @@ def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
 
 
 def _get(tap: TapSageAccounting, path: str, label: str) -> dict[str, Any]:
-    found: dict[str, Any] = tap.connection.ask(
+    found: dict[str, Any] = tap.connection.get(
         path, {}, business_id=None, label=label, parse=lambda answer: parse_json(answer.body, label)
     )
     return found

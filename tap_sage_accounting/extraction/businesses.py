@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from singer_sdk.exceptions import RetriableAPIError, SkippableAPIError
 
 from tap_sage_accounting import timestamps
-from tap_sage_accounting.api.pages import Page, parse_json
+from tap_sage_accounting.api.endpoint import Endpoint
 from tap_sage_accounting.exceptions import (
-    MalformedResponseError,
     RefusedRunError,
     RequestTooLargeError,
     RetriesExhaustedError,
 )
-from tap_sage_accounting.extraction.consistency import key_of
 from tap_sage_accounting.extraction.list_reader import ListReader
+from tap_sage_accounting.records.identity import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
     from datetime import datetime
 
-    from tap_sage_accounting.api.http_client import HttpClient, Response
+    from tap_sage_accounting.api.http_client import HttpClient
+    from tap_sage_accounting.api.pages import Page
     from tap_sage_accounting.records.row_decoder import Item
-
-    Parsed = TypeVar("Parsed")
 
 LARGEST_PAGE = 500
 """Businesses that Sage puts on a page at most; before mid-2025 it put all of them on one."""
@@ -47,47 +44,22 @@ class Business:
 
 @dataclass(frozen=True, slots=True)
 class _BusinessList:
-    """The list of the user's businesses, as `ListReader` asks for it; it tells no more than ids and names anyway."""
+    """The list of the user's businesses, which shows no more than ids and names anyway."""
 
-    connection: HttpClient
+    endpoint: Endpoint
 
-    def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:  # noqa: ARG002
-        """Ask for a page."""
-        label = f"list of businesses, page {number}"
+    def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
+        """Return a page."""
         if size < SMALLEST_PAGE:
-            raise RequestTooLargeError(f"{label}: no page is that small ({size})")
-
-        def parse(answer: Response) -> Page:
-            return Page.parse(answer.body, asked=number, size=size, served_at=answer.served_at, label=label)
-
-        return self._ask("", {"page": number, "items_per_page": size}, label, parse, max_attempts)
+            raise RequestTooLargeError(f"{self.endpoint.label}, page {number}: no page is that small ({size})")
+        return self.endpoint.page(number, size, bare=bare, max_attempts=max_attempts)
 
     def record(self, item: Item) -> Item:
-        """Ask for one business."""
-        label = f"business {item.get('id')}"
-
-        def parse(answer: Response) -> dict[str, Any]:
-            found = parse_json(answer.body, label)
-            if not isinstance(found, dict):
-                raise MalformedResponseError(f"{label}: the answer is no record.")
-            return found
-
-        return self._ask(f"/{item.get('id')}", {}, label, parse, None)
-
-    def _ask(
-        self,
-        path: str,
-        params: Mapping[str, Any],
-        label: str,
-        parse: Callable[[Response], Parsed],
-        max_attempts: int | None,
-    ) -> Parsed:
-        return self.connection.ask(
-            f"/businesses{path}", params, business_id=None, label=label, parse=parse, max_attempts=max_attempts
-        )
+        """Return one business."""
+        return self.endpoint.record(item)
 
 
-def visible_businesses(connection: HttpClient, executor: Executor) -> tuple[list[Business], datetime]:
+def visible_businesses(client: HttpClient, executor: Executor) -> tuple[list[Business], datetime]:
     """List the businesses that the user may see, in Sage's order.
 
     Returns:
@@ -97,8 +69,9 @@ def visible_businesses(connection: HttpClient, executor: Executor) -> tuple[list
         FatalAPIError: Sage does not tell them, or not all of them.
         RefusedRunError: Sage refuses the list.
     """
+    endpoint = Endpoint(client=client, path="/businesses", label="list of businesses", page_size=LARGEST_PAGE)
     reading = ListReader(
-        _BusinessList(connection), executor, label="list of businesses", width=lambda: 1, size=LARGEST_PAGE
+        _BusinessList(endpoint), executor, label=endpoint.label, max_prefetch=lambda: 1, size=LARGEST_PAGE
     )
     try:
         items = [item for page in reading.pages() for item in page.items]

@@ -13,7 +13,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.extraction.list_end import ListEnd
-from tap_sage_accounting.records.row_decoder import Row
+from tap_sage_accounting.records.identity import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,24 +32,6 @@ MOST_FORESEEN = 10_000_000
 """Rows for which room is made on the word of a total."""
 BUCKET = 256
 """Marks in a bucket, about: few enough to look through."""
-
-
-def identity(item: Item) -> str:
-    """Tell a row from the others of its list: by its id, or by its path where rows have none (exchange rates).
-
-    Empty for a row that has neither.
-    """
-    if isinstance(item, Row):
-        return item.id
-    own, path = item.get("id"), item.get("$path")
-    if isinstance(own, str | int) and (name := str(own)).strip():
-        return name
-    return path if isinstance(path, str) else ""
-
-
-def key_of(item: Item) -> str:
-    """Return what a row is requested by: its id, or the end of its path."""
-    return identity(item).rpartition("/")[2]
 
 
 class SeenRows:

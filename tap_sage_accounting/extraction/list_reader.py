@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from singer_sdk.exceptions import SkippableAPIError
 
-from tap_sage_accounting.api.pages import Page, PagePrefetcher
 from tap_sage_accounting.exceptions import RecordNotFoundError, RequestTooLargeError, RetriesExhaustedError
-from tap_sage_accounting.extraction.consistency import MOST_SWEEPS, SeenRows, identity
+from tap_sage_accounting.extraction.consistency import MOST_SWEEPS, SeenRows
+from tap_sage_accounting.extraction.prefetch import PagePrefetcher
+from tap_sage_accounting.records.identity import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor, Future
 
+    from tap_sage_accounting.api.pages import Page
     from tap_sage_accounting.records.row_decoder import Item
 
 
@@ -62,7 +64,7 @@ class ListReader:
         source: the list.
         executor: the threads that ask for pages ahead.
         label: the list in words, for the log.
-        width: tells how many pages may be asked for ahead of their use just now.
+        max_prefetch: tells how many pages may be asked for ahead of their use just now.
         size: records a page.
         delivered: told of each page when all of its records were taken.
 
@@ -77,7 +79,7 @@ class ListReader:
         executor: Executor,
         *,
         label: str,
-        width: Callable[[], int],
+        max_prefetch: Callable[[], int],
         size: int,
         delivered: Callable[[Page], None] | None = None,
     ) -> None:
@@ -85,7 +87,7 @@ class ListReader:
         self.undeliverable: list[str] = []
         self._source = source
         self._executor = executor
-        self._width = width
+        self._max_prefetch = max_prefetch
         self._what = label
         self._size = size
         self._delivered = delivered
@@ -93,7 +95,7 @@ class ListReader:
         self._not_found: set[str] = set()
         self._delivers = False
         self._fruitless_since: float | None = None
-        self._ahead = PagePrefetcher(self._page, executor, width)
+        self._ahead = PagePrefetcher(self._page, executor, max_prefetch)
         self._logger = logging.getLogger("tap-sage-accounting.reading")
 
     def start(self) -> Self:
@@ -174,7 +176,7 @@ class ListReader:
 
     def _bare_pages(self) -> Iterator[Page]:
         fetch = partial(self._source.page, size=self._size, bare=True)
-        with PagePrefetcher(fetch, self._executor, self._width) as pages:
+        with PagePrefetcher(fetch, self._executor, self._max_prefetch) as pages:
             yield from pages
 
     def _recovered(self, page: Page, unknown: set[str]) -> Iterator[Item]:

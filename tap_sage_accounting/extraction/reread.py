@@ -21,13 +21,10 @@ from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
-
-    from singer_sdk.helpers.types import Context
 
     from tap_sage_accounting.api.pages import Page
-    from tap_sage_accounting.client import SageStream
     from tap_sage_accounting.extraction.list_reader import ListReader
+    from tap_sage_accounting.extraction.plan import ReadPlan
 
 EVERY = timedelta(days=7)
 """How often recent documents are read again."""
@@ -45,29 +42,25 @@ class Reread:
     """The read of recent documents of one list of one business, beside a read by change.
 
     Args:
-        stream: the list.
-        context: the business.
-        now: the present moment, not too late.
+        plan: the read.
 
     Attributes:
         readings: the read of the list from the first of these days on, where it is time to.
     """
 
-    def __init__(self, stream: SageStream, context: Context | None, now: datetime) -> None:
-        self._stream = stream
-        self._context = context
-        self._now = now
-        self._state = stream.get_context_state(context)
+    def __init__(self, plan: ReadPlan) -> None:
+        self._plan = plan
+        self._now = plan.services.began_at
+        self._state = plan.state
         self.readings: list[ListReader] = []
         self._columns = ""
         self._known: dict[str, str] = {}
         self._found: set[str] = set()
         self._unseen: list[str] = []
-        days = int(stream.config["reread_documents_days"])
-        if days and stream.dated and BOOKMARK in self._state and self._is_due():
-            since = (now - timedelta(days=days)).date().isoformat()
-            self.readings = [stream.begin_read(context, {"from_date": since, "updated_or_created_since": None})]
-            self._columns = ",".join(sorted(stream.schema["properties"]))
+        if plan.reread_days and plan.stream.dated and BOOKMARK in self._state and self._is_due():
+            since = (self._now - timedelta(days=plan.reread_days)).date().isoformat()
+            self.readings = [plan.reader({"from_date": since, "updated_or_created_since": None})]
+            self._columns = ",".join(sorted(plan.columns))
             self._known = _contents(self._state.get(CHECKSUMS))
 
     def _is_due(self) -> bool:
@@ -104,7 +97,7 @@ class Reread:
         self._state.pop(CHECKSUMS, None)
         if len(self._found) <= MOST_CHECKSUMS:
             self._state[CHECKSUMS] = pack(self._found)
-        where = self._stream.describe(self._context)
+        where = self._plan.label
         if self._unseen:
             more = f" and {len(self._unseen) - MOST_NAMED} more" if len(self._unseen) > MOST_NAMED else ""
             logger.warning(

@@ -21,22 +21,20 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from tap_sage_accounting.declaration import CREATED_AT
 from tap_sage_accounting.exceptions import RequestTooLargeError
-from tap_sage_accounting.extraction.consistency import identity
+from tap_sage_accounting.records.identity import identity
 from tap_sage_accounting.run.state import INTERRUPTED
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from singer_sdk.helpers.types import Context
-
     from tap_sage_accounting.api.pages import Page
-    from tap_sage_accounting.client import SageStream
     from tap_sage_accounting.extraction.list_reader import Source
+    from tap_sage_accounting.extraction.plan import ReadPlan
     from tap_sage_accounting.records.row_decoder import Item
 
-CREATED_AT = "created_at"
 IN_ORDER = f"{CREATED_AT}:asc"
 """The order, as Sage's parameter `sort` spells it."""
 FEW_PAGES = 3
@@ -71,22 +69,19 @@ def began_at(mark: ResumePoint) -> datetime:
 
 
 class ResumableRead:
-    """The read of a sorted list, which tells in the state how far it came.
+    """The read of a sorted list, which notes in the state how far it came.
 
     Args:
-        stream: the list.
-        context: the business.
-        since: the change filter of the read.
+        plan: the read.
 
     Attributes:
         interrupted: how far an earlier process came with the same read, None where there is nothing to go on from.
     """
 
-    def __init__(self, stream: SageStream, context: Context | None, since: datetime | None) -> None:
-        self._stream = stream
-        self._context = context
-        self._state = stream.get_context_state(context)
-        self._since = None if since is None else instant(since)
+    def __init__(self, plan: ReadPlan) -> None:
+        self._plan = plan
+        self._state = plan.state
+        self._since = None if plan.since is None else instant(plan.since)
         self.interrupted = self._found()
         self._rest: RemainingPages | None = None
         self._began = ""
@@ -105,7 +100,7 @@ class ResumableRead:
     def rest_of(self, source: Source) -> RemainingPages:
         """Cut what was delivered off the list."""
         if self.interrupted is None:
-            raise ValueError(self._stream.name)
+            raise ValueError(self._plan.label)
         self._rest = RemainingPages(source, self.interrupted, self)
         return self._rest
 
@@ -113,7 +108,7 @@ class ResumableRead:
         """Tell whether no row left the list while the interrupted part was read, as far as Sage tells now."""
         if self.interrupted is None:
             return False
-        lookback = self._stream.lookback
+        lookback = self._plan.lookback
         began = parse_moment(self.interrupted.part_began) - lookback
         ended = parse_moment(self.interrupted.seen_at) + lookback
         # The filter leaves out its own moment: deletions in the first second count, those in the last do not.
@@ -126,9 +121,8 @@ class ResumableRead:
             "updated_or_created_since": None,
             "attributes": None,
             "sort": None,
-            "items_per_page": 1,
         }
-        return self._stream.fetch_page(self._context, 1, changes).total
+        return self._plan.endpoint.narrowed(changes).page(1, 1).total
 
     def note(self, page: Page) -> None:
         """Look at a page that was delivered whole; note from time to time how far the read came."""
@@ -163,7 +157,7 @@ class ResumableRead:
         began = self.interrupted.began if self.interrupted else self._began
         mark = ResumePoint(self._since, began, self._began, self._seen_at, self._until, skipped + self._rows)
         self._state[INTERRUPTED] = asdict(mark)
-        self._stream.checkpoint()
+        self._plan.services.checkpoints.checkpoint()
 
 
 class RemainingPages:

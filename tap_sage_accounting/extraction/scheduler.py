@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context
 
-    from tap_sage_accounting.client import SageStream
     from tap_sage_accounting.records.row_decoder import Item
 
     Batches = Iterator[Iterable[Item]]
@@ -48,6 +47,17 @@ class StartedRead:
         return answer is None or answer.done()
 
 
+class ReadableStream(Protocol):
+    """A stream whose reads can be started."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    def start(self, context: Context | None) -> StartedRead:
+        """Send the first requests of the read of one business."""
+
+
 class ReadScheduler:
     """Starts reads in the order of the run, a bounded number ahead of the one that is worked on.
 
@@ -57,28 +67,28 @@ class ReadScheduler:
     Args:
         reads: streams and businesses, in the order in which they will be read.
         concurrency: requests that may be in flight.
-        holds: tells whether a limit of its own holds a business.
+        holds: returns whether a limit of its own throttles a business.
     """
 
     def __init__(
         self,
-        reads: Iterable[tuple[SageStream, Context | None]],
+        reads: Iterable[tuple[ReadableStream, Context | None]],
         concurrency: int,
         is_throttled: Callable[[str | None], bool],
     ) -> None:
         self._to_come = deque(reads)
         self.planned = len(self._to_come)
         self._concurrency = concurrency
-        self._holds = is_throttled
+        self._is_throttled = is_throttled
         self._started: dict[Key, StartedRead] = {}
         self._begun: set[Key] = set()
         self._finished: set[Key] = set()
 
-    def pages_ahead(self, business_id: str | None) -> int:
+    def max_prefetch(self, business_id: str | None) -> int:
         """Tell how many pages of a list may be asked for ahead of their use: few while others need the threads."""
-        return 1 if self._holds(business_id) else max(1, self._concurrency // max(1, len(self._begun)))
+        return 1 if self._is_throttled(business_id) else max(1, self._concurrency // max(1, len(self._begun)))
 
-    def batches(self, stream: SageStream, context: Context | None) -> Batches:
+    def records(self, stream: ReadableStream, context: Context | None) -> Batches:
         """Yield what a read brings, and what others of its stream bring while it is held; end when it ends."""
         own = _key(stream, context)
         if own not in self._finished:
@@ -92,7 +102,7 @@ class ReadScheduler:
             else:
                 yield batch
 
-    def _start(self, key: Key, stream: SageStream, context: Context | None) -> None:
+    def _start(self, key: Key, stream: ReadableStream, context: Context | None) -> None:
         if key not in self._started:
             self._to_come = deque(coming for coming in self._to_come if _key(*coming) != key)
             self._started[key] = stream.start(context)
@@ -114,7 +124,7 @@ class ReadScheduler:
         read = self._started[own]
         while not read.is_ready:
             waiting = {own: read}
-            if self._holds(own[1]):
+            if self._is_throttled(own[1]):
                 waiting |= {key: other for key, other in self._started.items() if key[0] == own[0]}
                 if ready := next((key for key, other in waiting.items() if other.is_ready), None):
                     return ready
@@ -123,5 +133,5 @@ class ReadScheduler:
         return own
 
 
-def _key(stream: SageStream, context: Context | None) -> Key:
+def _key(stream: ReadableStream, context: Context | None) -> Key:
     return stream.name, context["business_id"] if context else None

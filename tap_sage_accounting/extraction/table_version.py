@@ -1,44 +1,43 @@
-"""ACTIVATE_VERSION for full-table streams: told only after a read that saw everything."""
+"""ACTIVATE_VERSION: when the target may drop the rows that a full read did not bring."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
-
 if TYPE_CHECKING:
-    from tap_sage_accounting.client import SageStream
+    from collections.abc import Callable
 
 
 class FullTableVersion:
-    """Counts the complete reads of a stream, and tells the target to let go of older rows when all are.
+    """Counts the complete reads of a stream, and activates the version of its table when all are.
 
-    A target that hears of a version drops or flags every row of an older one. So it is told after the last record, and
-    only when every business was read: rows of one that was left out, skipped or failed must stay, and those of one that
-    the user no longer sees too.
+    A target that hears of a version drops or flags every row of an older one. So it hears of it after the last record,
+    and only when every business was read: rows of one that was left out, skipped or failed must stay, and those of one
+    that the user no longer sees too.
 
-    Attributes:
-        is_wanted: whether the target is told a version of this stream.
+    Args:
+        reads: how many reads must be complete.
+        begin: lets the records to come carry the version.
+        activate: writes the version; None for a stream whose tables have no versions.
     """
 
-    def __init__(self, stream: SageStream) -> None:
-        config = stream.config
-        self._stream = stream
-        self.is_wanted = (
-            bool(config.get("emit_activate_version_messages"))
-            and stream.replication_method == REPLICATION_FULL_TABLE
-            and stream.whole
-            and not config.get("business_ids")
-        )
-        self._left = len(stream.partitions or [{}]) + len(stream.lost_businesses)
+    def __init__(self, reads: int, begin: Callable[[], None], activate: Callable[[], None] | None) -> None:
+        self._left = reads
+        self._begin = begin
+        self._activate = activate
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the target is sent a version of this table."""
+        return self._activate is not None
 
     def begin(self) -> None:
         """Let the records of the coming read carry the version."""
         if self.is_wanted:
-            self._stream.begin_version()
+            self._begin()
 
     def complete(self) -> None:
-        """Note a complete read; after the last one, tell the version."""
+        """Count a complete read; after the last one, activate the version."""
         self._left -= 1
-        if self.is_wanted and self._left == 0:
-            self._stream.tell_version()
+        if self._activate is not None and self._left == 0:
+            self._activate()

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from singer_sdk.contrib.msgspec import encoder
+from singer_sdk.singerlib.schema import Schema as CatalogSchema
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
-from tap_sage_accounting.records.converter import ADDITIONAL, TypeMismatchError, leaf_converter, prefix_places
+from tap_sage_accounting.declaration import ADDITIONAL, DELETED_AT, UPDATED_AT
+from tap_sage_accounting.records.converter import TypeMismatchError, leaf_converter, prefix_places
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tap_sage_accounting.records.converter import Unmapped
 
@@ -268,3 +270,36 @@ def _text(form: Any) -> Converter:
                 raise TypeMismatchError
 
     return convert
+
+
+def follow(schema: CatalogSchema, own: Mapping[str, Any], keys: Sequence[str]) -> tuple[Conformer | None, list[str]]:
+    """Compare a given catalog's schema of a stream with the stream's own, and prepare records to follow it.
+
+    Columns that the tap cannot do without are put into the given schema.
+
+    Args:
+        schema: as given, changed in place.
+        own: the stream's own columns.
+        keys: its primary keys.
+
+    Returns:
+        What makes records follow it, None where there is nothing to do; and the columns that differ.
+
+    Raises:
+        SchemaError: no record can follow it.
+    """
+    given = schema.to_dict().get("properties") or {}
+    needed = {*keys, ADDITIONAL, DELETED_AT, UPDATED_AT} & own.keys() if given else own.keys()
+    restored = {
+        name
+        for name in needed
+        if name not in given
+        or (name in (*keys, ADDITIONAL) and not takes_text(given[name]) and differs(own[name], given[name]))
+    }
+    if restored:
+        given |= {name: own[name] for name in restored}
+        schema.properties = {name: CatalogSchema.from_dict(part) for name, part in given.items()}
+    schema.type, schema.required = "object", None
+    conformer = Conformer.between(own, given)
+    changed = [*conformer.missing, *conformer.changed] if conformer else []
+    return conformer, sorted({*restored, *changed}) if given.keys() != restored else []

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tap_sage_accounting.declaration import ADDITIONAL
 from tap_sage_accounting.records.lenient_json import DamagedText, is_damaged
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ Record = dict[str, Any]
 Unmapped = list[tuple[str, Any]]
 """What could not be placed: (place, value as sent)."""
 
-ADDITIONAL = "additional_attributes"
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?|[+-]?\.[0-9]+")
 _SECONDS = re.compile(r"\.[0-9]{7,}")
@@ -334,7 +334,7 @@ class RecordConverter:
         added: properties that the stream itself fills in, not Sage.
 
     Attributes:
-        surprises: what did not fit.
+        drift: what did not fit.
         damaged: the places of damaged texts in the record cleaned last; to be emptied by whoever looks at them.
     """
 
@@ -343,7 +343,7 @@ class RecordConverter:
         self._known = _places(properties, "")
         self._convert = _compile_object({"properties": properties})
         self._json = msgspec.json.Encoder(decimal_format="number", order="sorted", enc_hook=self._original)
-        self.surprises = SchemaDrift()
+        self.drift = SchemaDrift()
         self.damaged: list[str] = []
 
     def clean(self, raw: Record) -> Record:
@@ -370,7 +370,7 @@ class RecordConverter:
 
     def _count(self, place: str) -> None:
         known = ".".join(api_name(part) for part in place.split(".")) in self._known
-        (self.surprises.misfits if known else self.surprises.unknown)[place] += 1
+        (self.drift.misfits if known else self.drift.unknown)[place] += 1
 
 
 def _places(properties: dict[str, Any], prefix: str) -> set[str]:

@@ -45,10 +45,10 @@ NEXT_LOOK = 1.25
 class Tracker(Protocol):
     """Knows which rows of a list were delivered."""
 
-    def foresee(self, items: Sequence[Item]) -> bool:
+    def track_before_delivery(self, items: Sequence[Item]) -> bool:
         """Take note of rows before they are delivered; return whether a state must name them first."""
 
-    def write_down(self) -> None:
+    def write_to_state(self) -> None:
         """Name them in the state."""
 
 
@@ -134,7 +134,7 @@ class Checkpoints(StateWriter):
 
     def _encoded(self) -> bytes:
         for tracked in self._tracked.values():
-            tracked.write_down()
+            tracked.write_to_state()
         self._tracked.clear()
         return encoder.encode(self._state)
 
@@ -208,7 +208,7 @@ class Delivery:
 
     def of(self, items: Sequence[Item], rows: Iterable[Item]) -> Iterable[Item]:
         """Pass on the rows that items become."""
-        waits = self._tracker.foresee(items)
+        waits = self._tracker.track_before_delivery(items)
         if not waits and not (self._has_waited and self._checkpoints.holds_rows):
             return rows
         self._has_waited = True

@@ -50,7 +50,7 @@ class RunReport:
         skipped: what rights or editions do not offer; no failure.
         failed: what should have come and did not.
         answered: businesses whose books Sage let one look into, for one read at least.
-        surprises: what Sage sent that the schemas do not know, by stream.
+        drift: what Sage sent that the schemas do not know, by stream.
         damaged: records with damaged texts, by stream; no more than are named.
         damaged_count: how many there were.
     """
@@ -60,7 +60,7 @@ class RunReport:
     skipped: list[Outcome] = field(default_factory=list)
     failed: list[Outcome] = field(default_factory=list)
     answered: set[str] = field(default_factory=set)
-    surprises: dict[str, SchemaDrift] = field(default_factory=dict)
+    drift: dict[str, SchemaDrift] = field(default_factory=dict)
     damaged: dict[str, list[str]] = field(default_factory=dict)
     damaged_count: Counter[str] = field(default_factory=Counter)
 
@@ -104,7 +104,7 @@ class RunReport:
             refusals: how many of them Sage refused for their number.
             seconds: how long the run took.
         """
-        self._tell_surprises(logger)
+        self._log_drift(logger)
         self._tell_missing(logger)
         figures = (self.records.total(), self.complete, len(self.skipped), len(self.failed))
         shown = FIGURES % (*figures, requests, refusals, seconds)
@@ -121,19 +121,19 @@ class RunReport:
         else:
             logger.info("Run finished: %s.", shown)
 
-    def _tell_surprises(self, logger: logging.Logger) -> None:
-        for stream, surprises in sorted(self.surprises.items()):
-            if surprises.unknown:
+    def _log_drift(self, logger: logging.Logger) -> None:
+        for stream, drift in sorted(self.drift.items()):
+            if drift.unknown:
                 logger.warning(
                     "Attributes of '%s' that this version does not know, kept in additional_attributes: %s",
                     stream,
-                    ", ".join(sorted(surprises.unknown)),
+                    ", ".join(sorted(drift.unknown)),
                 )
-            if surprises.misfits:
+            if drift.misfits:
                 logger.warning(
                     "Values of '%s' that do not fit their column, kept in additional_attributes: %s",
                     stream,
-                    ", ".join(f"{place} ({count} times)" for place, count in sorted(surprises.misfits.items())),
+                    ", ".join(f"{place} ({count} times)" for place, count in sorted(drift.misfits.items())),
                 )
         for stream, named in sorted(self.damaged.items()):
             more = self.damaged_count[stream] - len(named)

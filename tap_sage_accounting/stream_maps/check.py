@@ -6,7 +6,7 @@ import ast
 import difflib
 from collections import defaultdict
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.mapper import (
@@ -20,15 +20,15 @@ from singer_sdk.mapper import (
     RemoveRecordTransform,
 )
 
-from tap_sage_accounting.catalog import did_you_mean
 from tap_sage_accounting.stream_maps.expressions import Expression
+from tap_sage_accounting.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from singer_sdk.mapper import StreamMap
 
-    from tap_sage_accounting.client import SageStream
+    from tap_sage_accounting.records.conformance import Conformer
 
     Definition = Mapping[str, Any]
 
@@ -47,6 +47,30 @@ NEAR = 0.84
 _NOTHING = (None, NULL_STRING)
 
 
+class MappedStream(Protocol):
+    """What matters of a stream."""
+
+    @property
+    def selected(self) -> bool:
+        """Whether it is read."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its own schema."""
+
+    @property
+    def mask(self) -> Mapping[tuple[str, ...], bool]:
+        """Which of its properties are selected."""
+
+    @property
+    def primary_keys(self) -> Sequence[str]:
+        """The columns that identify a row."""
+
+    @property
+    def conformer(self) -> Conformer | None:
+        """What makes records follow the schema of a given catalog."""
+
+
 class StreamMapCheck:
     """Looks through the setting `stream_maps`.
 
@@ -60,7 +84,7 @@ class StreamMapCheck:
     """
 
     def __init__(
-        self, definitions: Mapping[str, Any], values: Mapping[str, Any], streams: Mapping[str, SageStream]
+        self, definitions: Mapping[str, Any], values: Mapping[str, Any], streams: Mapping[str, MappedStream]
     ) -> None:
         self.problems: list[str] = []
         self._values = values

@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from singer_sdk import Stream
     from singer_sdk.helpers.types import Record
     from singer_sdk.mapper import StreamMap
-
-    from tap_sage_accounting.client import SageStream
 
     Definition = dict[str, Any]
 
@@ -46,7 +45,7 @@ class PartialRows:
         definitions: the setting `stream_maps`, as the user wrote it.
     """
 
-    def __init__(self, stream: SageStream, columns: AbstractSet[str], definitions: Mapping[str, Any]) -> None:
+    def __init__(self, stream: Stream, columns: AbstractSet[str], definitions: Mapping[str, Any]) -> None:
         self._stream = stream
         whole = stream.stream_maps[0].raw_schema
         self._whole = whole["properties"].keys()

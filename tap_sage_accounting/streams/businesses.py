@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from typing_extensions import override
 
 from tap_sage_accounting.client import SingleObjectStream
-
-if TYPE_CHECKING:
-    from singer_sdk.helpers.types import Context
 
 
 class Businesses(SingleObjectStream):
@@ -21,9 +16,8 @@ class Businesses(SingleObjectStream):
     static = True
 
     @override
-    def get_url(self, context: Context | None) -> str:
-        business_id = context["business_id"] if context else "lead"
-        return f"{self.url_base}/businesses/{business_id}"
+    def path_of(self, business_id: str | None) -> str:
+        return f"/businesses/{business_id or 'lead'}"
 
 
 class User(SingleObjectStream):

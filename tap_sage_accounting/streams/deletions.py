@@ -20,7 +20,7 @@ class Deletions(SageStream):
     name = "deletions"
     primary_keys = ("business_id", "stream", "id")
 
-    _told = False
+    _is_announced = False
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
@@ -33,9 +33,9 @@ class Deletions(SageStream):
         Args:
             deletion: `business_id`, `stream`, `id`, `deleted_at` and `how`.
         """
-        if not self._told:
+        if not self._is_announced:
             self._write_schema_message()
-            self._told = True
-        self._tap.report.records[self.name] += 1
+            self._is_announced = True
+        self.services.report.records[self.name] += 1
         for message in self._generate_record_messages(deletion):
             self._tap.write_message(message)

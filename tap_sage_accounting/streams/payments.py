@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.api.access import Area
 from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.declaration import Area
 
 
 class ContactAllocations(SageStream):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.api.access import Area
 from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.declaration import Area
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.api.access import Area
 from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.declaration import Area
 
 NOT_ON_START = ("Standard", "Plus")
 """Sage's guide to its editions leaves these lists out of Start, its API description does not. Both work."""

@@ -52,9 +52,9 @@ class Stream:
             page.set_result(f"{business}{number + 1}")
 
 
-def read(lookahead: ReadScheduler, stream: Stream, business: str) -> list[str]:
+def read(scheduler: ReadScheduler, stream: Stream, business: str) -> list[str]:
     context = next(each for each in stream.contexts if each["business_id"] == business)
-    return [record["id"] for batch in lookahead.batches(stream, context) for record in batch]  # type: ignore[arg-type]
+    return [record["id"] for batch in scheduler.records(stream, context) for record in batch]  # type: ignore[arg-type]
 
 
 def plan(stream: Stream, *held: str, concurrency: int = 1) -> ReadScheduler:
@@ -64,30 +64,30 @@ def plan(stream: Stream, *held: str, concurrency: int = 1) -> ReadScheduler:
 
 def test_records_leave_in_the_order_of_the_run_whatever_arrives_first() -> None:
     stream = Stream("a", "b")
-    lookahead = plan(stream)
+    scheduler = plan(stream)
     stream.arrive("b", "b", "a")
     threading.Timer(0.05, stream.arrive, ["a"]).start()
-    assert read(lookahead, stream, "a") == ["a1", "a2"]
-    assert read(lookahead, stream, "b") == ["b1", "b2"]
+    assert read(scheduler, stream, "a") == ["a1", "a2"]
+    assert read(scheduler, stream, "b") == ["b1", "b2"]
 
 
 def test_while_a_limit_holds_one_business_the_others_of_the_stream_go_on() -> None:
     stream = Stream("a", "b", "c")
-    lookahead = plan(stream, "a")
+    scheduler = plan(stream, "a")
     stream.arrive("b", "b", "c", "a")
     threading.Timer(0.1, stream.arrive, ["a"]).start()
-    assert read(lookahead, stream, "a") == ["a1", "b1", "b2", "c1", "a2"]
-    assert read(lookahead, stream, "b") == []
+    assert read(scheduler, stream, "a") == ["a1", "b1", "b2", "c1", "a2"]
+    assert read(scheduler, stream, "b") == []
     stream.arrive("c")
-    assert read(lookahead, stream, "c") == ["c2"]
+    assert read(scheduler, stream, "c") == ["c2"]
 
 
 def test_no_more_reads_are_started_ahead_than_their_answers_can_be_kept() -> None:
     stream = Stream(*"abcdefgh")
-    lookahead = plan(stream)
+    scheduler = plan(stream)
     for business in "abcdefgh":
         stream.arrive(business, business)
-    batches = lookahead.batches(stream, stream.contexts[0])  # type: ignore[arg-type]
+    batches = scheduler.records(stream, stream.contexts[0])  # type: ignore[arg-type]
     next(batches)
     assert stream.started == list("abcde")
     assert list(batches)
@@ -96,7 +96,7 @@ def test_no_more_reads_are_started_ahead_than_their_answers_can_be_kept() -> Non
 
 @pytest.mark.parametrize(("held", "expected"), [((), 8), (("a",), 1)])
 def test_a_held_business_asks_for_one_page_at_a_time(held: tuple[str, ...], expected: int) -> None:
-    assert plan(Stream("a", "b"), *held, concurrency=8).pages_ahead("a") == expected
+    assert plan(Stream("a", "b"), *held, concurrency=8).max_prefetch("a") == expected
 
 
 @pytest.fixture

@@ -1,0 +1,167 @@
+"""A resource of one business in Sage's API, and how it is requested."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from tap_sage_accounting.api.pages import SMALL, Page, parse_json
+from tap_sage_accounting.exceptions import MalformedResponseError
+from tap_sage_accounting.records.identity import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from tap_sage_accounting.api.http_client import HttpClient, Response
+    from tap_sage_accounting.records.row_decoder import Item, RowDecoder
+
+    Record = dict[str, Any]
+    Parsed = TypeVar("Parsed")
+
+READ_WITH_CARE = frozenset(("attributes", "deleted_since", "from_date"))
+"""Parameters that change what rows hold, or whose rows are looked into: those are not decoded by the schema."""
+
+
+def _no_decoder() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A resource of one business, or of the user; every method may be called from any thread.
+
+    Attributes:
+        client: sends the requests.
+        path: the path below the API's base, with a slash in front.
+        label: the resource in words, for logs and errors.
+        business_id: the business; None for what belongs to the user.
+        params: query parameters of a list or a single object; None leaves one out.
+        page_size: records a page.
+        record_params: query parameters of a single record.
+        bare_record_params: those of a single record of which no attributes are needed.
+        bare_attributes: attributes of rows of which hardly any are needed; None for Sage's summary of a row.
+        decoder: returns what decodes usual rows by their schema, None where nothing does.
+    """
+
+    client: HttpClient
+    path: str
+    label: str
+    business_id: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    page_size: int = 200
+    record_params: Mapping[str, Any] = field(default_factory=dict)
+    bare_record_params: Mapping[str, Any] = field(default_factory=dict)
+    bare_attributes: str | None = None
+    decoder: Callable[[], RowDecoder | None] = _no_decoder
+
+    def narrowed(self, changes: Mapping[str, Any]) -> Self:
+        """Return the same resource with other query parameters; None leaves one out."""
+        decoder = _no_decoder if READ_WITH_CARE & changes.keys() else self.decoder
+        return replace(self, params={**self.params, **changes}, decoder=decoder)
+
+    def with_bare_attributes(self, attributes: str) -> Self:
+        """Return the same list, whose bare rows have some attributes."""
+        return replace(self, bare_attributes=attributes)
+
+    def sibling(self, path: str, label: str) -> Endpoint:
+        """Return another resource of the same business, without parameters."""
+        return Endpoint(
+            client=self.client, path=path, label=label, business_id=self.business_id, page_size=self.page_size
+        )
+
+    def get(
+        self,
+        parse: Callable[[Response, str], Parsed],
+        params: Mapping[str, Any] | None = None,
+        *,
+        place: str = "",
+        part: str = "",
+        max_attempts: int | None = None,
+    ) -> Parsed:
+        """Request the resource or a part of it, and parse the response.
+
+        Args:
+            parse: takes the response and what was requested, in words; may raise `MalformedResponseError`.
+            params: query parameters; None for the resource's own.
+            place: the rest of the path.
+            part: the part in words.
+            max_attempts: attempts at a request that may be too heavy for Sage; None for the usual number.
+
+        Raises:
+            FatalAPIError: Sage refused for good, or the fault did not pass.
+            SkippableAPIError: rights or edition do not offer this.
+        """
+        label = self.label + part
+        return self.client.get(
+            self.path + place,
+            self.params if params is None else params,
+            business_id=self.business_id,
+            label=label,
+            parse=lambda response: parse(response, label),
+            max_attempts=max_attempts,
+        )
+
+    def page(self, number: int, size: int = 0, *, bare: bool = False, max_attempts: int | None = None) -> Page:
+        """Return a page of the list.
+
+        Args:
+            number: from 1.
+            size: records a page; 0 for the usual number.
+            bare: with hardly any attributes.
+            max_attempts: attempts at a page that may be too heavy for Sage; None for the usual number.
+        """
+        size = size or self.page_size
+        params = {"page": number, "items_per_page": size, **self.params}
+        if bare:
+            params["attributes"] = self.bare_attributes
+
+        def parse(response: Response, label: str) -> Page:
+            decoder = None if bare or len(response.body) <= SMALL else self.decoder()
+            return Page.parse(
+                response.body,
+                asked=number,
+                size=size,
+                served_at=response.served_at,
+                served_by=response.served_by,
+                label=label,
+                decoder=decoder,
+            )
+
+        part = f", page {number}" + ("" if size == self.page_size else f" at {size} to a page")
+        return self.get(parse, params, part=part, max_attempts=max_attempts)
+
+    def record(self, item: Item) -> Item:
+        """Return the whole of a listed record. A deleted one cannot be requested, so it is returned as listed."""
+        return item if "deleted_since" in self.params else self.record_of(key_of(item))
+
+    def record_of(self, key: str, *, bare: bool = False) -> Record:
+        """Return a record by its key; `bare`: with hardly any attributes.
+
+        Raises:
+            RecordNotFoundError: Sage knows no such record.
+        """
+
+        def parse(response: Response, label: str) -> Record:
+            found = parse_json(response.body, label)
+            if not isinstance(found, dict) or key_of(found) != key:
+                raise MalformedResponseError(f"{label}: the answer is no record.")
+            return found
+
+        params = self.bare_record_params if bare else self.record_params
+        return self.get(parse, params, place=f"/{key}", part=f", record {key}")
+
+    def single(self, attributes: AbstractSet[str]) -> Record:
+        """Return a resource that is a single object.
+
+        Args:
+            attributes: attributes of which it has at least one; what somebody else answers has none of them.
+        """
+
+        def parse(response: Response, label: str) -> Record:
+            found = parse_json(response.body, label)
+            if not isinstance(found, dict) or "$items" in found or attributes.isdisjoint(found):
+                raise MalformedResponseError(f"{label}: the answer is not a single object.")
+            return found
+
+        return self.get(parse)

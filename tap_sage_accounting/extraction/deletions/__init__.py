@@ -1,0 +1,34 @@
+"""What is gone: reported by Sage, flagged in the record, or found missing. One strategy for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.extraction.deletions.base import Deletions
+from tap_sage_accounting.extraction.deletions.flagged import FlaggedDeletions
+from tap_sage_accounting.extraction.deletions.missing import MissingDeletions
+from tap_sage_accounting.extraction.deletions.reported import ReportedDeletions
+
+if TYPE_CHECKING:
+    from tap_sage_accounting.extraction.consistency import SeenRows
+    from tap_sage_accounting.extraction.plan import ReadPlan
+
+__all__ = ["Deletions", "deletions_of"]
+
+
+def deletions_of(plan: ReadPlan, seen: SeenRows) -> Deletions:
+    """Choose how deletions from a list are found.
+
+    Args:
+        plan: the list.
+        seen: what the read of it sees.
+    """
+    stream = plan.stream
+    kind = Deletions
+    if stream.deleted_since:
+        kind = ReportedDeletions
+    elif stream.deletion_flag is not None:
+        kind = FlaggedDeletions
+    elif stream.deletable:
+        kind = MissingDeletions
+    return kind(plan, seen)

@@ -1,0 +1,85 @@
+"""The interface of the strategies that find deletions, and what lists without deletions do: nothing.
+
+Rows that vanish from a list without having been deleted (open items that get paid, for one) are not looked for: where
+such a list matters, ACTIVATE_VERSION has the target drop what is gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tap_sage_accounting import timestamps
+from tap_sage_accounting.declaration import UPDATED_AT
+from tap_sage_accounting.timestamps import instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from tap_sage_accounting.extraction.consistency import SeenRows
+    from tap_sage_accounting.extraction.plan import ReadPlan
+    from tap_sage_accounting.records.row_decoder import Item
+
+    Record = dict[str, Any]
+
+
+class Deletions:
+    """Finds what was deleted from one list of one business, beside a read of that list.
+
+    Args:
+        plan: the read.
+        seen: what it sees.
+
+    Attributes:
+        observes: it looks at each record.
+        keyless: deletions that were left out because nothing says of which row.
+    """
+
+    observes = False
+
+    def __init__(self, plan: ReadPlan, seen: SeenRows) -> None:
+        self.plan = plan
+        self.seen = seen
+        self.state = plan.state
+        self.keyless = 0
+
+    @property
+    def now(self) -> datetime:
+        """A moment that is not after the one when the first page was served."""
+        return self.seen.started or timestamps.now()
+
+    def start(self) -> None:
+        """Send the first requests, to have their responses when they are needed."""
+
+    def track_before_delivery(self, items: Sequence[Item]) -> bool:  # noqa: ARG002
+        """Track rows before they are delivered; return whether the state must name them first."""
+        return False
+
+    def write_to_state(self) -> None:
+        """Put the rows that were delivered, or are about to be, into the state."""
+
+    def observe(self, row: Item, record: Any) -> None:
+        """Look at a row of the read, as sent and as declared."""
+
+    def reported(self) -> Iterator[Record]:
+        """Yield records that are deleted."""
+        yield from ()
+
+    def was_replaced(self, newest: str | None) -> bool:
+        """Return whether rows may have come to the list *and* gone from it during the read.
+
+        Args:
+            newest: the latest `updated_at` that was read.
+        """
+        started = self.seen.started
+        if started is None:
+            return False
+        if UPDATED_AT not in self.plan.columns:
+            return not self.plan.stream.static  # nothing shows whether a row came
+        return newest is not None and newest >= instant(started - self.plan.lookback)
+
+    def find_missing(self) -> None:
+        """Compare the list with what it held before."""
+
+    def finish(self) -> None:
+        """Keep in the state what the next run needs, after a read that delivered everything."""

@@ -1,0 +1,117 @@
+"""Deletions that Sage reports nowhere: the list is compared with what it held before.
+
+That is done on every read that sees the whole list anyway, and else every so many days by a look at the ids. Every id
+that was delivered is remembered in the state until it is found gone.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from tap_sage_accounting.exceptions import EditionError
+from tap_sage_accounting.extraction.deletions.base import Deletions
+from tap_sage_accounting.extraction.deletions.reported import is_gone
+from tap_sage_accounting.extraction.rights import missing_offer
+from tap_sage_accounting.records.identity import key_of
+from tap_sage_accounting.run.packed_ids import pack, unpack
+from tap_sage_accounting.run.state import INVENTORY, INVENTORY_AT
+from tap_sage_accounting.timestamps import instant, parse_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tap_sage_accounting.extraction.consistency import SeenRows
+    from tap_sage_accounting.extraction.plan import ReadPlan
+    from tap_sage_accounting.records.row_decoder import Item
+
+LARGEST_INVENTORY = 20_000
+"""Ids remembered per list and business, at about 19 bytes of state each; a longer list is not compared."""
+
+
+class MissingDeletions(Deletions):
+    """Compares the list with the ids that were delivered."""
+
+    observes = True
+
+    def __init__(self, plan: ReadPlan, seen: SeenRows) -> None:
+        super().__init__(plan, seen)
+        self._known = unpack(self.state[INVENTORY]) if INVENTORY in self.state else set()
+        self._keys: set[str] = set()
+        self._is_compared = False
+
+    @override
+    def track_before_delivery(self, items: Sequence[Item]) -> bool:
+        """Remember rows before they are delivered: a run that is killed then has delivered them."""
+        new = {key for item in items if (key := key_of(item))} - self._known
+        self._known |= new
+        return bool(new) and len(self._known) <= LARGEST_INVENTORY
+
+    @override
+    def write_to_state(self) -> None:
+        if len(self._known) <= LARGEST_INVENTORY:
+            self.state[INVENTORY] = pack(self._known)
+
+    @override
+    def observe(self, row: Item, record: Any) -> None:
+        self._keys.add(key_of(row))
+
+    @override
+    def find_missing(self) -> None:
+        """Compare, when the read saw the whole list or when it is time to."""
+        self._is_compared = self.plan.since is None or self._is_due()
+        if not self._is_compared:
+            self._keys |= self._known
+            return
+        if self.plan.since is not None:
+            self._keys |= self._listed_keys()
+        missing = sorted(self._known - self._keys)
+        if missing and not self._keys:
+            self._require_offer()
+        tombstones = []
+        for key in missing:
+            if is_gone(self.plan.endpoint, key):
+                moment = instant(self.now)
+                self.plan.outbox.report_deletion(key, moment, "missing")
+                tombstones.append(self.plan.tombstone(key, moment))
+            else:
+                self._keys.add(key)
+        if tombstones:
+            self.plan.outbox.write_tombstones(tombstones)
+
+    def _require_offer(self) -> None:
+        """Make sure that a list that lost everything is a list that the business still has.
+
+        Raises:
+            EditionError: by what Sage says of the business and the user, it is not.
+        """
+        if reason := missing_offer(self.plan):
+            raise EditionError(
+                f"{self.plan.label}: Sage lists nothing any more, and says of the business: {reason}. Nothing is taken "
+                "for deleted."
+            )
+
+    def _is_due(self) -> bool:
+        last = self.state.get(INVENTORY_AT)
+        return not last or not timedelta() <= self.now - parse_moment(last) < self.plan.sweep_every
+
+    def _listed_keys(self) -> set[str]:
+        everything = {"updated_or_created_since": None, "attributes": None}
+        lists = [self.plan.reader({**part, **everything}) for part in self.plan.stream.parts]
+        return {key_of(item) for reader in lists for page in reader.pages() for item in page.items}
+
+    @override
+    def finish(self) -> None:
+        if self._is_compared:
+            self.state[INVENTORY_AT] = instant(self.now)
+        if len(self._keys) <= LARGEST_INVENTORY:
+            self.state[INVENTORY] = pack(self._keys)
+        elif self.state.pop(INVENTORY, None) is not None or self._is_compared:
+            self.plan.logger.warning(
+                "%s holds %d records, too many to notice when one is deleted (%d at most).",
+                self.plan.label,
+                len(self._keys),
+                LARGEST_INVENTORY,
+            )

@@ -1,0 +1,154 @@
+"""Deletions that Sage lists with `deleted_since`, as whole records or as no more than ids."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import SkippableAPIError
+from typing_extensions import override
+
+from tap_sage_accounting.declaration import DELETED_AT, UPDATED_AT
+from tap_sage_accounting.exceptions import (
+    KeylessRecordError,
+    RecordNotFoundError,
+    RequestTooLargeError,
+    RetriesExhaustedError,
+)
+from tap_sage_accounting.extraction.deletions.base import Deletions
+from tap_sage_accounting.records.identity import key_of
+from tap_sage_accounting.run.state import TOLD_UNTIL
+from tap_sage_accounting.timestamps import instant, parse_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from tap_sage_accounting.api.endpoint import Endpoint
+    from tap_sage_accounting.extraction.consistency import SeenRows
+    from tap_sage_accounting.extraction.list_reader import ListReader
+    from tap_sage_accounting.extraction.plan import ReadPlan
+    from tap_sage_accounting.records.row_decoder import Item
+
+    Record = dict[str, Any]
+
+_SUMMARY = frozenset(("id", "displayed_as", "$path", "created_at", "updated_at", DELETED_AT))
+"""What a deleted record has when it is listed by its id only."""
+
+
+def is_gone(endpoint: Endpoint, key: str) -> bool:
+    """Request a record that a list did not show; it may only have moved from one page to another.
+
+    Raises:
+        SkippableAPIError: Sage refuses the record, which says nothing about whether it is there.
+        RetriesExhaustedError: nobody answers for Sage.
+    """
+    try:
+        endpoint.record_of(key, bare=True)
+    except RecordNotFoundError:
+        return True
+    except RequestTooLargeError:
+        return False  # what Sage fails on is still there
+    return False
+
+
+class ReportedDeletions(Deletions):
+    """Reads the list of deletions since the last read."""
+
+    def __init__(self, plan: ReadPlan, seen: SeenRows) -> None:
+        super().__init__(plan, seen)
+        self._reader: ListReader | None = None
+        self._found_any = False
+        self._tombstones: list[Record] = []
+
+    @override
+    def start(self) -> None:
+        """Request the first deletions. A first read requests none: whatever it saw is deleted later, if at all."""
+        if TOLD_UNTIL in self.state and not self.plan.is_first:
+            since = parse_moment(self.state[TOLD_UNTIL]) - self.plan.lookback
+            self._reader = self.plan.reader(self._deleted_since(since)).start()
+
+    @override
+    def reported(self) -> Iterator[Record]:
+        """Yield the deleted records that Sage lists whole; write a part of the rows of the others.
+
+        Raises:
+            RetriesExhaustedError: Sage does not list all of them.
+        """
+        if self._reader is None:
+            return
+        for row, served_at in self._rows(self._reader):
+            self._found_any = True
+            try:
+                yield from self._flag(row, served_at)
+            except KeylessRecordError:
+                self.keyless += 1
+        if self._tombstones:
+            self.plan.outbox.write_tombstones(self._tombstones)
+        if self._reader.undeliverable:
+            raise RetriesExhaustedError(f"Sage does not tell all deletions ({', '.join(self._reader.undeliverable)}).")
+
+    def _rows(self, reader: ListReader) -> Iterator[tuple[Item, datetime]]:
+        """Yield deletions, those that moved from page to page among them, and when each was served.
+
+        The list itself was read, so that a refusal is not for want of rights.
+        """
+        try:
+            for page in reader.pages():
+                yield from ((item, page.served_at) for item in page.items)
+            for item in reader.recover_missed_rows(lambda: False):
+                yield item, reader.watch.started or self.now
+        except SkippableAPIError as error:
+            raise RetriesExhaustedError(f"Sage shows the list, but not what was deleted from it. {error}") from None
+
+    def _deleted_since(self, moment: datetime) -> dict[str, Any]:
+        """Return the query parameters for deletions from a moment on; the filter itself leaves that moment out."""
+        since = instant(moment - timedelta(seconds=1))
+        changes = {"updated_or_created_since": None, "sort": None, "deleted_since": since}
+        if self.plan.attributes not in (None, "all"):
+            changes["attributes"] = f"{self.plan.attributes},{DELETED_AT}"
+        return changes
+
+    def _flag(self, row: Item, served_at: datetime) -> Iterator[Record]:
+        """Flag a deleted record.
+
+        What `deleted_since` lists is described nowhere, so a record without a time of deletion is requested before it
+        is taken for deleted, unless less of it came than was requested.
+        """
+        record = self.plan.rows.convert(row)
+        is_summary = isinstance(row, dict) and row.keys() <= _SUMMARY
+        is_certain = (is_summary and self._wants_more) or record.get(DELETED_AT)
+        if not is_certain and not is_gone(self.plan.endpoint, key_of(row)):
+            yield record
+            return
+        record[DELETED_AT] = record.get(DELETED_AT) or instant(served_at)
+        self.plan.outbox.report_deletion(record["id"], record[DELETED_AT], "reported")
+        if is_summary:
+            self._tombstones.append(self.plan.tombstone(record["id"], record[DELETED_AT]))
+        else:
+            yield record
+
+    @property
+    def _wants_more(self) -> bool:
+        """Whether live records are requested with more attributes than a summary has."""
+        wanted = self.plan.attributes or ""
+        return wanted == "all" or not _SUMMARY.issuperset(filter(None, wanted.split(",")))
+
+    @override
+    def was_replaced(self, newest: str | None) -> bool:
+        """Return whether rows may have come and gone; costs a request only where something came."""
+        started = self.seen.started
+        may_be = super().was_replaced(newest)
+        if started is None or not may_be or UPDATED_AT not in self.plan.columns:
+            return may_be
+        if len(self.plan.stream.parts) > 1:
+            return True  # rows can leave such a list without being deleted
+        changes = {**self._deleted_since(started - self.plan.lookback), "attributes": None}
+        return bool(self.plan.endpoint.narrowed(changes).page(1, 1).items)
+
+    @override
+    def finish(self) -> None:
+        if self._reader is None:
+            self.state[TOLD_UNTIL] = instant(self.now)
+        elif self._found_any:  # else nothing went since, whatever the clocks say
+            self.state[TOLD_UNTIL] = instant(self._reader.watch.started or self.now)

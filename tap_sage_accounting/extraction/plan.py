@@ -1,0 +1,122 @@
+"""What a read of one list of one business works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tap_sage_accounting.extraction.list_reader import ListReader
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from datetime import datetime, timedelta
+
+    from tap_sage_accounting.api.endpoint import Endpoint
+    from tap_sage_accounting.api.pages import Page
+    from tap_sage_accounting.declaration import StreamDeclaration
+    from tap_sage_accounting.extraction.list_reader import Source
+    from tap_sage_accounting.extraction.services import Services
+    from tap_sage_accounting.records.conversion import RowConversion
+
+    Record = dict[str, Any]
+
+
+class Outbox(Protocol):
+    """Where a read leaves what it found out, besides its records."""
+
+    def write_tombstones(self, tombstones: Sequence[Record]) -> None:
+        """Set `deleted_at` of rows, and leave their other columns alone."""
+
+    def report_deletion(self, key: str, deleted_at: str | None, how: str) -> None:
+        """Add a row to the stream `deletions`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPlan:
+    """What a read of one list of one business works with.
+
+    Attributes:
+        stream: what the list offers.
+        endpoint: where it is requested, with the parameters of this read.
+        state: what earlier runs left of it; the read changes it.
+        rows: makes records of rows.
+        outbox: takes what is no record.
+        services: what all reads share.
+        attributes: the attributes that are requested; None for Sage's summary of a row.
+        columns: the columns of the stream.
+        start_date: where to begin without a bookmark, None for the beginning.
+        since: the change filter; None for everything.
+        lookback: how late Sage may show a change, and how far its clocks may differ.
+        is_incremental: the read moves a bookmark.
+        is_resumable: a read that is cut short can go on where it was.
+        is_first: no earlier run began this read, so that nothing it brings was deleted before.
+        sweep_every: time after which a list is compared with what it held before.
+        reread_days: documents of so many days are read again once a week.
+        logger: the stream's.
+    """
+
+    stream: type[StreamDeclaration]
+    endpoint: Endpoint
+    state: dict[str, Any]
+    rows: RowConversion
+    outbox: Outbox
+    services: Services
+    attributes: str | None
+    columns: AbstractSet[str]
+    start_date: datetime | None
+    since: datetime | None
+    lookback: timedelta
+    is_incremental: bool
+    is_resumable: bool
+    is_first: bool
+    sweep_every: timedelta
+    reread_days: int
+    logger: logging.Logger
+
+    @property
+    def business_id(self) -> str | None:
+        """The business; None for what belongs to the user."""
+        return self.endpoint.business_id
+
+    @property
+    def label(self) -> str:
+        """What is read, in words."""
+        return self.endpoint.label
+
+    @property
+    def max_prefetch(self) -> Callable[[], int]:
+        """What returns how many pages may be requested ahead of their use just now."""
+        return partial(self.services.scheduler.max_prefetch, self.business_id)
+
+    def reader(
+        self,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        source: Source | None = None,
+        delivered: Callable[[Page], None] | None = None,
+    ) -> ListReader:
+        """Prepare to read the list.
+
+        Args:
+            changes: query parameters that differ from those of the read; None leaves one out.
+            source: where pages come from, if not from the endpoint itself.
+            delivered: called with each page when all of its records were taken.
+        """
+        endpoint = self.endpoint.narrowed(changes) if changes else self.endpoint
+        return ListReader(
+            source or endpoint,
+            self.services.executor,
+            label=self.label,
+            max_prefetch=self.max_prefetch,
+            size=endpoint.page_size,
+            delivered=delivered,
+        )
+
+    def tombstone(self, key: str, deleted_at: str) -> Record:
+        """Return the part of a row that says that it is deleted."""
+        own_key = next(name for name in self.stream.primary_keys if name != "business_id")
+        business = {} if self.business_id is None else {"business_id": self.business_id}
+        return {**business, own_key: key, "deleted_at": deleted_at}
