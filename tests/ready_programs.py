@@ -32,7 +32,16 @@ ENTRIES = {
     "tap-sage-accounting-logout": "logout",
     "source-sage-accounting": "source",
 }
-LOADED = ("tap", "airbyte.cli", "auth", "catalog", "connection", "login", "stream_map_check", "token_store")
+LOADED = (
+    "tap",
+    "airbyte.cli",
+    "auth.manager",
+    "catalog",
+    "api.http_client",
+    "commands.login",
+    "stream_maps.check",
+    "auth.store",
+)
 """Modules of the tap that programs load when they need them."""
 _LENGTH = 8
 _FORKS = hasattr(os, "fork") and hasattr(socket, "send_fds")
