@@ -1,80 +1,50 @@
-"""The tap: its settings and streams, and what all of them share during a run.
-
-The ways to the tokens are imported where they are used: discovery needs none of them.
-"""
+"""The tap: its streams, its catalog, and what a run is composed of."""
 
 from __future__ import annotations
 
 import logging
-import os
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from copy import deepcopy
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
-from click import STRING
 from singer_sdk import Tap
-from singer_sdk.cli import plugin_cli
 from singer_sdk.exceptions import (
     ConfigValidationError,
     MapExpressionError,
     StreamMapConfigError,
 )
-from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
-from tap_sage_accounting.api.rate_limiter import RequestGate
 from tap_sage_accounting.client import SageStream
-from tap_sage_accounting.environment import load_env_file, read_settings
-from tap_sage_accounting.exceptions import SettingsError
-from tap_sage_accounting.extraction.businesses import Business, visible_businesses
+from tap_sage_accounting.connected_tap import ConnectedTap
+from tap_sage_accounting.extraction.businesses import (
+    Business,
+    choose,
+    known_businesses,
+    log_changes,
+    visible_businesses,
+)
 from tap_sage_accounting.extraction.scheduler import ReadScheduler
 from tap_sage_accounting.extraction.services import Services
-from tap_sage_accounting.redaction import SecretFilter, install
-from tap_sage_accounting.run.lifecycle import RunLifecycle
 from tap_sage_accounting.run.report import RunReport
 from tap_sage_accounting.run.state import State
-from tap_sage_accounting.run.state_forms import bookmarks_of, read_state
+from tap_sage_accounting.run.state_forms import bookmarks_of
 from tap_sage_accounting.run.writer import WholeMessageWriter
-from tap_sage_accounting.settings import (
-    CONFIG_JSONSCHEMA,
-    start_date_problems,
-    stream_map_problems,
-    text_problems,
-    unknown_settings,
-    value_problems,
-    version_problems,
-)
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.deletions import Deletions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    import click
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import CatalogEntry
 
-    from tap_sage_accounting.api.http_client import HttpClient
-    from tap_sage_accounting.auth.manager import TokenManager
-    from tap_sage_accounting.auth.store import TokenStore
-    from tap_sage_accounting.auth.tokens import Tokens
     from tap_sage_accounting.stream_maps.check import StreamMapCheck
 
 
-THREADS_PER_REQUEST = 8
-"""Threads for each request that may be in flight: some wait for their turn, for a limit, or for a fault to pass."""
-
-
-class TapSageAccounting(RunLifecycle):
+class TapSageAccounting(ConnectedTap):
     """Extracts everything that Sage Business Cloud Accounting lets one read."""
-
-    name = "tap-sage-accounting"
-    package_name = "tap-sage-accounting"
-    config_jsonschema: ClassVar[dict[str, Any]] = deepcopy(CONFIG_JSONSCHEMA)  # the SDK adds its own settings to it
 
     began_at: datetime
     """A moment that is not after the beginning of the run."""
@@ -168,113 +138,6 @@ class TapSageAccounting(RunLifecycle):
         given = self.input_catalog.get(name) if self.input_catalog else None
         return given or self.streams[name]._singer_catalog_entry  # noqa: SLF001 - the SDK makes those of all streams
 
-    # The command line
-
-    @plugin_cli
-    def cli(cls) -> click.Command:  # noqa: N805 - a property of the class
-        """The command, whose failures are said in a line each."""
-        from tap_sage_accounting.console.command_line import PlainCommand, read_bytes_option, read_option  # noqa: PLC0415
-        from tap_sage_accounting.console.logs import set_up_logging  # noqa: PLC0415
-
-        set_up_logging()
-        command = cls.get_singer_command()
-        readers = {"catalog": read_option, "state": read_bytes_option}
-        for option in command.params:
-            if option.name in readers:
-                option.type, option.callback = STRING, readers[option.name]
-        return PlainCommand(
-            say=partial(cls.logger.error, "%s"),
-            name=command.name,
-            callback=command.callback,
-            params=command.params,
-            help=command.help,
-            context_settings=command.context_settings,
-        )
-
-    @override
-    @classmethod
-    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        from tap_sage_accounting.console.command_line import read_settings_options, require_log_level  # noqa: PLC0415
-
-        require_log_level()
-        return read_settings_options(ctx, param, value)
-
-    @override
-    @classmethod
-    def invoke(  # type: ignore[override] # there, files are open and not read
-        cls,
-        *,
-        about: bool = False,
-        about_format: str | None = None,
-        config: Any = None,
-        state: bytes | None = None,
-        catalog: dict[str, Any] | None = None,
-    ) -> None:
-        super(Tap, cls).invoke(about=about, about_format=about_format)
-        cls.print_version(print_fn=lambda version: cls.logger.info("%s", version))  # as a line of the tap's
-        earlier = None if state is None else {"state": read_state(state)}
-        tap = cls(config=config.config, catalog=catalog, state=earlier, parse_env_config=config.parse_env)
-        tap.sync_all()
-
-    # Settings
-
-    @classproperty
-    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a property of the class
-        """Read settings from the environment, and those that it lacks from `.env` in the working directory.
-
-        The SDK has no hook for this. By itself it takes the `.env` of any directory above the installed packages, and
-        lets it win over the environment.
-        """
-        load_env_file(".env")
-        cls.append_builtin_config(cls.config_jsonschema)
-        return read_settings(cls.config_jsonschema, cls._env_var_prefix, os.environ)
-
-    @override
-    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Add to the schema's checks what a schema cannot check, so that nothing wrong is found only by a request."""
-        if not raise_errors and not self.config:
-            return []  # discovery needs no settings
-        self.secrets.learn(self.config.get("client_secret"))
-        problems = unknown_settings(self.config, self.known_settings())
-        problems += start_date_problems(self.config)
-        if problems_of_maps := stream_map_problems(self.config):
-            raise ConfigValidationError("The settings are not right", errors=problems + problems_of_maps)
-        with suppress(ConfigValidationError):  # the SDK fills in the defaults; its words would show secrets
-            super()._validate_config()
-        problems += value_problems(self.config, self.config_jsonschema)
-        problems += text_problems(self.config, self.known_settings())
-        if self.config.get("batch_config") is not None and not problems:
-            from tap_sage_accounting.run.batches import problems as batch_problems  # noqa: PLC0415
-
-            problems += batch_problems(self.config)
-        if not problems and raise_errors:
-            problems += self._address_problems()
-        if problems and raise_errors:
-            raise ConfigValidationError("The settings are not right", errors=problems, schema=self.config_jsonschema)
-        return problems
-
-    @classmethod
-    def known_settings(cls) -> dict[str, Any]:
-        """All settings: the tap's own and those that the SDK adds."""
-        cls.append_builtin_config(cls.config_jsonschema)
-        properties: dict[str, Any] = cls.config_jsonschema["properties"]
-        return properties
-
-    def _address_problems(self) -> list[str]:
-        """Check that the addresses are safe to send secrets to, and that the token store opens."""
-        from tap_sage_accounting.auth.store import TokenStoreError  # noqa: PLC0415
-        from tap_sage_accounting.transport.urls import require_safe_url  # noqa: PLC0415
-
-        problems = []
-        try:
-            for setting in ("api_url", "auth_url", "token_url"):
-                require_safe_url(self.config[setting], setting)
-            problems += version_problems(self.config["api_url"])
-            self.token_store.check()
-        except (ConfigValidationError, TokenStoreError) as error:
-            problems.append(str(error))
-        return problems
-
     # The state of earlier runs
 
     @override
@@ -303,75 +166,12 @@ class TapSageAccounting(RunLifecycle):
                 Deletions.name,
             )
 
-    # What the streams of a run share
+    # What a run consists of
 
     @cached_property
     def report(self) -> RunReport:
         """What became of each read."""
         return RunReport()
-
-    @cached_property
-    def gate(self) -> RequestGate:
-        """The door through which every request goes."""
-        return RequestGate(concurrency=self.config["concurrency"], per_minute=self.config.get("requests_per_minute"))
-
-    @cached_property
-    def secrets(self) -> SecretFilter:
-        """What keeps the logs of this process free of secrets."""
-        return install(filter(None, map(self.config.get, ("client_secret", "refresh_token", "token_store_key"))))
-
-    @cached_property
-    def token_store(self) -> TokenStore:
-        """Where the rotating tokens live between runs."""
-        from tap_sage_accounting.auth.store import TokenStore, default_store_url  # noqa: PLC0415
-
-        keys = [key.strip() for key in (self.config.get("token_store_key") or "").split(",") if key.strip()]
-        return TokenStore(self.config.get("token_store") or default_store_url(), encryption_keys=keys)
-
-    @property
-    def user_agent(self) -> str:
-        """How requests introduce themselves."""
-        return self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
-
-    @cached_property
-    def tokens(self) -> TokenManager:
-        """The one holder of this run's tokens."""
-        from tap_sage_accounting.auth.manager import TokenManager  # noqa: PLC0415
-
-        return TokenManager(
-            client_id=self.config["client_id"],
-            client_secret=self.config["client_secret"],
-            refresh_token=self.config.get("refresh_token"),
-            token_url=self.config["token_url"],
-            store=self.token_store,
-            user_agent=self.user_agent,
-            on_rotate=self.on_rotate,
-            on_secret=self.secrets.learn,
-        )
-
-    @property
-    def on_rotate(self) -> Callable[[Tokens], None] | None:
-        """What is told of new tokens before they are used, where the tokens are kept by others than the store."""
-        return None
-
-    @cached_property
-    def connection(self) -> HttpClient:
-        """The one way to Sage."""
-        from tap_sage_accounting.api.http_client import HttpClient  # noqa: PLC0415
-
-        return HttpClient(
-            tokens=self.tokens,
-            gate=self.gate,
-            api_url=self.config["api_url"].rstrip("/"),
-            user_agent=self.user_agent,
-            connections=self.config["concurrency"],
-            patience=self.config["patience"],
-        )
-
-    @cached_property
-    def executor(self) -> ThreadPoolExecutor:
-        """The threads that ask ahead. The gate lets no more through than are allowed; the others wait at it."""
-        return ThreadPoolExecutor(THREADS_PER_REQUEST * self.config["concurrency"], thread_name_prefix="request")
 
     @cached_property
     def reads(self) -> list[tuple[SageStream, Context | None]]:
@@ -405,34 +205,10 @@ class TapSageAccounting(RunLifecycle):
                 nameless.name or "a business without a name",
                 "Sage lists it without an id, so nothing of it can be read. Report it to Sage.",
             )
-        self._log_changed_businesses(visible)
-        wanted = self.config.get("business_ids") or list(visible)
-        if strangers := [business_id for business_id in wanted if business_id not in visible]:
-            raise SettingsError(
-                f"business_ids contains businesses this user has no access to: {', '.join(strangers)}. Available: "
-                f"{'; '.join(map(str, visible.values())) or 'none'}."
-            )
-        if not visible:
-            raise SettingsError(
-                "Sage lists no business for this user. Give them access to one, or log in as another user."
-            )
-        return tuple(business for business in visible.values() if business.id in wanted)
-
-    def _log_changed_businesses(self, visible: Mapping[str, Business]) -> None:
-        """Name the businesses that earlier runs did not read, and those that they read and the user no longer sees."""
-        bookmarks = self.state.get("bookmarks", {}).values()
-        partitions = [partition for each in bookmarks for partition in each.get("partitions", ())]
-        known = {partition["context"]["business_id"] for partition in partitions}
+        known = known_businesses(self.state)
         self.lost_businesses = frozenset(known - visible.keys())
-        for business_id in sorted(self.lost_businesses):
-            self.logger.warning(
-                "Business %s, which earlier runs read, is no longer among those that this user sees. Its rows stay as "
-                "they are.",
-                business_id,
-            )
-        for business_id, business in visible.items():
-            if known and business_id not in known:
-                self.logger.info("No earlier run read %s.", business)
+        log_changes(known, visible, self.logger)
+        return choose(visible, self.config.get("business_ids"))
 
     # The run
 
@@ -483,11 +259,6 @@ class TapSageAccounting(RunLifecycle):
     @override
     def count_planned(self) -> int:
         return self.scheduler.planned if "scheduler" in vars(self) else 0
-
-    @override
-    def wait_for_refresh(self) -> None:
-        if "tokens" in vars(self):
-            self.tokens.wait_for_refresh()
 
 
 def _ignore(row: Record) -> None:

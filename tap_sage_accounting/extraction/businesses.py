@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import RetriableAPIError, SkippableAPIError
 
@@ -13,11 +13,15 @@ from tap_sage_accounting.exceptions import (
     RefusedRunError,
     RequestTooLargeError,
     RetriesExhaustedError,
+    SettingsError,
 )
 from tap_sage_accounting.extraction.list_reader import ListReader
 from tap_sage_accounting.records.identity import key_of
 
 if TYPE_CHECKING:
+    import logging
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
     from datetime import datetime
 
@@ -87,3 +91,42 @@ def visible_businesses(client: HttpClient, executor: Executor) -> tuple[list[Bus
         raise RetriesExhaustedError(f"Sage does not tell all businesses ({', '.join(reading.undeliverable)}).")
     found = [Business(key_of(item), str(item.get("displayed_as") or item.get("name") or "")) for item in items]
     return found, reading.watch.started or timestamps.now()
+
+
+def known_businesses(state: Mapping[str, Any]) -> set[str]:
+    """Return the ids of the businesses that earlier runs read."""
+    partitions = [each for stream in state.get("bookmarks", {}).values() for each in stream.get("partitions", ())]
+    return {partition["context"]["business_id"] for partition in partitions}
+
+
+def log_changes(known: AbstractSet[str], visible: Mapping[str, Business], logger: logging.Logger) -> None:
+    """Log which businesses earlier runs read and the user no longer sees, and which no earlier run read."""
+    for business_id in sorted(known - visible.keys()):
+        logger.warning(
+            "Business %s, which earlier runs read, is no longer among those that this user sees. Its rows stay as "
+            "they are.",
+            business_id,
+        )
+    for business_id, business in visible.items():
+        if known and business_id not in known:
+            logger.info("No earlier run read %s.", business)
+
+
+def choose(visible: Mapping[str, Business], wanted: Sequence[str] | None) -> tuple[Business, ...]:
+    """Return the businesses to read, in Sage's order.
+
+    Args:
+        visible: those that the user sees, by id.
+        wanted: the setting `business_ids`.
+
+    Raises:
+        SettingsError: it names one that the user cannot see, or there is none at all.
+    """
+    if strangers := [business_id for business_id in wanted or () if business_id not in visible]:
+        raise SettingsError(
+            f"business_ids contains businesses this user has no access to: {', '.join(strangers)}. Available: "
+            f"{'; '.join(map(str, visible.values())) or 'none'}."
+        )
+    if not visible:
+        raise SettingsError("Sage lists no business for this user. Give them access to one, or log in as another user.")
+    return tuple(business for business in visible.values() if not wanted or business.id in wanted)

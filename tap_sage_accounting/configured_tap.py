@@ -1,0 +1,166 @@
+"""The tap's command line and its settings, checked before any request.
+
+What few commands need is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from copy import deepcopy
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from click import STRING
+from singer_sdk import Tap
+from singer_sdk.cli import plugin_cli
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers._classproperty import classproperty
+from typing_extensions import override
+
+from tap_sage_accounting.environment import load_env_file, read_settings
+from tap_sage_accounting.redaction import SecretFilter, install
+from tap_sage_accounting.run.lifecycle import RunLifecycle
+from tap_sage_accounting.run.state_forms import read_state
+from tap_sage_accounting.settings import (
+    CONFIG_JSONSCHEMA,
+    start_date_problems,
+    stream_map_problems,
+    text_problems,
+    unknown_settings,
+    value_problems,
+    version_problems,
+)
+
+if TYPE_CHECKING:
+    import click
+
+    from tap_sage_accounting.auth.store import TokenStore
+
+
+class ConfiguredTap(RunLifecycle):
+    """A tap with the command line and the settings of this one."""
+
+    name = "tap-sage-accounting"
+    package_name = "tap-sage-accounting"
+    config_jsonschema: ClassVar[dict[str, Any]] = deepcopy(CONFIG_JSONSCHEMA)  # the SDK adds its own settings to it
+
+    # The command line
+
+    @plugin_cli
+    def cli(cls) -> click.Command:  # noqa: N805 - a property of the class
+        """The command, whose failures are said in a line each."""
+        from tap_sage_accounting.console.command_line import PlainCommand, read_bytes_option, read_option  # noqa: PLC0415
+        from tap_sage_accounting.console.logs import set_up_logging  # noqa: PLC0415
+
+        set_up_logging()
+        command = cls.get_singer_command()
+        readers = {"catalog": read_option, "state": read_bytes_option}
+        for option in command.params:
+            if option.name in readers:
+                option.type, option.callback = STRING, readers[option.name]
+        return PlainCommand(
+            say=partial(cls.logger.error, "%s"),
+            name=command.name,
+            callback=command.callback,
+            params=command.params,
+            help=command.help,
+            context_settings=command.context_settings,
+        )
+
+    @override
+    @classmethod
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
+        from tap_sage_accounting.console.command_line import read_settings_options, require_log_level  # noqa: PLC0415
+
+        require_log_level()
+        return read_settings_options(ctx, param, value)
+
+    @override
+    @classmethod
+    def invoke(  # type: ignore[override] # there, files are open and not read
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: Any = None,
+        state: bytes | None = None,
+        catalog: dict[str, Any] | None = None,
+    ) -> None:
+        super(Tap, cls).invoke(about=about, about_format=about_format)
+        cls.print_version(print_fn=lambda version: cls.logger.info("%s", version))  # as a line of the tap's
+        earlier = None if state is None else {"state": read_state(state)}
+        tap = cls(config=config.config, catalog=catalog, state=earlier, parse_env_config=config.parse_env)
+        tap.sync_all()
+
+    # Settings
+
+    @classproperty
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a property of the class
+        """Read settings from the environment, and those that it lacks from `.env` in the working directory.
+
+        The SDK has no hook for this. By itself it takes the `.env` of any directory above the installed packages, and
+        lets it win over the environment.
+        """
+        load_env_file(".env")
+        cls.append_builtin_config(cls.config_jsonschema)
+        return read_settings(cls.config_jsonschema, cls._env_var_prefix, os.environ)
+
+    @override
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Add to the schema's checks what a schema cannot check, so that nothing wrong is found only by a request."""
+        if not raise_errors and not self.config:
+            return []  # discovery needs no settings
+        self.secrets.learn(self.config.get("client_secret"))
+        problems = unknown_settings(self.config, self.known_settings())
+        problems += start_date_problems(self.config)
+        if problems_of_maps := stream_map_problems(self.config):
+            raise ConfigValidationError("The settings are not right", errors=problems + problems_of_maps)
+        with suppress(ConfigValidationError):  # the SDK fills in the defaults; its words would show secrets
+            super()._validate_config()
+        problems += value_problems(self.config, self.config_jsonschema)
+        problems += text_problems(self.config, self.known_settings())
+        if self.config.get("batch_config") is not None and not problems:
+            from tap_sage_accounting.run.batches import problems as batch_problems  # noqa: PLC0415
+
+            problems += batch_problems(self.config)
+        if not problems and raise_errors:
+            problems += self._address_problems()
+        if problems and raise_errors:
+            raise ConfigValidationError("The settings are not right", errors=problems, schema=self.config_jsonschema)
+        return problems
+
+    @classmethod
+    def known_settings(cls) -> dict[str, Any]:
+        """All settings: the tap's own and those that the SDK adds."""
+        cls.append_builtin_config(cls.config_jsonschema)
+        properties: dict[str, Any] = cls.config_jsonschema["properties"]
+        return properties
+
+    def _address_problems(self) -> list[str]:
+        """Check that the addresses are safe to send secrets to, and that the token store opens."""
+        from tap_sage_accounting.auth.store import TokenStoreError  # noqa: PLC0415
+        from tap_sage_accounting.transport.urls import require_safe_url  # noqa: PLC0415
+
+        problems = []
+        try:
+            for setting in ("api_url", "auth_url", "token_url"):
+                require_safe_url(self.config[setting], setting)
+            problems += version_problems(self.config["api_url"])
+            self.token_store.check()
+        except (ConfigValidationError, TokenStoreError) as error:
+            problems.append(str(error))
+        return problems
+
+    @cached_property
+    def secrets(self) -> SecretFilter:
+        """What keeps the logs of this process free of secrets."""
+        return install(filter(None, map(self.config.get, ("client_secret", "refresh_token", "token_store_key"))))
+
+    @cached_property
+    def token_store(self) -> TokenStore:
+        """Where the rotating tokens live between runs."""
+        from tap_sage_accounting.auth.store import TokenStore, default_store_url  # noqa: PLC0415
+
+        keys = [key.strip() for key in (self.config.get("token_store_key") or "").split(",") if key.strip()]
+        return TokenStore(self.config.get("token_store") or default_store_url(), encryption_keys=keys)

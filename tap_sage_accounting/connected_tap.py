@@ -1,0 +1,84 @@
+"""What a run reaches Sage with: tokens, a client, and threads.
+
+Tokens and requests are imported where they are used: discovery needs none of them.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.configured_tap import ConfiguredTap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_sage_accounting.api.http_client import HttpClient
+    from tap_sage_accounting.auth.manager import TokenManager
+    from tap_sage_accounting.auth.tokens import Tokens
+
+THREADS_PER_REQUEST = 8
+"""Threads for each request that may be in flight: some wait for a permit, for a limit, or for a fault to pass."""
+
+
+class ConnectedTap(ConfiguredTap):
+    """A tap that reaches Sage."""
+
+    @cached_property
+    def gate(self) -> RequestGate:
+        """The door through which every request goes."""
+        return RequestGate(concurrency=self.config["concurrency"], per_minute=self.config.get("requests_per_minute"))
+
+    @property
+    def user_agent(self) -> str:
+        """How requests introduce themselves."""
+        return self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
+
+    @cached_property
+    def tokens(self) -> TokenManager:
+        """The one holder of this run's tokens."""
+        from tap_sage_accounting.auth.manager import TokenManager  # noqa: PLC0415
+
+        return TokenManager(
+            client_id=self.config["client_id"],
+            client_secret=self.config["client_secret"],
+            refresh_token=self.config.get("refresh_token"),
+            token_url=self.config["token_url"],
+            store=self.token_store,
+            user_agent=self.user_agent,
+            on_rotate=self.on_rotate,
+            on_secret=self.secrets.learn,
+        )
+
+    @property
+    def on_rotate(self) -> Callable[[Tokens], None] | None:
+        """What is told of new tokens before they are used, where the tokens are kept by others than the store."""
+        return None
+
+    @cached_property
+    def connection(self) -> HttpClient:
+        """The one way to Sage."""
+        from tap_sage_accounting.api.http_client import HttpClient  # noqa: PLC0415
+
+        return HttpClient(
+            tokens=self.tokens,
+            gate=self.gate,
+            api_url=self.config["api_url"].rstrip("/"),
+            user_agent=self.user_agent,
+            connections=self.config["concurrency"],
+            patience=self.config["patience"],
+        )
+
+    @cached_property
+    def executor(self) -> ThreadPoolExecutor:
+        """The threads that ask ahead. The gate lets no more through than are allowed; the others wait at it."""
+        return ThreadPoolExecutor(THREADS_PER_REQUEST * self.config["concurrency"], thread_name_prefix="request")
+
+    @override
+    def wait_for_refresh(self) -> None:
+        if "tokens" in vars(self):
+            self.tokens.wait_for_refresh()
