@@ -37,8 +37,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from equality import differences  # noqa: E402
+from listings import key_of  # noqa: E402
 from pipeline import PROGRAMS, Books  # noqa: E402
-from test_extraction import key_of  # noqa: E402
 
 from sage_sandbox.books import build_world  # noqa: E402
 from sage_sandbox.server import SandboxServer  # noqa: E402

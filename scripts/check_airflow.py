@@ -39,9 +39,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from embedded_postgres import postgres_server  # noqa: E402
 from equality import differences  # noqa: E402
+from listings import key_of  # noqa: E402
 from pipeline import PROGRAMS, Books  # noqa: E402
-from test_extraction import key_of  # noqa: E402
-from test_postgres import Warehouse  # noqa: E402
+from tables import Warehouse  # noqa: E402
 
 from sage_sandbox.books import build_world  # noqa: E402
 from sage_sandbox.faults import Faults  # noqa: E402

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Recorder, Run
 from damage import BAD, paths_of, replaced
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -41,6 +40,7 @@ from moves import (
     misspelled,
 )
 from plain_books import Ledger, List, plain_world
+from runs import Recorder, Run
 from typing_extensions import override
 
 from sage_sandbox.server import SandboxServer

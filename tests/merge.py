@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from equality import differences
-from test_extraction import key_of, listable
+from listings import key_of, listable
 
 from sage_sandbox.books import trial_balance
 from tap_sage_accounting.extraction.months import Month

@@ -10,8 +10,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from listings import key_of, listable
 from ready_programs import Program
-from test_extraction import key_of, listable
 
 from sage_sandbox.books import trial_balance
 from tap_sage_accounting.streams import STREAMS

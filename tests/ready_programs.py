@@ -10,6 +10,7 @@ import atexit
 import io
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -17,10 +18,13 @@ import subprocess
 import sys
 import threading
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
+
+import tap_sage_accounting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,17 +36,6 @@ ENTRIES = {
     "tap-sage-accounting-logout": "logout",
     "source-sage-accounting": "source",
 }
-LOADED = (
-    "tap",
-    "airbyte.cli",
-    "auth.manager",
-    "catalog",
-    "api.http_client",
-    "commands.login",
-    "stream_maps.check",
-    "auth.store",
-)
-"""Modules of the tap that programs load when they need them."""
 _LENGTH = 8
 _FORKS = hasattr(os, "fork") and hasattr(socket, "send_fds")
 
@@ -218,10 +211,10 @@ def _begin(program: _ProgramBegins) -> Any:
 
 
 def _load() -> None:
-    from importlib import import_module  # noqa: PLC0415
-
-    for name in LOADED:
-        import_module(f"tap_sage_accounting.{name}")
+    """Load every module of the tap: programs load most of them only when they need them."""
+    for found in pkgutil.walk_packages(tap_sage_accounting.__path__, f"{tap_sage_accounting.__name__}."):
+        if not found.name.endswith("__main__"):
+            import_module(found.name)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from tap_sage_accounting.records.lenient_json import DamagedText, decode_lenient
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     from sage_sandbox.store import Business
 

@@ -14,7 +14,7 @@ from sage_sandbox.server import SandboxServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     RunTap = Callable[..., Run]
 

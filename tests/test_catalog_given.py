@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Run
+    from runs import Run
 
     RunTap = Callable[..., Run]
     Record = dict[str, Any]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Run
+    from runs import Run
     from singer_sdk.singerlib import Message
 
     RunTap = Callable[..., Run]

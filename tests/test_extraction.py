@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from equality import differences
+from listings import key_of, listable
 from singer_sdk import Stream
 from singer_sdk.singerlib import RecordMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
@@ -26,7 +27,7 @@ from tap_sage_accounting.tap import TapSageAccounting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Run
+    from runs import Run
     from singer_sdk.singerlib import Message
 
     from sage_sandbox.server import SandboxServer
@@ -34,23 +35,7 @@ if TYPE_CHECKING:
 
     RunTap = Callable[..., Run]
 
-NEVER_LISTED = {"balance_details", "detailed_tax_analysis"}
-"""Attributes that Sage's lists do not tell: for the first it wants a period, for the second no way is known."""
-WITHOUT_ANALYSIS = {"sales_estimates": "estimate_lines", "sales_quotes": "quote_lines"}
-"""Documents for which Sage has no way to ask for the analysis types of their lines."""
 ALL = [stream.name for stream in STREAMS]
-
-
-def key_of(row: dict[str, Any]) -> str:
-    return str(row.get("id") or row.get("path", row.get("$path", "")).rpartition("/")[2])
-
-
-def listable(stream: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what no list of Sage tells."""
-    told = {key: value for key, value in body.items() if key not in NEVER_LISTED}
-    if lines := WITHOUT_ANALYSIS.get(stream):
-        told[lines] = [{k: v for k, v in line.items() if k != "analysis_type_categories"} for line in told[lines]]
-    return told
 
 
 def test_every_record_of_every_list_arrives_with_every_attribute(server: SandboxServer, run_tap: RunTap) -> None:

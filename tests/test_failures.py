@@ -27,7 +27,7 @@ from tap_sage_accounting.streams.contacts import Contacts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     from sage_sandbox.api import Call
     from sage_sandbox.store import Business

@@ -19,7 +19,7 @@ from tap_sage_accounting.tap import TapSageAccounting
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     from sage_sandbox.api import Call
     from sage_sandbox.faults import Answerer

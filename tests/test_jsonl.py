@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from equality import differences
+from listings import key_of
 from pipeline import ALL, PROGRAMS, Books, catalog_of, pipe
 from surroundings import OUTSIDE
-from test_extraction import key_of
 
 from sage_sandbox.books import build_world
 from sage_sandbox.server import SandboxServer

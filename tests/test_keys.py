@@ -16,7 +16,7 @@ from sage_sandbox.store import Row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     RunTap = Callable[..., Run]
     Record = dict[str, Any]

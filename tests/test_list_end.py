@@ -17,7 +17,7 @@ from tap_sage_accounting.extraction.consistency import MOST_SWEEPS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     from sage_sandbox.api import Call
 

@@ -9,7 +9,7 @@ import pytest
 from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, List, before_page, plain_world
 from processes import TapProcess
-from test_resume import last_state
+from runs import last_state
 
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Run
+    from runs import Run
 
     from sage_sandbox.api import Call
 

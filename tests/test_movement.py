@@ -22,7 +22,7 @@ from tap_sage_accounting.extraction.list_reader import ListReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     from sage_sandbox.api import Call
 

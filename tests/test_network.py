@@ -29,7 +29,7 @@ from tap_sage_accounting.exceptions import NoWayToSageError, ServiceUnavailableE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     RunTap = Callable[..., Run]
 

@@ -30,8 +30,8 @@ from tap_sage_accounting.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
     from requests_mock import Mocker
+    from runs import Run
 
     RunTap = Callable[..., Run]
 API = "https://sage.test/v3.1"

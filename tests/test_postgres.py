@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from equality import differences
 from pipeline import ALL, PROGRAMS, Books, catalog_of, pipe
-from psycopg.rows import dict_row
-from psycopg.types.json import set_json_loads
-from test_extraction import key_of
+from tables import SCHEMA, Warehouse
 
 from sage_demo.postgres import USER, Postgres, make_scratch
 from sage_demo.supervision import supervised
@@ -31,34 +27,10 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-SCHEMA = "sage"
 LONG = "12345678901234567890.1234567891"
 TOLD = {stream.name for stream in STREAMS if stream.deleted_since}
 TOLD_BY_ID = {"contact_payments", "contacts", "journals", "purchase_invoices"}
 DELETABLE = {stream.name for stream in STREAMS if stream.deletable}
-
-
-@dataclass(frozen=True)
-class Warehouse:
-    """A database after a run of tap and target, and the books that the tap read."""
-
-    conninfo: str
-    books: Books
-    state: Record
-
-    def ask(self, query: str) -> list[Record]:
-        with psycopg.connect(self.conninfo, row_factory=dict_row) as connection:
-            set_json_loads(partial(json.loads, parse_float=Decimal), connection)
-            connection.execute(f"set search_path to {SCHEMA}")
-            return connection.execute(query).fetchall()
-
-    def rows(self) -> dict[tuple[str, str, str], Record]:
-        """Every row of every table that holds lists."""
-        return {
-            (name, row["business_id"], key_of(row)): row
-            for name in self.books.lists
-            for row in self.ask(f"select * from {name}")
-        }
 
 
 class Laboratory:

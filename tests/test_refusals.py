@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Recorder
 from merge import Warehouse, disagreements
 from plain_books import List, before_page, key, plain_world
+from runs import Recorder
 
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Run
+    from runs import Run
 
     from sage_sandbox.store import Business
 

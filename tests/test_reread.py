@@ -19,7 +19,7 @@ from tap_sage_accounting.streams import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     RunTap = Callable[..., Run]
 

@@ -10,6 +10,7 @@ import pytest
 from merge import Warehouse, disagreements
 from plain_books import LONG_AGO, List, plain_world
 from processes import TapProcess
+from runs import last_state
 
 from sage_sandbox.books import build_world
 from sage_sandbox.server import SandboxServer
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Run
+    from runs import Run
 
     RunTap = Callable[..., Run]
 
@@ -38,11 +39,6 @@ def server() -> Iterator[SandboxServer]:
 
 def lists_of(server: SandboxServer) -> list[List]:
     return [List(server.world, b, stream) for b in server.world.businesses.values() for stream in STREAMS]
-
-
-def last_state(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    states = [message["value"] for message in messages if message["type"] == "STATE"]
-    return copy.deepcopy(states[-1]) if states else {}
 
 
 def work_a_little(server: SandboxServer, step: int) -> None:

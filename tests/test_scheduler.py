@@ -20,7 +20,7 @@ from tap_sage_accounting.extraction.scheduler import ReadScheduler, StartedRead
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
 
 class Stream:

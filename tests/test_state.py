@@ -18,7 +18,7 @@ from tap_sage_accounting.run.state import BOOKMARK, INVENTORY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Run
+    from runs import Run
 
     RunTap = Callable[..., Run]
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from installed import Program, errors
 from pipeline import catalog_of
 from plain_books import List, plain_world
-from test_cli import Program, errors
 
 from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.exceptions import SettingsError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Run
+    from runs import Run
 
     RunTap = Callable[..., Run]
 

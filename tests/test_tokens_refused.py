@@ -17,7 +17,7 @@ from tap_sage_accounting.exceptions import IncompleteRunError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Run
+    from runs import Run
 
     from sage_sandbox.api import Call
     from sage_sandbox.server import SandboxServer
