@@ -25,6 +25,7 @@ fix:
     uv run python scripts/sync_settings.py --write
     uv run python scripts/stream_table.py --write
     uv run python scripts/build_sources.py --write
+    uv run python scripts/draw_architecture.py --write
 
 # Show the documentation, and renew it while it is edited
 docs:
