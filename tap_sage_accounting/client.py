@@ -24,7 +24,7 @@ from tap_sage_accounting.extraction.scheduler import StartedRead
 from tap_sage_accounting.records.conversion import RowConversion
 from tap_sage_accounting.records.converter import with_text_decimals
 from tap_sage_accounting.records.row_decoder import RowDecoder
-from tap_sage_accounting.run.state import BOOKMARK, TOLD_UNTIL
+from tap_sage_accounting.run.state_parts import BOOKMARK, TOLD_UNTIL
 from tap_sage_accounting.settings import parse_start_date
 from tap_sage_accounting.singer_stream import SingerStream
 from tap_sage_accounting.timestamps import instant, parse_moment

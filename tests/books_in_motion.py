@@ -46,7 +46,7 @@ from typing_extensions import override
 from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import timestamp
 from tap_sage_accounting import timestamps
-from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.exceptions import SettingsError
 from tap_sage_accounting.streams import STREAMS as ALL_STREAMS
 from tap_sage_accounting.tap import TapSageAccounting

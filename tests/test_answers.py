@@ -12,7 +12,7 @@ from singer_sdk.exceptions import FatalAPIError
 
 from tap_sage_accounting.api.http_client import MAX_ATTEMPTS, HttpClient
 from tap_sage_accounting.api.pages import parse_json
-from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.exceptions import (
     EditionError,
     MalformedResponseError,

@@ -12,7 +12,8 @@ from typing import Literal
 
 import pytest
 
-from tap_sage_accounting.api.rate_limiter import GateClosedError, Limiter, Permit, RequestGate
+from tap_sage_accounting.api.rate_limiter import Limiter, Permit
+from tap_sage_accounting.api.request_gate import GateClosedError, RequestGate
 
 MINUTE = 60.0
 LATENCY = 0.3

@@ -393,7 +393,7 @@ def test_a_watch_knows_what_it_saw_whatever_it_was_told_of_the_total(
     seen: set[str] = set()
     for number, ids in enumerate(pages, 1):
         items = [{"id": each} for each in ids]
-        watch.note(Page(number, number, 40, items, total=total, has_next=True, served_at=LONG_AGO))
+        watch.add_page(Page(number, number, 40, items, total=total, has_next=True, served_at=LONG_AGO))
         seen |= set(ids)
     assert watch.distinct == len(seen)
     assert watch.unknown([{"id": each} for each in asked]) == set(asked) - seen
@@ -404,7 +404,7 @@ def test_a_watch_knows_what_it_saw_whatever_it_was_told_of_the_total(
 
 def test_a_total_that_cannot_be_costs_no_more_than_a_second_look() -> None:
     watch = SeenRows()
-    watch.note(Page(1, 1, 40, [{"id": "a"}], total=10**15, has_next=False, served_at=LONG_AGO))
+    watch.add_page(Page(1, 1, 40, [{"id": "a"}], total=10**15, has_next=False, served_at=LONG_AGO))
     assert watch.distinct == 1
     assert not watch.is_consistent
 
@@ -412,8 +412,8 @@ def test_a_total_that_cannot_be_costs_no_more_than_a_second_look() -> None:
 def test_a_watch_tells_many_rows_apart() -> None:
     watch, once_more = SeenRows(), SeenRows()
     items = [{"id": f"{number:032x}"} for number in range(100_000)]
-    watch.note(Page(1, 1, len(items), items, total=len(items) + 900, has_next=False, served_at=LONG_AGO))
-    once_more.note(Page(1, 1, 1, [], total=watch.total, has_next=True, served_at=LONG_AGO))
+    watch.add_page(Page(1, 1, len(items), items, total=len(items) + 900, has_next=False, served_at=LONG_AGO))
+    once_more.add_page(Page(1, 1, 1, [], total=watch.total, has_next=True, served_at=LONG_AGO))
     once_more.add(items[::-1])
     assert watch.distinct == len(items)
     assert watch.looks_like(once_more)

@@ -17,7 +17,7 @@ from tap_sage_accounting.api import outages
 from tap_sage_accounting.api.http_client import MAX_ATTEMPTS, HttpClient
 from tap_sage_accounting.api.outages import EVERYTHING, LIMIT_WINDOW, Outages, Scope
 from tap_sage_accounting.api.pages import parse_json
-from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.exceptions import (
     IncompleteRunError,
     RequestTooLargeError,

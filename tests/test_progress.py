@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.run.progress import Progress, terminal_of
 from tap_sage_accounting.run.report import RunReport
 

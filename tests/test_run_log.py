@@ -15,7 +15,7 @@ from pipeline import catalog_of
 from terminals import PROGRAMS, Terminal
 
 from sage_sandbox.faults import Fault
-from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.run.progress import Progress
 from tap_sage_accounting.run.report import RunReport
 

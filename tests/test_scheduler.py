@@ -14,7 +14,7 @@ from plain_books import List, plain_world
 
 from sage_sandbox.faults import Faults
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.api.rate_limiter import RequestGate
+from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.extraction.scheduler import ReadScheduler, StartedRead
 
 if TYPE_CHECKING:

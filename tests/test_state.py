@@ -13,7 +13,7 @@ from merge import Warehouse, disagreements, trial_balance_disagreements
 from plain_books import LONG_AGO, Ledger, List, plain_world
 
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.run.state import BOOKMARK, INVENTORY
+from tap_sage_accounting.run.state_parts import BOOKMARK, INVENTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

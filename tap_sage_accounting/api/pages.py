@@ -139,7 +139,7 @@ class Page:
     """One page as Sage answered it.
 
     Attributes:
-        asked: the page number that was asked for, from 1.
+        asked: the page number that was requested, from 1.
         number: the page number that Sage says it answered, None where it does not say.
         size: records that a full page holds.
         items: the records, as sent, or decoded as declared.
@@ -173,33 +173,31 @@ class Page:
         """Open Sage's envelope; `/businesses` spells the page size another way.
 
         Args:
-            body: the answer.
-            asked: the page number that was asked for.
-            size: the page size that was asked for.
+            body: the response's.
+            asked: the page number that was requested.
+            size: the page size that was requested.
             served_at: not after the moment when Sage answered.
             label: the request in words, for errors.
             served_by: not before it.
             decoder: decodes the records by their schema, if the page holds nothing unexpected.
 
         Raises:
-            MalformedResponseError: the body is no envelope with a list in it, or its page is empty although
-                its own total says that rows belong there.
+            MalformedResponseError: the body is no envelope around a list, or its page contradicts itself.
         """
         items: Any
         if (envelope := _open(body)) is not None:
             number, total, following = envelope.page, envelope.total, envelope.next
-            told_size = envelope.size or envelope.size_of_businesses
+            stated_size = envelope.size or envelope.size_of_businesses
             items = Rows(envelope.rows, decoder, label)
         else:
-            told = parse_json(body, label)
-            told = told if isinstance(told, dict) else {}
-            items, number, total, following = map(told.get, ("$items", "$page", "$total", "$next"))
-            told_size = told.get("$itemsPerPage", told.get("$items_per_page"))
+            sent = found if isinstance(found := parse_json(body, label), dict) else {}
+            items, number, total, following = map(sent.get, ("$items", "$page", "$total", "$next"))
+            stated_size = sent.get("$itemsPerPage", sent.get("$items_per_page"))
             items = _objects(items, label)
         page = cls(
             asked=asked,
             number=_whole(number) or None,
-            size=_page_size(_whole(told_size), size, items),
+            size=_page_size(_whole(stated_size), size, items),
             items=items,
             total=None if items and not _whole(total) else _whole(total),
             has_next=bool(following),

@@ -7,15 +7,8 @@ Sage refuses is the limit. Counting, not pacing, is what Sage does too: it lets 
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import deque
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 MINUTE = 60.0
 STANDARD_LIMIT = 60
@@ -34,10 +27,6 @@ MIN_SAMPLE = 10
 """Answers in a minute without which a refusal tells nothing, and businesses cannot be compared."""
 PROBE_AFTER = 3
 """Minutes at a known limit after which a little more is tried."""
-
-
-class GateClosedError(RuntimeError):
-    """The run is over: no further request may be sent."""
 
 
 class RateWindow:
@@ -180,179 +169,63 @@ class Limiter:
         self.business(business_id).send(now)
         return Permit(business_id, now)
 
-    def accept(self, ticket: Permit, now: float) -> None:
+    def accept(self, permit: Permit, now: float) -> None:
         """Learn from an answer that was no refusal."""
-        self.application.accept(ticket.sent_at, now)
-        self.business(ticket.business_id).accept(ticket.sent_at, now)
+        self.application.accept(permit.sent_at, now)
+        self.business(permit.business_id).accept(permit.sent_at, now)
         suspect = self._suspect
-        if suspect and suspect.business_id != ticket.business_id and ticket.sent_at > suspect.sent_at:
+        if suspect and suspect.business_id != permit.business_id and permit.sent_at > suspect.sent_at:
             # Another business gets its answers meanwhile: the limit is that business's own.
             self.business(suspect.business_id).refuse(now, 0.0)
             self._suspect = None
 
-    def refuse(self, ticket: Permit, now: float, retry_after: float | None) -> None:
+    def refuse(self, permit: Permit, now: float, retry_after: float | None) -> None:
         """Learn from a refusal, once for all requests that were under way together."""
-        own = self.business(ticket.business_id)
+        own = self.business(permit.business_id)
         for lane in (own, self.application):
             lane.uncount()
-        if ticket.sent_at <= self._learned_at:
+        if permit.sent_at <= self._learned_at:
             own.pause(now, retry_after)
-        elif self._is_applications(ticket, now):
+        elif self._is_applications(permit, now):
             for lane in self._businesses.values():
                 lane.forget()
             self.application.refuse(now, retry_after)
             self._suspect, self._learned_at = None, now
-        elif self._is_own(ticket, now):
+        elif self._is_own(permit, now):
             own.refuse(now, retry_after)
             self._suspect, self._learned_at = None, now
         else:
             own.pause(now, retry_after)
-            self._suspect = ticket
+            self._suspect = permit
 
-    def _is_own(self, ticket: Permit, now: float) -> bool:
+    def _is_own(self, permit: Permit, now: float) -> bool:
         """Tell whether a refusal is certainly, or for a second time probably, about the business's own limit."""
         if (
-            self._is_like_others(ticket, now)
+            self._is_like_others(permit, now)
             or self.application.answered(now) <= CLEARLY_BELOW * self.application.proven
         ):
             return True
-        return self._suspect is not None and self._suspect.business_id == ticket.business_id
+        return self._suspect is not None and self._suspect.business_id == permit.business_id
 
-    def _is_like_others(self, ticket: Permit, now: float) -> bool:
+    def _is_like_others(self, permit: Permit, now: float) -> bool:
         """Tell whether a business was refused at the count at which one was refused for a limit of its own.
 
         Businesses that are asked side by side come to their limits side by side, and nobody is answered in between.
         """
-        count = self.business(ticket.business_id).answered(now)
+        count = self.business(permit.business_id).answered(now)
         if count < MIN_SAMPLE or count > CLEARLY_BELOW * self.application.answered(now):
             return False
         return any(lane.is_known_at(count) for lane in self._businesses.values())
 
-    def _is_applications(self, ticket: Permit, now: float) -> bool:
+    def _is_applications(self, permit: Permit, now: float) -> bool:
         """Tell whether a refusal is about the limit of the application."""
-        if self._is_like_others(ticket, now):
+        if self._is_like_others(permit, now):
             return False
         if len(self._businesses.keys() - {None}) <= 1 or self.application.is_near_limit(now):
             return True
         if self.application.answered(now) <= CLEARLY_BELOW * self.application.proven:
             return False
-        if self._suspect is not None and self._suspect.business_id != ticket.business_id:
+        if self._suspect is not None and self._suspect.business_id != permit.business_id:
             return True
         most = max(lane.proven for lane in self._businesses.values())
-        return most >= MIN_SAMPLE and self.business(ticket.business_id).answered(now) <= CLEARLY_BELOW * most
-
-
-class RequestGate:
-    """The one door through which every request of a run goes, whatever stream, business or thread it comes from.
-
-    Args:
-        concurrency: requests in flight at most.
-        per_minute: a ceiling for the requests of any minute; None for Sage's published limit.
-        minute: seconds that Sage's minute has.
-        clock: seconds, monotonic.
-    """
-
-    def __init__(
-        self,
-        *,
-        concurrency: int,
-        per_minute: int | None = None,
-        minute: float = MINUTE,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._concurrency = concurrency
-        self._limiter = Limiter(min(per_minute or HIGHEST_LIMIT, HIGHEST_LIMIT), minute)
-        self._clock = clock
-        self._changed = threading.Condition()
-        self._in_flight = 0
-        self._held = 0
-        self._closed_by: Exception | None = None
-        self.requests = 0
-        self.refusals = 0
-
-    def requests_of_last_minute(self) -> int:
-        """Count the requests of the last minute, without those that Sage refused for their number."""
-        with self._changed:
-            return self._limiter.application.sent(self._clock())
-
-    @contextmanager
-    def acquire(self, business_id: str | None) -> Iterator[Permit]:
-        """Wait for a turn to send one request, and hold a place in flight until it is answered.
-
-        Raises:
-            GateClosedError: the run ended while waiting; or the reason for which it did.
-        """
-        with self._changed:
-            while (wait := self._wait(business_id)) != 0:
-                held = wait is not None
-                self._held += held
-                try:
-                    self._changed.wait(wait)
-                finally:
-                    self._held -= held
-            ticket = self._limiter.send(business_id, self._clock())
-            self._in_flight += 1
-            self.requests += 1
-        try:
-            yield ticket
-        finally:
-            with self._changed:
-                self._in_flight -= 1
-                # Whoever waited longest may go; but where a limit holds some of them, it may be any of the others.
-                if self._held:
-                    self._changed.notify_all()
-                else:
-                    self._changed.notify()
-
-    def _wait(self, business_id: str | None) -> float | None:
-        """Seconds until a turn may come; 0 for now, None for as long as it takes until something changes."""
-        self._check_open()
-        if self._in_flight >= self._concurrency:
-            return None
-        return self._limiter.wait(business_id, self._clock())
-
-    def _check_open(self) -> None:
-        if self._closed_by is not None:
-            raise self._closed_by
-
-    def is_throttled(self, business_id: str | None) -> bool:
-        """Tell whether a business must wait for a limit of its own, while others may go on."""
-        with self._changed:
-            now = self._clock()
-            own, all_of_them = self._limiter.business(business_id).wait(now), self._limiter.application.wait(now)
-        return own > all_of_them
-
-    def refused(self, ticket: Permit, retry_after: float | None) -> None:
-        """Learn from a 429."""
-        with self._changed:
-            self.refusals += 1
-            self._limiter.refuse(ticket, self._clock(), retry_after)
-            self._changed.notify_all()
-
-    def accepted(self, ticket: Permit) -> None:
-        """Learn from an answer that was no refusal."""
-        with self._changed:
-            self._limiter.accept(ticket, self._clock())
-
-    def pause(self, seconds: float) -> None:
-        """Let this thread wait before it tries again; the end of the run ends the wait.
-
-        Raises:
-            GateClosedError: the run ended while waiting; or the reason for which it did.
-        """
-        until = self._clock() + seconds
-        with self._changed:
-            self._check_open()
-            while (left := until - self._clock()) > 0:
-                self._changed.wait(left)
-                self._check_open()
-
-    def close(self, reason: Exception | None = None) -> None:
-        """End the run: wake everybody who waits, let nobody in any more.
-
-        Args:
-            reason: what whoever waits is told; the first one counts.
-        """
-        with self._changed:
-            self._closed_by = self._closed_by or reason or GateClosedError("The run is over.")
-            self._changed.notify_all()
+        return most >= MIN_SAMPLE and self.business(permit.business_id).answered(now) <= CLEARLY_BELOW * most

@@ -112,7 +112,7 @@ class ListReader:
         """Yield every page of the list, in order."""
         with self._ahead as pages:
             for page in pages:
-                self.watch.note(page)
+                self.watch.add_page(page)
                 yield page
                 if self._delivered is not None and not self.undeliverable:
                     self._delivered(page)
@@ -141,7 +141,7 @@ class ListReader:
             before, watch = watch, SeenRows()
             complete = True
             for page in self._bare_pages():
-                watch.note(page)
+                watch.add_page(page)
                 unknown = self.watch.unknown(page.items)
                 if unknown:
                     complete = False

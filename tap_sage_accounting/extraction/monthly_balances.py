@@ -10,7 +10,7 @@ from zlib import crc32
 
 from tap_sage_accounting.extraction.months import Month
 from tap_sage_accounting.run.packed_ids import unpack
-from tap_sage_accounting.run.state import CLOSINGS, LISTED
+from tap_sage_accounting.run.state_parts import CLOSINGS, LISTED
 
 if TYPE_CHECKING:
     from tap_sage_accounting.api.pages import Page

@@ -24,7 +24,7 @@ from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Mont
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
 from tap_sage_accounting.run.packed_ids import pack
 from tap_sage_accounting.run.signals import stop_signals
-from tap_sage_accounting.run.state import ALL_READ_AT, CLOSINGS, LISTED, OLDER_CHANGED, READ_AT
+from tap_sage_accounting.run.state_parts import ALL_READ_AT, CLOSINGS, LISTED, OLDER_CHANGED, READ_AT
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:

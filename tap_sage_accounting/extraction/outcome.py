@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
 
-from tap_sage_accounting.api.rate_limiter import GateClosedError
+from tap_sage_accounting.api.request_gate import GateClosedError
 from tap_sage_accounting.exceptions import AuthorizationError, BatchError, EditionError, RunOverError
 from tap_sage_accounting.extraction.rights import missing_offer
 

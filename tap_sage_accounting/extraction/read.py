@@ -16,7 +16,7 @@ from tap_sage_accounting.extraction.reread import Reread
 from tap_sage_accounting.extraction.resume import ResumableRead, began_at, forget
 from tap_sage_accounting.records.row_decoder import Row
 from tap_sage_accounting.run.signals import stop_signals
-from tap_sage_accounting.run.state import BOOKMARK
+from tap_sage_accounting.run.state_parts import BOOKMARK
 from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:

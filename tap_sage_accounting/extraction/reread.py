@@ -16,7 +16,7 @@ import msgspec
 from singer_sdk.contrib.msgspec import enc_hook
 
 from tap_sage_accounting.run.packed_ids import pack, unpack
-from tap_sage_accounting.run.state import BOOKMARK, CHECKSUMS, REREAD_AT
+from tap_sage_accounting.run.state_parts import BOOKMARK, CHECKSUMS, REREAD_AT
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:

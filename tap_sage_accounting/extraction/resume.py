@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from tap_sage_accounting.declaration import CREATED_AT
 from tap_sage_accounting.exceptions import RequestTooLargeError
 from tap_sage_accounting.records.identity import identity
-from tap_sage_accounting.run.state import INTERRUPTED
+from tap_sage_accounting.run.state_parts import INTERRUPTED
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:

@@ -17,13 +17,14 @@ from singer_sdk.singerlib.schema import Schema as CatalogSchema
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from tap_sage_accounting.declaration import ADDITIONAL, DELETED_AT, UPDATED_AT
-from tap_sage_accounting.records.converter import TypeMismatchError, leaf_converter, prefix_places
+from tap_sage_accounting.records.converter import prefix_places
+from tap_sage_accounting.records.values import TypeMismatchError, leaf_converter
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from tap_sage_accounting.records.converter import Unmapped
+    from tap_sage_accounting.records.values import Unmapped
 
     Schema = Mapping[str, Any]
     Record = dict[str, Any]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, cast
 import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
-from tap_sage_accounting.records.converter import NATIVE, TypeMismatchError, leaf_converter
+from tap_sage_accounting.records.values import NATIVE, TypeMismatchError, leaf_converter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from singer_sdk import Stream
 
     from tap_sage_accounting.api.http_client import HttpClient
-    from tap_sage_accounting.api.rate_limiter import RequestGate
+    from tap_sage_accounting.api.request_gate import RequestGate
     from tap_sage_accounting.run.report import RunReport
 
 

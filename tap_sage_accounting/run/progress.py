@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-    from tap_sage_accounting.api.rate_limiter import RequestGate
+    from tap_sage_accounting.api.request_gate import RequestGate
     from tap_sage_accounting.run.report import RunReport
 
 BETWEEN_LINES = 10.0

@@ -7,15 +7,31 @@ read anew. What is known of deletions is kept as long as it makes sense: without
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_sdk.contrib.msgspec import encoder
 
 from tap_sage_accounting.printable import printable
 from tap_sage_accounting.run import packed_ids
+from tap_sage_accounting.run.state_parts import (
+    BEGINNING,
+    BOOKMARK,
+    CHECKSUMS,
+    CONTEXT,
+    INVENTORY,
+    INVENTORY_AT,
+    KEYS,
+    OF_THE_SDK,
+    OLDER_CHANGED,
+    PARTITIONS,
+    READ_AT,
+    REREAD_AT,
+    TOLD_UNTIL,
+    TRIAL_BALANCE,
+    DamagedError,
+)
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
@@ -24,51 +40,12 @@ if TYPE_CHECKING:
 
     Parse = Callable[[Any, datetime], Any]
 
-TRIAL_BALANCE = "trial_balance"
-PARTITIONS = "partitions"
-CONTEXT = "context"
-REPLICATION_KEY = "replication_key"
-BOOKMARK = "replication_key_value"
-TOLD_UNTIL = "deletions_told_until"
-"""The moment up to which deletions were asked for."""
-INVENTORY = "inventory"
-"""The packed ids of a list whose deletions Sage does not report."""
-INVENTORY_AT = "inventory_at"
-"""When the list was compared with them last."""
-INTERRUPTED = "interrupted"
-"""How far a read came that is not complete."""
-READ_AT = "read_at"
-"""Of the trial balance: when the last complete read began."""
-LISTED = "accounts"
-"""Of the trial balance: the accounts that were ever listed, packed."""
-CLOSINGS = "closings"
-"""Of the trial balance: what each month closed with, the first month, and eight digits for each one from there."""
-ALL_READ_AT = "all_read_at"
-"""Of the trial balance: when all months were read last."""
-OLDER_CHANGED = "older_changed"
-"""Of the trial balance: whether transactions changed since then that may have been in another month before."""
-REREAD_AT = "reread_at"
-"""When recent documents were read again last."""
-CHECKSUMS = "checksums"
-"""What they held then, packed."""
-OF_THE_SDK = ("progress_markers", "replication_key_signpost", "starting_replication_value")
-"""What the SDK keeps there during a run, and nothing needs after it."""
-
-UPDATED_AT = "updated_at"
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-"""No moment of Sage's is earlier."""
-TOLERANCE = timedelta(minutes=5)
-"""How far a moment may lie ahead of the clock: servers differ, and clocks are set."""
-FAR_APART = timedelta(days=1)
-"""How far the later of two clocks may be ahead of the earlier one where the later one counts."""
 BEFORE_BOOKMARK = timedelta(days=1)
 """How far before the bookmark deletions are asked for where no part of the state says until when they were."""
-MOST_ROWS = 1_000_000_000
 MOST_LINES = 20
 LONGEST_SHOWN = 40
 """Characters of a damaged value in a message."""
 logger = logging.getLogger("tap-sage-accounting.state")
-_CLOSINGS = re.compile(r"(\d{4}-(?:0[1-9]|1[0-2])-01):(?:[0-9a-f]{8}|-{8}){1,1300}")
 
 
 class Stream(Protocol):
@@ -241,7 +218,7 @@ class State:
             parse, *needed_for = KEYS[key]
             try:
                 partition[key] = parse(partition[key], now)
-            except _DamagedError as error:
+            except DamagedError as error:
                 is_damaged = True
                 self._drop(stream.name, business_id, key, f"{error}: {_shown(partition[key])}")
                 for each in (key, *needed_for):
@@ -284,105 +261,6 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     if packed := [each[INVENTORY] for each in (one, other) if INVENTORY in each]:
         merged[INVENTORY] = packed_ids.pack(set().union(*map(packed_ids.unpack, packed)))
     return merged
-
-
-# The parts of a partition
-
-
-class _DamagedError(Exception):
-    """What is wrong with a part."""
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _DamagedError("is no text")
-    return value
-
-
-def _moment(value: Any, now: datetime) -> str:  # noqa: ARG001 - one form for all
-    try:
-        moment = parse_moment(_text(value))
-    except ValueError:
-        raise _DamagedError("is no moment") from None
-    if moment < BEGINNING:
-        raise _DamagedError("lies before 1970")
-    return instant(moment)
-
-
-def _past(value: Any, now: datetime) -> str:
-    moment = _moment(value, now)
-    if moment > instant(now + TOLERANCE):
-        raise _DamagedError("lies in the future")
-    return moment
-
-
-def _replication_key(value: Any, now: datetime) -> Any:  # noqa: ARG001
-    if value != UPDATED_AT:
-        raise _DamagedError(f"is not '{UPDATED_AT}'")
-    return value
-
-
-def _interrupted(value: Any, now: datetime) -> dict[str, Any]:
-    names = ("since", "began", "part_began", "seen_at", "until")
-    if not isinstance(value, dict) or value.keys() != {*names, "rows"}:
-        raise _DamagedError("does not say how far a read came")
-    rows = value["rows"]
-    if not isinstance(rows, int) or isinstance(rows, bool) or not 0 < rows < MOST_ROWS:
-        raise _DamagedError("counts no rows")
-    since = None if value["since"] is None else _past(value["since"], now)
-    began, part_began = (_past(value[name], now) for name in ("began", "part_began"))
-    seen_at, until = (_past(value[name], now + FAR_APART) for name in ("seen_at", "until"))
-    latest = instant(parse_moment(seen_at) + TOLERANCE)
-    if max(began, part_began, until) > latest:
-        raise _DamagedError("contradicts itself")
-    return {
-        "since": since,
-        "began": began,
-        "part_began": part_began,
-        "seen_at": seen_at,
-        "until": until,
-        "rows": rows,
-    }
-
-
-def _packed(value: Any, now: datetime) -> str:  # noqa: ARG001
-    try:
-        packed_ids.check(_text(value))
-    except ValueError:
-        raise _DamagedError("cannot be unpacked") from None
-    return str(value)
-
-
-def _closings(value: Any, now: datetime) -> str:
-    found = _CLOSINGS.fullmatch(value) if isinstance(value, str) else None
-    if found is None or not BEGINNING.date().isoformat() <= found[1] <= instant(now + TOLERANCE):
-        raise _DamagedError("is no list of months")
-    return str(value)
-
-
-def _older_changed(value: Any, now: datetime) -> bool:  # noqa: ARG001
-    if value is not True:
-        raise _DamagedError("is not true")
-    return True
-
-
-_TRIAL_BALANCE = (READ_AT, CLOSINGS, ALL_READ_AT, OLDER_CHANGED)
-KEYS: Mapping[str, tuple[Any, ...]] = {
-    REPLICATION_KEY: (_replication_key, BOOKMARK, INTERRUPTED),
-    BOOKMARK: (_past, REPLICATION_KEY, INTERRUPTED),
-    TOLD_UNTIL: (_past,),
-    INVENTORY: (_packed, INVENTORY_AT, REPLICATION_KEY, BOOKMARK, INTERRUPTED),
-    INVENTORY_AT: (_past,),
-    INTERRUPTED: (_interrupted,),
-    REREAD_AT: (_past, CHECKSUMS),
-    CHECKSUMS: (_packed, REREAD_AT),
-    READ_AT: (_past, *_TRIAL_BALANCE),
-    LISTED: (_packed, *_TRIAL_BALANCE),
-    CLOSINGS: (_closings, *_TRIAL_BALANCE),
-    ALL_READ_AT: (_past, *_TRIAL_BALANCE),
-    OLDER_CHANGED: (_older_changed, *_TRIAL_BALANCE),
-}
-"""Every part of a partition: how it is read, and what goes with it when it is damaged."""
 
 
 def _shown(value: Any) -> str:

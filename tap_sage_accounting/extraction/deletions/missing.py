@@ -17,7 +17,7 @@ from tap_sage_accounting.extraction.deletions.reported import is_gone
 from tap_sage_accounting.extraction.rights import missing_offer
 from tap_sage_accounting.records.identity import key_of
 from tap_sage_accounting.run.packed_ids import pack, unpack
-from tap_sage_accounting.run.state import INVENTORY, INVENTORY_AT
+from tap_sage_accounting.run.state_parts import INVENTORY, INVENTORY_AT
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tap_sage_accounting.exceptions import (
 )
 from tap_sage_accounting.extraction.deletions.base import Deletions
 from tap_sage_accounting.records.identity import key_of
-from tap_sage_accounting.run.state import TOLD_UNTIL
+from tap_sage_accounting.run.state_parts import TOLD_UNTIL
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:

@@ -1,0 +1,133 @@
+"""The gate that every request passes: how many are in flight, and when the next one may be sent."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.api.rate_limiter import HIGHEST_LIMIT, MINUTE, Limiter, Permit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class GateClosedError(RuntimeError):
+    """The run is over: no further request may be sent."""
+
+
+class RequestGate:
+    """The one door through which every request of a run goes, whatever stream, business or thread it comes from.
+
+    Args:
+        concurrency: requests in flight at most.
+        per_minute: a ceiling for the requests of any minute; None for Sage's published limit.
+        minute: seconds that Sage's minute has.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        per_minute: int | None = None,
+        minute: float = MINUTE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._concurrency = concurrency
+        self._limiter = Limiter(min(per_minute or HIGHEST_LIMIT, HIGHEST_LIMIT), minute)
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._in_flight = 0
+        self._held = 0
+        self._closed_by: Exception | None = None
+        self.requests = 0
+        self.refusals = 0
+
+    def requests_of_last_minute(self) -> int:
+        """Count the requests of the last minute, without those that Sage refused for their number."""
+        with self._changed:
+            return self._limiter.application.sent(self._clock())
+
+    @contextmanager
+    def acquire(self, business_id: str | None) -> Iterator[Permit]:
+        """Wait for a turn to send one request, and hold a place in flight until it is answered.
+
+        Raises:
+            GateClosedError: the run ended while waiting; or the reason for which it did.
+        """
+        with self._changed:
+            while (wait := self._wait(business_id)) != 0:
+                held = wait is not None
+                self._held += held
+                try:
+                    self._changed.wait(wait)
+                finally:
+                    self._held -= held
+            permit = self._limiter.send(business_id, self._clock())
+            self._in_flight += 1
+            self.requests += 1
+        try:
+            yield permit
+        finally:
+            with self._changed:
+                self._in_flight -= 1
+                # Whoever waited longest may go; but where a limit holds some of them, it may be any of the others.
+                if self._held:
+                    self._changed.notify_all()
+                else:
+                    self._changed.notify()
+
+    def _wait(self, business_id: str | None) -> float | None:
+        """Seconds until a turn may come; 0 for now, None for as long as it takes until something changes."""
+        self._check_open()
+        if self._in_flight >= self._concurrency:
+            return None
+        return self._limiter.wait(business_id, self._clock())
+
+    def _check_open(self) -> None:
+        if self._closed_by is not None:
+            raise self._closed_by
+
+    def is_throttled(self, business_id: str | None) -> bool:
+        """Tell whether a business must wait for a limit of its own, while others may go on."""
+        with self._changed:
+            now = self._clock()
+            own, all_of_them = self._limiter.business(business_id).wait(now), self._limiter.application.wait(now)
+        return own > all_of_them
+
+    def refused(self, permit: Permit, retry_after: float | None) -> None:
+        """Learn from a 429."""
+        with self._changed:
+            self.refusals += 1
+            self._limiter.refuse(permit, self._clock(), retry_after)
+            self._changed.notify_all()
+
+    def accepted(self, permit: Permit) -> None:
+        """Learn from an answer that was no refusal."""
+        with self._changed:
+            self._limiter.accept(permit, self._clock())
+
+    def pause(self, seconds: float) -> None:
+        """Let this thread wait before it tries again; the end of the run ends the wait.
+
+        Raises:
+            GateClosedError: the run ended while waiting; or the reason for which it did.
+        """
+        until = self._clock() + seconds
+        with self._changed:
+            self._check_open()
+            while (left := until - self._clock()) > 0:
+                self._changed.wait(left)
+                self._check_open()
+
+    def close(self, reason: Exception | None = None) -> None:
+        """End the run: wake everybody who waits, let nobody in any more.
+
+        Args:
+            reason: what whoever waits is told; the first one counts.
+        """
+        with self._changed:
+            self._closed_by = self._closed_by or reason or GateClosedError("The run is over.")
+            self._changed.notify_all()
