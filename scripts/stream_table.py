@@ -23,10 +23,10 @@ BEGIN = "<!-- streams:begin -->"
 END = "<!-- streams:end -->"
 
 LEGEND = """\
-- *Replication*: *incremental* streams are asked for what changed since their bookmark on `updated_at`; *full* ones are
-  read whole each time.
-- *Deletions*: *told* means that Sage lists what was deleted, *flag* that deleted rows stay and are marked, *untold*
-  that rows can be deleted without a word from Sage, *none* that the API has no way to delete them.
+- *Replication*: *incremental* streams are read by change since their bookmark on `updated_at`; *full* ones whole, each
+  time.
+- *Deletions*: *reported* means that Sage lists what was deleted. *Flagged* rows stay and are marked. *Missing* rows
+  vanish, and the tap finds them. *None*: the API has no way to delete them.
 - *Rights*: the areas of Sage's user rights of which one must be open to the user who signed in.
 - *Offered in*: the editions and countries that have it, where not all of Start, Standard and Plus in CA, GB and IE.
 - *Selected*: whether the stream is selected by default, and the job that reads it."""
@@ -38,12 +38,12 @@ LEFT_OUT = {
 
 
 def deletions(stream: type[SageStream]) -> str:
-    """Tell in a word or two how a deletion in Sage can be learned."""
+    """Name in a word or two how a deletion in Sage is found."""
     if stream.deleted_since:
-        return "told"
+        return "reported"
     if stream.deletion_flag:
-        return f"flag `{stream.deletion_flag}`"
-    return "untold" if stream.deletable else "none"
+        return f"flagged `{stream.deletion_flag}`"
+    return "missing" if stream.deletable else "none"
 
 
 def rights(stream: type[SageStream]) -> str:
@@ -65,7 +65,7 @@ def offered_in(stream: type[SageStream]) -> str:
 
 
 def selected(stream: type[SageStream]) -> str:
-    """Tell whether the stream is selected by default and how often it is meant to be read."""
+    """Name the job that reads the stream by default; no where none does."""
     if stream.retired:
         return "no"
     return "daily" if stream.static else "hourly"

@@ -39,8 +39,8 @@ def test_the_diagram_shows_the_layers_that_import_linter_holds() -> None:
 
 
 def test_the_diagram_is_what_its_script_draws_and_its_stations_exist() -> None:
-    script = [sys.executable, ROOT / "scripts" / "draw_architecture.py"]
-    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    script = ROOT / "scripts" / "draw_architecture.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     diagram = (ROOT / "docs" / "assets" / "architecture.svg").read_text()
     stations = re.findall(r'<text class="path"[^>]*>\d+ ([^<]+)<', diagram)

@@ -292,12 +292,12 @@ def test_the_list_has_every_stream_once(stream_table: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("name", "facts"),
     [
-        ("sales_credit_notes", ("told", "Sales", "all", "hourly")),
-        ("contacts", ("told", "Contacts or Sales or Purchases", "all", "hourly")),
-        ("ledger_entries", ("flag `deleted`", "Journals", "all", "hourly")),
+        ("sales_credit_notes", ("reported", "Sales", "all", "hourly")),
+        ("contacts", ("reported", "Contacts or Sales or Purchases", "all", "hourly")),
+        ("ledger_entries", ("flagged `deleted`", "Journals", "all", "hourly")),
         ("user", ("none", "everybody", "all", "daily")),
-        ("business_exchange_rates", ("untold", "Settings", "all", "daily")),
-        ("purchase_corrective_invoices", ("told", "Purchases", "Plus; ES", "no")),
+        ("business_exchange_rates", ("missing", "Settings", "all", "daily")),
+        ("purchase_corrective_invoices", ("reported", "Purchases", "Plus; ES", "no")),
     ],
 )
 def test_the_documentation_tells_what_a_stream_needs_and_offers(
