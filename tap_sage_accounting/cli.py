@@ -71,7 +71,7 @@ def login() -> None:
 def status() -> None:
     """Run `tap-sage-accounting-status`."""
     _begin()
-    from tap_sage_accounting.commands.login import status as command  # noqa: PLC0415
+    from tap_sage_accounting.commands.status import status as command  # noqa: PLC0415
 
     command()
 
@@ -79,7 +79,7 @@ def status() -> None:
 def logout() -> None:
     """Run `tap-sage-accounting-logout`."""
     _begin()
-    from tap_sage_accounting.commands.login import logout as command  # noqa: PLC0415
+    from tap_sage_accounting.commands.logout import logout as command  # noqa: PLC0415
 
     command()
 

@@ -24,6 +24,7 @@ from tap_sage_accounting.run.lifecycle import RunLifecycle
 from tap_sage_accounting.run.state_forms import read_state
 from tap_sage_accounting.settings import (
     CONFIG_JSONSCHEMA,
+    SECRETS,
     start_date_problems,
     stream_map_problems,
     text_problems,
@@ -111,7 +112,7 @@ class ConfiguredTap(RunLifecycle):
         """Add to the schema's checks what a schema cannot check, so that nothing wrong is found only by a request."""
         if not raise_errors and not self.config:
             return []  # discovery needs no settings
-        self.secrets.learn(self.config.get("client_secret"))
+        _ = self.secrets  # before anything is logged
         problems = unknown_settings(self.config, self.known_settings())
         problems += start_date_problems(self.config)
         if problems_of_maps := stream_map_problems(self.config):
@@ -155,7 +156,7 @@ class ConfiguredTap(RunLifecycle):
     @cached_property
     def secrets(self) -> SecretFilter:
         """What keeps the logs of this process free of secrets."""
-        return install(filter(None, map(self.config.get, ("client_secret", "refresh_token", "token_store_key"))))
+        return install(map(self.config.get, SECRETS))
 
     @cached_property
     def token_store(self) -> TokenStore:

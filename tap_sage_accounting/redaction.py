@@ -65,9 +65,9 @@ class SecretFilter(logging.Filter):
         super().__init__()
         self._spellings: dict[str, None] = {}
 
-    def learn(self, secret: str | None) -> None:
+    def learn(self, secret: object) -> None:
         """Mask a value from now on, in plain, URL-encoded and JSON-encoded spelling."""
-        if not secret or len(secret) < SHORTEST_SECRET or secret in self._spellings:
+        if not isinstance(secret, str) or len(secret) < SHORTEST_SECRET or secret in self._spellings:
             return
         spellings = {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
         # Longest first, or a value that contains another would be masked in part. A new dict, because others may be
@@ -154,7 +154,7 @@ def _letters(text: str) -> str:
     return _NO_LETTER.sub("", text).lower()
 
 
-def install(secrets: Iterable[str | None]) -> SecretFilter:
+def install(secrets: Iterable[object]) -> SecretFilter:
     """Keep secrets out of every log handler that there is now.
 
     May be called again, when handlers were added or another tap begins: the filter that is there already learns more.

@@ -218,6 +218,12 @@ SETTINGS = th.PropertiesList(
 )
 
 CONFIG_JSONSCHEMA: dict[str, Any] = SETTINGS.to_dict()
+SECRETS = tuple(
+    name
+    for name, declared in CONFIG_JSONSCHEMA["properties"].items()
+    if declared.get("secret") and name != "token_store"  # an address, which is shown without its password
+)
+"""The settings whose values logs must not show."""
 
 _KINDS = {
     "array": "a list",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+import webbrowser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import requests
 from click.testing import CliRunner, Result
-
-from tap_sage_accounting.commands import login as commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +46,7 @@ class Browser:
         self._threads: list[threading.Thread] = []
         self._visit: Callable[[str], requests.Response] = allowing()
         monkeypatch.setenv("BROWSER", "replaced-by-the-test")
-        monkeypatch.setattr(commands.webbrowser, "open", self._open)
+        monkeypatch.setattr(webbrowser, "open", self._open)
 
     def use(self, visit: Callable[[str], requests.Response]) -> None:
         self._visit = visit

@@ -28,7 +28,8 @@ from runs import Recorder
 
 from sage_sandbox.books import advance, build_world, trial_balance
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.commands import login as commands
+from tap_sage_accounting.commands.login import login
+from tap_sage_accounting.commands.status import status
 from tap_sage_accounting.settings import unknown_settings, value_problems
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
@@ -221,9 +222,9 @@ def test_the_output_shown_is_what_the_commands_print(
     log = run_tap().log
     browser = Browser(monkeypatch)
     browser.use(allowing())
-    printed = command(commands.login, server, tmp_path).output
+    printed = command(login, server, tmp_path).output
     browser.close()
-    printed += command(commands.status, server, tmp_path).output
+    printed += command(status, server, tmp_path).output
     lines = [masked(line) for line in [*log, *printed.splitlines()]]
     outputs = [block.text for block in blocks_of(page) if block.language == "text" and not block.title]
     shown = [line for output in outputs for line in output.splitlines()]
@@ -507,13 +508,13 @@ CLIENT = [
 TOLD_OTHERWISE = {"show", "option", "command", "info", "debug", "Property", "add_argument"}
 """What is called with texts that are no errors: output of commands, help, progress."""
 NO_ERRORS = {
-    "Sage gave access, and the tokens are stored. Go back to the terminal: it says what to do next.",
+    "Sage gave access, and the tokens are stored. Return to the terminal: it shows what to do next.",
     "You can close this tab and go back to the terminal.",
     "Something unexpected happened: see the terminal.",
     "Pages of … records do not begin where the rest of the list does.",
     "Sage has revoked the refresh token.",
     "Sage did not accept the refresh token any more: there was nothing to revoke.",
-    "The token was sent to Sage to be revoked, but no answer arrived: check at Sage that it is gone.",
+    "The request to revoke the token was sent, but no response arrived: check at Sage that it is gone.",
 }
 """Sentences of the page that a login ends on, of a logout, and of what no user sees."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import click
 import pytest
 import requests
 from browsers import Browser, allowing, command, decide, denying
@@ -20,7 +21,10 @@ from sage_sandbox.grants import Client
 from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.auth import store as token_store
 from tap_sage_accounting.auth.consent import ConsentRequest, page
-from tap_sage_accounting.commands import login as commands
+from tap_sage_accounting.commands.login import login
+from tap_sage_accounting.commands.logout import logout
+from tap_sage_accounting.commands.status import status
+from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +61,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
 def test_a_login_stores_tokens_that_a_run_then_uses(
     sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
 ) -> None:
-    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    result = command(login, sage, tmp_path, redirect_uri=redirect_uri)
     assert result.exit_code == 0, result.output
     assert "They reach 2 businesses:" in result.output
     assert "Harbour Café (00000000000000000000000000000002)" in result.output
@@ -82,7 +86,7 @@ def test_the_consent_is_asked_for_as_sage_documents(
 
     browser.use(look)
     options = ("--scope", "full_access", "--country", "gb")
-    assert command(commands.login, sage, tmp_path, *options, redirect_uri=redirect_uri).exit_code == 0
+    assert command(login, sage, tmp_path, *options, redirect_uri=redirect_uri).exit_code == 0
     (query,) = asked
     assert 43 <= len(query.pop("code_challenge")[0]) <= 128
     assert len(query.pop("state")[0]) >= 32
@@ -102,7 +106,7 @@ def test_a_login_with_a_configured_token_replaces_the_dead_one(
     sage: SandboxServer, tmp_path: Path, redirect_uri: str
 ) -> None:
     settings = {"redirect_uri": redirect_uri, "refresh_token": "spent-long-ago"}
-    assert command(commands.login, sage, tmp_path, **settings).exit_code == 0
+    assert command(login, sage, tmp_path, **settings).exit_code == 0
     assert manager(sage, store_at(tmp_path), refresh_token="spent-long-ago").access_token()
     assert not sage.grants.refusals
 
@@ -116,14 +120,14 @@ def test_on_a_machine_without_a_browser_the_redirect_is_pasted(
             return decide(url, "allow", session).headers["Location"]
 
     printed: list[str] = []
-    genuine_echo = commands.click.echo
+    genuine_echo = click.echo
     monkeypatch.setattr(
-        commands.click,
+        click,
         "echo",
         lambda text="", **how: (printed.extend(str(text).split("\n")), genuine_echo(text, **how)),
     )
-    monkeypatch.setattr(commands.click, "prompt", prompt)
-    result = command(commands.login, sage, tmp_path)
+    monkeypatch.setattr(click, "prompt", prompt)
+    result = command(login, sage, tmp_path)
     assert result.exit_code == 0, result.output
     assert "within 60 seconds" in result.output
     assert manager(sage, store_at(tmp_path), refresh_token=None).access_token()
@@ -136,14 +140,14 @@ class Typist:
         self.pasted: list[str] = []
         self._changes = list(changes)
         self._printed: list[str] = []
-        genuine = commands.click.echo
+        genuine = click.echo
 
         def echo(text: str = "", **how: Any) -> None:
             self._printed.extend(str(text).split("\n"))
             genuine(text, **how)
 
-        monkeypatch.setattr(commands.click, "echo", echo)
-        monkeypatch.setattr(commands.click, "prompt", self._prompt)
+        monkeypatch.setattr(click, "echo", echo)
+        monkeypatch.setattr(click, "prompt", self._prompt)
 
     def _prompt(self, *_: object, **__: object) -> str:
         if not self.pasted:
@@ -186,7 +190,7 @@ def test_an_address_that_was_cut_off_or_is_another_is_asked_for_again(
     sage: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]
 ) -> None:
     typist = Typist(monkeypatch, change, change, lambda address: f"  {address}\t")
-    result = command(commands.login, sage, tmp_path)
+    result = command(login, sage, tmp_path)
     assert result.exit_code == 0, result.output
     assert len(typist.pasted) == 3
     assert result.output.count("Copy the whole address") == 2
@@ -195,7 +199,7 @@ def test_an_address_that_was_cut_off_or_is_another_is_asked_for_again(
 
 
 def test_an_input_that_ends_ends_the_login_without_a_traceback(sage: SandboxServer, tmp_path: Path) -> None:
-    result = command(commands.login, sage, tmp_path, "--no-browser", typed="GB/0123456789\n")
+    result = command(login, sage, tmp_path, "--no-browser", typed="GB/0123456789\n")
     assert result.exit_code == 1
     assert "Copy the whole address" in result.output
     assert "Traceback" not in result.output
@@ -206,7 +210,7 @@ def test_a_denial_that_was_pasted_with_the_right_state_ends_the_login(
     sage: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Typist(monkeypatch, lambda address: with_query(address, error="access_denied"))
-    result = command(commands.login, sage, tmp_path)
+    result = command(login, sage, tmp_path)
     assert result.exit_code == 1
     assert "Consent was denied" in result.output
 
@@ -330,7 +334,7 @@ def test_a_login_goes_on_waiting_whatever_others_ask_of_its_address(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     browser.use(after(forge))
-    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    result = command(login, sage, tmp_path, redirect_uri=redirect_uri)
     assert result.exit_code == 0, result.output
     assert "You are logged in" in browser.page
     assert token_requests(sage) == 1
@@ -355,7 +359,7 @@ def test_a_browser_that_hangs_up_before_it_sees_the_page_is_logged_in_all_the_sa
         return answer
 
     browser.use(visit)
-    result = command(commands.login, sage, tmp_path, "--timeout", "20", redirect_uri=redirect_uri)
+    result = command(login, sage, tmp_path, "--timeout", "20", redirect_uri=redirect_uri)
     assert result.exit_code == 0, result.output
     assert "Traceback" not in result.output + "".join(capfd.readouterr())
 
@@ -370,7 +374,7 @@ def test_answers_that_were_ignored_are_counted_when_no_right_one_comes(
         return requests.get(spoil_state(location), timeout=5)
 
     browser.use(visit)
-    result = command(commands.login, sage, tmp_path, "--timeout", "2", redirect_uri=redirect_uri)
+    result = command(login, sage, tmp_path, "--timeout", "2", redirect_uri=redirect_uri)
     assert result.exit_code == 1
     assert "do not belong to this login" in result.output
     assert "goes on waiting" in browser.page
@@ -381,7 +385,7 @@ def test_what_a_denial_says_reaches_no_terminal_raw(
 ) -> None:
     odd = {"error": "odd\x1b]0;title\x07", "error_description": "line\nLogged in.\x1b[2J<b>"}
     browser.use(allowing(lambda location: with_query(location, **odd)))
-    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    result = command(login, sage, tmp_path, redirect_uri=redirect_uri)
     assert result.exit_code == 1
     assert "\x1b" not in result.output
     assert "\nLogged in." not in result.output
@@ -393,7 +397,7 @@ def test_a_login_whose_answer_comes_at_the_last_moment_is_completed(
     sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
 ) -> None:
     sage.faults.add(Fault(path="token", what="slow", seconds=3))
-    result = command(commands.login, sage, tmp_path, "--timeout", "2", redirect_uri=redirect_uri)
+    result = command(login, sage, tmp_path, "--timeout", "2", redirect_uri=redirect_uri)
     assert result.exit_code == 0, result.output
     assert "You are logged in" in browser.page
 
@@ -406,7 +410,7 @@ def test_the_callback_may_be_at_this_machines_ipv6_address(
 ) -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as free:
         port = free.getsockname()[1]
-    result = command(commands.login, sage, tmp_path, redirect_uri=f"http://[::1]:{port}/callback")
+    result = command(login, sage, tmp_path, redirect_uri=f"http://[::1]:{port}/callback")
     assert result.exit_code == 0, result.output
     assert "You are logged in" in browser.page
 
@@ -426,7 +430,7 @@ def test_the_callback_may_be_at_this_machines_ipv6_address(
     ],
 )
 def test_an_address_that_is_none_is_refused_in_words(sage: SandboxServer, tmp_path: Path, redirect_uri: str) -> None:
-    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    result = command(login, sage, tmp_path, redirect_uri=redirect_uri)
     assert result.exit_code == 1
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert "Setting 'redirect_uri' is no address" in result.output
@@ -450,7 +454,7 @@ def test_a_consent_that_fails_says_so_in_the_browser_and_in_the_terminal(
     complaint: str,
 ) -> None:
     browser.use(visit)
-    result = command(commands.login, sage, tmp_path, *options, redirect_uri=redirect_uri)
+    result = command(login, sage, tmp_path, *options, redirect_uri=redirect_uri)
     assert result.exit_code == 1
     assert complaint in result.output
     assert "run the login again" in result.output
@@ -464,10 +468,10 @@ def test_an_expired_code_asks_for_a_quicker_login(
     sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
 ) -> None:
     sage.faults.code_lifetime = 0
-    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    result = command(login, sage, tmp_path, redirect_uri=redirect_uri)
     assert result.exit_code == 1
-    assert "it lives for 60 seconds" in result.output
-    assert "it lives for 60 seconds" in browser.page
+    assert "it is valid for 60 seconds" in result.output
+    assert "it is valid for 60 seconds" in browser.page
 
 
 def test_a_redirect_uri_that_is_not_registered_ends_with_the_place_to_register_it(
@@ -477,7 +481,7 @@ def test_a_redirect_uri_that_is_not_registered_ends_with_the_place_to_register_i
         sage.client_id, sage.client_secret, redirect_uris=("http://localhost:1/elsewhere",)
     )
     browser.use(lambda url: requests.get(url, timeout=60))
-    result = command(commands.login, sage, tmp_path, "--timeout", "0.15", redirect_uri=redirect_uri)
+    result = command(login, sage, tmp_path, "--timeout", "0.15", redirect_uri=redirect_uri)
     assert result.exit_code == 1
     assert "register exactly the one of the setting 'redirect_uri'" in result.output
     assert "not registered" in browser.page
@@ -487,14 +491,14 @@ def test_a_redirect_uri_that_is_not_registered_ends_with_the_place_to_register_i
 def test_a_taken_port_is_named_with_the_way_out(sage: SandboxServer, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = command(commands.login, sage, tmp_path, redirect_uri=f"http://localhost:{port}/callback")
+        result = command(login, sage, tmp_path, redirect_uri=f"http://localhost:{port}/callback")
     assert result.exit_code == 1
     assert f"Port {port} is taken by another program" in result.output
 
 
 @pytest.mark.usefixtures("browser")
 def test_a_redirect_uri_on_another_machine_points_to_pasting(sage: SandboxServer, tmp_path: Path) -> None:
-    result = command(commands.login, sage, tmp_path, redirect_uri="https://app.example.com/callback")
+    result = command(login, sage, tmp_path, redirect_uri="https://app.example.com/callback")
     assert result.exit_code == 1
     assert "--no-browser" in result.output
 
@@ -539,16 +543,16 @@ def test_a_store_that_is_gone_when_consent_was_given_costs_neither_the_code_nor_
     with ExitStack() as stack:
         url, go, come_back = lose(stack, tmp_path)
         settings = {"token_store": url, "redirect_uri": redirect_uri}
-        assert command(commands.login, sage, tmp_path, **settings).exit_code == 0
+        assert command(login, sage, tmp_path, **settings).exit_code == 0
         before = sage.grants.newest_refresh_token()
         browser.close()
         browser.use(allowing(lambda address: (go(), address)[1]))
-        result = command(commands.login, sage, tmp_path, **settings)
+        result = command(login, sage, tmp_path, **settings)
         assert result.exit_code == 1
         assert "cannot be used" in result.output
         assert sage.grants.newest_refresh_token() == before
         come_back()
-        assert command(commands.status, sage, tmp_path, **settings).exit_code == 0
+        assert command(status, sage, tmp_path, **settings).exit_code == 0
         assert sage.grants.refusals == {}
 
 
@@ -561,7 +565,7 @@ def test_an_outage_at_sage_asks_for_ten_minutes(
         return requests.get(url, timeout=60)
 
     browser.use(visit)
-    result = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
+    result = command(login, sage, tmp_path, redirect_uri=redirect_uri)
     assert result.exit_code == 1
     assert "Wait ten minutes" in result.output
     assert "Wait ten minutes" in browser.page
@@ -578,7 +582,7 @@ def test_an_outage_at_sage_asks_for_ten_minutes(
 def test_wrong_settings_are_told_before_anything_else(
     sage: SandboxServer, tmp_path: Path, settings: dict[str, Any], complaint: str
 ) -> None:
-    result = command(commands.login, sage, tmp_path, **settings)
+    result = command(login, sage, tmp_path, **settings)
     assert result.exit_code == 1
     assert complaint in result.output
     assert len(list(sage.requests)) == 0
@@ -589,14 +593,14 @@ def test_settings_come_from_the_environment_as_meltano_gives_them(
 ) -> None:
     for name, value in sage.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}").items():
         monkeypatch.setenv(f"TAP_SAGE_ACCOUNTING_{name.upper()}", value)
-    result = CliRunner().invoke(commands.status, [])
+    result = CliRunner().invoke(status, [])
     assert result.exit_code == 0, result.output
 
 
 def test_status_tells_who_what_and_until_when_without_a_secret(sage: SandboxServer, tmp_path: Path) -> None:
     settings = {"refresh_token": sage.refresh_token}
     manager(sage, store_at(tmp_path)).access_token()
-    result = command(commands.status, sage, tmp_path, **settings)
+    result = command(status, sage, tmp_path, **settings)
     assert result.exit_code == 0, result.output
     for line in (
         "User: Jane Example <jane@example.com>",
@@ -616,7 +620,7 @@ def test_status_tells_who_what_and_until_when_without_a_secret(sage: SandboxServ
 
 def test_what_status_says_will_be_refused_is_what_sage_refuses(sage: SandboxServer, tmp_path: Path) -> None:
     tokens = manager(sage, store_at(tmp_path))
-    result = command(commands.status, sage, tmp_path, refresh_token=sage.refresh_token)
+    result = command(status, sage, tmp_path, refresh_token=sage.refresh_token)
     assert result.exit_code == 0, result.output
     blocks = result.output.split("\nBusiness ")[1:]
     session = requests.Session()
@@ -629,7 +633,7 @@ def test_what_status_says_will_be_refused_is_what_sage_refuses(sage: SandboxServ
             if "Will refuse" in line
             for name in line.partition("): ")[2].split(", ")
         }
-        for stream in commands.TapSageAccounting(config=sage.tap_config(), validate_config=False).streams.values():
+        for stream in TapSageAccounting(config=sage.tap_config(), validate_config=False).streams.values():
             if not stream.per_business or stream.retired or stream.name in ("trial_balance", "deletions"):
                 continue
             answer = session.get(f"{sage.api_url}/{stream.name}", headers={"X-Business": business_id}, timeout=60)
@@ -647,9 +651,9 @@ def test_names_at_sage_reach_no_terminal_raw(sage: SandboxServer, tmp_path: Path
         each.name = odd
         each.body |= {"displayed_as": odd, "name": odd, "country": {"id": odd}}
         each.body["subscriptions"][0]["status"] = odd
-    login = command(commands.login, sage, tmp_path, redirect_uri=redirect_uri)
-    status = command(commands.status, sage, tmp_path)
-    for result in (login, status):
+    logged_in = command(login, sage, tmp_path, redirect_uri=redirect_uri)
+    shown = command(status, sage, tmp_path)
+    for result in (logged_in, shown):
         assert result.exit_code == 0, result.output
         assert not [line for line in result.output.split("\n") if not line.isprintable()]
         assert "Acme\\nRun finished\\x1b]0;title" in result.output
@@ -657,26 +661,26 @@ def test_names_at_sage_reach_no_terminal_raw(sage: SandboxServer, tmp_path: Path
 
 
 def test_status_without_a_login_names_the_command(sage: SandboxServer, tmp_path: Path) -> None:
-    result = command(commands.status, sage, tmp_path)
+    result = command(status, sage, tmp_path)
     assert result.exit_code == 1
     assert "tap-sage-accounting:login" in result.output
 
 
 @pytest.mark.usefixtures("browser")
 def test_logout_revokes_at_sage_and_forgets(sage: SandboxServer, tmp_path: Path, redirect_uri: str) -> None:
-    assert command(commands.login, sage, tmp_path, redirect_uri=redirect_uri).exit_code == 0
+    assert command(login, sage, tmp_path, redirect_uri=redirect_uri).exit_code == 0
     assert sage.grants.newest_refresh_token() is not None
-    result = command(commands.logout, sage, tmp_path)
+    result = command(logout, sage, tmp_path)
     assert result.exit_code == 0, result.output
     assert sage.grants.newest_refresh_token() is None
     assert store_at(tmp_path).read(sage.client_id, None) is None
-    assert "nothing to forget" in command(commands.logout, sage, tmp_path).output
+    assert "nothing to revoke" in command(logout, sage, tmp_path).output
 
 
 def test_a_logout_that_does_not_reach_sage_forgets_nothing(sage: SandboxServer, tmp_path: Path) -> None:
     manager(sage, store_at(tmp_path)).access_token()
     settings = {"refresh_token": sage.refresh_token, "client_secret": "wrong-client-secret"}
-    result = command(commands.logout, sage, tmp_path, **settings)
+    result = command(logout, sage, tmp_path, **settings)
     assert result.exit_code == 1
     assert present(store_at(tmp_path).read(sage.client_id, sage.refresh_token)).tokens is not None
 

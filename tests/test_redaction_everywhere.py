@@ -95,8 +95,8 @@ def test_a_debug_level_run_of_everything_prints_no_secret(postgres: str, tmp_pat
         records = terminal.run(
             "from tap_sage_accounting.tap import TapSageAccounting; TapSageAccounting.cli()", *tap, shown=False
         )
-        terminal.run("from tap_sage_accounting.commands.login import status; status()", *tap)
-        terminal.run("from tap_sage_accounting.commands.login import logout; logout()", *tap)
+        terminal.run("from tap_sage_accounting.commands.status import status; status()", *tap)
+        terminal.run("from tap_sage_accounting.commands.logout import logout; logout()", *tap)
         secrets = {*sage.issued_secrets, sage.client_secret}
         links = payment_links(sage)
     # The target prints the records that it loads, and so the data in them, but nothing that opens an account.

@@ -28,14 +28,13 @@ from tap_sage_accounting.printable import printable
 from tap_sage_accounting.redaction import install
 from tap_sage_accounting.run.signals import die_of_it, stop_signals
 from tap_sage_accounting.run.writer import OutputClosedError
+from tap_sage_accounting.settings import SECRETS
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 logger = logging.getLogger(TapSageAccounting.name)
-
-SECRETS = ("client_secret", "refresh_token", "access_token", "token_store", "token_store_key")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -176,7 +175,7 @@ def _config(options: argparse.Namespace, writer: AirbyteWriter) -> dict[str, Any
     if problem := log_level_problem():
         raise SettingsError(problem)
     config: dict[str, Any] = _read(read_json_object, options.config)
-    writer.mask = install(value for value in map(config.get, SECRETS) if isinstance(value, str)).shown
+    writer.mask = install(map(config.get, (*SECRETS, "access_token", "token_store"))).shown
     return config
 
 

@@ -38,6 +38,11 @@ class Tokens:
         return self.issued_at + self.lifetime * 0.8
 
     @property
+    def expires_at(self) -> datetime:
+        """When the access token expires."""
+        return self.issued_at + self.lifetime
+
+    @property
     def refresh_expires_at(self) -> datetime:
         """The moment at which the refresh token dies of idleness."""
         return self.issued_at + self.refresh_lifetime

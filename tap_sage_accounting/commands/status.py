@@ -1,0 +1,71 @@
+"""Show the login, the businesses and what Sage will refuse."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from tap_sage_accounting.api.access import BusinessAccess
+from tap_sage_accounting.api.pages import parse_json
+from tap_sage_accounting.auth.manager import idle_warning
+from tap_sage_accounting.commands.shared import config_option, connected_tap, login_key
+from tap_sage_accounting.console.command_line import PlainCommand, show
+from tap_sage_accounting.streams import STREAMS
+
+if TYPE_CHECKING:
+    from tap_sage_accounting.auth.tokens import TokenFamily
+    from tap_sage_accounting.extraction.businesses import Business
+    from tap_sage_accounting.tap import TapSageAccounting
+
+
+@click.command(cls=PlainCommand, help="Show who is logged in, what the login can read, and when it ends.")
+@config_option
+def status(config: Any) -> None:
+    """Show the login of the settings."""
+    with connected_tap(config) as tap:
+        show(f"Token store: {tap.token_store.place}")
+        if stored := tap.token_store.read(*login_key(tap)):
+            _show_family(stored)
+        user = _get(tap, "/user", "user of the login")
+        family = tap.tokens.family()  # read after the request, which may have renewed the tokens
+        name = user.get("displayed_as") or " ".join(filter(None, (user.get("first_name"), user.get("last_name"))))
+        show(f"User: {name or 'unknown'} <{user.get('email') or 'no address'}>")
+        if family.tokens is not None:
+            show(f"Scope: {family.tokens.scope or 'unknown'}")
+            show(f"Access token: good until {_moment(family.tokens.expires_at)}")
+            show(f"Refresh token: dies at {_moment(family.tokens.refresh_expires_at)} unless a run renews it before")
+        for business in tap.businesses:
+            _show_business(tap, business)
+
+
+def _get(tap: TapSageAccounting, path: str, label: str) -> dict[str, Any]:
+    found: dict[str, Any] = tap.connection.get(
+        path, {}, business_id=None, label=label, parse=lambda response: parse_json(response.body, label)
+    )
+    return found
+
+
+def _show_family(family: TokenFamily) -> None:
+    show(f"Known since: {_moment(family.created_at)}, from {'login' if family.source == 'login' else 'the settings'}")
+    if family.tokens is not None:
+        show(f"Last renewed: {_moment(family.tokens.issued_at)}")
+    if warning := idle_warning(family, datetime.now(UTC)):
+        show(f"Warning: {warning}")
+
+
+def _show_business(tap: TapSageAccounting, business: Business) -> None:
+    body = _get(tap, f"/businesses/{quote(business.id, safe='')}", f"business {business}")
+    access = BusinessAccess.parse(body)
+    show("")
+    show(f"Business {business}: {access.country or 'country unknown'}, {access.subscription}")
+    roles = ", ".join(f"{area} {role.replace('_', ' ')}" for area, role in access.roles.items())
+    show(f"  Rights: {roles or 'Sage does not say'}")
+    for reason, names in access.refused(STREAMS).items():
+        show(f"  Will refuse ({reason}): {', '.join(names)}")
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
