@@ -170,7 +170,7 @@ def _watch(tell: Connection) -> None:
         tell.send((outcome, time.perf_counter() - answered))
         return unsaved
 
-    TokenEndpoint._attempt, HeldTokenFamily.renew = attempt, save  # type: ignore[method-assign] # noqa: SLF001
+    TokenEndpoint._attempt, HeldTokenFamily.renew = attempt, save  # type: ignore[assignment, method-assign] # noqa: SLF001
     tell.send(("ready", 0.0))
 
 

@@ -33,7 +33,12 @@ def main() -> None:
     url = f"{settings.pop('api_url')}/user"
     tokens = TokenManager(store=store, user_agent="tests", **settings)
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
     with requests.Session() as session:
         while not ended.wait(0.05):
             try:

@@ -91,7 +91,8 @@ class Run:
     def bookmark(self, stream: str, business_id: str) -> str | None:
         for partition in self.state["bookmarks"].get(stream, {}).get("partitions", []):
             if partition["context"] == {"business_id": business_id}:
-                return partition.get("replication_key_value")
+                bookmark: str | None = partition.get("replication_key_value")
+                return bookmark
         return None
 
 

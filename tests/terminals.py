@@ -32,7 +32,7 @@ class Terminal:
         path.write_text(json.dumps({**self.settings, **changes}))
         return f"--config={path}"
 
-    def run(self, program: str, *options: str, **environment: str) -> tuple[int, list[str]]:
+    def run(self, program: str, *options: str, **environment: Any) -> tuple[int, list[str]]:
         """Run a program; return its exit code and the lines that it shows."""
         finished = self.start(PROGRAMS / program, *options, **environment)
         shown = finished.stdout + finished.stderr

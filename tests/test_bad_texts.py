@@ -97,12 +97,12 @@ def test_a_damaged_text_costs_no_row(
     run = run_tap("contacts", "sales_quotes")
     assert run.error is None
     assert len(run.records["contacts"]) == len(run.records["sales_quotes"]) == 2 * ROWS
-    row = row_of(run, "contacts", key, business)
-    assert row["name"] == value
-    kept = json.loads(row["additional_attributes"])
+    damaged = row_of(run, "contacts", key, business)
+    assert damaged["name"] == value
+    kept = json.loads(damaged["additional_attributes"])
     assert kept == {"name": original}
     assert "\0" not in original
-    others = [other for other in run.records["contacts"] if other is not row]
+    others = [other for other in run.records["contacts"] if other is not damaged]
     assert all(other["displayed_as"].startswith("Row") for other in others)
     assert not any(other.get("additional_attributes") for other in others)
     named = [line for line in run.log if line.startswith("Texts of 'contacts' that Sage sent damaged")]

@@ -50,7 +50,7 @@ def contacts(server: SandboxServer) -> List:
             lists.append(rows)
             rows.fill(ROWS)
             for number, key in enumerate(rows.keys):
-                changes = {
+                changes: dict[str, Record] = {
                     "contacts": {
                         "name": f"Name {number}",
                         "credit_limit": f"{number}.50",
@@ -62,8 +62,8 @@ def contacts(server: SandboxServer) -> List:
                     },
                     "ledger_entries": {"debit": f"{number}.25", "date": "2026-06-01"},
                     "currencies": {},
-                }[stream]
-                rows.collection.change(key, changes, LONG_AGO)
+                }
+                rows.collection.change(key, changes[stream], LONG_AGO)
     return lists[0]
 
 
@@ -76,11 +76,13 @@ def catalog(*streams: str) -> Record:
 
 
 def entry_of(given: Record, stream: str) -> Record:
-    [entry] = [each for each in given["streams"] if each["tap_stream_id"] == stream]
+    entries: list[Record] = given["streams"]
+    [entry] = [each for each in entries if each["tap_stream_id"] == stream]
     return entry
 
 
 def root(entry: Record) -> Record:
+    metadata: Record
     [metadata] = [each["metadata"] for each in entry["metadata"] if not each["breadcrumb"]]
     return metadata
 

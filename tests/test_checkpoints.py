@@ -47,7 +47,7 @@ def books(businesses: int, rows: int, streams: tuple[str, ...] = (QUOTES,)) -> S
         for stream in streams:
             for number in range(rows):
                 row_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{business.id}{stream}{number}").hex
-                body = {"id": row_id, "displayed_as": f"Row {number}", "$path": f"/{stream}/{row_id}", **ROW}
+                body: Record = {"id": row_id, "displayed_as": f"Row {number}", "$path": f"/{stream}/{row_id}", **ROW}
                 if stream == QUOTES:
                     body["quote_lines"] = []
                 business.collection(stream).add(Row(row_id, body, LONG_AGO, LONG_AGO))

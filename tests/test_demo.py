@@ -481,7 +481,7 @@ def kill_in_the_middle(checkout: Path) -> None:
         text=True,
     ) as running:
         assert running.stdout
-        told = []
+        told: list[str] = []
         while "requests answered" not in "".join(told[-1:]):
             assert running.poll() is None, "".join([*told, *running.stdout])
             told.append(running.stdout.readline())

@@ -199,7 +199,8 @@ def test_a_start_date_limits_the_first_run_only(server: SandboxServer, run_tap: 
     business: Business = next(iter(server.world.businesses.values()))
     start = sorted(row.updated_at for row in business.collections["contacts"].rows.values() if row.updated_at)[1]
     first = run_tap("contacts", start_date=timestamp(start), business_ids=[business.id])
-    expected = {row.id for row in business.collections["contacts"].rows.values() if row.updated_at >= start}
+    rows = business.collections["contacts"].rows.values()
+    expected = {row.id for row in rows if row.updated_at and row.updated_at >= start}
     assert {row["id"] for row in first.records["contacts"]} == expected
 
     with server.paused():

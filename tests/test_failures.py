@@ -172,8 +172,8 @@ def test_a_failure_in_the_middle_of_a_page_is_that_reads_own(
     state = run_tap("contacts", "sales_quotes").state
 
     def fail(*_: Any, **__: Any) -> Iterator[Any]:
+        yield from ()
         raise ValueError("never expected")
-        yield
 
     if where == "clean":
         monkeypatch.setattr(Contacts, "converter", property(lambda _: next(fail())))
@@ -411,7 +411,8 @@ def test_a_process_that_is_told_to_stop_leaves_whole_lines_and_a_true_state(
             if not metadata["breadcrumb"]:
                 metadata["metadata"]["selected"] = entry["tap_stream_id"] in {"contacts", "sales_quotes"}
     catalog.write_text(json.dumps(chosen))
-    command = [Path(sys.executable).with_name("tap-sage-accounting"), "--config", config, "--catalog", catalog]
+    program = Path(sys.executable).with_name("tap-sage-accounting")
+    command: list[str | Path] = [program, "--config", config, "--catalog", catalog]
     output = tmp_path / "output.jsonl"
     with output.open("w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True) as process:
         while slow.times and process.poll() is None:

@@ -21,6 +21,7 @@ from sage_sandbox.grants import Client
 from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.auth import store as token_store
 from tap_sage_accounting.auth.consent import ConsentRequest, page
+from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.commands.login import login
 from tap_sage_accounting.commands.logout import logout
 from tap_sage_accounting.commands.status import status
@@ -120,12 +121,13 @@ def test_on_a_machine_without_a_browser_the_redirect_is_pasted(
             return decide(url, "allow", session).headers["Location"]
 
     printed: list[str] = []
-    genuine_echo = click.echo
-    monkeypatch.setattr(
-        click,
-        "echo",
-        lambda text="", **how: (printed.extend(str(text).split("\n")), genuine_echo(text, **how)),
-    )
+    genuine = click.echo
+
+    def echo(text: str = "", **how: Any) -> None:
+        printed.extend(str(text).split("\n"))
+        genuine(text, **how)
+
+    monkeypatch.setattr(click, "echo", echo)
     monkeypatch.setattr(click, "prompt", prompt)
     result = command(login, sage, tmp_path)
     assert result.exit_code == 0, result.output
@@ -634,6 +636,7 @@ def test_what_status_says_will_be_refused_is_what_sage_refuses(sage: SandboxServ
             for name in line.partition("): ")[2].split(", ")
         }
         for stream in TapSageAccounting(config=sage.tap_config(), validate_config=False).streams.values():
+            assert isinstance(stream, SageStream)
             if not stream.per_business or stream.retired or stream.name in ("trial_balance", "deletions"):
                 continue
             answer = session.get(f"{sage.api_url}/{stream.name}", headers={"X-Business": business_id}, timeout=60)

@@ -13,7 +13,7 @@ from runs import last_state
 
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
-from tap_sage_accounting.extraction import resume
+from tap_sage_accounting.run.state_parts import INTERRUPTED
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 
@@ -97,7 +97,7 @@ def test_a_first_load_that_is_killed_goes_on_where_it_was(
     assert disagreements(server.world, warehouse, [STREAM]) == []
     assert 20 <= len(pages_asked(server)) <= 25
     assert len(server.requests.of(STREAM)) <= len(pages_asked(server)) + 4
-    assert resume.INTERRUPTED not in str(resumed.state)
+    assert INTERRUPTED not in str(resumed.state)
 
 
 @pytest.mark.parametrize("stream", RESUMABLE)
@@ -124,14 +124,14 @@ def test_the_quiet_case_costs_no_request(server: SandboxServer, run_tap: RunTap)
 def test_lists_of_few_pages_leave_no_word_in_the_state(server: SandboxServer, run_tap: RunTap) -> None:
     long_list(server, rows=4 * SIZE)
     run = run_tap(STREAM, **SETTINGS)
-    assert resume.INTERRUPTED not in str(run.messages)
+    assert INTERRUPTED not in str(run.messages)
 
 
 @pytest.mark.parametrize("stream", ["contacts", "ledger_entries", "sales_quotes"])
 def test_lists_without_a_certain_order_start_over(server: SandboxServer, run_tap: RunTap, stream: str) -> None:
     long_list(server, stream)
     run = run_tap(stream, **SETTINGS)
-    assert resume.INTERRUPTED not in str(run.messages)
+    assert INTERRUPTED not in str(run.messages)
 
 
 @pytest.mark.parametrize("page_size", [1, 7, 200])
@@ -297,7 +297,7 @@ def test_an_order_that_is_not_kept_is_not_gone_on_from(server: SandboxServer, ru
     first, *_, last = rows.collection.rows.values()
     first.created_at, last.created_at = None, LONG_AGO + timedelta(days=1)  # rows without a time come first
     run = run_tap(STREAM, **SETTINGS)
-    assert resume.INTERRUPTED not in str(run.messages)
+    assert INTERRUPTED not in str(run.messages)
     assert len(run.records[STREAM]) == PAGES * SIZE
 
 
@@ -311,7 +311,7 @@ def test_a_row_that_comes_twice_ends_what_is_certain(server: SandboxServer, run_
     server.on_request = before_page(STREAM, 3, show_late)
     run = run_tap(STREAM, **SETTINGS)
     assert len(run.records[STREAM]) >= PAGES * SIZE
-    assert resume.INTERRUPTED not in str(run.messages)
+    assert INTERRUPTED not in str(run.messages)
 
 
 def test_a_row_that_is_seen_to_go_costs_only_what_was_read_after_it(server: SandboxServer, run_tap: RunTap) -> None:

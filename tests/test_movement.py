@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,7 @@ from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.exceptions import RecordNotFoundError
 from tap_sage_accounting.extraction.consistency import SeenRows
 from tap_sage_accounting.extraction.list_reader import ListReader
+from tap_sage_accounting.records.identity import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from runs import Run
 
     from sage_sandbox.api import Call
+    from sage_sandbox.faults import Poison
+    from tap_sage_accounting.records.row_decoder import Item
 
     RunTap = Callable[..., Run]
     Movement = Callable[[List], None]
@@ -249,7 +252,7 @@ def test_a_record_that_spoils_its_page_is_read_by_its_id(server: SandboxServer, 
 @pytest.mark.parametrize("poison", ["record", "always"])
 @pytest.mark.parametrize("stream", ["contacts", "sales_quotes", "stock_movements"])
 def test_a_record_that_sage_never_delivers_is_named_and_holds_up_the_bookmark_only(
-    server: SandboxServer, run_tap: RunTap, stream: str, poison: str
+    server: SandboxServer, run_tap: RunTap, stream: str, poison: Poison
 ) -> None:
     rows = a_list(server, stream, 12)
     sick = rows.keys[7]
@@ -343,12 +346,12 @@ class ListWithHiddenRows:
     """A list whose total counts a row that no page shows."""
 
     def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:  # noqa: ARG002
-        shown = [{"id": key(position)} for position in range(1, 6) if position != 3]
+        shown: list[dict[str, Any]] = [{"id": key(position)} for position in range(1, 6) if position != 3]
         items = [item for item in shown if (int(item["id"], 16) - 1) // size == number - 1]
         return Page(number, number, size, items, total=5, has_next=number < 3, served_at=LONG_AGO)
 
-    def record(self, item: dict[str, str]) -> dict[str, str]:
-        raise RecordNotFoundError(item["id"])
+    def record(self, item: Item) -> Item:
+        raise RecordNotFoundError(identity(item))
 
 
 def test_rows_that_are_counted_but_never_listed_are_told_once_and_do_not_fail_the_read(
@@ -360,7 +363,7 @@ def test_rows_that_are_counted_but_never_listed_are_told_once_and_do_not_fail_th
         )
         items = [item for page in reading.pages() for item in page.items]
         assert list(reading.recover_missed_rows(lambda: False)) == []
-    assert [item["id"] for item in items] == [key(number) for number in (1, 2, 4, 5)]
+    assert [identity(item) for item in items] == [key(number) for number in (1, 2, 4, 5)]
     assert caplog.messages == [
         "'contacts' of Harbour Café: Sage counts 5 rows but lists 4, each time: the rest is taken for hidden."
     ]

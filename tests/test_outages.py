@@ -115,7 +115,7 @@ def ask(connection: HttpClient, path: str = "contacts", business_id: str | None 
 def out_of_order(requests_mock: Mocker, url: str, clock: Clock, fault: dict[str, Any], *, until: float) -> Any:
     """Let an address fail until a moment."""
 
-    def answer(_: requests.PreparedRequest, context: Any) -> str:
+    def answer(_: object, context: Any) -> str:
         if clock.now >= until:
             return '{"$items": []}'
         if "exc" in fault:
@@ -280,12 +280,12 @@ def test_a_page_that_is_too_heavy_is_given_up_when_something_light_is_answered(
 
 
 def test_a_page_is_given_up_without_another_question_when_others_are_answered_meanwhile(
-    connection: HttpClient, requests_mock: Mocker
+    connection: HttpClient, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     light = requests_mock.get(USER, json={"id": "u1"})
     contacts = requests_mock.get(CONTACTS, status_code=504)
     requests_mock.get(BALANCE, json={"ledger_accounts": []})
-    connection._gate.pause = lambda _: ask(connection, "trial_balance")  # type: ignore[method-assign]
+    monkeypatch.setattr(connection._gate, "pause", lambda _: ask(connection, "trial_balance"))
     with pytest.raises(RequestTooLargeError, match="Tried 2 times"):
         ask(connection, max_attempts=2)
     assert (contacts.call_count, light.call_count) == (2, 0)

@@ -65,7 +65,7 @@ class Screen:
             assert not line.startswith(FORGED)
 
 
-def read(terminal: Terminal, *options: str, **environment: str) -> Screen:
+def read(terminal: Terminal, *options: str, **environment: Any) -> Screen:
     done = terminal.start(PROGRAMS / TAP, terminal.write(), *options, **environment)
     return Screen(done, has_messages=True)
 

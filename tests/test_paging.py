@@ -13,6 +13,7 @@ import pytest
 from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.exceptions import MalformedResponseError
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
+from tap_sage_accounting.records.identity import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ def serve(records: int, of: int, /, **quirks: Any) -> tuple[Callable[[int], Page
 
 def read(fetch: Callable[[int], Page], executor: ThreadPoolExecutor, max_prefetch: int = 4) -> list[str]:
     with PagePrefetcher(fetch, executor, lambda: max_prefetch) as pages:
-        return [item["id"] for page in pages for item in page.items]
+        return [identity(item) for page in pages for item in page.items]
 
 
 def everything(total: int) -> list[str]:
@@ -151,7 +152,7 @@ def test_a_failing_page_ends_the_read_with_its_error(executor: ThreadPoolExecuto
 
     seen = []
     with pytest.raises(MalformedResponseError), PagePrefetcher(fetch_some, executor, lambda: 4) as pages:
-        seen += [item["id"] for page in pages for item in page.items]
+        seen += [identity(item) for page in pages for item in page.items]
 
 
 def test_pages_are_asked_for_in_parallel_but_never_more_than_allowed(executor: ThreadPoolExecutor) -> None:

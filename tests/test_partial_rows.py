@@ -153,7 +153,9 @@ def check(
 def test_a_renamed_stream_is_marked_under_its_name(
     server: SandboxServer, contacts: list[List], loading: Loading
 ) -> None:
-    settings = {"stream_maps": {"contacts": {"__alias__": "people", "label": "name.upper()"}, "__else__": None}}
+    settings: dict[str, Any] = {
+        "stream_maps": {"contacts": {"__alias__": "people", "label": "name.upper()"}, "__else__": None}
+    }
     loading.run(["contacts", "deletions"], **settings)
     before = loading.rows("people")
     gone = live_another_day(server, contacts)
@@ -162,7 +164,11 @@ def test_a_renamed_stream_is_marked_under_its_name(
 
 
 def test_flattened_rows_keep_their_columns_too(server: SandboxServer, contacts: list[List], loading: Loading) -> None:
-    settings = {"flattening_enabled": True, "flattening_max_depth": 1, "stream_maps": {"contacts": {"label": "name"}}}
+    settings: dict[str, Any] = {
+        "flattening_enabled": True,
+        "flattening_max_depth": 1,
+        "stream_maps": {"contacts": {"label": "name"}},
+    }
     loading.run(["contacts"], **settings)
     before = loading.rows("contacts")
     gone = live_another_day(server, contacts)

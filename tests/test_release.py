@@ -106,7 +106,7 @@ def test_the_projects_own_changelog_can_be_released(script: ModuleType) -> None:
 
 def test_the_command_fails_so_that_the_workflow_stops(tmp_path: Path) -> None:
     (changelog := tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
-    arguments = [sys.executable, SCRIPT, "--changelog", changelog]
+    arguments: list[str | Path] = [sys.executable, SCRIPT, "--changelog", changelog]
     told = subprocess.run([*arguments, "v1.2.3"], capture_output=True, text=True, check=False)
     assert (told.returncode, told.stdout) == (0, "### Fixed\n\n- Pennies.\n")
     refused = subprocess.run([*arguments, "v9.9.9"], capture_output=True, text=True, check=False)

@@ -153,7 +153,8 @@ def test_books_that_live_are_followed_through_runs_that_end_anywhere(run_tap: Ru
     with SandboxServer(build_world(size="tiny", businesses=2, frozen=True)) as living:
         living.faults.detail_flags_on_lists = True
         settings = {**living.tap_config(), "page_size": 3, "deletion_sweep_days": 0}
-        warehouse, state = Warehouse(), {}
+        warehouse = Warehouse()
+        state: dict[str, Any] = {}
         for turn in range(6):
             run = run_tap(*streams, state=copy.deepcopy(state), **settings)
             delivered = run.messages[: len(run.messages) * (turn + 1) // 6]

@@ -39,7 +39,7 @@ def terminal(server: SandboxServer, tmp_path: Path) -> Terminal:
     return terminal
 
 
-def run(terminal: Terminal, *options: str, **environment: str) -> tuple[int, list[dict[str, Any]], list[str]]:
+def run(terminal: Terminal, *options: str, **environment: Any) -> tuple[int, list[dict[str, Any]], list[str]]:
     """Run the tap; return its exit code, its messages and the lines of its log."""
     done = terminal.start(PROGRAMS / "tap-sage-accounting", terminal.write(), *options, **environment)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr.splitlines()

@@ -21,6 +21,7 @@ from sage_sandbox.books import (
     disagreements,
 )
 from sage_sandbox.books.company import Company
+from sage_sandbox.books.posting import entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -442,7 +443,7 @@ def test_profits_are_modest(demo: World) -> None:
     for company in companies(demo):
         last_year = sum(
             -entry.amount
-            for entry in company.books["ledger_entries"].rows.values()
+            for entry in entries_of(company)
             if not entry.deleted and entry.account.nominal.earning and entry.date.year == 2025
         )
         sales = -sum(amount(entry) for entry in ledger(company, 4000, 4010) if entry["date"][:4] == "2025")

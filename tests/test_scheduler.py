@@ -16,6 +16,7 @@ from sage_sandbox.faults import Faults
 from sage_sandbox.server import SandboxServer
 from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.extraction.scheduler import ReadScheduler, StartedRead
+from tap_sage_accounting.records.identity import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ class Stream:
 
 def read(scheduler: ReadScheduler, stream: Stream, business: str) -> list[str]:
     context = next(each for each in stream.contexts if each["business_id"] == business)
-    return [record["id"] for batch in scheduler.records(stream, context) for record in batch]  # type: ignore[arg-type]
+    return [identity(record) for batch in scheduler.records(stream, context) for record in batch]  # type: ignore[arg-type]
 
 
 def plan(stream: Stream, *held: str, concurrency: int = 1) -> ReadScheduler:

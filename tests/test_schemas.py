@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from every import each
-from jsonschema import Draft7Validator
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from sage_bodies import BODIES
 
 from tap_sage_accounting import schemas
@@ -315,8 +315,8 @@ def script() -> ModuleType:
     return module
 
 
-CODE = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "displayed_as", "$path")}}
-DEPOSIT = {
+CODE: Schema = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "displayed_as", "$path")}}
+DEPOSIT: Schema = {
     "type": "object",
     "properties": {
         "id": {"type": "string"},
@@ -383,7 +383,7 @@ def compact(**changes: Schema | None) -> Schema:
 
     def form(part: Schema) -> str:
         if "$ref" in part:
-            return "@" + part["$ref"].rpartition("/")[2]
+            return "@" + str(part["$ref"]).rpartition("/")[2]
         dated = part.get("format", "").startswith("date")
         return f"{part['type']}:{part['format']}" if dated else str(part["type"])
 

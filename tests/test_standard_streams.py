@@ -6,7 +6,7 @@ import json
 import shlex
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pipeline import catalog_of
@@ -64,7 +64,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
         yield terminal
 
 
-def shell(terminal: Terminal, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def shell(terminal: Terminal, line: str, **environment: Any) -> subprocess.CompletedProcess[str]:
     done = terminal.start("sh", "-c", f'PATH={shlex.quote(str(PROGRAMS))}:"$PATH"; {line}', **environment)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr

@@ -108,7 +108,7 @@ def _is_named(path: Path, value: Any) -> bool:
     """Return whether a value is wrong in its place: no list is known of, and names of businesses are any text."""
     match path:
         case (*_, "partitions"):
-            return value != []
+            return bool(value != [])
         case (*_, "business_id"):
             return not isinstance(value, str) or not value
         case (*_, "older_changed"):

@@ -326,7 +326,7 @@ def test_an_interrupted_run_still_stores_what_sage_answers(
         time.sleep(0.1)
         return genuine(token)
 
-    tokens._endpoint.refresh = refresh  # type: ignore[method-assign]
+    monkeypatch.setattr(tokens._endpoint, "refresh", refresh)
 
     def interrupted(*_: object) -> None:
         asked.wait(60)

@@ -299,7 +299,7 @@ def test_an_answer_that_does_not_come_to_an_end_is_given_up(make: Callable[[], D
     assert len(server.requests) == 1
 
 
-def endless(connection: socket.socket, _: bytes) -> None:
+def endless(connection: socket.socket, _request: bytes) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{")
     with contextlib.suppress(OSError):
         for _ in range(64):
@@ -314,7 +314,12 @@ def test_another_run_outlasts_the_one_whose_token_answer_drips(tmp_path: Path, m
         def manager() -> TokenManager:
             store = TokenStore(f"sqlite:///{tmp_path / 'tokens.sqlite'}")
             store.check()
-            settings = {"client_id": "a", "client_secret": "secret", "refresh_token": "old", "user_agent": "tests/1"}
+            settings: dict[str, Any] = {
+                "client_id": "a",
+                "client_secret": "secret",
+                "refresh_token": "old",
+                "user_agent": "tests/1",
+            }
             return TokenManager(**settings, token_url=server.url, store=store)
 
         with ThreadPoolExecutor(1) as threads:

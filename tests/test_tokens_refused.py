@@ -10,6 +10,7 @@ import pytest
 
 from sage_sandbox.faults import Fault
 from tap_sage_accounting.api import http_client
+from tap_sage_accounting.api.business_header import require_business
 from tap_sage_accounting.auth.endpoint import NoAccessTokenError
 from tap_sage_accounting.auth.manager import AccessRefusedError, TokenManager
 from tap_sage_accounting.exceptions import IncompleteRunError
@@ -117,7 +118,7 @@ def test_a_token_that_dies_while_its_first_answer_is_looked_at_is_renewed(
     server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = kill_twice(server)
-    real_check, real_condemn, condemned = http_client.require_business, TokenManager.condemn, threading.Event()
+    real_check, real_condemn, condemned = require_business, TokenManager.condemn, threading.Event()
 
     def check(*arguments: Any) -> None:
         if over.is_set():

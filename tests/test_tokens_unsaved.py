@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,10 @@ def eventually(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
+def has_renewed(sage: SandboxServer, times: int) -> bool:
+    return sage.grants.refreshes >= times
+
+
 class Run:
     """A process that asks Sage again and again, with what it answers and logs."""
 
@@ -75,6 +80,9 @@ class Run:
         self._readers = [threading.Thread(target=self._count), threading.Thread(target=self._read_log)]
         for reader in self._readers:
             reader.start()
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
 
     def _count(self) -> None:
         for _ in self.process.stdout or ():
@@ -350,7 +358,7 @@ def test_another_run_does_not_spend_the_token_whose_successor_is_not_stored_yet(
     assert (token_requests(sage), sage.grants.refusals) == (1, {})
 
 
-LEFT_BEHIND = {
+LEFT_BEHIND: dict[str, Callable[[bytes], bytes]] = {
     "older than the store": lambda content: content,
     "another application's": lambda content: content.replace(b'"client_id": "', b'"client_id": "not-'),
     "cut off": lambda content: content[:100],
@@ -376,7 +384,7 @@ def test_a_rescue_file_that_was_left_behind_changes_nothing(
     for keys in ([new, old], [new]):
         refreshes = sage.grants.refreshes
         run = start(failure.url, keys=keys)
-        eventually(lambda before=refreshes: sage.grants.refreshes > before + 1, f"no renewal: {run.log}")
+        eventually(partial(has_renewed, sage, refreshes + 2), f"no renewal: {run.log}")
         run.goes_on()
         assert run.end() == 0
         kept.write_bytes(LEFT_BEHIND[kind](content))
@@ -395,7 +403,7 @@ def test_runs_that_share_a_dead_login_send_it_to_sage_once(
     sage.grants._access.clear()
     runs = [start(store) for _ in range(6)]
     for run in runs:
-        eventually(lambda run=run: run.process.poll() is not None, f"goes on: {run.log}")
+        eventually(run.has_ended, f"goes on: {run.log}")
         assert run.end() == 1
         assert run.logged("LoginRequiredError: Sage refused the stored refresh token")
     assert sage.grants.refusals == {"revoked": 1}
@@ -557,10 +565,10 @@ def test_a_token_that_may_have_been_spent_by_a_killed_run_is_tried_once(
 
     sage.grants.on_refresh = kill
     runs.append(start(store))
-    eventually(lambda: runs[0].process.poll() is not None, "not killed")
+    eventually(runs[0].has_ended, "not killed")
     for _ in range(2):
         following = start(store)
-        eventually(lambda run=following: run.process.poll() is not None, "goes on without a login")
+        eventually(following.has_ended, "goes on without a login")
         following.end()
         assert following.logged("LoginRequiredError")
         assert following.logged("that is the cause")
