@@ -425,7 +425,7 @@ def test_a_server_that_comes_back_is_found_again(server: SandboxServer, run_tap:
 
         @override
         def emit(self, record: logging.LogRecord) -> None:
-            if "HttpClient refused" in record.getMessage():
+            if "Connection refused" in record.getMessage():
                 back.__enter__()
                 logger.removeHandler(self)
 
