@@ -49,7 +49,9 @@ ALWAYS_SENT = frozenset(("id", "displayed_as", "path"))
 
 
 class Read(Protocol):
-    """A read in progress."""
+    """A way to read a resource; the first requests are sent when it is made."""
+
+    def __init__(self, plan: ReadPlan) -> None: ...
 
     @property
     def awaited(self) -> Future[Any] | None:
@@ -59,13 +61,6 @@ class Read(Protocol):
         """Yield its records."""
 
 
-class ReadClass(Protocol):
-    """A way to read a resource."""
-
-    def __call__(self, plan: ReadPlan, /) -> Read:
-        """Send the first requests."""
-
-
 class SageStream(SingerStream):
     """A list in Sage, read business by business.
 
@@ -73,7 +68,7 @@ class SageStream(SingerStream):
         read_class: how it is read.
     """
 
-    read_class: ClassVar[ReadClass] = BusinessRead
+    read_class: ClassVar[type[Read]] = BusinessRead
 
     @override
     def __init_subclass__(cls, **kwargs: object) -> None:

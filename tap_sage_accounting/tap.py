@@ -170,7 +170,7 @@ class TapSageAccounting(ConnectedTap):
 
     @cached_property
     def report(self) -> RunReport:
-        """What became of each read."""
+        """The outcome of every read in this run."""
         return RunReport()
 
     @cached_property

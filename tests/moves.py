@@ -139,7 +139,7 @@ def bounds_that_are_soon_reached() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(http_adapter, "LONGEST_EXCHANGE", 0.5)
         patch.setattr(http_adapter, "LARGEST_RESPONSE", 1 << 20)
-        patch.setattr(list_reader, "LONGEST_FRUITLESS", 2.0)
+        patch.setattr(list_reader, "MAX_SECONDS_WITHOUT_ROWS", 2.0)
         patch.setattr(outages, "LIMIT_WINDOW", MINUTE)
         yield
 

@@ -502,7 +502,7 @@ def test_a_deleted_record_that_sage_tells_whole_arrives_whole(source: Source, se
 def test_each_rotated_token_is_handed_back_and_the_next_run_goes_on_from_it(
     source: Source, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "STARTED_AHEAD", 0)  # so that one end comes after the other
+    monkeypatch.setattr(scheduler, "READS_PER_REQUEST", 0)  # so that one end comes after the other
     expired: set[str] = set()
 
     def expire(call: Call) -> None:

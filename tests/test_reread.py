@@ -170,7 +170,7 @@ def test_the_state_grows_by_twenty_bytes_a_document(watched: Office) -> None:
 
 
 def test_too_many_documents_are_delivered_and_not_compared(watched: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reread, "MOST_CHECKSUMS", 10)
+    monkeypatch.setattr(reread, "MAX_CHECKSUMS", 10)
     watched.pass_time(days=8)
     watched.sync()
     watched.change(INVOICES, 5)

@@ -65,15 +65,15 @@ class BusinessAccess:
             if each.get("id") in EDITIONS
         }
         edition = next((name for name in ("Plus", "Standard", "Start") if name in found), "")
-        told = found.get(edition, {})
-        state = "" if told.get("active", True) else ", not active"
+        subscription = found.get(edition, {})
+        state = "" if subscription.get("active", True) else ", not active"
         return cls(
             country=str((body.get("country") or {}).get("id") or ""),
             edition=edition,
-            subscription=f"{edition} ({told.get('status') or 'state unknown'}{state})"
+            subscription=f"{edition} ({subscription.get('status') or 'state unknown'}{state})"
             if edition
             else "unknown edition",
-            has_ended=told.get("active") is False or told.get("status") == EXPIRED,
+            has_ended=subscription.get("active") is False or subscription.get("status") == EXPIRED,
             roles={
                 AREAS[str(each.get("area"))]: str(each.get("role"))
                 for each in body.get("user_permissions") or ()

@@ -1,4 +1,4 @@
-"""Failed attempts at a request, told apart by what may cure them."""
+"""Failed attempts at a request, classified by what may cure them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """One request to Sage, sent until it is answered: a permit, a valid token, patience with passing faults.
 
-Faults are told apart by what cures them. Time cures those of the service (429, 503, no connection): they are endured
+Faults are classified by what cures them. Time cures those of the service (429, 503, no connection): they are endured
 for as long as the setting `patience` says, together. Smaller requests cure pages that are too heavy, and another
-attempt cures an answer that broke off: these have a number of attempts. Before one of them is blamed, Sage is asked for
-something light; if that fails as well, the service is to blame.
+attempt cures an answer that broke off: these have a number of attempts. Before one of them is blamed, something light
+is requested; if that fails as well, the service is to blame.
 """
 
 from __future__ import annotations
@@ -187,12 +187,12 @@ class HttpClient:
             except TokenRejectedError as error:
                 self._require_other_token(error)
             except FAULTS as error:
-                self._bear(request, fault_of(error, label, self._host), trouble, max_attempts)
+                self._handle(request, fault_of(error, label, self._host), trouble, max_attempts)
 
     def _require_other_token(self, error: TokenRejectedError) -> None:
         """Let the request be asked again with another token, unless none would help.
 
-        A token that was renewed a moment ago may be refused for what it was sent with: something light tells.
+        A token that was renewed a moment ago may be refused for what it was sent with: a light request shows.
 
         Raises:
             FatalAPIError: Sage accepts the token elsewhere.
@@ -216,9 +216,9 @@ class HttpClient:
         if self._tokens.access_token() == token:  # otherwise another read had it replaced meanwhile
             raise FatalAPIError(f"{error} {conclusion}") from None
 
-    def _bear(self, request: _Request, fault: Fault, trouble: _Trouble, max_attempts: int | None) -> None:
+    def _handle(self, request: _Request, fault: Fault, trouble: _Trouble, max_attempts: int | None) -> None:
         """Wait for what may cure a fault, unless there is no hope."""
-        self._require_hope(fault)
+        self._require_patience(fault)
         if fault.kind is FaultKind.UNREACHABLE:
             self._endure(request, fault)
             return
@@ -233,7 +233,7 @@ class HttpClient:
             self._endure(request, fault)
             trouble.attempts = 0
 
-    def _require_hope(self, fault: Fault) -> None:
+    def _require_patience(self, fault: Fault) -> None:
         """End the run over what nothing cures in time.
 
         Raises:

@@ -1,7 +1,7 @@
 """Pages of a list that is read by number while people work in it.
 
-The thread that asks for a page looks at its envelope. Its rows are decoded by the thread that uses them, just before:
-they are then at hand, in every sense.
+The thread that requests a page looks at its envelope. Its rows are decoded by the thread that uses them, just before:
+they are then in that processor's cache.
 """
 
 from __future__ import annotations
@@ -226,11 +226,11 @@ class Page:
 
     @property
     def last(self) -> int:
-        """The number of the list's last page, as far as this page tells."""
+        """The number of the list's last page, as far as this page shows."""
         return self.asked if self.total is None else max(1, -(-self.total // self.size))
 
     def repeats(self, before: Page | None) -> bool:
-        """Tell whether this is the last page once more: Sage answers it for every number beyond the end.
+        """Return whether this is the last page once more: Sage answers it for every number beyond the end.
 
         Raises:
             RetriesExhaustedError: it is the page before, a full one, although the list goes on.
@@ -246,7 +246,7 @@ class Page:
         return True
 
     def has_more(self) -> bool:
-        """Tell whether another page is worth asking for.
+        """Return whether another page is worth requesting.
 
         `$next` is not always filled in, so the total counts as well; an empty page with nothing left by the total is
         the end whatever it names. Where Sage says neither, a page with rows is not taken for the last one: it may be
@@ -277,12 +277,12 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _HIGHEST else None
 
 
-def _page_size(told: int | None, asked: int, items: Sequence[Item]) -> int:
+def _page_size(stated: int | None, requested: int, items: Sequence[Item]) -> int:
     """Find out how many records a full page holds: what Sage says counts unless the page itself says otherwise."""
-    if told == asked:
-        return asked
-    if not told:
-        return max(asked, len(items))
-    if told > asked:
-        return told if len(items) > asked else asked
-    return max(told, len(items))
+    if stated == requested:
+        return requested
+    if not stated:
+        return max(requested, len(items))
+    if stated > requested:
+        return stated if len(items) > requested else requested
+    return max(stated, len(items))

@@ -1,6 +1,6 @@
 """How fast we may ask: requests in flight, requests a minute, and what Sage's refusals teach.
 
-Nobody is told which limit of Sage's bites: figures of 60, 100 and 900 requests a minute are in circulation, for an
+Sage does not say which limit applies: figures of 60, 100 and 900 requests a minute are in circulation, for an
 application or for each business. So the limit is found: requests of the last minute are counted, and the count at which
 Sage refuses is the limit. Counting, not pacing, is what Sage does too: it lets bursts through, and wastes nothing.
 """
@@ -24,7 +24,7 @@ MARGIN = 0.99
 SAFE_MINUTE = 1.02
 """The minute over which we count, in Sage's minutes: no two clocks agree, and answers take their time."""
 MIN_SAMPLE = 10
-"""Answers in a minute without which a refusal tells nothing, and businesses cannot be compared."""
+"""Minimum responses in the last minute before a 429 is used to estimate a limit, or businesses are compared."""
 PROBE_AFTER = 3
 """Minutes at a known limit after which a little more is tried."""
 
@@ -54,7 +54,7 @@ class RateWindow:
         return _recent(self._answered, now - self._minute)
 
     def wait(self, now: float) -> float:
-        """Tell for how many seconds no request may be sent; 0 for none."""
+        """Return for how many seconds no request may be sent; 0 for none."""
         pause = max(self._paused_until - now, 0.0)
         count = _recent(self._sent, now - self._minute * SAFE_MINUTE)
         if count < self.limit - 1 or count == 0:
@@ -100,11 +100,11 @@ class RateWindow:
         self.pause(now, retry_after)
 
     def is_near_limit(self, now: float) -> bool:
-        """Tell whether a limit was found before, and whether the last minute came near it."""
+        """Return whether a limit was found before, and whether the last minute came near it."""
         return self._found is not None and self.answered(now) > CLEARLY_BELOW * self._found
 
     def is_known_at(self, count: int) -> bool:
-        """Tell whether a refusal about this limit came at about this count before."""
+        """Return whether a refusal about this limit came at about this count before."""
         return (
             self._refused_at is not None and CLEARLY_BELOW * self._refused_at < count < self._refused_at / CLEARLY_BELOW
         )
@@ -160,7 +160,7 @@ class Limiter:
         return self._businesses[business_id]
 
     def wait(self, business_id: str | None, now: float) -> float:
-        """Tell for how many seconds a request about a business must wait; 0 for not at all."""
+        """Return for how many seconds a request about a business must wait; 0 for not at all."""
         return max(self.application.wait(now), self.business(business_id).wait(now))
 
     def send(self, business_id: str | None, now: float) -> Permit:
@@ -199,7 +199,7 @@ class Limiter:
             self._suspect = permit
 
     def _is_own(self, permit: Permit, now: float) -> bool:
-        """Tell whether a refusal is certainly, or for a second time probably, about the business's own limit."""
+        """Return whether a refusal is certainly, or for a second time probably, about the business's own limit."""
         if (
             self._is_like_others(permit, now)
             or self.application.answered(now) <= CLEARLY_BELOW * self.application.proven
@@ -208,7 +208,7 @@ class Limiter:
         return self._suspect is not None and self._suspect.business_id == permit.business_id
 
     def _is_like_others(self, permit: Permit, now: float) -> bool:
-        """Tell whether a business was refused at the count at which one was refused for a limit of its own.
+        """Return whether a business was refused at the count at which one was refused for a limit of its own.
 
         Businesses that are asked side by side come to their limits side by side, and nobody is answered in between.
         """
@@ -218,7 +218,7 @@ class Limiter:
         return any(lane.is_known_at(count) for lane in self._businesses.values())
 
     def _is_applications(self, permit: Permit, now: float) -> bool:
-        """Tell whether a refusal is about the limit of the application."""
+        """Return whether a refusal is about the limit of the application."""
         if self._is_like_others(permit, now):
             return False
         if len(self._businesses.keys() - {None}) <= 1 or self.application.is_near_limit(now):

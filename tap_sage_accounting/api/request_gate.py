@@ -73,7 +73,7 @@ class RequestGate:
         finally:
             with self._changed:
                 self._in_flight -= 1
-                # Whoever waited longest may go; but where a limit holds some of them, it may be any of the others.
+                # The one that waited longest may go; but where a limit throttles some, it may be any of the others.
                 if self._held:
                     self._changed.notify_all()
                 else:
@@ -91,7 +91,7 @@ class RequestGate:
             raise self._closed_by
 
     def is_throttled(self, business_id: str | None) -> bool:
-        """Tell whether a business must wait for a limit of its own, while others may go on."""
+        """Return whether a business must wait for a limit of its own, while others may go on."""
         with self._changed:
             now = self._clock()
             own, all_of_them = self._limiter.business(business_id).wait(now), self._limiter.application.wait(now)
@@ -126,7 +126,7 @@ class RequestGate:
         """End the run: wake everybody who waits, let nobody in any more.
 
         Args:
-            reason: what whoever waits is told; the first one counts.
+            reason: raised where a request waits; the first one counts.
         """
         with self._changed:
             self._closed_by = self._closed_by or reason or GateClosedError("The run is over.")

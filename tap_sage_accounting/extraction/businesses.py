@@ -70,7 +70,7 @@ def visible_businesses(client: HttpClient, executor: Executor) -> tuple[list[Bus
         The businesses, with an empty id where Sage sends none, and a moment that is not after the one of the answer.
 
     Raises:
-        FatalAPIError: Sage does not tell them, or not all of them.
+        FatalAPIError: Sage does not list them, or not all of them.
         RefusedRunError: Sage refuses the list.
     """
     endpoint = Endpoint(client=client, path="/businesses", label="list of businesses", page_size=LARGEST_PAGE)
@@ -88,9 +88,9 @@ def visible_businesses(client: HttpClient, executor: Executor) -> tuple[list[Bus
     except RetriableAPIError as error:
         raise RetriesExhaustedError(f"Sage's list of businesses cannot be read. {error}") from None
     if reading.undeliverable:
-        raise RetriesExhaustedError(f"Sage does not tell all businesses ({', '.join(reading.undeliverable)}).")
+        raise RetriesExhaustedError(f"Sage does not list all businesses ({', '.join(reading.undeliverable)}).")
     found = [Business(key_of(item), str(item.get("displayed_as") or item.get("name") or "")) for item in items]
-    return found, reading.watch.started or timestamps.now()
+    return found, reading.seen.started or timestamps.now()
 
 
 def known_businesses(state: Mapping[str, Any]) -> set[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.api.pages import Page
     from tap_sage_accounting.records.row_decoder import Item
 
-MOST_SWEEPS = 6
+MAX_SWEEPS = 6
 """How often a list that keeps moving is looked through before its read counts as failed."""
 BUCKETS = 1 << 11
 """Arrays of hashes: few enough to cost little, many enough that each stays short."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from singer_sdk.exceptions import SkippableAPIError
 
 from tap_sage_accounting.exceptions import RecordNotFoundError, RequestTooLargeError, RetriesExhaustedError
-from tap_sage_accounting.extraction.consistency import MOST_SWEEPS, SeenRows
+from tap_sage_accounting.extraction.consistency import MAX_SWEEPS, SeenRows
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
 from tap_sage_accounting.records.identity import identity
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS_LARGE_PAGE = 2
 """Attempts at a page that may be too heavy, before smaller ones are tried."""
 SMALLER = (100, 50, 25, 5, 1)
-TOO_MANY = 10
+MAX_UNDELIVERABLE = 10
 """Undeliverable records of one list after which Sage counts as not well."""
-LONGEST_FRUITLESS = 900.0
+MAX_SECONDS_WITHOUT_ROWS = 900.0
 """Seconds for which a list may bring nothing, while Sage answers other requests."""
-HOPELESS = 3
+FEW_ATTEMPTS_AFTER = 3
 """Undeliverable records, and none delivered, after which less time is given to each: Sage is probably not well."""
 
 
@@ -41,14 +41,14 @@ class Source(Protocol):
     """Where a list comes from; every method may be called from any thread."""
 
     def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
-        """Ask for a page; `bare`: with no more than the ids.
+        """Return a page; `bare`: with no more than the ids.
 
         Raises:
             RequestTooLargeError: Sage answers with a fault each time.
         """
 
     def record(self, item: Item) -> Item:
-        """Ask for one record by the id that the bare item has.
+        """Return one record by the id that the bare item has.
 
         Raises:
             RecordNotFoundError: it is gone.
@@ -62,14 +62,14 @@ class ListReader:
 
     Args:
         source: the list.
-        executor: the threads that ask for pages ahead.
+        executor: the threads that request pages ahead.
         label: the list in words, for the log.
-        max_prefetch: tells how many pages may be asked for ahead of their use just now.
+        max_prefetch: returns how many pages may be requested ahead of their use just now.
         size: records a page.
-        delivered: told of each page when all of its records were taken.
+        delivered: called with each page when all of its records were taken.
 
     Attributes:
-        watch: what was seen.
+        seen: the rows that were seen.
         undeliverable: records that Sage lists but does not deliver, by id.
     """
 
@@ -83,36 +83,36 @@ class ListReader:
         size: int,
         delivered: Callable[[Page], None] | None = None,
     ) -> None:
-        self.watch = SeenRows()
+        self.seen = SeenRows()
         self.undeliverable: list[str] = []
         self._source = source
         self._executor = executor
         self._max_prefetch = max_prefetch
-        self._what = label
+        self._label = label
         self._size = size
         self._delivered = delivered
-        self._bearable = size
+        self._usable_size = size
         self._not_found: set[str] = set()
         self._delivers = False
-        self._fruitless_since: float | None = None
+        self._failing_since: float | None = None
         self._ahead = PagePrefetcher(self._page, executor, max_prefetch)
         self._logger = logging.getLogger("tap-sage-accounting.reading")
 
     def start(self) -> Self:
-        """Ask for the first page, to have it when its turn comes."""
+        """Request the first page, to have it when it is needed."""
         self._ahead.start()
         return self
 
     @property
     def awaited(self) -> Future[Page] | None:
-        """The page that comes next, if it was asked for."""
+        """The page that comes next, if it was requested."""
         return self._ahead.awaited
 
     def pages(self) -> Iterator[Page]:
         """Yield every page of the list, in order."""
         with self._ahead as pages:
             for page in pages:
-                self.watch.add_page(page)
+                self.seen.add_page(page)
                 yield page
                 if self._delivered is not None and not self.undeliverable:
                     self._delivered(page)
@@ -126,51 +126,51 @@ class ListReader:
         and that one would be unknown.
 
         Args:
-            was_replaced: tells whether rows may have come *and* gone during the read, which totals do not show; not
-                asked after a read of one page, which no row can slip past.
+            was_replaced: returns whether rows may have come *and* gone during the read, which totals do not show; not
+                called after a read of one page, which no row can slip past.
 
         Raises:
             RetriesExhaustedError: the list never stood still long enough to be sure.
         """
-        watch = self.watch
-        if watch.is_consistent and (watch.pages <= 1 or (watch.total is not None and not was_replaced())):
+        seen = self.seen
+        if seen.is_consistent and (seen.pages <= 1 or (seen.total is not None and not was_replaced())):
             return
-        for _ in range(MOST_SWEEPS):
+        for _ in range(MAX_SWEEPS):
             if self.undeliverable:
                 return  # the bookmark stays, and the next run reads all of this again
-            before, watch = watch, SeenRows()
+            before, seen = seen, SeenRows()
             complete = True
             for page in self._bare_pages():
-                watch.add_page(page)
-                unknown = self.watch.unknown(page.items)
+                seen.add_page(page)
+                unknown = self.seen.unknown(page.items)
                 if unknown:
                     complete = False
                     yield from self._recovered(page, unknown)
-            if complete and watch.is_consistent:
+            if complete and seen.is_consistent:
                 return
-            if complete and watch.looks_like(before):
-                self._require_few_hidden(watch)
+            if complete and seen.looks_like(before):
+                self._require_few_hidden(seen)
                 self._logger.warning(
                     "%s: Sage counts %s rows but lists %d, each time: the rest is taken for hidden.",
-                    self._what,
-                    watch.total,
-                    watch.distinct,
+                    self._label,
+                    seen.total,
+                    seen.distinct,
                 )
                 return
         raise RetriesExhaustedError(
-            f"The list moved during each of {MOST_SWEEPS} passes. What was read was delivered; run again when it is "
+            f"The list moved during each of {MAX_SWEEPS} passes. What was read was delivered; run again when it is "
             "quieter."
         )
 
-    def _require_few_hidden(self, watch: SeenRows) -> None:
+    def _require_few_hidden(self, seen: SeenRows) -> None:
         """Refuse a list that shows less than its total by a page or more: that is no row which Sage hides.
 
         Raises:
             RetriesExhaustedError: it does.
         """
-        if (watch.total or 0) - watch.distinct >= self._size:
+        if (seen.total or 0) - seen.distinct >= self._size:
             raise RetriesExhaustedError(
-                f"Sage counts {watch.total} rows but lists {watch.distinct}, each time. What was read was delivered; "
+                f"Sage counts {seen.total} rows but lists {seen.distinct}, each time. What was read was delivered; "
                 "report it to Sage if it stays so."
             )
 
@@ -183,22 +183,22 @@ class ListReader:
         """Read a page in full for the sake of its unknown rows; those that moved on meanwhile, by their id."""
         items = [item for item in self._page(page.asked).items if identity(item) in unknown]
         left = unknown - {identity(item) for item in items}
-        items += [record for item in page.items if identity(item) in left for record in self._one(item)]
-        self.watch.add(items)
+        items += [record for item in page.items if identity(item) in left for record in self._record_of(item)]
+        self.seen.add(items)
         yield from items
 
     def _page(self, number: int) -> Page:
-        """Ask for a page in full; when that is too much for Sage, in as many smaller ones as it takes."""
-        if self._bearable == self._size:
+        """Request a page in full; when that is too much for Sage, in as many smaller ones as it takes."""
+        if self._usable_size == self._size:
             try:
                 page = self._source.page(number, self._size, max_attempts=MAX_ATTEMPTS_LARGE_PAGE)
             except RequestTooLargeError as error:
                 self._logger.warning("%s Reading the same range in smaller pages.", error)
-                self._note_fruitless(error)
+                self._count_failure(error)
             else:
-                self._note_fruit()
+                self._count_success()
                 return page
-        return self._in_parts(number, min(self._bearable, _smaller(self._size)))
+        return self._in_parts(number, min(self._usable_size, _smaller(self._size)))
 
     def _in_parts(self, number: int, size: int) -> Page:
         first = (number - 1) * self._size
@@ -207,7 +207,7 @@ class ListReader:
             raise RetriesExhaustedError(
                 f"Sage delivers none of the rows {first + 1} to {first + self._size}; its answers are in the log above."
             )
-        self._bearable = min(self._bearable, max(part.size for part in parts))
+        self._usable_size = min(self._usable_size, max(part.size for part in parts))
         last = parts[-1]
         items = [item for part in parts for item in part.items]
         more = number * self._size < last.total if last.total is not None else last.has_next or bool(items)
@@ -237,27 +237,28 @@ class ListReader:
         try:
             part = self._source.page(first // size + 1, size, max_attempts=MAX_ATTEMPTS_LARGE_PAGE)
         except RequestTooLargeError as error:
-            self._note_fruitless(error)
+            self._count_failure(error)
             if size > 1:
                 yield from self._range(first, min(first + size, end), _smaller(size))
             else:
-                yield from self._lone(first + 1)
+                yield from self._single_row(first + 1)
         else:
-            self._note_fruit()
+            self._count_success()
             yield part
 
-    def _lone(self, position: int) -> Iterator[Page]:
+    def _single_row(self, position: int) -> Iterator[Page]:
         """Read the record at a position by its id."""
         try:
-            hopeless = len(self.undeliverable) >= HOPELESS and not self._delivers
-            bare = self._source.page(position, 1, bare=True, max_attempts=MAX_ATTEMPTS_LARGE_PAGE if hopeless else None)
+            is_hurried = len(self.undeliverable) >= FEW_ATTEMPTS_AFTER and not self._delivers
+            max_attempts = MAX_ATTEMPTS_LARGE_PAGE if is_hurried else None
+            bare = self._source.page(position, 1, bare=True, max_attempts=max_attempts)
         except RequestTooLargeError as error:
-            self._note_undeliverable(f"row {position}", error)
+            self._add_undeliverable(f"row {position}", error)
         else:
-            yield replace(bare, items=[record for item in bare.items for record in self._one(item)])
+            yield replace(bare, items=[record for item in bare.items for record in self._record_of(item)])
 
-    def _one(self, item: Item) -> list[Item]:
-        """Ask for one record by its id; one that Sage cannot deliver is noted.
+    def _record_of(self, item: Item) -> list[Item]:
+        """Request one record by its id; one that Sage cannot deliver is counted.
 
         A record that is not found was deleted meanwhile, unless it is listed and not found once more.
         """
@@ -266,29 +267,29 @@ class ListReader:
             record = self._source.record(item)
         except RecordNotFoundError as error:
             if name in self._not_found:
-                self._note_undeliverable(name, error)
+                self._add_undeliverable(name, error)
             self._not_found.add(name)
         except (SkippableAPIError, RetriesExhaustedError) as error:
-            self._note_undeliverable(name, error)
+            self._add_undeliverable(name, error)
         else:
-            self._note_fruit()
+            self._count_success()
             return [record]
         return []
 
-    def _note_fruit(self) -> None:
+    def _count_success(self) -> None:
         self._delivers = True
-        self._fruitless_since = None
+        self._failing_since = None
 
-    def _note_fruitless(self, error: Exception) -> None:
-        """Take note that a part of the list did not come; many of those take long to fail."""
-        self._fruitless_since = self._fruitless_since or time.monotonic()
-        if time.monotonic() - self._fruitless_since >= LONGEST_FRUITLESS:
-            raise RetriesExhaustedError(f"Nothing of the list came for {LONGEST_FRUITLESS:.0f} s: {error}")
+    def _count_failure(self, error: Exception) -> None:
+        """Fail when nothing of the list came for long: many parts take long to fail."""
+        self._failing_since = self._failing_since or time.monotonic()
+        if time.monotonic() - self._failing_since >= MAX_SECONDS_WITHOUT_ROWS:
+            raise RetriesExhaustedError(f"Nothing of the list came for {MAX_SECONDS_WITHOUT_ROWS:.0f} s: {error}")
 
-    def _note_undeliverable(self, name: str, error: Exception) -> None:
+    def _add_undeliverable(self, name: str, error: Exception) -> None:
         self._logger.error("Sage lists a record that it does not deliver (%s): %s", name, error)
         self.undeliverable.append(name)
-        if len(self.undeliverable) >= TOO_MANY:
+        if len(self.undeliverable) >= MAX_UNDELIVERABLE:
             raise RetriesExhaustedError(
                 f"Sage delivers too little of this list ({', '.join(self.undeliverable)}): {error}"
             )

@@ -72,7 +72,7 @@ class MonthlyBalances:
         return rows
 
     def stale_month(self, opened: Month) -> Month | None:
-        """Find a month that closed with something else than the next one opened with; each month is told once."""
+        """Find a month that closed with something else than the next one opened with; each month is returned once."""
         for month in sorted(self.openings, reverse=True):
             before = month.plus(-1)
             if before >= opened and before not in self.again and self.openings[month] != self.closings.get(before):

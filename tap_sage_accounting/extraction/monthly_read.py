@@ -212,6 +212,6 @@ class MonthlyRead:
 
 
 def _may_have_moved(row: Item, last_read: str) -> bool:
-    """Tell whether a transaction may have been in another month when the months were read last."""
+    """Return whether a transaction may have been in another month when the months were read last."""
     created_at, updated_at = row.get(CREATED_AT) or "", row.get(UPDATED_AT) or ""
     return created_at <= last_read or created_at < updated_at

@@ -44,7 +44,7 @@ class BusinessRead:
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan
         self._readers = self._list_readers()
-        self._deletions = deletions_of(plan, self._readers[0].watch)
+        self._deletions = deletions_of(plan, self._readers[0].seen)
         self._reread = Reread(plan)
         self._newest: str | None = None
         self._keyless = 0
@@ -60,13 +60,13 @@ class BusinessRead:
             return [plan.reader(part) for part in plan.stream.parts]
         whole = ResumableRead(plan)
         if whole.interrupted is None:
-            return [plan.reader(delivered=whole.note)]
+            return [plan.reader(delivered=whole.add_page)]
         changed_since = instant(began_at(whole.interrupted) - plan.lookback)
         rest = whole.rest_of(plan.endpoint.with_bare_attributes(CREATED_AT))
         plan.logger.info("Going on with %s, which an earlier run did not finish.", plan.label)
         return [
             plan.reader({"updated_or_created_since": changed_since}),
-            plan.reader(source=rest, delivered=whole.note),
+            plan.reader(source=rest, delivered=whole.add_page),
         ]
 
     @property
@@ -85,8 +85,8 @@ class BusinessRead:
         for page in chain.from_iterable(reader.pages() for reader in self._readers):
             yield delivery.of(page.items, self._records(page.items))
         for page in reread.pages():
-            yield delivery.of(page.items, reread.noted(self._records(page.items)))
-        readers = [*self._readers, *reread.readings]
+            yield delivery.of(page.items, reread.compared(self._records(page.items)))
+        readers = [*self._readers, *reread.readers]
         yield deletions.reported()
         was_replaced = partial(deletions.was_replaced, self._newest)
         for row in chain.from_iterable(reader.recover_missed_rows(was_replaced) for reader in readers):
@@ -134,7 +134,7 @@ class BusinessRead:
         new came, the bookmark follows a day behind: then clocks that are wrong by less do no harm. Where no row came at
         all, it stays: nothing would be read again for longer, and a list may be said to be empty that is not.
         """
-        started, newest, state = self._readers[0].watch.started, self._newest, self._plan.state
+        started, newest, state = self._readers[0].seen.started, self._newest, self._plan.state
         if started is None or not self._plan.is_incremental:
             return
         bookmark = state.get(BOOKMARK)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 EVERY = timedelta(days=7)
 """How often recent documents are read again."""
-MOST_CHECKSUMS = 20_000
+MAX_CHECKSUMS = 20_000
 """Documents per list and business whose checksums are kept, at about 19 bytes each."""
-MOST_NAMED = 5
+MAX_NAMED = 5
 VERSION_BYTES, CONTENT_BYTES = 10, 6
 """Of a checksum: which version of which document it is by Sage's word, and what that holds."""
 
@@ -45,21 +45,21 @@ class Reread:
         plan: the read.
 
     Attributes:
-        readings: the read of the list from the first of these days on, where it is time to.
+        readers: the read of the list from the first of these days on, where it is time to.
     """
 
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan
         self._now = plan.services.began_at
         self._state = plan.state
-        self.readings: list[ListReader] = []
+        self.readers: list[ListReader] = []
         self._columns = ""
         self._known: dict[str, str] = {}
         self._found: set[str] = set()
         self._unseen: list[str] = []
         if plan.reread_days and plan.stream.dated and BOOKMARK in self._state and self._is_due():
             since = (self._now - timedelta(days=plan.reread_days)).date().isoformat()
-            self.readings = [plan.reader({"from_date": since, "updated_or_created_since": None})]
+            self.readers = [plan.reader({"from_date": since, "updated_or_created_since": None})]
             self._columns = ",".join(sorted(plan.columns))
             self._known = _contents(self._state.get(CHECKSUMS))
 
@@ -68,18 +68,18 @@ class Reread:
         return last is None or not timedelta() <= self._now - parse_moment(last) < EVERY
 
     def start(self) -> Self:
-        """Ask for the first documents, to have them when their turn comes."""
-        for reading in self.readings:
-            reading.start()
+        """Request the first documents, to have them when they are needed."""
+        for reader in self.readers:
+            reader.start()
         return self
 
     def pages(self) -> Iterator[Page]:
         """Yield the documents in pages; none where it is not time to."""
-        for reading in self.readings:
-            yield from reading.pages()
+        for reader in self.readers:
+            yield from reader.pages()
 
-    def noted(self, records: Iterable[Any]) -> Iterator[Any]:
-        """Pass on records, and note which of them had changed unseen."""
+    def compared(self, records: Iterable[Any]) -> Iterator[Any]:
+        """Pass on records, and find which of them had changed unseen."""
         for record in records:
             named = f"{record.get('id')} {record.get('updated_at')} {self._columns}"
             version = blake2b(named.encode(), digest_size=VERSION_BYTES).hexdigest()
@@ -91,31 +91,31 @@ class Reread:
 
     def finish(self) -> None:
         """Keep what the next time needs, and say what had changed unseen."""
-        if not self.readings:
+        if not self.readers:
             return
         self._state[REREAD_AT] = instant(self._now)
         self._state.pop(CHECKSUMS, None)
-        if len(self._found) <= MOST_CHECKSUMS:
+        if len(self._found) <= MAX_CHECKSUMS:
             self._state[CHECKSUMS] = pack(self._found)
         where = self._plan.label
         if self._unseen:
-            more = f" and {len(self._unseen) - MOST_NAMED} more" if len(self._unseen) > MOST_NAMED else ""
+            more = f" and {len(self._unseen) - MAX_NAMED} more" if len(self._unseen) > MAX_NAMED else ""
             logger.warning(
                 "%d of the %d documents of %s that were read again had changed without a new updated_at: %s%s. All of "
                 "them were delivered.",
                 len(self._unseen),
                 len(self._found),
                 where,
-                ", ".join(self._unseen[:MOST_NAMED]),
+                ", ".join(self._unseen[:MAX_NAMED]),
                 more,
             )
-        elif len(self._found) > MOST_CHECKSUMS:
+        elif len(self._found) > MAX_CHECKSUMS:
             logger.warning(
                 "%d documents of %s were read again, too many to find which had changed without a new updated_at (%d "
                 "at most).",
                 len(self._found),
                 where,
-                MOST_CHECKSUMS,
+                MAX_CHECKSUMS,
             )
 
 

@@ -1,17 +1,17 @@
 """A read of many pages that was cut short goes on where it was, where that is certain to lose nothing.
 
-Sage sorts some lists by `created_at`, which no edit moves, and tells what was deleted from them. Such a list is read in
-that order. What was delivered is then its beginning, up to the creation time of the last row, and this goes into the
+Sage sorts some lists by `created_at`, which no edit moves, and reports what was deleted from them. Such a list is read
+in that order. What was delivered is then its beginning, up to the creation time of the last row, and this goes into the
 state as long as it is certain: every row came later than the one before it and none came twice, so Sage keeps to the
 order, and the total never fell, so no row was seen to go and pull others past the read. Rows that are added come last.
 
 The next run reads three things: what changed since the interrupted read began (rows that were edited), what was deleted
 since then, and the rest of the list, from the page that begins with a row older than the last one delivered. However
 many rows went meanwhile, whatever is not older is on that page or after it. One gap is left: a row that went while
-another came leaves the total as it was. So the rest is taken for the rest only if Sage tells of no deletion during the
-interrupted read; otherwise the list starts over.
+another came leaves the total as it was. So the rest is taken for the rest only if Sage reports no deletion during
+the interrupted read; otherwise the list starts over.
 
-Lists that Sage does not sort (the ledger's, above all) or whose deletions it does not tell (quotes) start over, too:
+Lists that Sage does not sort (the ledger's, above all) or whose deletions it does not report (quotes) start over, too:
 nothing says that their pages hold the same rows in the next run.
 """
 
@@ -52,7 +52,7 @@ class ResumePoint:
         part_began: when the part began that one process read.
         seen_at: when the last page of it was served.
         until: `created_at` of the last row delivered: every older row was delivered too.
-        rows: rows delivered; where to look for the rest first.
+        rows: rows delivered; where to look first for the rest.
     """
 
     since: str | None
@@ -63,9 +63,9 @@ class ResumePoint:
     rows: int
 
 
-def began_at(mark: ResumePoint) -> datetime:
-    """Tell when an interrupted read began."""
-    return parse_moment(mark.began)
+def began_at(point: ResumePoint) -> datetime:
+    """Return when an interrupted read began."""
+    return parse_moment(point.began)
 
 
 class ResumableRead:
@@ -90,12 +90,12 @@ class ResumableRead:
         self._rows = 0
         self._total = 0
         self._of_until: set[str] = set()
-        self._certain = True
+        self._is_certain = True
 
     def _found(self) -> ResumePoint | None:
-        told = self._state.get(INTERRUPTED)
-        mark = ResumePoint(**told) if told else None
-        return mark if mark is not None and mark.since == self._since else None
+        kept = self._state.get(INTERRUPTED)
+        point = ResumePoint(**kept) if kept else None
+        return point if point is not None and point.since == self._since else None
 
     def rest_of(self, source: Source) -> RemainingPages:
         """Cut what was delivered off the list."""
@@ -105,7 +105,7 @@ class ResumableRead:
         return self._rest
 
     def nothing_went(self) -> bool:
-        """Tell whether no row left the list while the interrupted part was read, as far as Sage tells now."""
+        """Return whether no row left the list while the interrupted part was read, as far as Sage reports now."""
         if self.interrupted is None:
             return False
         lookback = self._plan.lookback
@@ -124,12 +124,12 @@ class ResumableRead:
         }
         return self._plan.endpoint.narrowed(changes).page(1, 1).total
 
-    def note(self, page: Page) -> None:
+    def add_page(self, page: Page) -> None:
         """Look at a page that was delivered whole; note from time to time how far the read came."""
-        if not self._certain:
+        if not self._is_certain:
             return
-        self._certain = page.total is not None and page.total >= self._total and all(map(self._follows, page.items))
-        if not self._certain:
+        self._is_certain = page.total is not None and page.total >= self._total and all(map(self._follows, page.items))
+        if not self._is_certain:
             return  # what the state holds is true of the pages before
         self._total = page.total or 0
         self._rows += len(page.items)
@@ -137,10 +137,10 @@ class ResumableRead:
         self._began = self._began or served_at
         self._seen_at = max(self._seen_at, instant(page.served_by or page.served_at))  # asked for side by side
         if page.asked > FEW_PAGES and page.asked < page.last - 1:
-            self._tell()
+            self._save()
 
     def _follows(self, item: Item) -> bool:
-        """Tell whether a row was created no earlier than the one before it, and is none of those before it."""
+        """Return whether a row was created no earlier than the one before it, and is none of those before it."""
         created_at, name = item.get(CREATED_AT), identity(item)
         if type(created_at) is not str or len(created_at) != MOMENT_LENGTH or created_at < self._until:
             return False
@@ -152,11 +152,11 @@ class ResumableRead:
         self._of_until.add(name)
         return True
 
-    def _tell(self) -> None:
+    def _save(self) -> None:
         skipped = self._rest.skipped if self._rest and self._rest.skipped else 0
         began = self.interrupted.began if self.interrupted else self._began
-        mark = ResumePoint(self._since, began, self._began, self._seen_at, self._until, skipped + self._rows)
-        self._state[INTERRUPTED] = asdict(mark)
+        point = ResumePoint(self._since, began, self._began, self._seen_at, self._until, skipped + self._rows)
+        self._state[INTERRUPTED] = asdict(point)
         self._plan.services.checkpoints.checkpoint()
 
 
@@ -167,16 +167,16 @@ class RemainingPages:
         skipped: rows before it, None before its first page was asked for.
     """
 
-    def __init__(self, source: Source, mark: ResumePoint, read: ResumableRead) -> None:
+    def __init__(self, source: Source, point: ResumePoint, read: ResumableRead) -> None:
         self._source = source
-        self._mark = mark
+        self._point = point
         self._read = read
         self.skipped: int | None = None
 
     def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
-        """Ask for a page. Page 1 is looked for, anew in each pass, for the list may have become shorter."""
+        """Return a page. Page 1 is looked for, anew in each pass, for the list may have become shorter."""
         if self.skipped is None:
-            self.skipped = (self._mark.rows - 1) // size * size if self._read.nothing_went() else 0
+            self.skipped = (self._point.rows - 1) // size * size if self._read.nothing_went() else 0
         page = self._first(size, bare=bare, max_attempts=max_attempts) if number == 1 else None
         before, odd = divmod(self.skipped, size)
         if odd:
@@ -195,11 +195,11 @@ class RemainingPages:
         while self.skipped and self.skipped % size == 0:
             page = self._source.page(self.skipped // size + 1, size, bare=bare, max_attempts=max_attempts)
             if moments := self._moments_of(page):
-                is_beyond = moments[-1] > later if later else is_first and moments[-1] < self._mark.until
+                is_beyond = moments[-1] > later if later else is_first and moments[-1] < self._point.until
                 if is_beyond or moments != sorted(moments):
                     self.skipped = 0  # Sage does not keep to the order any more
                     return None
-                if moments[0] < self._mark.until:
+                if moments[0] < self._point.until:
                     return page
                 later = moments[0]
             self.skipped, is_first = max(0, self.skipped - step), False
@@ -212,7 +212,7 @@ class RemainingPages:
         return [] if is_beyond_end else [str(item.get(CREATED_AT)) for item in page.items]
 
     def record(self, item: Item) -> Item:
-        """Ask for one record by its id."""
+        """Return one record by its id."""
         return self._source.record(item)
 
 

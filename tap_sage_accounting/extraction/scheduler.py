@@ -1,6 +1,6 @@
-"""Reads that are started before their turn: while one is worked on, the answers of the next ones are on their way.
+"""Reads that are started before their turn: while one is processed, the responses of the next ones are on their way.
 
-Records leave read by read, in the order of the run. Only while a limit of its own holds a business do the other
+Records leave read by read, in the order of the run. Only while a limit of its own throttles a business do the other
 businesses of the stream go on, page by page.
 """
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     Batches = Iterator[Iterable[Item]]
     Key = tuple[str, str | None]
 
-STARTED_AHEAD = 4
+READS_PER_REQUEST = 4
 """Reads started before their turn, for each request that may be in flight."""
-BETWEEN_LOOKS = 0.2
-"""Seconds to wait for an answer before looking whether another business can go on meanwhile."""
+CHECK_INTERVAL = 0.2
+"""Seconds to wait for a response before looking whether another business can go on meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class StartedRead:
 
     Attributes:
         batches: yields its records, in batches, and raises what goes wrong.
-        awaited: tells the answer that the next batch waits for, None where it waits for none that was asked for.
+        awaited: returns the response that the next batch waits for, None where it waits for none that was requested.
     """
 
     batches: Batches
@@ -43,8 +43,8 @@ class StartedRead:
     @property
     def is_ready(self) -> bool:
         """Whether the next batch need not be waited for."""
-        answer = self.awaited()
-        return answer is None or answer.done()
+        response = self.awaited()
+        return response is None or response.done()
 
 
 class ReadableStream(Protocol):
@@ -85,11 +85,11 @@ class ReadScheduler:
         self._finished: set[Key] = set()
 
     def max_prefetch(self, business_id: str | None) -> int:
-        """Tell how many pages of a list may be asked for ahead of their use: few while others need the threads."""
+        """Return how many pages of a list may be requested ahead of their use: few while others need the threads."""
         return 1 if self._is_throttled(business_id) else max(1, self._concurrency // max(1, len(self._begun)))
 
     def records(self, stream: ReadableStream, context: Context | None) -> Batches:
-        """Yield what a read brings, and what others of its stream bring while it is held; end when it ends."""
+        """Yield what a read brings, and what others of its stream bring while it is throttled; end when it ends."""
         own = _key(stream, context)
         if own not in self._finished:
             self._start(own, stream, context)
@@ -109,7 +109,7 @@ class ReadScheduler:
         self._start_ahead()
 
     def _start_ahead(self) -> None:
-        while self._to_come and len(self._started) <= STARTED_AHEAD * self._concurrency:
+        while self._to_come and len(self._started) <= READS_PER_REQUEST * self._concurrency:
             stream, context = self._to_come.popleft()
             self._started[_key(stream, context)] = stream.start(context)
 
@@ -120,7 +120,7 @@ class ReadScheduler:
         self._start_ahead()
 
     def _choose(self, own: Key) -> Key:
-        """Wait for a read that can go on: this one, or another of its stream while a limit holds this one."""
+        """Wait for a read that can go on: this one, or another of its stream while a limit throttles this one."""
         read = self._started[own]
         while not read.is_ready:
             waiting = {own: read}
@@ -128,8 +128,8 @@ class ReadScheduler:
                 waiting |= {key: other for key, other in self._started.items() if key[0] == own[0]}
                 if ready := next((key for key, other in waiting.items() if other.is_ready), None):
                     return ready
-            answers = [answer for each in waiting.values() if (answer := each.awaited()) is not None]
-            wait(answers, BETWEEN_LOOKS, FIRST_COMPLETED)
+            responses = [response for each in waiting.values() if (response := each.awaited()) is not None]
+            wait(responses, CHECK_INTERVAL, FIRST_COMPLETED)
         return own
 
 

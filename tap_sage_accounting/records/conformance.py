@@ -42,19 +42,19 @@ class SchemaError(ValueError):
     """A part of a schema that no record can follow."""
 
 
-def differs(own: Schema, told: Schema) -> bool:
-    """Tell whether a schema asks for other values than the tap's own, apart from what the tap notes for itself."""
-    if own == told:
+def differs(own: Schema, given: Schema) -> bool:
+    """Return whether a schema asks for other values than the tap's own, apart from what the tap keeps for itself."""
+    if own == given:
         return False
-    for keyword in (own.keys() | told.keys()) - _WORDLESS - {"type", "properties", "items"}:
-        if not keyword.startswith("x-") and own.get(keyword) != told.get(keyword):
+    for keyword in (own.keys() | given.keys()) - _WORDLESS - {"type", "properties", "items"}:
+        if not keyword.startswith("x-") and own.get(keyword) != given.get(keyword):
             return True
-    if _types(own) != _types(told):
+    if _types(own) != _types(given):
         return True
-    inner, inner_told = own.get("properties") or {}, told.get("properties") or {}
-    if inner.keys() != inner_told.keys() or any(differs(part, inner_told[name]) for name, part in inner.items()):
+    inner, inner_given = own.get("properties") or {}, given.get("properties") or {}
+    if inner.keys() != inner_given.keys() or any(differs(part, inner_given[name]) for name, part in inner.items()):
         return True
-    return differs(own.get("items") or {}, told.get("items") or {})
+    return differs(own.get("items") or {}, given.get("items") or {})
 
 
 def _types(schema: Schema) -> list[str]:
@@ -63,7 +63,7 @@ def _types(schema: Schema) -> list[str]:
 
 
 def takes_text(schema: Schema) -> bool:
-    """Tell whether a column takes any text."""
+    """Return whether a column takes any text."""
     return "string" in _types(schema) and not schema.keys() - _WORDLESS - {"type"}
 
 
@@ -83,21 +83,21 @@ class Conformer:
     added: dict[str, Converter] = field(default_factory=dict)
 
     @classmethod
-    def between(cls, own: Schema, told: Schema) -> Conformer | None:
+    def between(cls, own: Schema, given: Schema) -> Conformer | None:
         """Compare two schemas; None where records need no change.
 
         Args:
             own: the properties that the tap declares.
-            told: those that the catalog announces.
+            given: those that the catalog announces.
 
         Raises:
             SchemaError: no record can follow a part of it.
         """
-        missing = [name for name in own if name not in told]
+        missing = [name for name in own if name not in given]
         changed = {
-            name: _of_column(name, told[name]) for name in own if name in told and differs(own[name], told[name])
+            name: _of_column(name, given[name]) for name in own if name in given and differs(own[name], given[name])
         }
-        added = {name: _of_column(name, told[name]) for name in told if name not in own}
+        added = {name: _of_column(name, given[name]) for name in given if name not in own}
         return cls(missing, changed, added) if missing or changed or added else None
 
     def conform(self, record: Record, misfits: Counter[str], *, keep: bool = True) -> None:

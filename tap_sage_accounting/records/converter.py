@@ -43,7 +43,7 @@ def prefix_places(leftovers: Unmapped, before: int, place: str) -> None:
 
 
 def _inside(converter: Converter, place: str) -> Converter:
-    """Let a converter of something composed tell the full place of whatever it leaves over."""
+    """Let a converter of something composed report the full place of what it leaves over."""
 
     def convert(value: Any, leftovers: Unmapped) -> Any:
         before = len(leftovers)
@@ -175,7 +175,7 @@ class RecordConverter:
 
     Attributes:
         drift: what did not fit.
-        damaged: the places of damaged texts in the record cleaned last; to be emptied by whoever looks at them.
+        damaged: the places of damaged texts in the record cleaned last; to be emptied by the caller.
     """
 
     def __init__(self, schema: dict[str, Any], added: frozenset[str]) -> None:

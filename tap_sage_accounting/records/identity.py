@@ -1,4 +1,4 @@
-"""What tells a row of a list from its others."""
+"""What identifies a row of a list."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.declaration import Area
 
-# Sage opens the address book to whoever sells or buys, not only to those with the right to contacts.
+# Sage opens the address book to those who sell or buy, not only to those with the right to contacts.
 ADDRESS_BOOK = (Area.CONTACTS, Area.SALES, Area.PURCHASES)
 
 

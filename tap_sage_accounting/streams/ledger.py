@@ -22,7 +22,7 @@ class CoaTemplates(SageStream):
 
 
 class JournalCodeTypes(SageStream):
-    """Kinds of journal that French bookkeeping tells apart, such as sales, purchases and bank."""
+    """Kinds of journal that French bookkeeping distinguishes, such as sales, purchases and bank."""
 
     name = "journal_code_types"
     countries = ("CA", "ES", "FR", "GB", "IE", "US")

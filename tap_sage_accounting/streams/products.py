@@ -10,7 +10,7 @@ from tap_sage_accounting.declaration import Area
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Sage opens the catalogue to whoever sells or buys, not only to those with the right to products.
+# Sage opens the catalogue to those who sell or buy, not only to those with the right to products.
 CATALOGUE = (Area.PRODUCTS, Area.SALES, Area.PURCHASES)
 # Sage's guide to the inventory says that what is not active shows only where it is asked for.
 INACTIVE_TOO: tuple[Mapping[str, str], ...] = ({}, {"active": "false"})

@@ -29,7 +29,7 @@ class ArtefactStatuses(SageStream):
 
 
 class BusinessActivityTypes(SageStream):
-    """Kinds of activity that French law tells apart, such as trade, craft and profession."""
+    """Kinds of activity that French law distinguishes, such as trade, craft and profession."""
 
     name = "business_activity_types"
     countries = ("FR",)

@@ -86,7 +86,7 @@ class ReportedDeletions(Deletions):
         if self._tombstones:
             self.plan.outbox.write_tombstones(self._tombstones)
         if self._reader.undeliverable:
-            raise RetriesExhaustedError(f"Sage does not tell all deletions ({', '.join(self._reader.undeliverable)}).")
+            raise RetriesExhaustedError(f"Sage does not list all deletions ({', '.join(self._reader.undeliverable)}).")
 
     def _rows(self, reader: ListReader) -> Iterator[tuple[Item, datetime]]:
         """Yield deletions, those that moved from page to page among them, and when each was served.
@@ -97,7 +97,7 @@ class ReportedDeletions(Deletions):
             for page in reader.pages():
                 yield from ((item, page.served_at) for item in page.items)
             for item in reader.recover_missed_rows(lambda: False):
-                yield item, reader.watch.started or self.now
+                yield item, reader.seen.started or self.now
         except SkippableAPIError as error:
             raise RetriesExhaustedError(f"Sage shows the list, but not what was deleted from it. {error}") from None
 
@@ -151,4 +151,4 @@ class ReportedDeletions(Deletions):
         if self._reader is None:
             self.state[TOLD_UNTIL] = instant(self.now)
         elif self._found_any:  # else nothing went since, whatever the clocks say
-            self.state[TOLD_UNTIL] = instant(self._reader.watch.started or self.now)
+            self.state[TOLD_UNTIL] = instant(self._reader.seen.started or self.now)
