@@ -1,9 +1,9 @@
 # The tap in a small image: no compiler, no shell tricks, no user but its own, nothing that it writes but /data.
 # Build:  docker build --build-arg VERSION=1.2.3 --tag tap-sage-accounting .
 # Run:    docs/platforms/containers.md
-ARG PYTHON=3.13
 
-FROM python:${PYTHON}-slim AS builder
+# The base is pinned by the digest of its images for all machines; Dependabot proposes newer ones.
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS builder
 ARG VERSION=0.0.0
 WORKDIR /src
 COPY .ci/requirements.txt .ci/requirements.txt
@@ -22,7 +22,7 @@ RUN uv venv --python /usr/local/bin/python /opt/tap \
     && uv pip install --no-cache --compile-bytecode --python /opt/tap --constraint .ci/requirements.txt \
        "dist/tap_sage_accounting-${VERSION}-py3-none-any.whl[postgres]"
 
-FROM python:${PYTHON}-slim
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="tap-sage-accounting" \

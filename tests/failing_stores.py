@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def full_disk(pid: int, *, room: int = 0) -> Iterator[None]:
     """Let a process write to no file beyond so many bytes, as on a disk that is full but for the files' own room."""
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("only Linux limits the files of another process")
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
     try:
         yield

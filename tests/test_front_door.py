@@ -224,6 +224,13 @@ def test_the_workflow_runs_what_the_local_script_runs() -> None:
     assert {".ci/run", ".ci/run tests", ".ci/newcomer"} <= set(steps)
 
 
+def test_the_newest_sdk_and_the_one_to_come_are_tried_by_schedule() -> None:
+    job = load_yaml(".github/workflows/sdk.yml")["jobs"]["tests"]
+    assert "\n  schedule:\n  - cron: " in (ROOT / ".github" / "workflows" / "sdk.yml").read_text()
+    assert ["git+" in each["requirement"] for each in job["strategy"]["matrix"]["sdk"]] == [False, True]
+    assert job["steps"][-1]["run"].startswith(".ci/run sdk ")
+
+
 BEGINNING = "python3 -m venv .uv && .uv/bin/pip install uv && .uv/bin/uv run"
 """Of both commands of the README: it needs no more than Python, wherever that may come from."""
 

@@ -129,6 +129,16 @@ def test_every_action_is_pinned_to_a_commit_whose_version_is_named() -> None:
     assert {name: commits for name, commits in pins.items() if len(commits) > 1} == {}
 
 
+def test_every_base_image_of_ours_is_pinned_to_a_digest() -> None:
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    assert len(bases) == 2
+    assert all(re.fullmatch(r"[\w.:-]+@sha256:[0-9a-f]{64}", base) for base in bases)
+    # Airbyte's image is built on the one that was built before it, whose digest the workflow passes on.
+    steps = workflow("release")["jobs"]["image"]["steps"]
+    [source] = [step for step in steps if step.get("id") == "source"]
+    assert "@${{ steps.push.outputs.digest }}" in source["with"]["build-args"]
+
+
 def test_the_changelog_decides_before_anything_is_built() -> None:
     steps = commands(workflow("release")["jobs"]["build"])
     [notes] = [index for index, step in enumerate(steps) if "scripts/release_notes.py" in step]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+NEEDS_FULL_DEVICE = pytest.mark.skipif(sys.platform != "linux", reason="no other system has a device that is full")
 TAP, SOURCE = "tap-sage-accounting", "source-sage-accounting"
 COMMANDS = {
     "run": f"{TAP} --config=config.json --catalog=catalog.json",
@@ -80,7 +81,7 @@ def shell(terminal: Terminal, line: str, **environment: Any) -> subprocess.Compl
             ">/dev/full",
             "No space left on device",
             id="full",
-            marks=pytest.mark.skipif(sys.platform != "linux", reason="no other system has a device that is full"),
+            marks=NEEDS_FULL_DEVICE,
         ),
     ],
 )
@@ -94,14 +95,14 @@ def test_output_that_cannot_be_written_is_said_in_one_line(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("redirection", ["<&- 2>&-", "2>/dev/full"])
+@pytest.mark.parametrize("redirection", ["<&- 2>&-", pytest.param("2>/dev/full", marks=NEEDS_FULL_DEVICE)])
 def test_a_log_that_cannot_be_written_changes_nothing(terminal: Terminal, command: str, redirection: str) -> None:
     done = shell(terminal, f"exec {COMMANDS[command]} {redirection}")
     assert done.returncode == (command == "login")  # which nobody completes
     assert done.stdout
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system has a device that is full")
+@NEEDS_FULL_DEVICE
 def test_output_that_is_not_buffered_is_no_different(terminal: Terminal) -> None:
     done = shell(terminal, f"exec {COMMANDS['status']} >/dev/full", PYTHONUNBUFFERED="1")
     assert done.returncode == 1
@@ -113,7 +114,7 @@ def test_no_file_of_the_tap_takes_the_place_of_a_closed_output(terminal: Termina
     assert shell(terminal, f"exec {COMMANDS['status']}").returncode == 0
 
 
-@pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
+@pytest.mark.parametrize("redirection", [">&-", pytest.param(">/dev/full", marks=NEEDS_FULL_DEVICE)])
 def test_a_logout_that_cannot_be_shown_forgets_what_it_revoked(terminal: Terminal, redirection: str) -> None:
     assert shell(terminal, f"exec {COMMANDS['status']}").returncode == 0
     shell(terminal, f"exec {COMMANDS['logout']} {redirection}")
