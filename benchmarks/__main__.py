@@ -28,7 +28,7 @@ def main() -> int:
     )
     parser.add_argument("--only", default=",".join(SCENARIOS), help="scenarios, separated by commas (all: %(default)s)")
     parser.add_argument("--contenders", default=",".join(names), help="who takes part (all: %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each; medians are told (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each; medians are reported (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="small books: to see that everything works")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where figures are kept (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="put the table into the documentation")

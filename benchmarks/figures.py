@@ -37,7 +37,7 @@ def medians(runs: Sequence[Figures]) -> Figures:
 
 
 def in_flight(requests: Sequence[Request]) -> int:
-    """Tell how many requests waited for their answers at one time, at most."""
+    """Return how many requests waited for their answers at one time, at most."""
     steps = sorted([(each.start, 1) for each in requests] + [(each.end, -1) for each in requests])
     most = now = 0
     for _, step in steps:
@@ -47,16 +47,16 @@ def in_flight(requests: Sequence[Request]) -> int:
 
 
 def reading_seconds(requests: Sequence[Request]) -> float:
-    """Tell how long the lists took, from the first request for one to the last answer: no start-up, no log-in."""
+    """Return how long the lists took, from the first request for one to the last answer: no start-up, no log-in."""
     lists = [each for each in requests if each.business is not None]
     return max(each.end for each in lists) - min(each.start for each in lists) if lists else 0.0
 
 
 def settled_share(requests: Sequence[Request], limit: int, minute: float, after: int) -> float | None:
-    """Tell how much of a limit was used once the client had settled, of the whole minutes `after` the first ones.
+    """Return how much of a limit was used once the client had settled, of the whole minutes `after` the first ones.
 
     Returns:
-        1.0 for all that the limit lets through; None if the run was too short to tell.
+        1.0 for all that the limit lets through; None if the run was too short to know.
     """
     if not requests:
         return None
@@ -69,7 +69,7 @@ def settled_share(requests: Sequence[Request], limit: int, minute: float, after:
 
 
 def refused_share(requests: Sequence[Request], minute: float, after: int = 1) -> float:
-    """Tell which part of the requests was refused, of those `after` the first minutes."""
+    """Return which part of the requests was refused, of those `after` the first minutes."""
     if not requests:
         return 0.0
     began = min(each.start for each in requests) + after * minute

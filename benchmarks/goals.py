@@ -33,7 +33,7 @@ class Goal:
     is_least: bool = True
 
     def verdict(self, medians: Medians) -> str:
-        """Tell whether it is reached, with the figure; or that there is none."""
+        """Return whether it is reached, with the figure; or that there is none."""
         try:
             figure = self.measure(medians)
         except KeyError:
@@ -56,8 +56,8 @@ def plain(scenario: str, figure: str, entrant: str = "ours") -> Callable[[Median
 def _limit_goals() -> list[Goal]:
     goals = []
     for rate in (60, 100, 900):
-        for told in ("with", "without"):
-            name = f"limit {rate} a minute per app, {told} Retry-After"
+        for way in ("with", "without"):
+            name = f"limit {rate} a minute per app, {way} Retry-After"
             goals += [
                 Goal(f"{name}, share used", plain(name, "settled_share_of_limit"), 1 / 1.08),
                 Goal(f"{name}, refused later", plain(name, "refused_share_after_first_minute"), 0.02, is_least=False),
@@ -100,6 +100,6 @@ GOALS = (
 
 
 def verdicts(kept: Mapping[str, Any]) -> list[str]:
-    """Tell of every goal whether the kept figures reach it."""
+    """Print of every goal whether the kept figures reach it."""
     medians = {title: scenario["medians"] for title, scenario in kept["scenarios"].items()}
     return [goal.verdict(medians) for goal in GOALS]

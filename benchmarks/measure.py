@@ -1,8 +1,8 @@
-"""Run one command, count the records that it writes, and tell what it cost. Standard library only.
+"""Run one command, count the records that it writes, and print what it cost. Standard library only.
 
-The kernel counts the memory of whoever starts a process towards that process's peak. So this small program starts the
-commands, not the harness. It reads from standard input `{"command", "environment", "directory", "keep", "timeout"}`
-and answers with one line of JSON.
+The kernel counts the memory of a starting process towards the peak of the one that it starts. So this small program
+starts the commands, not the harness. It reads from standard input
+`{"command", "environment", "directory", "keep", "timeout"}`, and answers with one line of JSON.
 """
 
 from __future__ import annotations

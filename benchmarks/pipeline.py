@@ -80,8 +80,8 @@ connection = duckdb.connect(sys.argv[1], read_only=True)
 tables = connection.execute("select table_name from information_schema.tables where table_schema = 'sage'").fetchall()
 for [table] in tables:
     rows = f'select md5(t::varchar) as row from (from sage."{table}") as t'
-    told = f"select count(*), md5(string_agg(row, '' order by row)) from ({rows})"
-    print(json.dumps([table, *connection.execute(told).fetchone()]))
+    query = f"select count(*), md5(string_agg(row, '' order by row)) from ({rows})"
+    print(json.dumps([table, *connection.execute(query).fetchone()]))
 """
 
 
@@ -202,7 +202,7 @@ class Laboratory:
         return Cost(used[0], sum(used[1:]), self._server_cpu() - server, wall)
 
     def _server_cpu(self) -> float:
-        """Tell the CPU seconds of the database server so far, sessions that have ended included."""
+        """Return the CPU seconds of the database server so far, sessions that have ended included."""
         pid = int((self._postgres.data / "postmaster.pid").read_text().split()[0])
         times = psutil.Process(pid).cpu_times()
         return float(times.user + times.system + times.children_user + times.children_system)
@@ -229,8 +229,8 @@ class Laboratory:
 
     def _read_duckdb(self, directory: Path) -> Iterator[tuple[str, int, str]]:
         command = [str(self._pythons["target-duckdb"]), "-c", DIGEST_DUCKDB, str(directory / "warehouse.duckdb")]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own
-        for line in told.splitlines():
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own
+        for line in text.splitlines():
             table, rows, digest = json.loads(line)
             yield table, rows, digest
 
@@ -259,7 +259,7 @@ class Result:
 
 
 def compare(laboratory: Laboratory, targets: list[str], runs: int) -> tuple[dict[tuple[str, str], Result], int]:
-    """Run everything in turns; tell what each cost and how many rows arrived.
+    """Run everything in turns; return what each cost and how many rows arrived.
 
     Raises:
         RuntimeError: the settings of meltano.yml, or another target, leave something else.
@@ -302,13 +302,13 @@ def table(results: Mapping[tuple[str, str], Result], rows: int, load: float) -> 
         lines.append(f"| {target} | {' | '.join([shown, *cells, _verdict(target, settings, result)])} |")
     machine = report.machine()
     runs_each = min(len(result.costs) for result in results.values())
-    told = (
+    text = (
         f"Medians of {runs_each} runs in turns, each loading {rows:,} rows of all streams of three businesses into an "
         f"empty place. {machine['cores']} cores ({machine['processor']}, {machine['memory_gib']} GiB, "
         f"{machine['system']}, Python {machine['python']}), on which the simulated Sage ran as well; load {load:.1f} "
         "at the start. The database is a Postgres without fsync."
     )
-    return "\n".join([*lines, "", told, ""])
+    return "\n".join([*lines, "", text, ""])
 
 
 def _verdict(target: str, settings: str, result: Result) -> str:
@@ -319,17 +319,17 @@ def _verdict(target: str, settings: str, result: Result) -> str:
     return "as many" if OTHER_SHAPE in settings else "the same"
 
 
-def write(page: Path, told: str) -> None:
+def write(page: Path, table_text: str) -> None:
     """Put the table between its marks."""
     text = page.read_text()
     before, _, rest = text.partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{told}\n{END}{rest.partition(END)[2]}")
+    page.write_text(f"{before}{BEGIN}\n\n{table_text}\n{END}{rest.partition(END)[2]}")
 
 
 def main() -> None:
     """Measure, print, and perhaps write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
-    parser.add_argument("--runs", type=int, default=3, help="runs of each; medians are told (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each; medians are reported (default: %(default)s)")
     parser.add_argument("--only", default=",".join(ENTRANTS), help="targets, separated by commas (all: %(default)s)")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(PROJECT)}")
     parser.add_argument(
@@ -349,12 +349,12 @@ def main() -> None:
             Postgres(place, variables).running(place) as postgres,
         ):
             laboratory = Laboratory(sage, postgres, options.scratch)
-            told = table(*compare(laboratory, options.only.split(","), options.runs), load)
+            text = table(*compare(laboratory, options.only.split(","), options.runs), load)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if options.write:
-        write(PAGE, told)
-    sys.stdout.write(told)
+        write(PAGE, text)
+    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

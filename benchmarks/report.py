@@ -45,7 +45,7 @@ SHOWN = (
 )
 """Scenario (or how its name begins), figure, what it is, how it is written."""
 COMPARED = ("CPU", "start-up", "discovery", "smallest", "wall", "peak")
-"""Figures of which the others' are also told as multiples of ours."""
+"""Figures of which the others' are also shown as multiples of ours."""
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 
 
@@ -88,7 +88,7 @@ def keep(path: Path, results: Mapping[str, Result]) -> Kept:
 
 
 def _take_off_start_up(scenarios: dict[str, Any]) -> None:
-    """Tell what the records alone cost: the CPU of a run less that of the smallest run."""
+    """Return what the records alone cost: the CPU of a run less that of the smallest run."""
     smallest = scenarios.get("startup smallest run", {}).get("medians", {})
     for entrant, figures in scenarios.get("cpu", {}).get("medians", {}).items():
         if entrant in smallest:
@@ -102,11 +102,12 @@ def table(kept: Kept) -> str:
     for title, scenario in kept["scenarios"].items():
         for figure, label, style in _figures_of(title):
             lines += _rows(title, scenario, figure, label, style)
-    told = kept["machine"]
+    machine = kept["machine"]
     runs = {len(runs) for scenario in kept["scenarios"].values() for runs in scenario["runs"].values()}
     foot = (
-        f"Medians of {min(runs)} to {max(runs)} runs in turns, on {told['cores']} cores ({told['processor']}, "
-        f"{told['memory_gib']} GiB, {told['system']}, Python {told['python']}), client and simulated Sage together."
+        f"Medians of {min(runs)} to {max(runs)} runs in turns, on {machine['cores']} cores ({machine['processor']}, "
+        f"{machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}), client and "
+        "simulated Sage together."
     )
     return "\n".join([*lines, "", foot, ""])
 
@@ -140,8 +141,8 @@ def _rows(title: str, scenario: dict[str, Any], figure: str, label: str, style: 
             "failed" if (name, way) in failures else _cell(name, compared, style, multiples=label.startswith(COMPARED))
             for name in COLUMNS
         ]
-        told = ", ".join(filter(None, (_plain(title), way.replace("x", "") + " in flight" if way[:1] == "x" else way)))
-        rows.append(f"| {told}{': ' if told else ''}{label} | {' | '.join(cells)} |")
+        name = ", ".join(filter(None, (_plain(title), way.replace("x", "") + " in flight" if way[:1] == "x" else way)))
+        rows.append(f"| {name}{': ' if name else ''}{label} | {' | '.join(cells)} |")
     return rows
 
 
@@ -160,7 +161,7 @@ def _cell(name: str, values: Mapping[str, float], style: str, *, multiples: bool
 
 
 def has_marks(page: Path) -> bool:
-    """Tell whether there is a place for the table."""
+    """Return whether there is a place for the table."""
     text = page.read_text()
     return BEGIN in text and END in text
 

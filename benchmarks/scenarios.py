@@ -96,7 +96,7 @@ UNLIMITED = 0.5
 
 @dataclass
 class Result:
-    """What became of one scenario: for each entrant the figures of its runs."""
+    """The outcome of one scenario: for each entrant the figures of its runs."""
 
     what: str
     runs: dict[str, list[Figures]] = field(default_factory=dict)
@@ -208,8 +208,8 @@ class Field:
         address = self.sage.open(self.faults)
         directory = Path(tempfile.mkdtemp(prefix=f"{contender.name}-", dir=self.bench.scratch))
         try:
-            told = Job(directory, address, tuple(self.sage.rows), self.streams, **job)
-            ran = start(contender.command(told), directory, keep=keep is not None, tolerate=tolerate)
+            work = Job(directory, address, tuple(self.sage.rows), self.streams, **job)
+            ran = start(contender.command(work), directory, keep=keep is not None, tolerate=tolerate)
             if keep is not None:
                 shutil.move(directory / "stdout", keep)
             records = ran.records or _rows_loaded(directory)
@@ -366,12 +366,12 @@ def _wait(bench: Bench, sage: Sage, streams: tuple[str, ...], seconds: float, wh
 class Limit:
     """A limit of the simulated Sage, with a minute that takes `minute` seconds.
 
-    `tell` is how a refusal says when to come back, `minutes` how many of them a run should last.
+    `retry_after` is how a refusal says when to come back, `minutes` how many of them a run should last.
     """
 
     per_minute: int
     minute: float
-    tell: str
+    retry_after: str
     minutes: int = 7
     per: str = "app"
     businesses: int = 1
@@ -382,15 +382,15 @@ class Limit:
         return {
             "rate_limit": self.per_minute,
             "minute": self.minute,
-            "retry_after": self.tell,
+            "retry_after": self.retry_after,
             "rate_limit_per": self.per,
         }
 
     @property
     def title(self) -> str:
         """A name."""
-        told = "without Retry-After" if self.tell == "absent" else "with Retry-After"
-        return f"limit {self.per_minute} a minute per {self.per}, {told}"
+        header = "without Retry-After" if self.retry_after == "absent" else "with Retry-After"
+        return f"limit {self.per_minute} a minute per {self.per}, {header}"
 
 
 SETTLING = 2
@@ -399,8 +399,8 @@ SETTLING = 2
 
 def limits(bench: Bench) -> None:
     """Wall time and refusals under limits of a scaled-down minute, where a record is a page."""
-    waiting = [Limit(rate, 6.0, tell) for rate in (60, 100) for tell in ("fraction", "absent")]
-    busy = [] if bench.quick else [Limit(900, 10.0, tell, minutes=6) for tell in ("fraction", "absent")]
+    waiting = [Limit(rate, 6.0, retry_after) for rate in (60, 100) for retry_after in ("fraction", "absent")]
+    busy = [] if bench.quick else [Limit(900, 10.0, retry_after, minutes=6) for retry_after in ("fraction", "absent")]
     for group in (waiting, *([each] for each in busy)):
         with ThreadPoolExecutor(len(group)) as threads:
             list(threads.map(partial(_limit, bench), group))

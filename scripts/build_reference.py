@@ -136,7 +136,7 @@ def stream_columns(stream: type[SageStream]) -> dict[str, Schema]:
 
 
 def facts(stream: type[SageStream]) -> Iterator[tuple[str, str]]:
-    """Tell how a stream is read, where it exists and who may read it."""
+    """Return how a stream is read, where it exists and who may read it."""
     yield "Key", code(stream.primary_keys)
     yield (
         "Replication",
@@ -158,10 +158,10 @@ def facts(stream: type[SageStream]) -> Iterator[tuple[str, str]]:
 
 def column_row(name: str, schema: Schema, *, linked: bool = True) -> str:
     """Write a row of a table of columns."""
-    told = kind(schema)
+    type_name = kind(schema)
     if linked and any(attributes_of(schema)):
-        told = f"[{told}](#{anchor(name)})"
-    return table_row(f"`{name}`", told, str(schema.get("description", "")))
+        type_name = f"[{type_name}](#{anchor(name)})"
+    return table_row(f"`{name}`", type_name, str(schema.get("description", "")))
 
 
 def anchor(name: str) -> str:
@@ -221,7 +221,7 @@ def setting_entry(name: str, schema: Schema) -> list[str]:
     """Write what there is to know about a setting."""
     facts = [kind_of_setting(schema)]
     facts += ["**required**"] if name in CONFIG_JSONSCHEMA["required"] else []
-    facts += [f"default `{told(schema['default'])}`"] if "default" in schema else []
+    facts += [f"default `{in_json(schema['default'])}`"] if "default" in schema else []
     facts += ["secret"] if schema.get("secret") else []
     return [
         f"### {name}",
@@ -245,7 +245,7 @@ def kind_of_setting(schema: Schema) -> str:
     return f"{name}, {lowest} to {highest}" if highest is not None else f"{name}, {lowest} or more"
 
 
-def told(value: object) -> str:
+def in_json(value: object) -> str:
     """Write a default as one would in JSON."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 

@@ -8,7 +8,7 @@ source has a home directory of its own, so that nothing but the settings remembe
 1. what the source says is read with the protocol's models: no message may hold anything that they do not know;
 2. PyAirbyte checks, discovers and reads everything into DuckDB;
 3. days pass, records change and are deleted, and PyAirbyte reads again, with the settings that were handed back;
-4. a third read has Sage tell no more of deleted records than their ids;
+4. a third read has Sage list no more of deleted records than their ids;
 5. numbers of 29 digits are read as text and as numbers;
 6. Airbyte's standard tests run, against the program and, where `docker` stands for it, against the "image".
 
@@ -75,7 +75,7 @@ from airbyte.caches import DuckDBCache
 
 order = json.loads(Path(sys.argv[1]).read_text())
 settings, handed_back = Path(order["settings"]), []
-told = {"check": None, "handed_back_by_check": 0, "handed_back_by_read": 0}
+found = {"check": None, "handed_back_by_check": 0, "handed_back_by_read": 0}
 
 def keep(config):
     handed_back.append(config["refresh_token"])
@@ -90,18 +90,18 @@ def source():
     )
 
 source().check()
-told["handed_back_by_check"] = len(handed_back)
+found["handed_back_by_check"] = len(handed_back)
 reader = source()
-told["streams"] = len(reader.get_available_streams())
+found["streams"] = len(reader.get_available_streams())
 reader.select_streams(order["streams"] or "*")
 cache = DuckDBCache(db_path=order["database"])
 began = time.monotonic()
 result = reader.read(cache=cache)
-told["seconds"] = time.monotonic() - began
-told["handed_back_by_read"] = len(handed_back) - told["handed_back_by_check"]
-told["records"] = result.processed_records
-told["tables"] = list(result.streams)
-print(json.dumps(told))
+found["seconds"] = time.monotonic() - began
+found["handed_back_by_read"] = len(handed_back) - found["handed_back_by_check"]
+found["records"] = result.processed_records
+found["tables"] = list(result.streams)
+print(json.dumps(found))
 """
 DUMP = """
 import duckdb, json, sys
@@ -269,13 +269,13 @@ def check_protocol(scratch: Scratch, server: SandboxServer) -> None:
     [handed_back] = [line["control"]["connectorConfig"]["config"] for line in lines if line["type"] == "CONTROL"]
     scratch.write("protocol.config", handed_back)
     said["discover"] = scratch.source("discover", "--config", config)
-    [told] = [line["catalog"] for line in map(json.loads, said["discover"].splitlines()) if line["type"] == "CATALOG"]
+    [found] = [line["catalog"] for line in map(json.loads, said["discover"].splitlines()) if line["type"] == "CATALOG"]
     scratch.write(
         "protocol.catalog",
         {
             "streams": [
                 {"stream": stream, "sync_mode": stream["supported_sync_modes"][-1], "destination_sync_mode": "append"}
-                for stream in told["streams"]
+                for stream in found["streams"]
             ]
         },
     )
@@ -292,12 +292,12 @@ def check_protocol(scratch: Scratch, server: SandboxServer) -> None:
 
 
 def read_by_pyairbyte(scratch: Scratch, server: SandboxServer, name: str, config: Path, **order: Any) -> Books:
-    """Let PyAirbyte check, discover and read; tell how it went, and give the books that it read."""
+    """Let PyAirbyte check, discover and read; return how it went, and give the books that it read."""
     refreshed, refused = server.grants.refreshes, server.grants.refusals.total()
     usual = {"program": str(scratch.program), "database": str(scratch.directory / "cache.duckdb"), "streams": None}
     order = {"settings": str(config), **usual, **order}
-    told = scratch.python("-c", DRIVE, str(scratch.write(f"{name}.order", order)))
-    result = json.loads(told.splitlines()[-1])
+    found = scratch.python("-c", DRIVE, str(scratch.write(f"{name}.order", order)))
+    result = json.loads(found.splitlines()[-1])
     scratch.python("-c", DUMP, order["database"], str(scratch.directory / f"{name}.rows"), *result["tables"])
     refreshed, refused = server.grants.refreshes - refreshed, server.grants.refusals.total() - refused
     print(
@@ -343,7 +343,7 @@ def compare(scratch: Scratch, name: str, books: Books) -> None:
         for place, body in books.alive.items()
         if place in rows and (found := differences(body, rows[place]))
     ]
-    told = {
+    in_deletions = {
         (row["stream"], row["business_id"], row["id"])
         for table in scratch.tables(name)
         if table["table"] == "deletions"
@@ -351,14 +351,14 @@ def compare(scratch: Scratch, name: str, books: Books) -> None:
     }
     beyond = rows.keys() - books.alive.keys()
     flagged = {place for place in beyond if rows[place].get("deleted_at")}
-    by_id = {place for place in beyond - flagged if place in told}
+    by_id = {place for place in beyond - flagged if place in in_deletions}
     # PyAirbyte merges streams that are read whole, too; Airbyte's destinations replace them.
     left = {place for place in beyond - flagged - by_id if place[0] not in WITHOUT_CHANGES}
     wrongly_flagged = [place for place in books.alive.keys() & rows.keys() if rows[place].get("deleted_at")]
     print(
         f"{name}: {len(rows)} rows of {len({place[0] for place in rows})} lists; of {len(books.alive)} in the books "
         f"{len(missing)} missing, {len(changed)} different; {len(beyond)} no longer in the books: {len(flagged)} with "
-        f"deleted_at, {len(by_id)} told by 'deletions' only, {len(beyond - flagged - by_id - left)} of streams "
+        f"deleted_at, {len(by_id)} in 'deletions' only, {len(beyond - flagged - by_id - left)} of streams "
         f"that are read whole, {len(left)} untold"
     )
     for each in (*sorted(missing)[:3], *changed[:3], *sorted(left)[:3], *wrongly_flagged[:3]):
@@ -411,7 +411,7 @@ def check_pyairbyte(scratch: Scratch, server: SandboxServer) -> None:
 
 
 def check_numbers(scratch: Scratch, server: SandboxServer) -> None:
-    """Tell what becomes of long numbers, as text and as JSON numbers."""
+    """Print what arrives of long numbers, as text and as JSON numbers."""
     business = next(iter(server.world.businesses.values()))
     product = next(iter(business.collections["products"].rows))
     business.collections["products"].change(product, {"cost_price": LONG}, None)
@@ -473,7 +473,7 @@ def run_standard_tests(scratch: Scratch, server: SandboxServer) -> None:
     (programs / "docker").write_text(DOCKER.format(python=sys.executable, program=scratch.program))
     (programs / "docker").chmod(0o755)
     began = time.monotonic()
-    told = scratch.python(
+    found = scratch.python(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "airbyte_cdk.test.standard_tests.pytest_hooks"),
         *("--rootdir", str(connector), str(connector)),
         *("--connector-image", "stand-in", "--read-from-streams", "all", "--read-scenarios", "config"),
@@ -484,7 +484,7 @@ def run_standard_tests(scratch: Scratch, server: SandboxServer) -> None:
         SCRATCH=str(scratch.directory),
         PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",
     )
-    for line in told.splitlines():
+    for line in found.splitlines():
         if line.startswith(("PASSED", "FAILED", "SKIPPED", "ERROR")) or " passed" in line:
             print("standard tests:", line)
     print(f"standard tests: {time.monotonic() - began:.0f} s")

@@ -164,7 +164,7 @@ class Laboratory:
         tap = self.sage.tap_config(token_store=self.database("tokens"))
         return {
             **{f"TAP_SAGE_ACCOUNTING_{key.upper()}": str(value) for key, value in tap.items()},
-            # What Sage does not tell of deletions is to be compared after every run.
+            # Deletions that Sage does not report are to be looked for after every run.
             **{f"{each.upper().replace('-', '_')}_DELETION_SWEEP_DAYS": "0" for each in DAGS.values()},
             "MELTANO_DATABASE_URI": self.database(f"state_{name}"),
             "TARGET_POSTGRES_SQLALCHEMY_URL": self.database(name),
@@ -263,7 +263,7 @@ def selection(extractor: str) -> set[str]:
 
 
 def one_process_at_a_time(laboratory: Laboratory) -> float:
-    """Read all businesses in one process, and once more for the other selection; tell the seconds."""
+    """Read all businesses in one process, and once more for the other selection; return the seconds."""
     began = time.monotonic()
     for extractor in DAGS.values():
         run(
@@ -377,15 +377,15 @@ def run_all(laboratory: Laboratory, airflow: Airflow) -> None:
         scheduler.wait_for_dags()
         seconds, tasks = scheduler.run("full")
         assert len(tasks) == len(DAGS) * len(businesses), tasks  # noqa: S101 - a check is what this is
-        told = f"{seconds:.0f} s, {len(tasks)} mapped tasks, {laboratory.slots} at once"
-        print(f"scheduler, full: {told}; {laboratory.check('workers', *DAGS.values())}", flush=True)
+        outcome = f"{seconds:.0f} s, {len(tasks)} mapped tasks, {laboratory.slots} at once"
+        print(f"scheduler, full: {outcome}; {laboratory.check('workers', *DAGS.values())}", flush=True)
 
         sage.advance(2)
         sage.on_request = assassin = Assassin(sage, businesses[len(businesses) // 2])
         seconds, tasks = scheduler.run("changes")
         repeated = [f"{dag}[{index}]" for dag, index, tries in tasks if tries > 1]
-        told = laboratory.check("workers", *DAGS.values())
-        print(f"scheduler, changes of two days: {seconds:.0f} s; {told}", flush=True)
+        outcome = laboratory.check("workers", *DAGS.values())
+        print(f"scheduler, changes of two days: {seconds:.0f} s; {outcome}", flush=True)
         print(f"killed {len(assassin.killed)} tap; tasks that ran again: {', '.join(repeated) or 'none'}")
         if len(assassin.killed) != 1 or len(repeated) != 1:
             raise SystemExit("The killed tap's task, and no other, should have run again.")

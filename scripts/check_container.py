@@ -89,21 +89,21 @@ class Mounted(Image):
 @contextmanager
 def with_buildah(name: str) -> Iterator[Image]:
     """Mount an image that buildah built."""
-    container = told("buildah", "from", "--pull-never", name)
+    container = output_of("buildah", "from", "--pull-never", name)
     try:
-        config = json.loads(told("buildah", "inspect", "--type=image", name))["OCIv1"]["config"]
+        config = json.loads(output_of("buildah", "inspect", "--type=image", name))["OCIv1"]["config"]
         yield Mounted(
-            Path(told("buildah", "mount", container)),
+            Path(output_of("buildah", "mount", container)),
             config["User"],
             config["Entrypoint"],
             dict(each.split("=", 1) for each in config["Env"]),
             config["WorkingDir"],
         )
     finally:
-        told("buildah", "rm", container)
+        output_of("buildah", "rm", container)
 
 
-def told(*command: str) -> str:
+def output_of(*command: str) -> str:
     """Run a program that must succeed; give what it prints."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
 
@@ -158,7 +158,7 @@ def check_tokens_in_data(image: Image) -> None:
     with sage() as server, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         (data := Path(scratch, "data")).mkdir()
         Path(scratch).chmod(0o755)
-        data.chmod(0o777)  # whoever checks need not be root
+        data.chmod(0o777)  # who checks need not be root
         for _ in range(2):
             found = records(image.run("--config=ENV", environment=settings(server), writable={data: "/data"}))
         [kept] = data.iterdir()

@@ -144,7 +144,7 @@ class Project:
         return [json.loads(line) for line in run(str(python), *arguments).splitlines()]
 
     def properties(self) -> Iterator[tuple[str, str, Record]]:
-        """Tell stream, name and schema of every column."""
+        """Return stream, name and schema of every column."""
         for entry in catalog_of(self.settings, ALL)["streams"]:
             for name, part in entry["schema"]["properties"].items():
                 yield entry["stream"], name, part
@@ -165,7 +165,7 @@ def run(*command: str, directory: Path | None = None, environment: dict[str, str
 
 
 def kind_of(part: Record) -> str:
-    """Tell of which of the kinds a column is."""
+    """Return of which of the kinds a column is."""
     [kind] = [name for name in ([part["type"]] if isinstance(part["type"], str) else part["type"]) if name != "null"]
     if kind == "array":
         return "array of objects" if "properties" in part["items"] else "array of texts"
@@ -188,10 +188,10 @@ def compare(found: Landing, books: Books, rows: Rows, landed: set[Place]) -> Non
     """Compare every value that landed with the books, and see that what was deleted since the first run is marked."""
     missing = books.alive.keys() - rows.keys()
     changed = [
-        f"{place[0]}.{told}"
+        f"{place[0]}.{difference}"
         for place, body in books.alive.items()
         if place in rows
-        for told in differences(body, rows[place])
+        for difference in differences(body, rows[place])
     ]
     deleted = books.deleted.keys() & landed
     unmarked = [place for place in deleted if not rows.get(place, {}).get("deleted_at")]
@@ -207,13 +207,13 @@ def exact(value: Any) -> Any:
 
 
 def place_of(stream: str, row: Record) -> Place:
-    """Tell by what the books know a row; a mark of a deleted rate has no more than its key."""
+    """Return by what the books know a row; a mark of a deleted rate has no more than its key."""
     key = row.get("id") or (row.get("path") or "").rpartition("/")[2] or row.get("currency_id")
     return stream, row.get("business_id") or "", str(key)
 
 
 def read_jsonl(project: Project) -> tuple[Columns, Rows]:
-    """Read the last version of each record; the mark of a deleted one may tell nothing else."""
+    """Read the last version of each record; the mark of a deleted one may say nothing else."""
     rows: Rows = {}
     for file in project.output.glob("*.jsonl"):
         for line in file.read_text().splitlines():
@@ -229,7 +229,7 @@ def read_postgres(project: Project) -> tuple[Columns, Rows]:
     url = project.database.replace("+psycopg", "")
     with psycopg.connect(url, row_factory=dict_row) as connection:
         set_json_loads(lambda text: json.loads(text, parse_float=Decimal), connection)
-        told = connection.execute(
+        found = connection.execute(
             "select table_name, column_name, data_type, udt_name from information_schema.columns"
             " where table_schema = %s",
             [SCHEMA],
@@ -238,7 +238,7 @@ def read_postgres(project: Project) -> tuple[Columns, Rows]:
             (each["table_name"], each["column_name"]): f"{each['udt_name'][1:]}[]"
             if each["data_type"] == "ARRAY"
             else each["data_type"]
-            for each in told
+            for each in found
         }
         rows = {
             place_of(stream, row): row
@@ -327,7 +327,7 @@ def print_table(landings: list[Landing]) -> None:
     print("|", " | ".join("---" for _ in heads), "|")
     for each in landings:
         types = [", ".join(each.types[kind]) for kind in KINDS]
-        rounds = [cell for told in each.rounds for cell in told] or ["not loaded"] * 2 * len(results)
+        rounds = [cell for found in each.rounds for cell in found] or ["not loaded"] * 2 * len(results)
         print("|", " | ".join([each.target, str(each.columns_lost), *rounds, *types]), "|")
     for each in landings:
         for example in each.examples:

@@ -51,7 +51,7 @@ class Difference:
     schema: str | None
 
     def __str__(self) -> str:
-        """Tell the difference in one line."""
+        """Return the difference in one line."""
         what = self.attribute or "the whole stream"
         if self.schema is None:
             return f"new   {what} ({self.described})"
@@ -104,14 +104,14 @@ class Description:
         return form
 
     def record(self, stream: str) -> Form:
-        """Give the type of one record: the item where the description tells of an array or of Sage's envelope."""
+        """Give the type of one record: the item where the description has an array or of Sage's envelope."""
         form = self.resolve(self.records[stream])
         while isinstance(form, list) or (isinstance(form, dict) and "$items" in form):
             form = self.resolve(form[0] if isinstance(form, list) else form["$items"])
         return form
 
     def is_record(self, form: Form) -> bool:
-        """Tell whether a nested type is one that a list delivers as records of its own."""
+        """Return whether a nested type is one that a list delivers as records of its own."""
         return any(self.record(stream) is self.resolve(form) for stream in self.records)
 
 

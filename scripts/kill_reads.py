@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 COMPARED = {each.name for each in STREAMS if (each.changed_since or each.deletable) and not each.retired}
 """Streams whose tables follow the books row by row; the others are replaced by each read or by ACTIVATE_VERSION."""
 LONG_LISTS = {"contacts", "contact_payments", "purchase_invoices", "sales_invoices", "sales_quotes"}
-"""Some of them, so that the state is small, and told often enough to go on in the middle of a list."""
+"""Some of them, so that the state is small, and written often enough to go on in the middle of a list."""
 LONGEST_LIFE = 300
 """Requests after which a process is killed at the latest."""
 MOST_KILLS = 12

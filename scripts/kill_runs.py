@@ -1,4 +1,4 @@
-"""End runs at random moments, half of them around the refresh, and count what became of their grants.
+"""End runs at random moments, half of them around the refresh, and count the outcomes of their grants.
 
 Every run is a process that asks a simulated Sage with short-lived tokens again and again until it is killed
 (`SIGKILL`), or stopped by two or more signals that come together, as in Ctrl-C under Meltano. In half of the runs that
@@ -101,7 +101,7 @@ _housekeeping = threading.Lock()
 
 @dataclass
 class Tally:
-    """What became of the runs."""
+    """The outcomes of the runs."""
 
     runs: int = 0
     killed_before_refresh: int = 0
@@ -122,8 +122,8 @@ class Tally:
 # In the processes that are killed
 
 
-def run(settings: dict[str, Any], seconds: float, tell: Connection | None) -> None:
-    """Ask Sage for as long as is told, and tell when tokens are asked for and when they are stored."""
+def run(settings: dict[str, Any], seconds: float, report: Connection | None) -> None:
+    """Ask Sage for as long as given, and report when tokens are asked for and when they are stored."""
     logging.disable(logging.WARNING)  # which are about the failing store
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this script may itself run under nohup
     stop_signals.install()
@@ -131,8 +131,8 @@ def run(settings: dict[str, Any], seconds: float, tell: Connection | None) -> No
     token_renewal.ANSWER_WAIT, token_renewal.SAVING_WAIT = timedelta(seconds=3), 2.5
     token_renewal.SAVE_AGAIN_AFTER, token_database.CALL_LIMIT = 0.2, timedelta(seconds=2)
     token_database.LOST_HOLDER = timedelta(seconds=3)
-    if tell is not None:
-        _watch(tell)
+    if report is not None:
+        _watch(report)
     store = TokenStore(settings.pop("store_url"))
     api_url = settings.pop("api_url")
     tokens = TokenManager(store=store, user_agent="kill-runs", **settings)
@@ -151,27 +151,27 @@ def _ask(tokens: TokenManager, api_url: str, end: float) -> None:
             time.sleep(0.01)
 
 
-def _watch(tell: Connection) -> None:
+def _watch(report: Connection) -> None:
     """Time the way from the answer's last byte to the end of the commit."""
     genuine_attempt, genuine_save = TokenEndpoint._attempt, HeldTokenFamily.renew  # noqa: SLF001 - measured from inside
     answered = 0.0
 
     def attempt(self: TokenEndpoint, *arguments: Any) -> Response:
         nonlocal answered
-        tell.send(("asking", 0.0))
+        report.send(("asking", 0.0))
         response = genuine_attempt(self, *arguments)
         answered = time.perf_counter()
-        tell.send(("answered", time.monotonic()))
+        report.send(("answered", time.monotonic()))
         return response
 
     def save(self: HeldTokenFamily, *arguments: Any) -> UnsavedTokens | None:
         unsaved = genuine_save(self, *arguments)
         outcome = "stored" if unsaved is None else "in memory" if unsaved.kept_in is None else "in file"
-        tell.send((outcome, time.perf_counter() - answered))
+        report.send((outcome, time.perf_counter() - answered))
         return unsaved
 
     TokenEndpoint._attempt, HeldTokenFamily.renew = attempt, save  # type: ignore[assignment, method-assign] # noqa: SLF001
-    tell.send(("ready", 0.0))
+    report.send(("ready", 0.0))
 
 
 # In the process that kills
@@ -217,12 +217,12 @@ class Lane:
         self._store.keep_login(self.client.client_id, None, tokens)
 
     def end_one(self, signals: Sequence[signal.Signals], *, around_refresh: bool, fails: bool, lifetime: float) -> None:
-        """Start a run, end it, and look what became of the grant."""
-        heard, tell = processes.Pipe(duplex=False)
-        process = processes.Process(target=run, args=(dict(self.settings), 60, tell))
+        """Start a run, end it, and look at the outcome of its grant."""
+        heard, report = processes.Pipe(duplex=False)
+        process = processes.Process(target=run, args=(dict(self.settings), 60, report))
         with _housekeeping:
             process.start()
-        tell.close()
+        report.close()
         heard.recv()  # it is ready
         pid = process.pid or 0
         with ExitStack() as stack:
@@ -384,7 +384,7 @@ def _disturb(lane: Lane, pids: list[int], options: argparse.Namespace) -> int:
 
 def main() -> int:
     """End runs, share, print the figures as JSON, and fail if a grant was lost or a dead token sent."""
-    parser = argparse.ArgumentParser(description="End runs at random moments and count what became of their grants.")
+    parser = argparse.ArgumentParser(description="End runs at random moments and count the outcomes of their grants.")
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--lanes", type=int, default=4, help="applications whose runs are killed at the same time")
     parser.add_argument("--lifetime", type=float, default=2.0, help="of an access token, in seconds")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Work in the books, run, kill and compare for thousands of steps.
 
-The machine is the one of the test suite. A seed makes the same steps again; what fails is told as the shortest series
-of steps that fails.
+The machine is the one of the test suite. A seed makes the same steps again; a failure is reported as the shortest
+series of steps that fails.
 
     python scripts/long_check.py --steps 5000 --seed 1
 """

@@ -3,7 +3,7 @@
 
 Settings are declared once, in `tap_sage_accounting/settings.py`, and what a stream is in
 `tap_sage_accounting/streams`. From there, `--write` renews README.md's table, the definitions in meltano.yml and
-plugin.yaml, and .env.example, which also names what meltano.yml's loaders must be told; without it, the script tells
+plugin.yaml, and .env.example, which also names the settings of meltano.yml's loaders; without it, the script reports
 which of them are stale and exits with 1 if any is.
 """
 
@@ -194,7 +194,7 @@ RENEWALS: dict[str, Callable[[str], str]] = {
 
 
 @click.command()
-@click.option("--write", is_flag=True, help="Renew the files instead of telling which are stale.")
+@click.option("--write", is_flag=True, help="Renew the files instead of reporting which are stale.")
 def main(*, write: bool) -> None:
     """Hold README.md, meltano.yml, plugin.yaml and .env.example together with the declarations."""
     stale = []

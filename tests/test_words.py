@@ -17,7 +17,7 @@ PAGES = sorted(
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "packages").glob("*/*.md"))
     if page.is_file()
 )
-CODE = ("examples",)
+CODE = ("benchmarks", "demo", "examples", "packages", "scripts", "tap_sage_accounting/streams")
 """Directories whose Python files keep to plain words in comments and texts."""
 MODULES = sorted(path for directory in CODE for path in (ROOT / directory).rglob("*.py"))
 
@@ -38,6 +38,13 @@ def texts(module: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_is_written_in_plain_words(page: Path) -> None:
     assert [found[0] for found in AVOIDED.finditer(prose(page))] == []
+
+
+def test_columns_are_described_in_plain_words() -> None:
+    schemas = sorted((ROOT / "tap_sage_accounting" / "schemas").glob("*.json"))
+    found = {schema.name: [word[0] for word in AVOIDED.finditer(schema.read_text())] for schema in schemas}
+    assert len(schemas) > 80
+    assert {schema: words for schema, words in found.items() if words} == {}
 
 
 def test_comments_and_texts_of_code_are_written_in_plain_words() -> None:

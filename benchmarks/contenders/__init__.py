@@ -1,4 +1,4 @@
-"""Who takes part: how each is installed, and how it is told to read some lists of some businesses."""
+"""Who takes part: how each is installed, and how it is made to read some lists of some businesses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Job:
         streams: the lists.
         page_size: records a request.
         concurrency: requests in flight, for those who can have several.
-        minute: seconds that a limit's minute takes; only this tap is told.
+        minute: seconds that a limit's minute takes; only this tap is given it.
         stream_maps: the SDK's inline transformations.
         deselected: columns that are not wanted, by list.
         state: where to go on from.
@@ -108,7 +108,7 @@ class Contender(ABC):
 
     @abstractmethod
     def command(self, job: Job) -> Command:
-        """Write down what the job needs, and tell the command that does it."""
+        """Write down what the job needs, and return the command that does it."""
 
 
 class SingerTap(Contender):
@@ -125,7 +125,7 @@ class SingerTap(Contender):
 
     @property
     def own_settings(self) -> tuple[str, ...]:
-        """The names of the settings, out of all that a job tells, that it knows."""
+        """The names of the settings, out of all that a job has, that it knows."""
         return ("client_id", "client_secret", "refresh_token", "api_url", "token_url", "business_ids", "page_size")
 
     def discover(self) -> Command:
@@ -134,9 +134,9 @@ class SingerTap(Contender):
 
     @override
     def command(self, job: Job) -> Command:
-        told = {**vars(job.sage), "business_ids": list(job.business_ids), "page_size": job.page_size}
-        told |= {"concurrency": job.concurrency, "token_store": f"sqlite:///{job.directory / 'tokens.sqlite'}"}
-        settings = {name: told[name] for name in self.own_settings}
+        given = {**vars(job.sage), "business_ids": list(job.business_ids), "page_size": job.page_size}
+        given |= {"concurrency": job.concurrency, "token_store": f"sqlite:///{job.directory / 'tokens.sqlite'}"}
+        settings = {name: given[name] for name in self.own_settings}
         if job.stream_maps:
             settings["stream_maps"] = job.stream_maps
         config, catalog = job.directory / "config.json", job.directory / "catalog.json"
@@ -149,8 +149,8 @@ class SingerTap(Contender):
 
     def _selected(self, job: Job) -> dict[str, Any]:
         if self._catalog is None:
-            told = self.discover()
-            done = subprocess.run(told.line, env=told.environment, check=True, capture_output=True)  # noqa: S603 - ours
+            given = self.discover()
+            done = subprocess.run(given.line, env=given.environment, check=True, capture_output=True)  # noqa: S603 - ours
             self._catalog = json.loads(done.stdout)
         catalog: dict[str, Any] = json.loads(json.dumps(self._catalog))
         for stream in catalog["streams"]:
@@ -200,10 +200,10 @@ class Template(SingerTap):
         self._package = scratch / "template" / "template_tap"
         shutil.rmtree(self._package, ignore_errors=True)
         shutil.copytree(HERE / "template_tap", self._package, ignore=shutil.ignore_patterns("__pycache__"))
-        told = [described(stream) for stream in STREAMS]
-        for stream in told:
+        given = [described(stream) for stream in STREAMS]
+        for stream in given:
             (self._package / "schemas" / f"{stream['name']}.json").write_text(json.dumps(stream.pop("schema")))
-        (self._package / "streams.json").write_text(json.dumps(told))
+        (self._package / "streams.json").write_text(json.dumps(given))
 
     @property
     @override
@@ -221,7 +221,7 @@ class Script(Contender):
 
     @override
     def command(self, job: Job) -> Command:
-        told = {
+        given = {
             **vars(job.sage),
             "directory": str(job.directory),
             "business_ids": job.business_ids,
@@ -230,7 +230,7 @@ class Script(Contender):
             "streams": [described(STREAM_CLASSES[name]) for name in job.streams],
         }
         file = job.directory / "job.json"
-        file.write_text(json.dumps(told))
+        file.write_text(json.dumps(given))
         variables = {name: value.format(concurrency=job.concurrency) for name, value in self.variables.items()}
         return Command([str(self.python), str(HERE / self.script), str(file)], clean_environment(**variables))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; tells the exit code."""
+    """Run the command line; return the exit code."""
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command != "psql":
@@ -60,7 +60,7 @@ def find_home() -> Home:
 
 
 def psql(home: Home, arguments: Sequence[str]) -> int:
-    """Start the database, hand over to psql, stop the database; tells psql's exit code.
+    """Start the database, hand over to psql, stop the database; return psql's exit code.
 
     Raises:
         DemoError: Nothing was loaded yet, or a run is at work.
@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _say(sentence: object) -> None:
-    """Tell the user on stderr, if there is still somebody to read it."""
+    """Write to the user on stderr, if anybody still reads it."""
     with contextlib.suppress(OSError):
         click.echo(sentence, err=True)
 

@@ -37,7 +37,7 @@ _TAIL_LINES = 20
 _READY_LINE = 7
 _SOCKET_LINE = 4
 _SERVER_OPTIONS = {
-    # Only the socket: whoever may enter its directory may connect, nobody else on the machine.
+    # Only the socket: those who may enter its directory may connect, nobody else on the machine.
     "listen_addresses": "",
     # A killed server loses nothing by these; only a crash of the machine could, and the demonstration can be run again.
     "fsync": "off",

@@ -186,7 +186,7 @@ def _variable(plugin: str) -> str:
 
 
 def _run_pipeline(home: Home, sage: SandboxServer, environment: Mapping[str, str], *, from_scratch: bool) -> float:
-    """Let Meltano run tap and target; tell how many seconds it took."""
+    """Let Meltano run tap and target; return how many seconds it took."""
     programs = Path(sys.executable).parent
     command = [str(programs / "meltano"), f"--environment={_ENVIRONMENT}", "run"]
     # Bookmarks of an earlier demonstration, whose data were deleted, must not count.
@@ -217,19 +217,19 @@ def _run_pipeline(home: Home, sage: SandboxServer, environment: Mapping[str, str
 
 
 def _end(pipeline: subprocess.Popen[bytes]) -> None:
-    """Let Meltano end tap and target, if they still run; whoever supervises ends what does not listen."""
+    """Let Meltano end tap and target, if they still run; the supervisor ends what does not listen."""
     pipeline.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         pipeline.wait(_END_SECONDS)
 
 
 def _tell_progress(home: Home, pipeline: subprocess.Popen[bytes], sage: SandboxServer) -> None:
-    begun = told = time.monotonic()
+    begun = reported = time.monotonic()
     while pipeline.poll() is None:
         time.sleep(_POLL_SECONDS)
-        if time.monotonic() - told >= _PROGRESS_SECONDS:
-            told = time.monotonic()
-            click.echo(f"{told - begun:5.0f} s: {_progress(home, sage)}")
+        if time.monotonic() - reported >= _PROGRESS_SECONDS:
+            reported = time.monotonic()
+            click.echo(f"{reported - begun:5.0f} s: {_progress(home, sage)}")
 
 
 def _progress(home: Home, sage: SandboxServer) -> str:

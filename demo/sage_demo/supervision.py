@@ -1,6 +1,6 @@
 """Leaving nothing behind: every process that the demonstration starts ends with it, however it ends.
 
-Processes carry a mark in their environment, and so do their children. Whoever tidies up looks for the mark, so a
+Processes carry a mark in their environment, and so do their children. Who tidies up looks for the mark, so a
 process that was started a moment ago, or by somebody further down, is found as well. Normally the owner tidies up; a
 watchdog does it when the owner was killed: it holds the reading end of a pipe that only the owner can write to.
 """
@@ -108,7 +108,7 @@ def supervised(scratch: Path, *, follow_parent: bool, ignore_interrupt: bool = F
 
 def _start_watchdog(mark: str, scratch: Path) -> subprocess.Popen[bytes]:
     # A session of its own: what ends the owner's terminal or process group must not end the watchdog. No output of
-    # ours: whoever reads ours would wait for the watchdog's end as well.
+    # ours: who reads ours would wait for the watchdog's end as well.
     return subprocess.Popen(  # noqa: S603 - this interpreter and our own module
         [sys.executable, "-m", __name__, mark, str(scratch)],
         stdin=subprocess.PIPE,

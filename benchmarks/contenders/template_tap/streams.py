@@ -9,18 +9,18 @@ from typing import Any
 from template_tap.client import SageStream  # type: ignore[import-not-found] # found where the benchmark puts it
 
 
-def _stream(told: dict[str, Any]) -> type[SageStream]:
+def _stream(described: dict[str, Any]) -> type[SageStream]:
     return type(
-        told["name"].title().replace("_", ""),
+        described["name"].title().replace("_", ""),
         (SageStream,),
         {
-            "name": told["name"],
-            "path": f"/{told['name']}",
-            "primary_keys": tuple(told["keys"]),
-            "replication_key": told["replication_key"],
-            "extra_params": told["params"],
+            "name": described["name"],
+            "path": f"/{described['name']}",
+            "primary_keys": tuple(described["keys"]),
+            "replication_key": described["replication_key"],
+            "extra_params": described["params"],
         },
     )
 
 
-STREAMS = [_stream(told) for told in json.loads(Path(__file__).with_name("streams.json").read_text())]
+STREAMS = [_stream(described) for described in json.loads(Path(__file__).with_name("streams.json").read_text())]

@@ -92,7 +92,7 @@ class Api:
         self._reports: Shelf[bytes] = Shelf(_KEPT_REPORTS)
 
     def business_of(self, call: Call) -> str | None:
-        """Tell which business a request is about: the header's, else the lead; None where there is no such thing."""
+        """Return which business a request is about: the header's, else the lead; None where there is no such thing."""
         if call.name in _WITHOUT_BUSINESS:
             return None
         return call.business or next(iter(self._world.businesses), None)
@@ -173,7 +173,7 @@ class Api:
         return self._pages.record(business, endpoint, row, view)
 
     def _mark_as_sent(self, business: Business, endpoint: Endpoint, row: Row, params: Params) -> None:
-        """Do what Sage's description says that reading a sales document does unless it is told not to."""
+        """Do what Sage's description says that reading a sales document does unless the request says not to."""
         if not self._faults.detail_marks_sent or endpoint.name not in _SENT_BY_READING:
             return
         if params.get("mark_as_sent", "true").lower() != "false" and not row.render().get("sent"):
@@ -255,19 +255,19 @@ def _business_body(business: Business) -> Body:
     body: dict[str, Any] = {"$path": f"/businesses/{business.id}", **business.body}
     if "subscriptions" in body:
         body["subscriptions"] = [_subscription(business, each) for each in body["subscriptions"]]
-    told = {f"accounting_{area}": role for area, role in business.permissions.items()}
+    shown = {f"accounting_{area}": role for area, role in business.permissions.items()}
     if "user_permissions" in body:
-        others = [each for each in body["user_permissions"] if each["area"] not in told]
-        body["user_permissions"] = [*({"area": area, "role": role} for area, role in told.items()), *others]
+        others = [each for each in body["user_permissions"] if each["area"] not in shown]
+        body["user_permissions"] = [*({"area": area, "role": role} for area, role in shown.items()), *others]
     return body
 
 
-def _subscription(business: Business, told: Body) -> Body:
+def _subscription(business: Business, body: Body) -> Body:
     """Show a subscription as it is now; Sage was seen to call one that ended `expired` and yet active."""
-    edition = EDITIONS.get(told["id"])
+    edition = EDITIONS.get(body["id"])
     if edition is None:
-        return told
+        return body
     if edition != business.edition:
         new = next(each for each, name in EDITIONS.items() if name == business.edition)
-        told = {**told, "id": new, "displayed_as": f"Accounting {business.edition}"}
-    return told if business.subscribed else {**told, "status": "expired"}
+        body = {**body, "id": new, "displayed_as": f"Accounting {business.edition}"}
+    return body if business.subscribed else {**body, "status": "expired"}

@@ -22,7 +22,7 @@ Offer = Mapping[str, frozenset[str]]
 class OptIn:
     """A top-level attribute that is absent, even from `attributes=all`, until a parameter asks for it.
 
-    `on_lists` tells whether Sage's description declares the parameter for the list too, or for single records only.
+    `on_lists` says whether Sage's description declares the parameter for the list too, or for single records only.
     """
 
     parameter: str
@@ -59,11 +59,11 @@ class Endpoint:
     """`/<name>/{key}` exists."""
 
     def offered(self, edition: str, country: str) -> bool:
-        """Tell whether a business of that edition and country has this path at all."""
+        """Return whether a business of that edition and country has this path at all."""
         return not self.offer or country in self.offer.get(edition, frozenset())
 
     def readable(self, permissions: Mapping[str, str]) -> bool:
-        """Tell whether a user with these roles (area -> role) may read it."""
+        """Return whether a user with these roles (area -> role) may read it."""
         return not self.rights or any(permissions.get(area) in roles for area, roles in self.rights.items())
 
 

@@ -81,7 +81,7 @@ class Fault:
         what: A status code (403, 429, 500, 502, 503, 504, ...), one of `TROUBLES`, or, for `authorize`, the `error`
             that the redirect brings.
         by: Who answers a status code.
-        says: What a status code comes with instead, whoever answers: its reason, message or page, and request id.
+        says: What a status code comes with instead, from any server: its reason, message or page, and request id.
         business: Only requests for this business.
         page: Only this page.
         param: Only requests with this query parameter.
@@ -124,7 +124,7 @@ class Fault:
             raise ValueError("Only status codes can be answered by others than Sage.")
 
     def take(self, path: str, business: str | None, page: int | None, params: Container[str]) -> bool:
-        """Tell whether this request is hit, and count it."""
+        """Return whether this request is hit, and count it."""
         if self.times == 0 or not fnmatch.fnmatchcase(path, self.path):
             return False
         if (self.business is not None and self.business != business) or (self.page is not None and self.page != page):
@@ -269,7 +269,7 @@ class Faults:
         return next((fault for fault in self.script if fault.take(path, business, page, params)), None)
 
     def page_limit(self, path: str) -> int | None:
-        """Tell how many full records a page of this path may hold before a 504."""
+        """Return how many full records a page of this path may hold before a 504."""
         limits = [limit for pattern, limit in self.big_pages.items() if fnmatch.fnmatchcase(path, pattern)]
         return min(limits, default=None)
 

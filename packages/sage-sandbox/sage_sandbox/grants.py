@@ -112,7 +112,7 @@ class Grants:
             self._load(self.path)
 
     def newest_refresh_token(self, client_id: str = CLIENT_ID) -> str | None:
-        """Tell the one refresh token that is alive; None where there is none."""
+        """Return the one refresh token that is alive; None where there is none."""
         grant = self._newest.get(client_id)
         return grant.token if grant else None
 
@@ -192,7 +192,7 @@ class Grants:
             self._save()
 
     def client_of(self, access_token: str) -> str | None:
-        """Tell which application a live access token belongs to; None for a dead or unknown one."""
+        """Return which application a live access token belongs to; None for a dead or unknown one."""
         grant = self._access.get(access_token)
         return grant.client_id if grant is not None and grant.expires_at > time.time() else None
 
@@ -240,7 +240,7 @@ class Grants:
         return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
     def _save(self) -> None:
-        """Write everything that must survive a restart, before anybody is told of it."""
+        """Write everything that must survive a restart, before anybody learns of it."""
         if self.path is None:
             return
         state = {

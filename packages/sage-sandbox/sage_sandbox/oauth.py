@@ -55,7 +55,7 @@ class Consent:
     params: Params
 
     def problem(self) -> str | None:
-        """Check the request as far as the application is to be told."""
+        """Check what the application is to learn of the request."""
         challenge = self.params.get("code_challenge", "")
         if self.params.get("response_type") != "code":
             return "unsupported_response_type"
@@ -86,7 +86,7 @@ class AuthorizationServer:
     def authorize(self, params: Params, *, decided: bool, error: str | None = None) -> Response:
         """Show the consent page, or act on the button that was pressed there (`decision` is `allow` or `deny`).
 
-        `error` is an outage that is told to the application whatever it asked.
+        `error` is an outage that the application gets as the answer to any request.
         """
         consent = self._consent(params)
         if isinstance(consent, Response):

@@ -160,7 +160,7 @@ class Pages:
         )
 
     def _hidden(self, endpoint: Endpoint, view: View, *, single: bool) -> tuple[frozenset[str], bool]:
-        """Tell which attributes nobody asked for, and whether lines lose their analysis types."""
+        """Return which attributes nobody asked for, and whether lines lose their analysis types."""
         details = single or self._faults.detail_flags_on_lists
         hidden = _NEVER_IN_ALL - view.named
         for opt_in in (*endpoint.opt_ins, LEGACY_ID):

@@ -80,7 +80,7 @@ class ListQuery:
 
 
 def is_on(params: Mapping[str, str], name: str) -> bool:
-    """Tell whether a flag is set."""
+    """Return whether a flag is set."""
     return params.get(name, "").lower() in {"true", "1"}
 
 

@@ -41,7 +41,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A web server that stops at once when told so, instead of at its next tick: tests start and stop many."""
+    """A web server that stops at once when asked to, instead of at its next tick: tests start and stop many."""
 
     def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
         super().__init__(config)
@@ -63,7 +63,7 @@ class _Server(uvicorn.Server):
         for connection in list(state.connections):
             connection.shutdown()
         patience = time.monotonic() + _STOP_PATIENCE
-        while (state.connections or state.tasks) and time.monotonic() < patience:  # noqa: ASYNC110 - uvicorn tells no event
+        while (state.connections or state.tasks) and time.monotonic() < patience:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.001)
 
     @override
@@ -84,7 +84,7 @@ class SandboxServer:
         world: The businesses and the time. Change them under `paused()`.
         faults: The switches.
         requests: The log of answered requests.
-        grants: Applications and tokens; `issued_secrets`, `refusals` and `refreshes` tell what happened.
+        grants: Applications and tokens; `issued_secrets`, `refusals` and `refreshes` say what happened.
     """
 
     client_id = CLIENT_ID
@@ -252,7 +252,7 @@ class SandboxServer:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind((self._host, self._port))
-            self._socket.listen()  # whoever comes before the server runs waits, and is not refused
+            self._socket.listen()  # who comes before the server runs waits, and is not refused
         except OSError:
             self._socket.close()
             raise

@@ -25,7 +25,7 @@ class Clock:
         self._frozen = frozen
 
     def now(self) -> datetime:
-        """Tell the present moment of the simulated world, UTC."""
+        """Return the present moment of the simulated world, UTC."""
         elapsed = 0.0 if self._frozen else time.monotonic() - self._since
         return self._start + timedelta(seconds=elapsed)
 

@@ -91,7 +91,7 @@ class RateLimiter:
         self._passed: dict[str, deque[float]] = {}
 
     def refuse_for(self, owner: str) -> float | None:
-        """Tell for how many seconds this request must wait; None, and count it, where it may pass."""
+        """Return for how many seconds this request must wait; None, and count it, where it may pass."""
         limit, minute = self._faults.rate_limit, self._faults.minute
         if limit is None:
             return None
@@ -109,7 +109,7 @@ class RateLimiter:
 
 
 def retry_after(faults: Faults, seconds: float, now: datetime) -> str | None:
-    """Write a `Retry-After` in the way that is switched on; `now` is the simulated time that its date is told in."""
+    """Write a `Retry-After` in the way that is switched on; `now` is the simulated time of its date."""
     match faults.retry_after:
         case "absent":
             return None

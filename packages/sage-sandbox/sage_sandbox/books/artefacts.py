@@ -96,7 +96,7 @@ class Artefact:
         return self.base_outstanding if amount == self.outstanding else cents(amount * self.rate)
 
     def uncounted(self, currency: Literal["base", "contact"]) -> Decimal:
-        """Tell by how much the contact's balance is behind, and count it from now on."""
+        """Return by how much the contact's balance is behind, and count it from now on."""
         now_open = self.base_outstanding if currency == "base" else self.outstanding
         change, self._counted = now_open - self._counted, now_open
         return change * self.sign

@@ -102,7 +102,7 @@ def _account(company: Company, bank: Bank, code: int) -> Body:
 
 
 def move_money(company: Company, bank: Bank, amount: Decimal, at: datetime) -> None:
-    """Let a bank account's balance tell what came in or, negative, went out."""
+    """Let a bank account's balance show what came in or, negative, went out."""
     bank.balance += amount
     company.book("bank_accounts").change(bank.id, {"balance": big(bank.balance)}, at)
 

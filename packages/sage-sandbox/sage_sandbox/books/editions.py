@@ -66,5 +66,5 @@ LISTS = tuple(_NAMES.split())
 
 
 def offered(name: str, country: str, edition: str) -> bool:
-    """Tell whether a business of this country and edition has this list or single object at all."""
+    """Return whether a business of this country and edition has this list or single object at all."""
     return country in _EXCEPTIONS.get(name, _EVERYWHERE).get(edition, "").split()

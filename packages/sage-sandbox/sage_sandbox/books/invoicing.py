@@ -53,7 +53,7 @@ def issue(company: Company, document: Document) -> str:
 
 
 def exchange_rate(company: Company, currency: str) -> Decimal:
-    """Tell what one unit of a currency costs in the base currency."""
+    """Return what one unit of a currency costs in the base currency."""
     return Decimal(1) if currency == company.currency else FOREIGN_PRICES[company.currency][currency]
 
 

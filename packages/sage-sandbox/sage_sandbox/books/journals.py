@@ -60,7 +60,7 @@ def _line(entry: EntryRow) -> Body:
 def write_journal(
     company: Company, reference: str, legs: list[Leg], at: datetime, day: date | None = None
 ) -> JournalRow:
-    """Book a journal, of today unless told; the text `null` for its description is Sage's own."""
+    """Book a journal, of today unless given; the text `null` for its description is Sage's own."""
     identity, day = company.mint.new_id(), day or at.date()
     own = ref("journals", identity, reference)
     transaction = post(company, Posting("JOURNAL", day, at, legs, reference, {**own, "links": [link(None)]}))

@@ -72,7 +72,7 @@ def on_account_body(artefact: Artefact, created: datetime, at: datetime) -> Body
 
 
 def refresh(company: Company, artefact: Artefact, at: datetime) -> None:
-    """Let every record that shows an open item tell its present state, and move their time of change."""
+    """Let every record that shows an open item show its present state, and move their time of change."""
     rows = company.book(artefact.collection)
     if artefact.row_id in rows.rows:
         if artefact.shape == "payment_on_account":

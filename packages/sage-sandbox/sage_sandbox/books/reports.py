@@ -63,7 +63,7 @@ def trial_balance(business: Business, from_date: date, to_date: date, as_of: dat
 
 
 def _counted(row: Row, as_of: datetime, *, deleted: bool) -> bool:
-    """Tell whether an entry was there at a moment, and alive."""
+    """Return whether an entry was there at a moment, and alive."""
     made, changed = row.created_at, row.updated_at
     return (made is None or made <= as_of) and not (deleted and changed is not None and changed <= as_of)
 

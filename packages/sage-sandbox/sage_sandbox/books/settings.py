@@ -245,7 +245,7 @@ def _migration(company: Company) -> Body:
 
 
 def number_invoices(company: Company, at: datetime) -> None:
-    """Let the invoice settings tell the next numbers."""
+    """Let the invoice settings show the next numbers."""
     following = {name: company.numbers[prefix] + 1 for name, prefix in _NUMBERED.items()}
     body = {**_INVOICE_DEFAULTS, **following, **_papers(company), "updated_at": timestamp(at)}
     company.publish("invoice_settings", body)

@@ -143,7 +143,7 @@ def _share(company: Company, row: TransactionRow, end: date) -> Decimal:
 
 
 def _on_payment(company: Company, side: int) -> bool:
-    """Tell whether tax is due when money moves; in Ireland only that on sales."""
+    """Return whether tax is due when money moves; in Ireland only that on sales."""
     return company.practice.scheme == "CASH" and (side == SALES or company.country != "IE")
 
 
