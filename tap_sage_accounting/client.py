@@ -5,9 +5,8 @@ What a stream *is* stands in its class in `tap_sage_accounting.streams`, as the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
@@ -30,11 +29,11 @@ from tap_sage_accounting.singer_stream import SingerStream
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from concurrent.futures import Future
 
     from singer_sdk import Tap
-    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.helpers.types import Context
 
     from tap_sage_accounting.extraction.scheduler import Batches
 
@@ -128,6 +127,10 @@ class SageStream(SingerStream):
         self._first_reads.add(context["business_id"] if context else None)
         return True
 
+    def _report_deletion(self, business_id: str | None, key: str, deleted_at: str | None, how: str) -> None:
+        row = {"business_id": business_id, "stream": self.name, "id": key, "deleted_at": deleted_at, "how": how}
+        self.services.add_deletion(row)
+
     # What is requested
 
     def _plan(self, context: Context | None) -> ReadPlan:
@@ -140,7 +143,8 @@ class SageStream(SingerStream):
             endpoint=self._endpoint(business_id, since),
             state=state,
             rows=self._conversion(business_id),
-            outbox=_Outbox(self, business_id),
+            write_tombstones=self.write_tombstones,
+            report_deletion=partial(self._report_deletion, business_id),
             services=self.services,
             attributes=self.requested_attributes,
             columns=self.schema["properties"].keys(),
@@ -257,21 +261,3 @@ class CurrencyKeyedStream(SageStream):
     primary_keys = ("business_id", "currency_id")
     added_properties = StreamDeclaration.added_properties | {"currency_id"}
     key_reference = "currency"
-
-
-@dataclass(frozen=True, slots=True)
-class _Outbox:
-    """What the read of one business writes besides its records."""
-
-    stream: SageStream
-    business_id: str | None
-
-    def write_tombstones(self, tombstones: Sequence[Record]) -> None:
-        """Set `deleted_at` of rows, and leave their other columns alone."""
-        self.stream.write_tombstones(tombstones)
-
-    def report_deletion(self, key: str, deleted_at: str | None, how: str) -> None:
-        """Add a row to the stream `deletions`."""
-        stream, business_id = self.stream.name, self.business_id
-        row = {"business_id": business_id, "stream": stream, "id": key, "deleted_at": deleted_at, "how": how}
-        self.stream.services.add_deletion(row)

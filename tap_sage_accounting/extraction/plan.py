@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting.extraction.list_reader import ListReader
 
@@ -24,16 +24,6 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 
-class Outbox(Protocol):
-    """Where a read leaves what it found out, besides its records."""
-
-    def write_tombstones(self, tombstones: Sequence[Record]) -> None:
-        """Set `deleted_at` of rows, and leave their other columns alone."""
-
-    def report_deletion(self, key: str, deleted_at: str | None, how: str) -> None:
-        """Add a row to the stream `deletions`."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPlan:
     """What a read of one list of one business works with.
@@ -43,7 +33,8 @@ class ReadPlan:
         endpoint: where it is requested, with the parameters of this read.
         state: what earlier runs left of it; the read changes it.
         rows: makes records of rows.
-        outbox: takes what is no record.
+        write_tombstones: sets `deleted_at` of rows, and leaves their other columns alone.
+        report_deletion: adds a row to the stream `deletions`, from a key, a time and how the deletion was found.
         services: what all reads share.
         attributes: the attributes that are requested; None for Sage's summary of a row.
         columns: the columns of the stream.
@@ -62,7 +53,8 @@ class ReadPlan:
     endpoint: Endpoint
     state: dict[str, Any]
     rows: RowConversion
-    outbox: Outbox
+    write_tombstones: Callable[[Sequence[Record]], None]
+    report_deletion: Callable[[str, str | None, str], None]
     services: Services
     attributes: str | None
     columns: AbstractSet[str]

@@ -23,7 +23,7 @@ class FlaggedDeletions(Deletions):
     def observe(self, row: Item, record: Any) -> None:
         flag = self.plan.stream.deletion_flag
         if flag is not None and record.get(flag):
-            self.plan.outbox.report_deletion(key_of(row), record.get(UPDATED_AT), "flagged")
+            self.plan.report_deletion(key_of(row), record.get(UPDATED_AT), "flagged")
 
     @override
     def was_replaced(self, newest: str | None) -> bool:

@@ -74,12 +74,12 @@ class MissingDeletions(Deletions):
         for key in missing:
             if is_gone(self.plan.endpoint, key):
                 moment = instant(self.now)
-                self.plan.outbox.report_deletion(key, moment, "missing")
+                self.plan.report_deletion(key, moment, "missing")
                 tombstones.append(self.plan.tombstone(key, moment))
             else:
                 self._keys.add(key)
         if tombstones:
-            self.plan.outbox.write_tombstones(tombstones)
+            self.plan.write_tombstones(tombstones)
 
     def _require_offer(self) -> None:
         """Make sure that a list that lost everything is a list that the business still has.

@@ -84,7 +84,7 @@ class ReportedDeletions(Deletions):
             except KeylessRecordError:
                 self.keyless += 1
         if self._tombstones:
-            self.plan.outbox.write_tombstones(self._tombstones)
+            self.plan.write_tombstones(self._tombstones)
         if self._reader.undeliverable:
             raise RetriesExhaustedError(f"Sage does not list all deletions ({', '.join(self._reader.undeliverable)}).")
 
@@ -122,7 +122,7 @@ class ReportedDeletions(Deletions):
             yield record
             return
         record[DELETED_AT] = record.get(DELETED_AT) or instant(served_at)
-        self.plan.outbox.report_deletion(record["id"], record[DELETED_AT], "reported")
+        self.plan.report_deletion(record["id"], record[DELETED_AT], "reported")
         if is_summary:
             self._tombstones.append(self.plan.tombstone(record["id"], record[DELETED_AT]))
         else:
