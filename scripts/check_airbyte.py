@@ -34,14 +34,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from equality import differences  # noqa: E402
-from listings import key_of  # noqa: E402
-from pipeline import PROGRAMS, Books  # noqa: E402
 
 from sage_sandbox.books import build_world  # noqa: E402
 from sage_sandbox.server import SandboxServer  # noqa: E402
+from sage_workbench.equality import differences  # noqa: E402
+from sage_workbench.listings import key_of  # noqa: E402
+from sage_workbench.pipeline import PROGRAMS, Books  # noqa: E402
 from tap_sage_accounting.client import SageStream  # noqa: E402
 from tap_sage_accounting.streams import STREAMS  # noqa: E402
 

@@ -35,17 +35,15 @@ import psycopg
 import yaml
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from embedded_postgres import postgres_server  # noqa: E402
-from equality import differences  # noqa: E402
-from listings import key_of  # noqa: E402
-from pipeline import PROGRAMS, Books  # noqa: E402
-from tables import Warehouse  # noqa: E402
 
 from sage_sandbox.books import build_world  # noqa: E402
 from sage_sandbox.faults import Faults  # noqa: E402
 from sage_sandbox.server import SandboxServer  # noqa: E402
+from sage_workbench.embedded_postgres import postgres_server  # noqa: E402
+from sage_workbench.equality import differences  # noqa: E402
+from sage_workbench.listings import key_of  # noqa: E402
+from sage_workbench.pipeline import PROGRAMS, Books  # noqa: E402
+from sage_workbench.tables import Warehouse  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

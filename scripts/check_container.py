@@ -16,20 +16,17 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-from embedded_postgres import postgres_server
 from typing_extensions import override
 
 from sage_sandbox.books import build_world
 from sage_sandbox.server import SandboxServer
+from sage_workbench.embedded_postgres import postgres_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

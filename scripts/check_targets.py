@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -28,14 +27,12 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from embedded_postgres import postgres_server  # noqa: E402
-from equality import differences  # noqa: E402
-from pipeline import ALL, PROGRAMS, Books, catalog_of  # noqa: E402
 
 from sage_sandbox.books import build_world  # noqa: E402
 from sage_sandbox.server import SandboxServer  # noqa: E402
+from sage_workbench.embedded_postgres import postgres_server  # noqa: E402
+from sage_workbench.equality import differences  # noqa: E402
+from sage_workbench.pipeline import ALL, PROGRAMS, Books, catalog_of  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

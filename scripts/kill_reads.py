@@ -25,15 +25,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-import processes
-from merge import Warehouse, disagreements
-from processes import TapProcess
-
 from sage_sandbox.books import build_world
 from sage_sandbox.faults import Answerer, Fault
 from sage_sandbox.server import SandboxServer
+from sage_workbench import processes
+from sage_workbench.merge import Warehouse, disagreements
+from sage_workbench.processes import TapProcess
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:

@@ -10,17 +10,12 @@ series of steps that fails.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from pathlib import Path
 
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-from books_in_motion import BooksInMotion
-
+from sage_workbench.books_in_motion import BooksInMotion
 from tap_sage_accounting.api import outages
 
 STEPS_AT_A_TIME = 40

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 import psycopg
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-from failing_stores import DarkProxy, RestartablePostgres
+from sage_workbench.failing_stores import DarkProxy, RestartablePostgres
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 ROOM = 16_384
 """Bytes that a process may still write of any file: the rescue file's reserved room, less than SQLite's log."""

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import Catalog, CatalogEntry
 
     from tap_sage_accounting.extraction.services import Services
@@ -169,13 +168,6 @@ class SingerStream(StreamDeclaration, Stream):
             self._write_activate_version_message(self._stream_version)
 
     # The SDK has no hook for records that are conformed already, nor for one way to write them.
-
-    @property
-    @override
-    def stream_maps(self) -> list[StreamMap]:
-        if not self._stream_maps:
-            self.services.prepare_stream_maps(self.name)  # it may have been selected since the tap was made
-        return super().stream_maps
 
     @override
     def _process_record(self, record: Record, child_context: Any = None, partition_context: Any = None) -> None:

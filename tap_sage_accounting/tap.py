@@ -31,6 +31,7 @@ from tap_sage_accounting.run.report import RunReport
 from tap_sage_accounting.run.state import State
 from tap_sage_accounting.run.state_forms import bookmarks_of
 from tap_sage_accounting.run.writer import WholeMessageWriter
+from tap_sage_accounting.stream_maps.on_demand import OnDemandStreamMaps
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.deletions import Deletions
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import CatalogEntry
 
     from tap_sage_accounting.stream_maps.check import StreamMapCheck
@@ -83,21 +85,21 @@ class TapSageAccounting(ConnectedTap):
         check = self._check_stream_maps() if self.stream_map_definitions else None
         try:
             super(Tap, self).setup_mapper()
+            self.mapper.stream_maps = OnDemandStreamMaps(self._make_stream_maps)
             if check is not None or self.config.get("flattening_enabled"):
-                self._prepare_stream_maps()
+                self._selected_stream_maps()
         except (StreamMapConfigError, MapExpressionError, ValueError, AttributeError, TypeError) as error:
             raise ConfigValidationError("The stream maps are not right", errors=[str(error)]) from error
         if check is not None:
-            check.require_own_tables({name: self.mapper.stream_maps[name] for name in self.selected_names})
+            check.require_own_tables(self._selected_stream_maps())
 
     @property
     def selected_names(self) -> list[str]:
         """The streams that are selected."""
         return [name for name, stream in self.streams.items() if stream.selected]
 
-    def _prepare_stream_maps(self) -> None:
-        for name in self.selected_names:
-            self.prepare_stream_maps(name)
+    def _selected_stream_maps(self) -> dict[str, list[StreamMap]]:
+        return {name: self.mapper.stream_maps[name] for name in self.selected_names}
 
     def _check_stream_maps(self) -> StreamMapCheck:
         from tap_sage_accounting.stream_maps.check import StreamMapCheck  # noqa: PLC0415
@@ -128,10 +130,9 @@ class TapSageAccounting(ConnectedTap):
         if different:
             self.logger.warning(difference_of(different))
 
-    def prepare_stream_maps(self, name: str) -> None:
-        """Make a stream's maps from its entry in the catalog, unless that was done."""
-        if name not in self.mapper.stream_maps:
-            self.mapper.register_raw_streams_from_catalog(Catalog({name: self._entry(name)}))
+    def _make_stream_maps(self, name: str) -> None:
+        """Make a stream's maps from its entry in the catalog."""
+        self.mapper.register_raw_streams_from_catalog(Catalog({name: self._entry(name)}))
 
     def _entry(self, name: str) -> CatalogEntry:
         """Find a stream's entry in the catalog; the discovered one where the catalog has none."""
@@ -221,7 +222,7 @@ class TapSageAccounting(ConnectedTap):
             if isinstance(stream, SageStream):
                 stream.services = services
         self._check_state(services)
-        self._prepare_stream_maps()
+        self._selected_stream_maps()  # made here, where no other thread looks them up
 
     def _services(self) -> Services:
         deletions = self.streams[Deletions.name]
@@ -235,7 +236,6 @@ class TapSageAccounting(ConnectedTap):
             lost_businesses=self.lost_businesses,
             began_at=self.began_at,
             stream_maps=self.stream_map_definitions,
-            prepare_stream_maps=self.prepare_stream_maps,
             end_files=self._end_files,
             add_deletion=deletions.add if isinstance(deletions, Deletions) and deletions.selected else _ignore,
         )

@@ -7,12 +7,12 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from presence import present
-from runs import Recorder, Run, TapOfSome
-from surroundings import a_place_of_its_own, leave_the_developers_environment, pass_no_ignored_signal_on
 
 from sage_sandbox.books import build_world
 from sage_sandbox.server import SandboxServer
+from sage_workbench.runs import Recorder, Run, TapOfSome
+from support.presence import present
+from support.surroundings import a_place_of_its_own, leave_the_developers_environment, pass_no_ignored_signal_on
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.api import outages, rate_limiter
 from tap_sage_accounting.redaction import SecretFilter

@@ -31,7 +31,6 @@ class Services:
         lost_businesses: ids of those that earlier runs read and the user no longer sees.
         began_at: a moment that is not after the beginning of the run.
         stream_maps: the setting, as the user wrote it.
-        prepare_stream_maps: makes the stream maps of a stream by its name, unless that was done.
         end_files: completes the files of a read, where records go into files.
         add_deletion: writes a row of the stream `deletions`, if that is selected.
     """
@@ -45,7 +44,6 @@ class Services:
     lost_businesses: frozenset[str]
     began_at: datetime
     stream_maps: Mapping[str, Any]
-    prepare_stream_maps: Callable[[str], None]
     end_files: Callable[[], None]
     add_deletion: Callable[[dict[str, Any]], None]
 

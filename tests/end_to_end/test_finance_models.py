@@ -1,0 +1,438 @@
+"""The finance models tie to Sage's trial balance, and show it when what was loaded does not."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import duckdb
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from sage_sandbox.books import advance, build_world
+from sage_sandbox.server import SandboxServer
+from sage_workbench.embedded_postgres import postgres_server
+from support.dbt_process import Dbt
+from support.finance_answers import QUESTIONS
+from support.finance_books import main_figures
+from support.finance_page import Page
+from support.loading import Loading
+from tap_sage_accounting.streams import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCS = Path(__file__).parents[2] / "docs"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "build_sources.py"
+SCHEMA, MODELS, KEPT = "sage", "sage_finance", "kept"
+PURCHASES = ("purchase_invoices", "purchase_credit_notes", "purchase_quick_entries")
+CHECKS = ("run", "--select", "+sage__reconciliation")
+CHECKS_AGAIN = (*CHECKS, "--exclude", "path:models/staging")
+"""With the views on the tables as they are."""
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A Postgres that a simulated Sage was loaded into, and dbt."""
+
+    server: SandboxServer
+    loading: Loading
+    connection: psycopg.Connection
+    dbt: Dbt
+
+    def ask(self, query: str) -> list[tuple[object, ...]]:
+        """Query the models' and the tap's tables."""
+        self.connection.execute(f"set search_path to {MODELS}, {SCHEMA}")
+        return self.connection.execute(query).fetchall()
+
+    def records(self, query: str) -> list[dict[str, Any]]:
+        """Query the models' tables; each row is a map from column to value."""
+        self.connection.execute(f"set search_path to {MODELS}, {SCHEMA}")
+        with self.connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query).fetchall()
+
+    def differing(self) -> set[str]:
+        """The checks that differ for some business in some month."""
+        found = self.ask("select distinct check_id from sage__reconciliation where verdict = 'differs'")
+        return {str(check) for (check,) in found}
+
+    @contextmanager
+    def changed(self, table: str, statement: str) -> Iterator[int]:
+        """Change a table of the tap's, and restore it. Yields how many rows were changed."""
+        names = {"table": sql.Identifier(table), "schema": sql.Identifier(SCHEMA), "kept": sql.Identifier(KEPT)}
+        self.connection.execute(sql.SQL("create table {kept}.{table} as table {schema}.{table}").format(**names))
+        self.connection.execute(f"set search_path to {SCHEMA}")
+        try:
+            yield self.connection.execute(statement).rowcount
+        finally:
+            self.connection.execute(sql.SQL("truncate {schema}.{table}").format(**names))
+            self.connection.execute(sql.SQL("insert into {schema}.{table} table {kept}.{table}").format(**names))
+            self.connection.execute(sql.SQL("drop table {kept}.{table}").format(**names))
+
+    @contextmanager
+    def without(self, *tables: str) -> Iterator[None]:
+        """Take tables away, and bring them back."""
+        for table in tables:
+            self.connection.execute(f'alter table {SCHEMA}."{table}" set schema {KEPT}')
+        try:
+            yield
+        finally:
+            for table in tables:
+                self.connection.execute(f'alter table {KEPT}."{table}" set schema {SCHEMA}')
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    directory = tmp_path_factory.mktemp("finance")
+    world = build_world(size="tiny", businesses=3, frozen=True)
+    with SandboxServer(world) as server, postgres_server() as url:
+        loading = Loading(server, url, directory, SCHEMA)
+        loading.run({stream.name for stream in STREAMS})
+        parts = urlsplit(url.replace("+psycopg", ""))
+        variables = {
+            "DBT_POSTGRES_HOST": parse_qs(parts.query)["host"][0],
+            "DBT_POSTGRES_USER": parts.netloc.removesuffix("@"),
+            "DBT_POSTGRES_DATABASE": parts.path[1:],
+        }
+        with (
+            psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection,
+            Dbt(directory / "dbt", variables) as dbt,
+        ):
+            connection.execute(f"create schema {KEPT}")
+            yield Warehouse(server, loading, connection, dbt)
+
+
+def test_the_sources_are_those_of_the_schemas() -> None:
+    subprocess.run([sys.executable, SCRIPT], check=True)
+
+
+def test_everything_builds_and_ties(warehouse: Warehouse) -> None:
+    statuses = warehouse.dbt.run("build")
+    assert {status for status in statuses.values() if status not in ("success", "pass")} == set(), statuses
+    verdicts = warehouse.ask("select distinct check_id, verdict from sage__reconciliation")
+    assert {check for check, _ in verdicts} == {
+        "balance_sheet",
+        "bank_balances",
+        "cash_flow",
+        "contact_balances",
+        "document_lines",
+        "document_taxes",
+        "document_totals",
+        "double_entry",
+        "earnings",
+        "oracle_months",
+        "outstanding_amounts",
+        "payables",
+        "payments",
+        "receivables",
+        "tax_on_purchases",
+        "tax_on_sales",
+        "trial_balance",
+    }
+    assert {verdict for _, verdict in verdicts} <= {"ties", "explained", "not checked"}
+    assert {check for check, verdict in verdicts if verdict == "explained"} <= {
+        "payables",
+        "receivables",
+        "tax_on_purchases",
+        "tax_on_sales",
+    }
+    unchecked = "select distinct business_id, check_id from sage__reconciliation where verdict = 'not checked'"
+    start = list(warehouse.server.world.businesses)[2]
+    assert set(warehouse.ask(unchecked)) == {
+        (start, "payables"),
+        (start, "tax_on_purchases"),
+        (start, "contact_balances"),
+    }
+    assert warehouse.ask("select count(*) from sage__general_ledger where debit > 0") > [(100,)]
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A fault of what was loaded, and the checks that show it."""
+
+    table: str
+    statement: str
+    caught_by: frozenset[str]
+
+
+def corruption(statement: str, *caught_by: str) -> Corruption:
+    table = statement.split()[1 if statement.startswith("update") else 2]
+    return Corruption(table, statement, frozenset(caught_by))
+
+
+INVOICE = "(select min(id) from sales_invoices where status ->> 'id' = 'UNPAID' and exchange_rate = 1)"
+FOREIGN = "(select min(id) from sales_invoices where status ->> 'id' <> 'VOID' and exchange_rate <> 1)"
+TRANSACTION = """(select min(transaction ->> 'id') from ledger_entries
+    where not deleted and date between '2025-02-01' and '2025-10-31')"""
+SISTERS = """(select a.ledger_account from ledger_entries a where a.business_id = ledger_entries.business_id
+    and a.id <> ledger_entries.id and not a.deleted and a.debit > 0
+    and a.ledger_account ->> 'displayed_as' <> ledger_entries.ledger_account ->> 'displayed_as'
+    and a.ledger_account ->> 'displayed_as' ~ '[(]7[0-9]+[)]' order by a.id limit 1)"""
+CORRUPTIONS = {
+    "an entry is lost": corruption(
+        "delete from ledger_entries where id = (select min(id) from ledger_entries where not deleted)",
+        "double_entry",
+        "trial_balance",
+    ),
+    "deleted entries count": corruption("update ledger_entries set deleted = false where deleted", "trial_balance"),
+    "an entry is in a sister account": corruption(
+        f"""update ledger_entries set ledger_account = {SISTERS} where id = (select min(id) from ledger_entries
+        where not deleted and debit > 0 and ledger_account ->> 'displayed_as' ~ '[(]7[2-7][0-9]+[)]')""",
+        "trial_balance",
+    ),
+    "a transaction is in another month": corruption(
+        f"update ledger_entries set date = date + 31 where transaction ->> 'id' = {TRANSACTION}", "trial_balance"
+    ),
+    "entries arrive with other amounts": corruption(
+        f"update ledger_entries set debit = debit * 2, credit = credit * 2 where transaction ->> 'id' = {TRANSACTION}",
+        "trial_balance",
+    ),
+    "a month of Sage's trial balance is missing": corruption(
+        "delete from trial_balance where from_date = '2025-10-01'", "oracle_months"
+    ),
+    "a payment is lost": corruption(
+        """delete from contact_payments where id = (select min(id) from contact_payments
+        where transaction_type ->> 'id' = 'CUSTOMER_RECEIPT' and cardinality(allocated_artefacts) > 0)""",
+        "receivables",
+        "outstanding_amounts",
+    ),
+    "a payment has another amount": corruption(
+        """update contact_payments set total_amount = total_amount + 1
+        where id = (select min(id) from contact_payments)""",
+        "payments",
+    ),
+    "an allocation is lost": corruption(
+        """delete from contact_allocations where id = (select min(id) from contact_allocations
+        where cardinality(allocated_artefacts) > 0)""",
+        "outstanding_amounts",
+    ),
+    "an outstanding amount is stale": corruption(
+        f"update sales_invoices set outstanding_amount = outstanding_amount - 10 where id = {INVOICE}",
+        "outstanding_amounts",
+    ),
+    "a void invoice is open": corruption(
+        """update sales_invoices set status = '{"id": "UNPAID"}' where status ->> 'id' = 'VOID'""",
+        "document_totals",
+        "receivables",
+    ),
+    "an invoice is lost": corruption(f"delete from sales_invoices where id = {INVOICE}", "receivables"),
+    "an invoice is another customer's": corruption(
+        f"""update sales_invoices set contact = jsonb_set(contact, '{{id}}', '"x"') where id = {INVOICE}""",
+        "receivables",
+    ),
+    "an invoice is in another currency": corruption(
+        f"update sales_invoices set base_currency_total_amount = total_amount where id = {FOREIGN}", "document_totals"
+    ),
+    "an invoice has other tax": corruption(
+        f"update sales_invoices set base_currency_tax_amount = base_currency_tax_amount + 5 where id = {INVOICE}",
+        "document_taxes",
+    ),
+    "an invoice lacks a line": corruption(
+        f"update sales_invoices set invoice_lines = invoice_lines[2:] where id = {INVOICE}", "document_lines"
+    ),
+    "a credit note counts as an invoice": corruption(
+        """update sales_quick_entries set transaction_type = '{"id": "SALES_QUICK_CREDIT_NOTE"}'
+        where id = (select min(id) from sales_quick_entries where transaction_type ->> 'id' = 'SALES_QUICK_INVOICE')""",
+        "document_totals",
+    ),
+    "a bank account's balance is stale": corruption(
+        "update bank_accounts set balance = balance + 5 where currency ->> 'id' = 'GBP'", "bank_balances"
+    ),
+    "a taxed payment is lost": corruption(
+        "delete from other_payments where tax_amount > 0 and transaction_type ->> 'id' = 'OTHER_PAYMENT'",
+        "tax_on_purchases",
+    ),
+}
+"""Most are of the kinds that the mistakes of others with the same data were of."""
+
+
+def test_what_is_wrong_with_the_data_is_seen(warehouse: Warehouse, subtests: pytest.Subtests) -> None:
+    warehouse.dbt.run(*CHECKS)
+    assert warehouse.differing() == set()
+    for name, each in CORRUPTIONS.items():
+        with subtests.test(name), warehouse.changed(each.table, each.statement) as rows:
+            assert rows > 0
+            warehouse.dbt.run(*CHECKS_AGAIN)
+            assert each.caught_by <= warehouse.differing()
+    warehouse.dbt.run(*CHECKS_AGAIN)
+    assert warehouse.differing() == set()
+
+
+def test_a_check_that_differs_fails_the_build_with_its_figures(warehouse: Warehouse) -> None:
+    warehouse.dbt.run("run")
+    with warehouse.changed("sales_invoices", CORRUPTIONS["an outstanding amount is stale"].statement):
+        warehouse.dbt.run(*CHECKS_AGAIN)
+        outcome = warehouse.dbt.attempt("test", "--select", "sage_reconciliation_errors")
+        page = warehouse.dbt.report()
+    assert not outcome["success"]
+    assert "It does not tie." in page
+    assert re.search(r"What Sage says is open with totals less settlements</th>.{,200}>10\.00</td>", page, re.DOTALL)
+    assert "outstanding_amounts differs by 10.0000 (expected" in warehouse.dbt.output
+
+
+def test_a_name_cannot_steer_the_terminal_that_shows_a_difference(warehouse: Warehouse) -> None:
+    warehouse.dbt.run("run")
+    with warehouse.changed("sales_invoices", CORRUPTIONS["an outstanding amount is stale"].statement):
+        warehouse.dbt.run(*CHECKS_AGAIN)
+        warehouse.ask("update sage__dim_businesses set business_name = E'Red\\x1b[2J\\u202e Ltd' returning 1")
+        warehouse.dbt.attempt("test", "--select", "sage_reconciliation_errors")
+    assert "Reconciliation, Red?[2J? Ltd, " in warehouse.dbt.output
+    assert "\x1b" not in warehouse.dbt.output
+    warehouse.dbt.run("run")
+
+
+def test_what_an_edition_or_a_right_leaves_out_is_no_error(warehouse: Warehouse, subtests: pytest.Subtests) -> None:
+    verdicts = "select distinct verdict from sage__reconciliation"
+    missing = {
+        "no stock, no purchases, no returns": ("stock_items", "tax_returns", *PURCHASES),
+        "no right to the ledger": ("ledger_entries", "transactions"),
+    }
+    for name, tables in missing.items():
+        with subtests.test(name), warehouse.without(*tables):
+            warehouse.dbt.run("run")
+            assert set(warehouse.ask(verdicts)) <= {("ties",), ("explained",), ("not checked",)}
+            if name == "no right to the ledger":
+                assert warehouse.ask("select distinct ledger_source from sage__dim_businesses") == [("trial balance",)]
+                assert warehouse.ask("select count(*) from sage__balance_sheet where balance <> 0") > [(100,)]
+            page = Page(warehouse.dbt.report())
+            assert page.is_whole_and_needs_nothing_else
+            assert set(page.figures) == set(warehouse.server.world.businesses)
+
+
+def test_two_days_later_everything_ties(warehouse: Warehouse) -> None:
+    with warehouse.server.paused():
+        advance(warehouse.server.world, days=2)
+    warehouse.loading.run({stream.name for stream in STREAMS})
+    warehouse.dbt.run(*CHECKS)
+    assert warehouse.differing() == set()
+
+
+def queries(*pages: Path) -> dict[str, str]:
+    """The queries of pages of the documentation, by title."""
+    texts = [page.read_text() for page in pages or (DOCS / "questions.md",)]
+    return dict(re.findall(r'```sql title="([^"]+)"\n(.*?)\n```', "\n".join(texts), re.DOTALL))
+
+
+def test_twelve_questions_in_five_lines_have_the_answers_of_the_books(
+    warehouse: Warehouse, subtests: pytest.Subtests
+) -> None:
+    warehouse.dbt.run("run")
+    businesses = list(warehouse.server.world.businesses.values())
+    today = warehouse.server.world.clock.now().date()
+    assert list(queries()) == list(QUESTIONS)
+    assert len(QUESTIONS) == 12
+    for title, query in queries().items():
+        with subtests.test(title):
+            assert len(query.splitlines()) <= 5
+            expected = QUESTIONS[title].of_books(businesses, today)
+            assert expected
+            assert QUESTIONS[title].of_rows(warehouse.records(query)) == expected
+    # This business accounts for tax on invoices, and its edition lists purchases: what is due is what was returned.
+    periods = [row for row in warehouse.records(queries()["vat-by-quarter"]) if row["business_id"] == businesses[0].id]
+    returned = [row for row in periods if row["returned"] is not None]
+    assert len(returned) > 2
+    assert all(row["due"] == row["returned"] for row in returned)
+
+
+def test_models_that_pages_of_uses_name_exist_and_their_queries_have_answers(warehouse: Warehouse) -> None:
+    warehouse.dbt.run("run")
+    pages = sorted((DOCS / "uses").glob("*.md"))
+    built = {
+        str(name)
+        for (name,) in warehouse.ask(f"select relname from pg_class where relnamespace = '{MODELS}'::regnamespace")
+    }
+    for page in pages:
+        named = set(re.findall(r"`((?:stg_)?sage__\w+)`", page.read_text()))
+        assert len(named) >= 3
+        assert named <= built
+    assert len(queries(*pages)) == len(pages) == 5
+    for query in queries(*pages).values():
+        assert len(query.splitlines()) <= 5
+        assert warehouse.ask(query)
+
+
+def test_the_report_shows_the_books(warehouse: Warehouse) -> None:
+    warehouse.dbt.run("run")
+    page = Page(warehouse.dbt.report())
+    assert page.is_whole_and_needs_nothing_else
+    assert "Everything ties." in page.text
+    today = warehouse.server.world.clock.now().date()
+    for business in warehouse.server.world.businesses.values():
+        expected = main_figures(business, today)
+        assert expected["profit_and_loss"] != 0
+        assert page.figures[business.id] | expected == page.figures[business.id]
+
+
+@pytest.fixture(scope="module")
+def duckdb_copy(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy what was loaded into a DuckDB, and build the models there."""
+    path = tmp_path_factory.mktemp("duckdb") / "warehouse.duckdb"
+    copy_to_duckdb(warehouse, path)
+    with duckdb_dbt(path, "build") as dbt:
+        dbt.run("build")
+    warehouse.dbt.run("run")
+    return path
+
+
+def duckdb_dbt(path: Path, name: str) -> Dbt:
+    return Dbt(path.with_name(name), {"DBT_TARGET": "duckdb", "DBT_DUCKDB_PATH": str(path)})
+
+
+def test_duckdb_finds_and_reports_the_same(warehouse: Warehouse, duckdb_copy: Path) -> None:
+    figures = """select business_id, check_id, month, expected, found, explained, verdict
+        from sage_finance.sage__reconciliation order by 1, 2, 3"""
+    with duckdb.connect(duckdb_copy) as connection:
+        assert connection.execute(figures).fetchall() == warehouse.ask(figures)
+        connection.execute("set search_path = 'sage_finance'")
+        for query in (queries() | queries(*(DOCS / "uses").glob("*.md"))).values():
+            assert len(connection.execute(query).fetchall()) == len(warehouse.ask(query)) > 0
+    with duckdb_dbt(duckdb_copy, "report") as dbt:
+        assert Page(dbt.report()).undated == Page(warehouse.dbt.report()).undated
+
+
+def test_texts_from_outside_are_no_part_of_the_reports_page(duckdb_copy: Path) -> None:
+    hostile = "</table><script src=https://example.com>alert(1)</script>\"onclick='x' & "
+    with duckdb.connect(duckdb_copy) as connection:
+        texts = connection.execute(
+            """select table_name, column_name from information_schema.columns
+            where table_schema = 'sage_finance' and table_name like 'sage\\_\\_%' escape '\\'
+            and (column_name like '%name' or column_name in ('section', 'currency_id', 'base_currency_id',
+            'tax_return_number'))"""
+        ).fetchall()
+        assert len(texts) > 20
+        for table, column in texts:
+            connection.execute(f"update sage_finance.{table} set {column} = ? || {column}", [hostile])
+    with duckdb_dbt(duckdb_copy, "hostile") as dbt:
+        page = dbt.report()
+    assert "<script" not in page
+    assert "onclick='" not in page
+    assert page.count("&lt;/table&gt;&lt;script") > 50
+
+
+def copy_to_duckdb(warehouse: Warehouse, path: Path) -> None:
+    """Load the same rows as a target for DuckDB does: texts, but for what is nested."""
+    tables = (
+        f"select table_name, column_name, data_type from information_schema.columns where table_schema = '{SCHEMA}'"
+    )
+    columns: dict[str, dict[str, str]] = defaultdict(dict)
+    for table, column, kind in warehouse.ask(tables):
+        columns[str(table)][str(column)] = "JSON" if kind in ("jsonb", "ARRAY") else "VARCHAR"
+    with duckdb.connect(path) as connection:
+        connection.execute(f"create schema {SCHEMA}")
+        for table, kinds in columns.items():
+            rows = path.with_name(f"{table}.json")
+            rows.write_text(
+                "\n".join(str(row) for (row,) in warehouse.ask(f'select to_json(t)::text from "{table}" t'))
+            )
+            source = f"read_json('{rows}', format = 'newline_delimited', columns = {json.dumps(kinds)})"
+            connection.execute(f'create table {SCHEMA}."{table}" as select * from {source}')

@@ -1,0 +1,126 @@
+"""Reads are started before their turn, leave in their order, and pass a business that a limit of its own holds."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sage_sandbox.faults import Faults
+from sage_sandbox.server import SandboxServer
+from sage_workbench.merge import Warehouse, disagreements
+from sage_workbench.plain_books import List, plain_world
+from tap_sage_accounting.api.request_gate import RequestGate
+from tap_sage_accounting.extraction.scheduler import ReadScheduler, StartedRead
+from tap_sage_accounting.records.identity import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sage_workbench.runs import Run
+
+
+class Stream:
+    """Lists of two pages, which arrive when the test says so."""
+
+    name = "contacts"
+
+    def __init__(self, *businesses: str) -> None:
+        self.contexts = [{"business_id": business} for business in businesses]
+        self.started: list[str] = []
+        self.pages: dict[str, list[Future[str]]] = {business: [Future(), Future()] for business in businesses}
+        self.taken = dict.fromkeys(businesses, 0)
+
+    def start(self, context: dict[str, str]) -> StartedRead:
+        business = context["business_id"]
+        self.started.append(business)
+
+        def batches() -> Iterator[list[dict[str, Any]]]:
+            for page in self.pages[business]:
+                record = {"id": page.result()}
+                self.taken[business] += 1
+                yield [record]
+
+        return StartedRead(batches(), lambda: next(iter(self.pages[business][self.taken[business] :]), None))
+
+    def arrive(self, *businesses: str) -> None:
+        for business in businesses:
+            number, page = next((n, page) for n, page in enumerate(self.pages[business]) if not page.done())
+            page.set_result(f"{business}{number + 1}")
+
+
+def read(scheduler: ReadScheduler, stream: Stream, business: str) -> list[str]:
+    context = next(each for each in stream.contexts if each["business_id"] == business)
+    return [identity(record) for batch in scheduler.records(stream, context) for record in batch]  # type: ignore[arg-type]
+
+
+def plan(stream: Stream, *held: str, concurrency: int = 1) -> ReadScheduler:
+    reads = [(stream, context) for context in stream.contexts]
+    return ReadScheduler(reads, concurrency, lambda business: business in held)  # type: ignore[arg-type]
+
+
+def test_records_leave_in_the_order_of_the_run_whatever_arrives_first() -> None:
+    stream = Stream("a", "b")
+    scheduler = plan(stream)
+    stream.arrive("b", "b", "a")
+    threading.Timer(0.05, stream.arrive, ["a"]).start()
+    assert read(scheduler, stream, "a") == ["a1", "a2"]
+    assert read(scheduler, stream, "b") == ["b1", "b2"]
+
+
+def test_while_a_limit_holds_one_business_the_others_of_the_stream_go_on() -> None:
+    stream = Stream("a", "b", "c")
+    scheduler = plan(stream, "a")
+    stream.arrive("b", "b", "c", "a")
+    threading.Timer(0.1, stream.arrive, ["a"]).start()
+    assert read(scheduler, stream, "a") == ["a1", "b1", "b2", "c1", "a2"]
+    assert read(scheduler, stream, "b") == []
+    stream.arrive("c")
+    assert read(scheduler, stream, "c") == ["c2"]
+
+
+def test_no_more_reads_are_started_ahead_than_their_answers_can_be_kept() -> None:
+    stream = Stream(*"abcdefgh")
+    scheduler = plan(stream)
+    for business in "abcdefgh":
+        stream.arrive(business, business)
+    batches = scheduler.records(stream, stream.contexts[0])  # type: ignore[arg-type]
+    next(batches)
+    assert stream.started == list("abcde")
+    assert list(batches)
+    assert stream.started == list("abcdef")
+
+
+@pytest.mark.parametrize(("held", "expected"), [((), 8), (("a",), 1)])
+def test_a_held_business_asks_for_one_page_at_a_time(held: tuple[str, ...], expected: int) -> None:
+    assert plan(Stream("a", "b"), *held, concurrency=8).max_prefetch("a") == expected
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    world = plain_world(businesses=3)
+    for business in world.businesses.values():
+        List(world, business, "ledger_entries").fill(40)
+    faults = Faults(rate_limit=12, minute=1.0, rate_limit_per="business", retry_after="fraction")
+    with SandboxServer(world, faults=faults) as running:
+        yield running
+
+
+def test_a_limit_of_each_business_loses_and_repeats_nothing(
+    server: SandboxServer, run_tap: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tap_sage_accounting.connected_tap.RequestGate", partial(RequestGate, minute=1.0))
+    run = run_tap("ledger_entries", page_size=2)
+    assert run.error is None
+    assert any(request.status == 429 for request in server.requests)
+    records = [message["record"] for message in run.messages if message["type"] == "RECORD"]
+    assert len(records) == 120
+    warehouse = Warehouse()
+    warehouse.load(run.messages)
+    assert disagreements(server.world, warehouse, ["ledger_entries"]) == []
+    changes = sum(one["business_id"] != other["business_id"] for one, other in pairwise(records))
+    assert changes > 2, "no business went on while another was held"

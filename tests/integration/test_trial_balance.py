@@ -1,0 +1,358 @@
+"""The trial balance in the warehouse is Sage's own, month by month, and stays so."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sage_sandbox.books import advance, trial_balance
+from sage_sandbox.server import SandboxServer
+from sage_workbench.merge import AMOUNTS, Warehouse, trial_balance_disagreements
+from sage_workbench.plain_books import Ledger, plain_world
+from tap_sage_accounting.extraction import monthly_read, months
+from tap_sage_accounting.extraction.months import Month
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sage_sandbox.api import Call
+    from sage_workbench.runs import Run
+
+    RunTap = Callable[..., Run]
+
+Key = tuple[str, str, str]
+
+
+def merged(*runs: Run) -> dict[Key, dict[str, Any]]:
+    """What a target holds that replaces rows by their key."""
+    rows = [row for run in runs for row in run.records["trial_balance"]]
+    return {(row["business_id"], row["from_date"], row["ledger_account_id"]): row for row in rows}
+
+
+def amounts(row: dict[str, Any]) -> dict[str, Decimal]:
+    return {name: Decimal(row[name]) for name in AMOUNTS}
+
+
+def expected(server: SandboxServer, months: set[str]) -> dict[Key, dict[str, Decimal]]:
+    """Every account with a balance or a movement, as Sage's own trial balance has it."""
+    found = {}
+    for business in server.world.businesses.values():
+        for first in months:
+            month = Month.of(date.fromisoformat(first))
+            answer = trial_balance(business, date.fromisoformat(first), date.fromisoformat(month.last_day))
+            for account in answer["ledger_accounts"]:
+                flat = {
+                    f"{balance}_{side}": Decimal(account[balance][side])
+                    for balance in ("opening_balance", "closing_balance")
+                    for side in ("debit", "credit")
+                }
+                flat |= {side: Decimal(account[side]) for side in ("debit", "credit")}
+                found[business.id, first, account["id"]] = flat
+    return found
+
+
+def check(server: SandboxServer, rows: dict[Key, dict[str, Any]]) -> None:
+    months, businesses = {key[1] for key in rows}, {key[0] for key in rows}
+    wanted = {key: row for key, row in expected(server, months).items() if key[0] in businesses}
+    assert wanted.keys() <= rows.keys()
+    for key, row in rows.items():
+        assert amounts(row) == wanted.get(key, dict.fromkeys(AMOUNTS, Decimal(0))), key
+
+
+def test_every_month_from_the_start_of_the_accounts_arrives(server: SandboxServer, run_tap: RunTap) -> None:
+    run = run_tap("trial_balance")
+    rows = merged(run)
+    check(server, rows)
+    for business in server.world.businesses.values():
+        opened = date.fromisoformat(business.objects["financial_settings"]["accounts_start_date"])
+        months = {key[1] for key in rows if key[0] == business.id}
+        now = Month.of(server.world.clock.now().date())
+        assert months == {month.first_day for month in Month.of(opened).until(now)}
+
+
+def test_it_balances_in_every_month(run_tap: RunTap) -> None:
+    totals: dict[tuple[str, str], list[Decimal]] = {}
+    for row in run_tap("trial_balance").records["trial_balance"]:
+        total = totals.setdefault((row["business_id"], row["from_date"]), [Decimal(0)] * 3)
+        total[0] += row["opening_balance_debit"] - row["opening_balance_credit"]
+        total[1] += row["debit"] - row["credit"]
+        total[2] += row["closing_balance_debit"] - row["closing_balance_credit"]
+    assert all(total == [0, 0, 0] for total in totals.values())
+    assert totals
+
+
+def test_rows_say_when_sage_served_them_by_its_clock(server: SandboxServer, run_tap: RunTap) -> None:
+    before = server.world.clock.now().replace(microsecond=0)
+    first = run_tap("trial_balance")
+    between = server.world.clock.now()
+    server.world.clock.advance(timedelta(days=1))
+    second = run_tap("trial_balance", state=first.state)
+    for run, earliest, latest in ((first, before, between), (second, between, server.world.clock.now())):
+        times = [datetime.fromisoformat(row["read_at"]) for row in run.records["trial_balance"]]
+        assert times
+        assert all(earliest.replace(microsecond=0) <= each <= latest for each in times)
+
+
+def test_a_quiet_run_reads_the_last_two_months_only(server: SandboxServer, run_tap: RunTap) -> None:
+    first = run_tap("trial_balance")
+    with server.paused():
+        server.world.clock.advance(timedelta(hours=1))
+    second = run_tap("trial_balance", state=first.state)
+    now = Month.of(server.world.clock.now().date())
+    assert {row["from_date"] for row in second.records["trial_balance"]} == {now.plus(-1).first_day, now.first_day}
+
+
+def test_no_version_drops_the_months_that_were_not_read_again(server: SandboxServer, run_tap: RunTap) -> None:
+    warehouse = Warehouse(versions=True)
+    state: dict[str, Any] = {}
+    for _ in range(2):
+        run = run_tap("trial_balance", state=state, emit_activate_version_messages=True)
+        warehouse.load(run.messages)
+        state = run.state
+        with server.paused():
+            server.world.clock.advance(timedelta(hours=1))
+    months = {row["from_date"] for row in run.records["trial_balance"]}
+    assert len(months) == 2
+    now = server.world.clock.now()
+    for business in server.world.businesses.values():
+        assert trial_balance_disagreements(business, now, warehouse) == []
+
+
+def test_what_changes_in_a_closed_month_is_read_again_from_there_on(server: SandboxServer, run_tap: RunTap) -> None:
+    runs = [run_tap("trial_balance")]
+    for day in range(3):
+        with server.paused():
+            advance(server.world, days=1, seed=day)
+        runs.append(run_tap("trial_balance", state=runs[-1].state))
+    check(server, merged(*runs))
+
+
+def test_a_start_date_decides_the_first_month(run_tap: RunTap) -> None:
+    run = run_tap("trial_balance", start_date="2026-03-15")
+    assert min(row["from_date"] for row in run.records["trial_balance"]) == "2026-03-01"
+
+
+def test_without_the_right_to_settings_two_years_are_read(server: SandboxServer, run_tap: RunTap) -> None:
+    business = next(iter(server.world.businesses.values()))
+    business.permissions["settings"] = "no_access"
+    run = run_tap("trial_balance", business_ids=[business.id])
+    assert run.error is None
+    check(server, merged(run))
+    assert len({row["from_date"] for row in run.records["trial_balance"]}) == 25
+
+
+# Transactions whose dates move
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    world = plain_world()
+    return Ledger(world, next(iter(world.businesses.values())))
+
+
+def book(ledger: Ledger, day: str, *, reverse: bool = False) -> int:
+    """Book one amount on a day, and tell how many transactions there were before."""
+    number = len(ledger.transactions.keys)
+    ledger.post(0)
+    for entry in ledger.entries.keys[-2:]:
+        body = ledger.entries.collection.rows[entry].render()
+        sides = {"debit": body["credit"], "credit": body["debit"]} if reverse else {}
+        ledger.entries.collection.change(entry, {"date": day, **sides}, None)
+    ledger.transactions.collection.change(ledger.transactions.keys[number], {"date": day}, None)
+    return number
+
+
+def move(ledger: Ledger, number: int, day: str) -> None:
+    ledger._change_whole(number, {"date": day})
+
+
+def pass_hour(server: SandboxServer) -> None:
+    with server.paused():
+        server.world.clock.advance(timedelta(hours=1))
+
+
+@pytest.mark.parametrize("day", ["2026-01-02", "2026-03-05", "2026-04-20", "2026-06-10"])
+def test_a_transaction_that_moves_to_another_month_leaves_no_month_stale(
+    ledger: Ledger, run_tap: RunTap, day: str
+) -> None:
+    with SandboxServer(ledger._world) as server:
+        [_, moved, *_] = [book(ledger, f"2026-0{month}-15") for month in (1, 2, 3, 4, 5)]
+        pass_hour(server)
+        warehouse = Warehouse()
+        first = run_tap("trial_balance", **server.tap_config())
+        warehouse.load(first.messages)
+        pass_hour(server)
+        move(ledger, moved, day)
+        second = run_tap("trial_balance", state=first.state, **server.tap_config())
+        warehouse.load(second.messages)
+        assert trial_balance_disagreements(ledger.owner, server.world.clock.now(), warehouse) == []
+        read = {row["from_date"] for row in second.records["trial_balance"]}
+        assert min(read) == min(f"{day[:7]}-01", "2026-02-01")
+
+
+def test_moves_that_make_up_for_each_other_are_found_when_all_months_are_due(ledger: Ledger, run_tap: RunTap) -> None:
+    """An amount of January and its reversal of March both move to May: what March closed with stays as it was."""
+    with SandboxServer(ledger._world) as server:
+        pair = [book(ledger, "2026-01-15"), book(ledger, "2026-03-15", reverse=True)]
+        warehouse = Warehouse()
+        run = run_tap("trial_balance", **server.tap_config())
+        warehouse.load(run.messages)
+        pass_hour(server)
+        for number in pair:
+            move(ledger, number, "2026-05-20")
+        asked = []
+        for _ in range(8):
+            with server.paused():
+                server.world.clock.advance(timedelta(days=1))
+                server.requests.clear()
+            run = run_tap("trial_balance", state=run.state, **server.tap_config())
+            warehouse.load(run.messages)
+            asked.append(len(server.requests.of("trial_balance")))
+        assert trial_balance_disagreements(ledger.owner, server.world.clock.now(), warehouse) == []
+        assert asked == [3, 2, 2, 2, 2, 2, 7, 2]
+
+
+def test_a_move_while_the_months_are_read_leaves_no_month_stale(ledger: Ledger, run_tap: RunTap) -> None:
+    with SandboxServer(ledger._world) as server:
+        moved = book(ledger, "2026-02-15")
+        settings = server.tap_config(concurrency=1, lookback_window=0)
+        warehouse = Warehouse()
+
+        def act(call: Call) -> None:
+            if call.path == "trial_balance" and call.params["from_date"] == "2026-04-01" and not warehouse.tables:
+                move(ledger, moved, "2026-05-20")
+
+        server.on_request = act
+        first = run_tap("trial_balance", **settings)
+        server.on_request = None
+        warehouse.load(first.messages)
+        pass_hour(server)
+        warehouse.load(run_tap("trial_balance", state=first.state, **settings).messages)
+        assert trial_balance_disagreements(ledger.owner, server.world.clock.now(), warehouse) == []
+
+
+def test_an_earlier_start_date_brings_the_earlier_months(server: SandboxServer, run_tap: RunTap) -> None:
+    first = run_tap("trial_balance", start_date="2026-03-15")
+    second = run_tap("trial_balance", start_date="2025-11-15", state=first.state)
+    assert min(row["from_date"] for row in second.records["trial_balance"]) == "2025-11-01"
+    check(server, merged(first, second))
+
+
+# When the accounts begin, as people type it
+
+
+class Beginning:
+    """A ledger with postings of this year whose accounts are said to begin at some date."""
+
+    def __init__(self, ledger: Ledger, server: SandboxServer, run_tap: RunTap) -> None:
+        self.ledger = ledger
+        self.server = server
+        self.warehouse = Warehouse()
+        self.asked = 0
+        self._run_tap = run_tap
+        self._state: dict[str, Any] = {}
+        for month in (2, 3, 5):
+            book(ledger, f"2026-0{month}-15")
+
+    def claim(self, begins: Any) -> None:
+        self.ledger.owner.objects["financial_settings"]["accounts_start_date"] = begins
+
+    def sync(self, **settings: Any) -> Run:
+        pass_hour(self.server)
+        self.server.requests.clear()
+        run = self._run_tap("trial_balance", state=self._state, **self.server.tap_config(**settings))
+        assert run.error is None, run.log
+        self._state = run.state
+        self.warehouse.load(run.messages)
+        self.asked = len(self.server.requests.of("trial_balance"))
+        return run
+
+    def differences(self, since: str = "2026") -> list[str]:
+        """Compare with the books of this year, before which there are none."""
+        claimed = self.ledger.owner.objects["financial_settings"]["accounts_start_date"]
+        self.claim("2026-01-01")
+        found = trial_balance_disagreements(self.ledger.owner, self.server.world.clock.now(), self.warehouse)
+        self.claim(claimed)
+        return [each for each in found if each > f"('{since}"]
+
+
+@pytest.fixture
+def beginning(ledger: Ledger, run_tap: RunTap) -> Iterator[Beginning]:
+    with SandboxServer(ledger._world) as server:
+        yield Beginning(ledger, server, run_tap)
+
+
+@pytest.mark.parametrize("begins", ["2026-07-01", "2202-01-01", "9999-12-31"])
+def test_accounts_that_begin_later_are_no_failure_and_cost_no_request(beginning: Beginning, begins: str) -> None:
+    beginning.claim(begins)
+    assert beginning.sync().records["trial_balance"] == []
+    assert beginning.asked == 0
+    beginning.claim("2026-01-01")
+    beginning.sync()
+    assert beginning.differences() == []
+
+
+@pytest.mark.parametrize("begins", ["0202-01-01", "0001-01-01", "1024-07-01", "1995-03-01", "soon", 5, ["x"]])
+def test_accounts_that_begin_ages_ago_are_read_from_the_first_posting(beginning: Beginning, begins: Any) -> None:
+    beginning.claim(begins)
+    run = beginning.sync()
+    assert beginning.differences() == []
+    assert beginning.asked == 5
+    assert len(beginning.server.requests.of("transactions")) <= 12
+    assert [line for line in run.log if "it is read from 2026-02 on" in line]
+    for _ in range(2):
+        beginning.sync()
+        assert beginning.asked == 2
+        assert len(beginning.server.requests.of("transactions")) <= 4
+    book(beginning.ledger, "2026-01-20")
+    beginning.sync()
+    assert beginning.differences() == []
+
+
+def test_a_long_history_that_is_real_is_read_from_its_beginning(beginning: Beginning) -> None:
+    """Opening balances are dated before the accounts begin: they stand in every month from there on."""
+    beginning.claim("2015-01-01")
+    book(beginning.ledger, "2014-12-31")
+    run = beginning.sync()
+    assert beginning.asked == 12 * 11 + 6
+    assert {row["from_date"] for row in run.records["trial_balance"]} >= {"2015-01-01", "2015-02-01"}
+    beginning.sync()
+    assert beginning.asked == 2
+    assert beginning.differences() == []
+
+
+@pytest.mark.parametrize("day", ["0202-05-05", "1920-01-01"])
+def test_a_posting_with_a_mistyped_year_does_not_lengthen_the_read(beginning: Beginning, day: str) -> None:
+    beginning.claim("0202-01-01")
+    book(beginning.ledger, day)
+    beginning.sync()
+    assert beginning.asked <= 6
+    assert beginning.differences(since="2026-02") == []
+    beginning.sync()
+    assert beginning.asked == 2
+
+
+@pytest.mark.parametrize("day", ["2026-99-99", "", "tomorrow", 7])
+def test_a_posting_whose_date_is_none_is_no_failure(beginning: Beginning, day: Any) -> None:
+    beginning.sync()
+    number = book(beginning.ledger, "2026-04-10")
+    transactions = beginning.ledger.transactions
+    transactions.collection.change(transactions.keys[number], {"date": day}, beginning.server.world.clock.now())
+    beginning.sync()
+    assert beginning.asked <= 8
+
+
+def test_without_the_right_to_postings_the_read_has_an_end(
+    beginning: Beginning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (months, monthly_read):
+        monkeypatch.setattr(module, "MOST_MONTHS", 20)
+    monkeypatch.setattr(months, "PLAUSIBLE_MONTHS", 10)
+    beginning.claim("0202-01-01")
+    beginning.ledger.owner.permissions["journals"] = "no_access"
+    beginning.sync()
+    assert beginning.asked == 21
+    assert beginning.differences() == []
