@@ -1,17 +1,15 @@
-"""What a run reaches Sage with: tokens, a client, and threads.
+"""What a run reaches Sage with: tokens and a client.
 
 Tokens and requests are imported where they are used: discovery needs none of them.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.configured_tap import ConfiguredTap
 
 if TYPE_CHECKING:
@@ -21,17 +19,9 @@ if TYPE_CHECKING:
     from tap_sage_accounting.auth.manager import TokenManager
     from tap_sage_accounting.auth.tokens import Tokens
 
-THREADS_PER_REQUEST = 8
-"""Threads for each request that may be in flight: some wait for a permit, for a limit, or for a fault to pass."""
-
 
 class ConnectedTap(ConfiguredTap):
     """A tap that reaches Sage."""
-
-    @cached_property
-    def gate(self) -> RequestGate:
-        """The door through which every request goes."""
-        return RequestGate(concurrency=self.config["concurrency"], per_minute=self.config.get("requests_per_minute"))
 
     @property
     def user_agent(self) -> str:
@@ -56,7 +46,7 @@ class ConnectedTap(ConfiguredTap):
 
     @property
     def on_rotate(self) -> Callable[[Tokens], None] | None:
-        """What is told of new tokens before they are used, where the tokens are kept by others than the store."""
+        """What receives new tokens before they are used, where others than the store keep them."""
         return None
 
     @cached_property
@@ -73,12 +63,13 @@ class ConnectedTap(ConfiguredTap):
             patience=self.config["patience"],
         )
 
-    @cached_property
-    def executor(self) -> ThreadPoolExecutor:
-        """The threads that ask ahead. The gate lets no more through than are allowed; the others wait at it."""
-        return ThreadPoolExecutor(THREADS_PER_REQUEST * self.config["concurrency"], thread_name_prefix="request")
-
     @override
     def wait_for_refresh(self) -> None:
         if "tokens" in vars(self):
             self.tokens.wait_for_refresh()
+
+    @override
+    def disconnect(self) -> None:
+        super().disconnect()
+        if "connection" in vars(self):
+            self.connection.close()

@@ -27,7 +27,6 @@ from tap_sage_accounting.extraction.businesses import (
 )
 from tap_sage_accounting.extraction.scheduler import ReadScheduler
 from tap_sage_accounting.extraction.services import Services
-from tap_sage_accounting.run.report import RunReport
 from tap_sage_accounting.run.state import State
 from tap_sage_accounting.run.state_forms import bookmarks_of
 from tap_sage_accounting.run.writer import WholeMessageWriter
@@ -170,11 +169,6 @@ class TapSageAccounting(ConnectedTap):
     # What a run consists of
 
     @cached_property
-    def report(self) -> RunReport:
-        """The outcome of every read in this run."""
-        return RunReport()
-
-    @cached_property
     def reads(self) -> list[tuple[SageStream, Context | None]]:
         """What the run reads, in order: each stream of each business."""
         chosen = [stream for stream in self.streams.values() if isinstance(stream, SageStream) and stream.selected]
@@ -241,11 +235,10 @@ class TapSageAccounting(ConnectedTap):
         )
 
     @override
-    def foresee_deletions(self) -> None:
-        """Note in the state of lists that are read for the first time that their deletions matter from now on.
+    def track_first_reads(self) -> None:
+        """Write into the state of lists that are read for the first time that their deletions matter from now on.
 
-        This goes before any of their rows. A run that is killed has delivered some of them, and knows of it only from
-        the state.
+        A run that is killed has delivered some of their rows, and the next one knows of it only from the state.
         """
         first = [stream.begin_first_read(context) for stream, context in self.reads]
         if any(first):

@@ -194,7 +194,6 @@ class ToldReport(RunReport):
 
     fail_stream: Callable[[str, str, FailureType, BaseException | None], None] = field(kw_only=True)
     count_reads: Callable[[str], int] = field(kw_only=True)
-    replaced: frozenset[str] = field(kw_only=True)
     never_had: Callable[[str, str], bool] = field(kw_only=True)
     _told: set[str] = field(default_factory=set)
 
@@ -203,10 +202,6 @@ class ToldReport(RunReport):
         super().fail(stream, business, reason)
         error = sys.exception()
         self.fail_stream(stream, f"'{stream}' of {business}: {reason}", failure_type(error), error)
-
-    @override
-    def replaces(self, stream: str) -> bool:
-        return stream in self.replaced
 
     @override
     def skip(self, stream: str, business: str, error: SkippableAPIError) -> None:

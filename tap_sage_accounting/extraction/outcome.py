@@ -72,7 +72,7 @@ class ReadOutcome:
         Raises:
             EditionError: the target replaces the table whatever is written.
         """
-        is_replaced = self.plan.services.report.replaces(self.plan.stream.name)
+        is_replaced = self.plan.stream.name in self.plan.services.report.replaced
         if not (is_replaced or self.version.is_wanted) or not (reason := missing_offer(self.plan)):
             return False
         if is_replaced:

@@ -1,7 +1,6 @@
 """One run: the states that are written while it lasts, and a shutdown that keeps what was reached.
 
-What overrides final and private members of the SDK for that stands here: the SDK has no hook for the end of a run, and
-its signal handlers end the process in the middle of whatever it does.
+Each override of a final or private member of the SDK names the hook that the SDK lacks.
 """
 
 from __future__ import annotations
@@ -9,26 +8,28 @@ from __future__ import annotations
 import sys
 import time
 from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Tap
 from typing_extensions import override
 
+from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.run.checkpoints import PATIENCE, Checkpoints
-from tap_sage_accounting.run.progress import Progress, terminal_of
+from tap_sage_accounting.run.progress import Progress
+from tap_sage_accounting.run.report import RunReport
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.run.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Executor
+    from collections.abc import Iterable, Iterator
 
     from singer_sdk import Stream
 
-    from tap_sage_accounting.api.http_client import HttpClient
-    from tap_sage_accounting.api.request_gate import RequestGate
-    from tap_sage_accounting.run.report import RunReport
+THREADS_PER_REQUEST = 8
+"""Threads for each request that may be in flight: some wait for a permit, for a limit, or for a fault to pass."""
 
 
 class RunLifecycle(Tap):
@@ -45,29 +46,24 @@ class RunLifecycle(Tap):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.checkpoints = Checkpoints(self.message_writer, self.state, self.between_checkpoints)
-        self._state_writer = self.checkpoints
+        self._state_writer = self.checkpoints  # the SDK takes a writer of messages, and none of states
 
     # What a run uses
 
-    @property
-    @abstractmethod
+    @cached_property
     def report(self) -> RunReport:
-        """The outcome of every read."""
+        """The outcome of every read in this run."""
+        return RunReport()
 
-    @property
-    @abstractmethod
+    @cached_property
     def gate(self) -> RequestGate:
         """The gate that every request passes."""
+        return RequestGate(concurrency=self.config["concurrency"], per_minute=self.config.get("requests_per_minute"))
 
-    @property
-    @abstractmethod
-    def connection(self) -> HttpClient:
-        """The way to Sage."""
-
-    @property
-    @abstractmethod
-    def executor(self) -> Executor:
-        """The threads that send requests."""
+    @cached_property
+    def executor(self) -> ThreadPoolExecutor:
+        """The threads that send requests; the gate lets no more through than are allowed."""
+        return ThreadPoolExecutor(THREADS_PER_REQUEST * self.config["concurrency"], thread_name_prefix="request")
 
     @abstractmethod
     def count_planned(self) -> int:
@@ -82,14 +78,12 @@ class RunLifecycle(Tap):
         """Find out what there is to read."""
 
     @abstractmethod
-    def foresee_deletions(self) -> None:
-        """Write what must be known before the first record."""
-
-    # The run
+    def track_first_reads(self) -> None:
+        """Write what the state must say before the first record."""
 
     @override
     def _setup_signal_handlers(self) -> None:
-        """Leave signals to the program: a tap that is only made, as for its catalog, has nothing to do with them."""
+        """Leave signals to the program; the SDK has no hook that decides who handles them."""
 
     @override
     def run_discovery(self) -> str:
@@ -97,7 +91,7 @@ class RunLifecycle(Tap):
         WholeMessageWriter().write_line(catalog)
         return catalog
 
-    @override  # type: ignore[misc] # final in the SDK
+    @override  # type: ignore[misc] # final: the SDK has no hook for the beginning and the end of a run
     def sync_all(self) -> None:
         """Sync all streams, report the outcome of each read, and fail at the end when something is missing.
 
@@ -105,10 +99,10 @@ class RunLifecycle(Tap):
             IncompleteRunError: data that should have come did not.
         """
         with self._one_run():
-            self.foresee_deletions()
+            self.track_first_reads()
             super().sync_all()
 
-    @override  # type: ignore[misc] # final in the SDK, which takes its own end of each read for an error
+    @override  # type: ignore[misc] # final: the SDK takes its own end of each read for an error
     def run_connection_test(self) -> bool:
         """Read a first record of every stream of every business, and fail when any of that fails.
 
@@ -121,7 +115,7 @@ class RunLifecycle(Tap):
                     next(iter(stream.get_records(context)), None)
         return True
 
-    @override  # type: ignore[misc] # final in the SDK, which leaves the last records in the buffer
+    @override  # type: ignore[misc] # final: the SDK leaves the last records in the buffer
     def run_sync_dry_run(self, dry_run_record_limit: int | None = 1, streams: Iterable[Stream] | None = None) -> bool:
         """Sync streams one after the other, also those that are not selected, and fail when something is missing.
 
@@ -137,13 +131,13 @@ class RunLifecycle(Tap):
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """Ask Sage something without a run; a signal interrupts the block."""
+        """Send requests without a run; a signal interrupts the block."""
         with stop_signals.orderly(self.wait_for_refresh):
             try:
                 with stop_signals.interruptible():
                     yield
             finally:
-                self._disconnect()
+                self.disconnect()
 
     @contextmanager
     def _one_run(self) -> Iterator[None]:
@@ -152,26 +146,32 @@ class RunLifecycle(Tap):
         A signal interrupts the block, never the end.
         """
         began = time.monotonic()
-        with stop_signals.orderly(self.wait_for_refresh, self._count_sent):
+        terminal = sys.stderr if sys.stderr.isatty() else None
+        progress = Progress(
+            report=self.report, gate=self.gate, planned=self.count_planned, logger=self.logger, terminal=terminal
+        )
+        with stop_signals.orderly(self.wait_for_refresh, lambda: getattr(self.message_writer, "sent", 0)):
             try:
                 with stop_signals.interruptible():
                     self.prepare_run()
-                    with self._progress():
+                    with progress.shown():
                         yield
             finally:
                 try:
                     self._write_last_state()
                 finally:
                     is_cut_short = sys.exc_info()[0] is not None or stop_signals.received is not None
-                    self._disconnect()
-                    self._report(began, is_cut_short=is_cut_short)
+                    self.disconnect()
+                    self.report.log(
+                        self.logger,
+                        planned=self.count_planned() if is_cut_short else None,
+                        requests=self.gate.requests,
+                        refusals=self.gate.refusals,
+                        seconds=time.monotonic() - began,
+                    )
         self.report.check()
 
-    def checkpoint(self) -> None:
-        """Write the state where one is due: all that is complete is worth keeping."""
-        self.checkpoints.checkpoint()
-
-    @override  # type: ignore[misc] # final in the SDK, which has no hook for rows that must wait
+    @override  # type: ignore[misc] # final: the SDK has no hook for rows that must wait
     def write_message(self, message: Any) -> None:
         self.checkpoints.take(message)
 
@@ -189,26 +189,9 @@ class RunLifecycle(Tap):
         if isinstance(self.message_writer, WholeMessageWriter):
             self.message_writer.flush()
 
-    def _disconnect(self) -> None:
+    def disconnect(self) -> None:
         """Drop the requests that wait, and let those under way end, unless a signal came."""
         self.gate.close()
         self.executor.shutdown(wait=False, cancel_futures=True)
         with suppress(SystemExit), stop_signals.interruptible():
             self.executor.shutdown()
-        self.connection.close()
-
-    def _report(self, began: float, *, is_cut_short: bool) -> None:
-        self.report.tell(
-            self.logger,
-            planned=self.count_planned() if is_cut_short else None,
-            requests=self.gate.requests,
-            refusals=self.gate.refusals,
-            seconds=time.monotonic() - began,
-        )
-
-    def _count_sent(self) -> int:
-        return self.message_writer.sent if isinstance(self.message_writer, WholeMessageWriter) else 0
-
-    def _progress(self) -> Progress:
-        planned: Callable[[], int] = self.count_planned
-        return Progress(self.report, self.gate, planned=planned, logger=self.logger, terminal=terminal_of())

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Self, TextIO, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO, cast
+
+from tap_sage_accounting.redaction import all_handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
     from tap_sage_accounting.api.request_gate import RequestGate
     from tap_sage_accounting.run.report import RunReport
@@ -23,66 +24,58 @@ BETWEEN_REFRESHES = 0.5
 MINUTE = 60
 
 
+@dataclass(kw_only=True)
 class Progress:
-    """Tells how far a run is, from a thread of its own, for as long as the context lasts.
+    """Shows how far a run is.
 
-    Args:
-        report: what became of the reads so far.
+    Attributes:
+        report: the outcomes so far.
         gate: the requests so far.
-        planned: tells how many reads the run consists of.
+        planned: counts the reads of the run.
         logger: where lines go when there is no terminal.
         terminal: the terminal to show a live line on, None for lines in the log.
+        between_lines: seconds between two lines in the log.
     """
 
-    def __init__(
-        self,
-        report: RunReport,
-        gate: RequestGate,
-        *,
-        planned: Callable[[], int],
-        logger: logging.Logger,
-        terminal: TextIO | None = None,
-        between_lines: float = BETWEEN_LINES,
-    ) -> None:
-        self._report = report
-        self._gate = gate
-        self._planned = planned
-        self._logger = logger
-        self._terminal = terminal
-        self._between_lines = between_lines
-        self._began = time.monotonic()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+    report: RunReport
+    gate: RequestGate
+    planned: Callable[[], int]
+    logger: logging.Logger
+    terminal: TextIO | None = None
+    between_lines: float = BETWEEN_LINES
+    _began: float = field(default_factory=time.monotonic)
+    _is_over: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the progress from a thread of its own, for as long as the block lasts."""
+        thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+            thread.join()
 
     def _run(self) -> None:
-        if self._terminal is not None:
-            self._show(self._terminal)
+        if self.terminal is not None:
+            self._show(self.terminal)
             return
-        while not self._over.wait(self._between_lines):
-            self._logger.info("%s", self.line())
+        while not self._is_over.wait(self.between_lines):
+            self.logger.info("%s", self.line())
 
     def line(self) -> str:
-        """Tell how far the run is, in one line."""
+        """Say how far the run is, in one line."""
         seconds = time.monotonic() - self._began
-        report = self._report
+        report = self.report
         parts = [
-            f"{report.done} of {self._planned()} reads done",
+            f"{report.done} of {self.planned()} reads done",
             f"{report.records.total():,} records",
-            f"{self._gate.requests} requests, {self._gate.requests_of_last_minute()} in the last minute",
-            f"{self._gate.refusals} refused",
+            f"{self.gate.requests} requests, {self.gate.requests_of_last_minute()} in the last minute",
+            f"{self.gate.refusals} refused",
         ]
         if report.done:
-            left = seconds / report.done * (self._planned() - report.done)
+            left = seconds / report.done * (self.planned() - report.done)
             parts.append(f"about {_duration(left)} left")
         return "; ".join(parts) + "."
 
@@ -95,7 +88,7 @@ class Progress:
         console = Console(file=terminal)
         proxy = cast("TextIO", FileProxy(console, terminal))
         with _logging_to(terminal, proxy), Status(self.line(), console=console) as status:
-            while not self._over.wait(BETWEEN_REFRESHES):
+            while not self._is_over.wait(BETWEEN_REFRESHES):
                 status.update(self.line())
 
 
@@ -103,22 +96,15 @@ class Progress:
 def _logging_to(stream: TextIO, other: TextIO) -> Iterator[None]:
     """Let log handlers that write to a stream write to another one."""
     with ExitStack() as stack:
-        for handler in _handlers():
-            if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
+        for handler in all_handlers():
+            if (
+                isinstance(handler, logging.StreamHandler)
+                and handler is not logging.lastResort
+                and handler.stream is stream
+            ):
                 handler.setStream(other)
                 stack.callback(handler.setStream, stream)
         yield
-
-
-def _handlers() -> list[logging.Handler]:
-    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
-    return list({id(handler): handler for logger in loggers for handler in logger.handlers}.values())
-
-
-def terminal_of(stream: TextIO | None = None) -> TextIO | None:
-    """Find the terminal that standard error is, if it is one."""
-    stream = stream or sys.stderr
-    return stream if stream.isatty() else None
 
 
 def _duration(seconds: float) -> str:

@@ -1,8 +1,8 @@
-"""What became of a run: complete, skipped or failed, stream by stream and business by business."""
+"""The outcome of a run: complete, skipped or failed, stream by stream and business by business."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,9 +42,10 @@ class Outcome:
 
 @dataclass
 class RunReport:
-    """Collects the outcomes of a run's reads, and tells them at its end.
+    """Collects the outcomes of a run's reads, and logs them at its end.
 
     Attributes:
+        replaced: streams whose tables the target replaces by what this run brings.
         complete: reads (a stream of a business) that delivered everything.
         records: records delivered, by stream.
         skipped: what rights or editions do not offer; no failure.
@@ -55,6 +56,7 @@ class RunReport:
         damaged_count: how many there were.
     """
 
+    replaced: frozenset[str] = frozenset()
     complete: int = 0
     records: Counter[str] = field(default_factory=Counter)
     skipped: list[Outcome] = field(default_factory=list)
@@ -69,10 +71,6 @@ class RunReport:
         """How many reads came to an end, good or bad."""
         return self.complete + len(self.skipped) + len(self.failed)
 
-    def replaces(self, stream: str) -> bool:  # noqa: ARG002 - as elsewhere
-        """Return whether the target replaces a stream's table by what this run brings."""
-        return False
-
     def skip(self, stream: str, business: str, error: SkippableAPIError) -> None:
         """Note a read that rights or the edition do not allow."""
         reason = next(why for kind, why in WHY.items() if isinstance(error, kind))
@@ -80,7 +78,7 @@ class RunReport:
 
     def fail(self, stream: str, business: str, reason: str) -> None:
         """Note a read that should have delivered and did not."""
-        place = f"'{stream}' of {business}"  # is told anyway
+        place = f"'{stream}' of {business}"  # is named anyway
         self.failed.append(Outcome(stream, business, reason.removeprefix(f"{place}, ").removeprefix(f"{place}: ")))
 
     def note_damage(self, stream: str, key: str, business: str, places: Sequence[str]) -> None:
@@ -92,9 +90,7 @@ class RunReport:
             if len(named) < MOST_NAMED:
                 named.append(record)
 
-    def tell(
-        self, logger: logging.Logger, *, planned: int | None, requests: int, refusals: int, seconds: float
-    ) -> None:
+    def log(self, logger: logging.Logger, *, planned: int | None, requests: int, refusals: int, seconds: float) -> None:
         """Log the summary of the run, a line for each thing that a person should know.
 
         Args:
@@ -105,7 +101,7 @@ class RunReport:
             seconds: how long the run took.
         """
         self._log_drift(logger)
-        self._tell_missing(logger)
+        self._log_missing(logger)
         figures = (self.records.total(), self.complete, len(self.skipped), len(self.failed))
         shown = FIGURES % (*figures, requests, refusals, seconds)
         if planned is not None:
@@ -144,9 +140,12 @@ class RunReport:
                 f"; and {more} more records" if more else "",
             )
 
-    def _tell_missing(self, logger: logging.Logger) -> None:
+    def _log_missing(self, logger: logging.Logger) -> None:
         refused = self._refused()
-        for (business, reason), streams in sorted(self._skipped_together().items()):
+        together: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for outcome in self.skipped:
+            together[outcome.business, outcome.reason].append(outcome.stream)
+        for (business, reason), streams in sorted(together.items()):
             if business not in refused:
                 logger.warning("Skipped of %s, because %s: %s.", business, reason, ", ".join(streams))
         for business, reasons in sorted(refused.items()):
@@ -156,14 +155,8 @@ class RunReport:
         for outcome in self.failed:
             logger.error("Failed: '%s' of %s: %s", outcome.stream, outcome.business, outcome.reason)
 
-    def _skipped_together(self) -> dict[tuple[str, str], list[str]]:
-        together: dict[tuple[str, str], list[str]] = {}
-        for outcome in self.skipped:
-            together.setdefault((outcome.business, outcome.reason), []).append(outcome.stream)
-        return together
-
     def _refused(self) -> dict[str, str]:
-        """Give the businesses of which Sage refused every read, and why."""
+        """Return the businesses of which Sage refused every read, and why."""
         others = self.answered | {outcome.business for outcome in self.failed}
         return {
             business: "; ".join(sorted({each.reason for each in self.skipped if each.business == business}))
@@ -193,10 +186,10 @@ class RunReport:
                 "run."
             )
         if self._is_refused:
-            told = [f"{business}: {why}" for business, why in sorted(self._refused().items())]
-            more = f"; and {len(told) - MOST_REASONS} more" if len(told) > MOST_REASONS else ""
+            refused = [f"{business}: {why}" for business, why in sorted(self._refused().items())]
+            more = f"; and {len(refused) - MOST_REASONS} more" if len(refused) > MOST_REASONS else ""
             raise RefusedRunError(
-                f"Sage refused every read of this run ({'; '.join(told[:MOST_REASONS])}{more}). Give the user the "
+                f"Sage refused every read of this run ({'; '.join(refused[:MOST_REASONS])}{more}). Give the user the "
                 "rights in Sage, renew the subscription, or select other streams or businesses. Bookmarks and tokens "
                 "are kept."
             )

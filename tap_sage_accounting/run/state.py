@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.contrib.msgspec import encoder
 
@@ -38,30 +38,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
-    Parse = Callable[[Any, datetime], Any]
+    from tap_sage_accounting.declaration import StreamDeclaration
 
 BEFORE_BOOKMARK = timedelta(days=1)
-"""How far before the bookmark deletions are asked for where no part of the state says until when they were."""
+"""How far before the bookmark deletions are requested where no part of the state says until when they were."""
 MOST_LINES = 20
 LONGEST_SHOWN = 40
 """Characters of a damaged value in a message."""
 logger = logging.getLogger("tap-sage-accounting.state")
 
 
-class Stream(Protocol):
-    """What matters of a stream."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def per_business(self) -> bool:
-        """Whether it has a partition for each business."""
-
-    @property
-    def deleted_since(self) -> bool:
-        """Whether Sage reports its deletions."""
+CONSEQUENCES = {
+    INVENTORY: "The list is read anew; records deleted since the last run cannot be noticed.",
+    TOLD_UNTIL: "Deletions are requested from further back.",
+    INVENTORY_AT: "It is looked through in this run.",
+    REREAD_AT: "Recent documents are read again, and not compared with what they held.",
+    CHECKSUMS: "Recent documents are read again, and not compared with what they held.",
+}
+"""What follows where a part of the state cannot be used; elsewhere, the list is read anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +84,14 @@ class Damage:
         """Say what follows from it."""
         if not self.stream:
             return "Everything is read anew."
-        if self.part == INVENTORY:
-            return "The list is read anew; records deleted since the last run cannot be noticed."
-        if self.part == TOLD_UNTIL:
-            return "Deletions are asked for from further back."
-        if self.part == INVENTORY_AT:
-            return "It is looked through in this run."
-        if self.part in {REREAD_AT, CHECKSUMS}:
-            return "Recent documents are read again, and not compared with what they held."
-        return "The list is read anew."
+        return CONSEQUENCES.get(self.part, "The list is read anew.")
 
 
 class State:
     """The bookmarks of earlier runs.
 
     Args:
-        bookmarks: partitions by stream, as the SDK keeps them, or whatever else is found there.
+        bookmarks: partitions by stream, as the SDK keeps them; anything else is dropped.
 
     Attributes:
         bookmarks: the same, changed in place.
@@ -180,7 +166,9 @@ class State:
         self._drop(stream, None, CONTEXT, f"names no business: {_shown(context)}")
         return False
 
-    def check_partitions(self, streams: Iterable[Stream], business_ids: AbstractSet[str], now: datetime) -> None:
+    def check_partitions(
+        self, streams: Iterable[StreamDeclaration], business_ids: AbstractSet[str], now: datetime
+    ) -> None:
         """Drop what cannot be used of the partitions that a run goes on from, and bring moments into one form.
 
         Args:
@@ -210,7 +198,7 @@ class State:
             if partitions:
                 self.bookmarks[stream.name] = {PARTITIONS: list(partitions.values())}
 
-    def _check(self, stream: Stream, business_id: str, partition: dict[str, Any], now: datetime) -> None:
+    def _check(self, stream: StreamDeclaration, business_id: str, partition: dict[str, Any], now: datetime) -> None:
         is_damaged = False
         for key in [key for key in partition if key in KEYS]:
             if key not in partition:
@@ -239,10 +227,10 @@ def _is_writable(found: Any) -> bool:
     return True
 
 
-def _restored(stream: Stream, partition: dict[str, Any]) -> dict[str, Any]:
+def _restored(stream: StreamDeclaration, partition: dict[str, Any]) -> dict[str, Any]:
     """Put into a partition that an earlier run knew what a first read would not look for.
 
-    Deletions are asked for from some time before the bookmark on. Accounts may have been in months of the trial balance
+    Deletions are requested from some time before the bookmark on. Accounts may have been in months of the trial balance
     that they are in no longer.
     """
     if stream.deleted_since and TOLD_UNTIL not in partition:

@@ -204,7 +204,7 @@ def test_the_figures_are_those_of_the_books_and_of_the_requests(terminal: Termin
 @pytest.mark.parametrize("limit", [3, 20, 60])
 def test_the_rate_that_is_shown_is_never_above_the_limit(limit: int) -> None:
     gate = RequestGate(concurrency=8, per_minute=limit, minute=0.2)
-    progress = Progress(RunReport(), gate, planned=lambda: 1, logger=logging.getLogger())
+    progress = Progress(report=RunReport(), gate=gate, planned=lambda: 1, logger=logging.getLogger())
     shown = []
     for _ in range(3 * limit):
         with gate.acquire(None) as ticket:

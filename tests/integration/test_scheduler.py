@@ -113,7 +113,7 @@ def server() -> Iterator[SandboxServer]:
 def test_a_limit_of_each_business_loses_and_repeats_nothing(
     server: SandboxServer, run_tap: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tap_sage_accounting.connected_tap.RequestGate", partial(RequestGate, minute=1.0))
+    monkeypatch.setattr("tap_sage_accounting.run.lifecycle.RequestGate", partial(RequestGate, minute=1.0))
     run = run_tap("ledger_entries", page_size=2)
     assert run.error is None
     assert any(request.status == 429 for request in server.requests)

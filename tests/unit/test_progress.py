@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import select
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting.api.request_gate import RequestGate
-from tap_sage_accounting.run.progress import Progress, terminal_of
+from tap_sage_accounting.run.progress import Progress
 from tap_sage_accounting.run.report import RunReport
 
 if TYPE_CHECKING:
@@ -19,21 +18,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tap-sage-accounting")
 
 
-def half_done() -> tuple[RunReport, RequestGate]:
+def half_done(**options: Any) -> Progress:
     report, gate = RunReport(), RequestGate(concurrency=8)
     report.complete = 20
     report.records["contacts"] = 12_345
     for _ in range(30):
         with gate.acquire("b"):
             pass
-    return report, gate
+    return Progress(report=report, gate=gate, planned=lambda: 40, logger=logger, **options)
 
 
-def test_the_log_tells_now_and_then_how_far_the_run_is(
+def test_the_log_says_now_and_then_how_far_the_run_is(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report, gate = half_done()
-    with caplog.at_level(logging.INFO), Progress(report, gate, planned=lambda: 40, logger=logger, between_lines=0.01):
+    with caplog.at_level(logging.INFO), half_done(between_lines=0.01).shown():
         deadline = time.monotonic() + 60
         while len(caplog.messages) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -44,20 +42,18 @@ def test_the_log_tells_now_and_then_how_far_the_run_is(
 
 
 def test_a_short_run_is_not_talked_about(caplog: pytest.LogCaptureFixture) -> None:
-    report, gate = half_done()
-    with caplog.at_level(logging.INFO), Progress(report, gate, planned=lambda: 40, logger=logger):
+    with caplog.at_level(logging.INFO), half_done().shown():
         pass
     assert caplog.messages == []
 
 
 def test_a_terminal_shows_a_live_line_and_the_log_above_it(capsys: pytest.CaptureFixture[str]) -> None:
-    report, gate = half_done()
     controller, worker = os.openpty()
     with open(worker, "w", encoding="utf-8") as terminal:  # noqa: PTH123 - a descriptor, no path
         handler = logging.StreamHandler(terminal)
         logger.addHandler(handler)
         try:
-            with Progress(report, gate, planned=lambda: 40, logger=logger, terminal=terminal):
+            with half_done(terminal=terminal).shown():
                 logger.warning("something to know")
             assert handler.stream is terminal
         finally:
@@ -68,7 +64,3 @@ def test_a_terminal_shows_a_live_line_and_the_log_above_it(capsys: pytest.Captur
             shown += os.read(controller, 1 << 16).decode()
     os.close(controller)
     assert capsys.readouterr().out == ""
-
-
-def test_a_file_is_no_terminal() -> None:
-    assert terminal_of(io.StringIO()) is None
