@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from tap_sage_accounting.airbyte.spec import settings_of
 from tap_sage_accounting.airbyte.writer import now
+from tap_sage_accounting.api.access import request_access
 from tap_sage_accounting.auth.endpoint import LIFETIME, REFRESH_LIFETIME, RefreshOutcomeUnknownError, UnreachableError
 from tap_sage_accounting.auth.manager import LoginRequiredError, TokenManager
 from tap_sage_accounting.auth.tokens import Tokens
@@ -30,7 +31,6 @@ from tap_sage_accounting.exceptions import (
     SettingsError,
     TokenStoreError,
 )
-from tap_sage_accounting.extraction.rights import request_access
 from tap_sage_accounting.run.report import WHY, RunReport
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.tap import TapSageAccounting

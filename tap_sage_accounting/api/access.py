@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from tap_sage_accounting.api.endpoint import Endpoint
+from tap_sage_accounting.api.pages import parse_json
 from tap_sage_accounting.declaration import Area
+from tap_sage_accounting.exceptions import MalformedResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tap_sage_accounting.api.http_client import HttpClient, Response
     from tap_sage_accounting.declaration import StreamDeclaration
 
 
@@ -100,6 +105,18 @@ class BusinessAccess:
             if stream.per_business and not stream.retired and (reason := self.refusal(stream)):
                 reasons.setdefault(reason, []).append(stream.name)
         return reasons
+
+
+def request_access(client: HttpClient, business_id: str, label: str) -> BusinessAccess:
+    """Request what a business's subscription and the user's role let one read."""
+
+    def parse(response: Response, label: str) -> BusinessAccess:
+        found = parse_json(response.body, label)
+        if not isinstance(found, dict) or found.get("id") != business_id:
+            raise MalformedResponseError(f"{label}: the answer is no record.")
+        return BusinessAccess.parse(found)
+
+    return Endpoint(client=client, path=f"/businesses/{quote(business_id, safe='')}", label=label).get(parse)
 
 
 def _suffices(stream: type[StreamDeclaration], area: Area, role: str) -> bool:

@@ -10,7 +10,7 @@ from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPI
 
 from tap_sage_accounting.api.request_gate import GateClosedError
 from tap_sage_accounting.exceptions import AuthorizationError, BatchError, EditionError, RunOverError
-from tap_sage_accounting.extraction.rights import missing_offer
+from tap_sage_accounting.extraction.empty_list import missing_offer
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator

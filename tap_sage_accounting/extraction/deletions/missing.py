@@ -14,7 +14,7 @@ from typing_extensions import override
 from tap_sage_accounting.exceptions import EditionError
 from tap_sage_accounting.extraction.deletions.base import Deletions
 from tap_sage_accounting.extraction.deletions.reported import is_gone
-from tap_sage_accounting.extraction.rights import missing_offer
+from tap_sage_accounting.extraction.empty_list import missing_offer
 from tap_sage_accounting.records.identity import key_of
 from tap_sage_accounting.run.packed_ids import pack, unpack
 from tap_sage_accounting.run.state_parts import INVENTORY, INVENTORY_AT

@@ -80,7 +80,7 @@ class ReportedDeletions(Deletions):
         for row, served_at in self._rows(self._reader):
             self._found_any = True
             try:
-                yield from self._flag(row, served_at)
+                yield from self._deleted(row, served_at)
             except KeylessRecordError:
                 self.keyless += 1
         if self._tombstones:
@@ -109,8 +109,8 @@ class ReportedDeletions(Deletions):
             changes["attributes"] = f"{self.plan.attributes},{DELETED_AT}"
         return changes
 
-    def _flag(self, row: Item, served_at: datetime) -> Iterator[Record]:
-        """Flag a deleted record.
+    def _deleted(self, row: Item, served_at: datetime) -> Iterator[Record]:
+        """Yield a deleted record, or note its tombstone.
 
         What `deleted_since` lists is described nowhere, so a record without a time of deletion is requested before it
         is taken for deleted, unless less of it came than was requested.

@@ -1,32 +1,16 @@
-"""What a business and its user may read, by Sage's own word on the business."""
+"""Why a list may only seem empty, by Sage's own word on the business."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from singer_sdk.exceptions import SkippableAPIError
 
-from tap_sage_accounting.api.access import BusinessAccess
-from tap_sage_accounting.api.endpoint import Endpoint
-from tap_sage_accounting.api.pages import parse_json
-from tap_sage_accounting.exceptions import MalformedResponseError
+from tap_sage_accounting.api.access import request_access
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.api.http_client import HttpClient, Response
+    from tap_sage_accounting.api.endpoint import Endpoint
     from tap_sage_accounting.extraction.plan import ReadPlan
-
-
-def request_access(client: HttpClient, business_id: str, label: str) -> BusinessAccess:
-    """Request what a business's subscription and the user's role let one read."""
-
-    def parse(response: Response, label: str) -> BusinessAccess:
-        found = parse_json(response.body, label)
-        if not isinstance(found, dict) or found.get("id") != business_id:
-            raise MalformedResponseError(f"{label}: the answer is no record.")
-        return BusinessAccess.parse(found)
-
-    return Endpoint(client=client, path=f"/businesses/{quote(business_id, safe='')}", label=label).get(parse)
 
 
 def missing_offer(plan: ReadPlan) -> str:
