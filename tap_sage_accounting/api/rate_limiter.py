@@ -154,7 +154,7 @@ class Limiter:
         self._suspect: Permit | None = None
 
     def business(self, business_id: str | None) -> RateWindow:
-        """Find the lane of a business; unlimited until it is refused."""
+        """Return the window of a business; unlimited until it is refused."""
         if business_id not in self._businesses:
             self._businesses[business_id] = RateWindow(float("inf"), float("inf"), self._minute)
         return self._businesses[business_id]
@@ -182,13 +182,13 @@ class Limiter:
     def refuse(self, permit: Permit, now: float, retry_after: float | None) -> None:
         """Learn from a refusal, once for all requests that were under way together."""
         own = self.business(permit.business_id)
-        for lane in (own, self.application):
-            lane.uncount()
+        for window in (own, self.application):
+            window.uncount()
         if permit.sent_at <= self._learned_at:
             own.pause(now, retry_after)
         elif self._is_applications(permit, now):
-            for lane in self._businesses.values():
-                lane.forget()
+            for window in self._businesses.values():
+                window.forget()
             self.application.refuse(now, retry_after)
             self._suspect, self._learned_at = None, now
         elif self._is_own(permit, now):
@@ -215,7 +215,7 @@ class Limiter:
         count = self.business(permit.business_id).answered(now)
         if count < MIN_SAMPLE or count > CLEARLY_BELOW * self.application.answered(now):
             return False
-        return any(lane.is_known_at(count) for lane in self._businesses.values())
+        return any(window.is_known_at(count) for window in self._businesses.values())
 
     def _is_applications(self, permit: Permit, now: float) -> bool:
         """Return whether a refusal is about the limit of the application."""
@@ -227,5 +227,5 @@ class Limiter:
             return False
         if self._suspect is not None and self._suspect.business_id != permit.business_id:
             return True
-        most = max(lane.proven for lane in self._businesses.values())
+        most = max(window.proven for window in self._businesses.values())
         return most >= MIN_SAMPLE and self.business(permit.business_id).answered(now) <= CLEARLY_BELOW * most

@@ -16,7 +16,7 @@ from tap_sage_accounting.extraction.reread import Reread
 from tap_sage_accounting.extraction.resume import ResumableRead, began_at, forget
 from tap_sage_accounting.records.row_decoder import Row
 from tap_sage_accounting.run.signals import stop_signals
-from tap_sage_accounting.run.state_parts import BOOKMARK
+from tap_sage_accounting.run.state_parts import BOOKMARK, REPLICATION_KEY
 from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class BusinessRead:
         elif bookmark is not None and newest is not None:
             bookmark = max(bookmark, instant(started - QUIET_BOOKMARK))
         if bookmark is not None:
-            state["replication_key"] = UPDATED_AT
+            state[REPLICATION_KEY] = UPDATED_AT
             state[BOOKMARK] = bookmark
 
 

@@ -67,7 +67,7 @@ class ReadScheduler:
     Args:
         reads: streams and businesses, in the order in which they will be read.
         concurrency: requests that may be in flight.
-        holds: returns whether a limit of its own throttles a business.
+        is_throttled: returns whether a limit of its own throttles a business.
     """
 
     def __init__(

@@ -51,6 +51,12 @@ class Tracker(Protocol):
     def write_to_state(self) -> None:
         """Name them in the state."""
 
+    def snapshot(self) -> str | None:
+        """Return what the state names now."""
+
+    def restore(self, snapshot: str | None) -> None:
+        """Let the state name no more than it did."""
+
 
 class Checkpoints(StateWriter):
     """Writes the states of a run, and the rows that wait for them.
@@ -70,7 +76,8 @@ class Checkpoints(StateWriter):
         self._state = state
         self._held = HeldRows()
         self._is_holding = False
-        self._tracked: dict[int, Tracker] = {}
+        self._to_name: dict[int, Tracker] = {}
+        self._named_before: dict[int, tuple[Tracker, str | None]] = {}
         self._unfinished: list[Callable[[], None]] = []
         self._records = 0
         self._written = 0
@@ -104,6 +111,7 @@ class Checkpoints(StateWriter):
         if hash(encoded) != self._last or self._total() != self._written:
             self._writer.write_message(StateMessage(value=self._state))
             self._last = hash(encoded)
+        self._named_before.clear()
         self._release()
         self._written = self._total()
         self._look_after = PACE * len(encoded)
@@ -130,12 +138,16 @@ class Checkpoints(StateWriter):
         self._held.close()
         self._held = HeldRows()
         self._unfinished.clear()
+        self._to_name.clear()
+        for tracker, named in self._named_before.values():
+            tracker.restore(named)
+        self._named_before.clear()
         return rows, reads
 
     def _encoded(self) -> bytes:
-        for tracked in self._tracked.values():
-            tracked.write_to_state()
-        self._tracked.clear()
+        for tracker in self._to_name.values():
+            tracker.write_to_state()
+        self._to_name.clear()
         return encoder.encode(self._state)
 
     def _total(self) -> int:
@@ -171,7 +183,9 @@ class Checkpoints(StateWriter):
     def hold(self, rows: Iterable[Item], tracker: Tracker) -> Iterator[Item]:
         """Pass on rows whose messages have to wait for a state that names them; packing their ids takes time."""
         self._is_holding = True
-        self._tracked[id(tracker)] = tracker
+        self._to_name[id(tracker)] = tracker
+        if id(tracker) not in self._named_before:
+            self._named_before[id(tracker)] = tracker, tracker.snapshot()
         try:
             yield from rows
         finally:

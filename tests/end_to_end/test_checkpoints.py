@@ -86,18 +86,29 @@ def test_a_quiet_run_writes_its_state_once(run_tap: RunTap) -> None:
         assert third.messages[-1]["type"] == "STATE"
 
 
+def named_in(state: dict[str, Any]) -> set[tuple[str, str, str]]:
+    """Return the rows that a state names: stream, business and id."""
+    return {
+        (stream, partition["context"]["business_id"], row_id)
+        for stream, bookmarks in state["bookmarks"].items()
+        for partition in bookmarks["partitions"]
+        for row_id in unpack(partition.get("inventory") or pack(()))
+    }
+
+
+def rows_of(messages: list[Any]) -> set[tuple[str, str, str]]:
+    """Return the rows that were delivered."""
+    found = [(message["stream"], message["record"]) for message in messages if message["type"] == "RECORD"]
+    return {(stream, row["business_id"], row["id"]) for stream, row in found}
+
+
 def test_no_row_leaves_before_a_state_that_names_it(run_tap: RunTap) -> None:
     with books(4, 90, UNREPORTED) as server:
         run = run_tap(*UNREPORTED, page_size=10, **server.tap_config())
         known: set[tuple[str, str, str]] = set()
         for message in run.messages:
             if message["type"] == "STATE":
-                known = {
-                    (stream, partition["context"]["business_id"], row_id)
-                    for stream, bookmarks in message["value"]["bookmarks"].items()
-                    for partition in bookmarks["partitions"]
-                    for row_id in unpack(partition.get("inventory") or pack(()))
-                }
+                known = named_in(message["value"])
             elif message["type"] == "RECORD":
                 row = message["record"]
                 assert (message["stream"], row["business_id"], row["id"]) in known
@@ -222,6 +233,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_next_one_reads_everything(
             run = run_tap(QUOTES, **server.tap_config())
         assert isinstance(run.error, NoRoomError)
         assert "No space left on device" in str(run.error)
+        assert named_in(run.state) <= rows_of(run.messages)
         warehouse = Warehouse()
         warehouse.load(run.messages)
         warehouse.load(run_tap(QUOTES, state=run.state, **server.tap_config()).messages)
@@ -240,6 +252,7 @@ def test_rows_that_wait_are_read_again_after_a_stop(tmp_path: Path) -> None:
         messages = tap.take(process.output)
         warehouse.load(messages)
         assert messages[-1]["type"] == "STATE"
+        assert named_in(messages[-1]["value"]) <= rows_of(messages)
         delivered = sum(map(len, warehouse.tables.values()))
         assert f": {delivered} records, " in process.log
         server.faults.script.clear()

@@ -10,17 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.declaration import UPDATED_AT
+from tap_sage_accounting.exceptions import RecordNotFoundError, RequestTooLargeError
 from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from tap_sage_accounting.api.endpoint import Endpoint
     from tap_sage_accounting.extraction.consistency import SeenRows
     from tap_sage_accounting.extraction.plan import ReadPlan
     from tap_sage_accounting.records.row_decoder import Item
 
     Record = dict[str, Any]
+
+
+def is_gone(endpoint: Endpoint, key: str) -> bool:
+    """Request a record that a list did not show; it may only have moved from one page to another.
+
+    Raises:
+        SkippableAPIError: Sage refuses the record, which says nothing about whether it is there.
+        RetriesExhaustedError: nobody answers for Sage.
+    """
+    try:
+        endpoint.record_of(key, bare=True)
+    except RecordNotFoundError:
+        return True
+    except RequestTooLargeError:
+        return False  # what Sage fails on is still there
+    return False
 
 
 class Deletions:
@@ -57,6 +75,13 @@ class Deletions:
 
     def write_to_state(self) -> None:
         """Put the rows that were delivered, or are about to be, into the state."""
+
+    def snapshot(self) -> str | None:
+        """Return what the state says of such rows."""
+        return None
+
+    def restore(self, snapshot: str | None) -> None:
+        """Let the state say of such rows what it said: those since then are not delivered."""
 
     def observe(self, row: Item, record: Any) -> None:
         """Look at a row of the read, as sent and as declared."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from tap_sage_accounting.exceptions import EditionError
-from tap_sage_accounting.extraction.deletions.base import Deletions
-from tap_sage_accounting.extraction.deletions.reported import is_gone
+from tap_sage_accounting.extraction.deletions.base import Deletions, is_gone
 from tap_sage_accounting.extraction.empty_list import missing_offer
 from tap_sage_accounting.records.identity import key_of
 from tap_sage_accounting.run.packed_ids import pack, unpack
@@ -53,6 +52,16 @@ class MissingDeletions(Deletions):
     def write_to_state(self) -> None:
         if len(self._known) <= LARGEST_INVENTORY:
             self.state[INVENTORY] = pack(self._known)
+
+    @override
+    def snapshot(self) -> str | None:
+        return self.state.get(INVENTORY)
+
+    @override
+    def restore(self, snapshot: str | None) -> None:
+        self.state.pop(INVENTORY, None)
+        if snapshot is not None:
+            self.state[INVENTORY] = snapshot
 
     @override
     def observe(self, row: Item, record: Any) -> None:

@@ -11,11 +11,9 @@ from typing_extensions import override
 from tap_sage_accounting.declaration import DELETED_AT, UPDATED_AT
 from tap_sage_accounting.exceptions import (
     KeylessRecordError,
-    RecordNotFoundError,
-    RequestTooLargeError,
     RetriesExhaustedError,
 )
-from tap_sage_accounting.extraction.deletions.base import Deletions
+from tap_sage_accounting.extraction.deletions.base import Deletions, is_gone
 from tap_sage_accounting.records.identity import key_of
 from tap_sage_accounting.run.state_parts import TOLD_UNTIL
 from tap_sage_accounting.timestamps import instant, parse_moment
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from tap_sage_accounting.api.endpoint import Endpoint
     from tap_sage_accounting.extraction.consistency import SeenRows
     from tap_sage_accounting.extraction.list_reader import ListReader
     from tap_sage_accounting.extraction.plan import ReadPlan
@@ -34,22 +31,6 @@ if TYPE_CHECKING:
 
 _SUMMARY = frozenset(("id", "displayed_as", "$path", "created_at", "updated_at", DELETED_AT))
 """What a deleted record has when it is listed by its id only."""
-
-
-def is_gone(endpoint: Endpoint, key: str) -> bool:
-    """Request a record that a list did not show; it may only have moved from one page to another.
-
-    Raises:
-        SkippableAPIError: Sage refuses the record, which says nothing about whether it is there.
-        RetriesExhaustedError: nobody answers for Sage.
-    """
-    try:
-        endpoint.record_of(key, bare=True)
-    except RecordNotFoundError:
-        return True
-    except RequestTooLargeError:
-        return False  # what Sage fails on is still there
-    return False
 
 
 class ReportedDeletions(Deletions):
