@@ -6,7 +6,7 @@ from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.declaration import Area
 
 NOT_ON_START = ("Standard", "Plus")
-"""Sage's guide to its editions leaves these lists out of Start, its API description does not. The tap works with either."""
+"""Sage's guide to its editions leaves these lists out of Start; its API description does not. Either is fine here."""
 
 
 class PurchaseCorrectiveInvoices(SageStream):
