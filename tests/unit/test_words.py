@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TAP = ROOT / "tap_sage_accounting"
 AVOIDED = re.compile(r"\b(told|tells?|telling|whoever|mend(s|ed|ing)?|bec(ame|omes?) of|he|him|his)\b", re.IGNORECASE)
 """Words with a plainer one in their place: *report* or *say*, *anyone who*, *correct*, *outcome*, *they*."""
 PAGES = sorted(
@@ -17,9 +18,26 @@ PAGES = sorted(
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "packages").glob("*/*.md"))
     if page.is_file()
 )
-CODE = ("benchmarks", "demo", "examples", "packages", "scripts", "tap_sage_accounting/streams")
+CODE = ("benchmarks", "demo", "examples", "packages", "scripts", "tap_sage_accounting", "workbench")
 """Directories whose Python files keep to plain words in comments and texts."""
-MODULES = sorted(path for directory in CODE for path in (ROOT / directory).rglob("*.py"))
+OLDER = (
+    "airbyte/",
+    "api/faults.py",
+    "auth/",
+    "catalog.py",
+    "console/",
+    "exceptions.py",
+    "redaction.py",
+    "settings.py",
+    "stream_maps/",
+)
+"""Parts of the tap that were written before that and are still to be revised."""
+MODULES = sorted(
+    path
+    for directory in CODE
+    for path in (ROOT / directory).rglob("*.py")
+    if not path.is_relative_to(TAP) or not str(path.relative_to(TAP)).startswith(OLDER)
+)
 
 
 def prose(page: Path) -> str:

@@ -276,7 +276,7 @@ class BooksInMotion(RuleBasedStateMachine):
             return
         path = paths[place % len(paths)]
         if path[-1] == "business_id" and isinstance(value, str) and value:
-            return  # the state of another business, for all that anybody can tell
+            return  # the state of another business, for all that anybody knows
         self.state = replaced(self.state, path, value)
         self.forgetful |= len(path) == 1 or (
             path[1] in FORGETFUL and (path[-1] == "inventory" or len(path) <= 4 or "context" in path)

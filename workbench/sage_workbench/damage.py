@@ -1,4 +1,4 @@
-"""What may become of a state between two runs, by accident or by hand."""
+"""What may happen to a state between two runs, by accident or by hand."""
 
 from __future__ import annotations
 

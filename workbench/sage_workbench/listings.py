@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 NEVER_LISTED = {"balance_details", "detailed_tax_analysis"}
-"""Attributes that Sage's lists do not tell: for the first it wants a period, for the second no way is known."""
+"""Attributes that Sage's lists do not show: for the first it wants a period, for the second no way is known."""
 
 WITHOUT_ANALYSIS = {"sales_estimates": "estimate_lines", "sales_quotes": "quote_lines"}
 """Documents for which Sage has no way to ask for the analysis types of their lines."""
@@ -17,7 +17,7 @@ def key_of(row: dict[str, Any]) -> str:
 
 
 def listable(stream: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what no list of Sage tells."""
+    """Leave out what no list of Sage shows."""
     told = {key: value for key, value in body.items() if key not in NEVER_LISTED}
     if lines := WITHOUT_ANALYSIS.get(stream):
         told[lines] = [{k: v for k, v in line.items() if k != "analysis_type_categories"} for line in told[lines]]
