@@ -129,9 +129,9 @@ class Source:
         self._streams.readouterr()
         with alone(home), pytest.raises(SystemExit) as left:
             main(line)
-        told = self._streams.readouterr()
+        reported = self._streams.readouterr()
         assert isinstance(left.value.code, int)
-        return Output(left.value.code, told.out, told.err)
+        return Output(left.value.code, reported.out, reported.err)
 
     def check(self, **changes: Any) -> Output:
         return self("check", config={**self.config, **changes})
@@ -254,7 +254,7 @@ def test_a_check_gets_a_token_and_hands_it_back_before_it_reports(source: Source
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"client_secret": "not-the-secret"}, "Check the settings 'client_id' and 'client_secret'"),
         ({"refresh_token": "no-such-token"}, "Sage refused the refresh token of the settings"),
@@ -265,12 +265,12 @@ def test_a_check_gets_a_token_and_hands_it_back_before_it_reports(source: Source
     ],
     ids=["secret", "token", "business", "value", "name", "singer"],
 )
-def test_a_check_that_fails_says_what_to_do(source: Source, changes: Record, told: str) -> None:
+def test_a_check_that_fails_says_what_to_do(source: Source, changes: Record, reported: str) -> None:
     output = source.check(**changes)
     assert output.code == 0
     [status] = output.of("CONNECTION_STATUS")
     assert status["status"] == "FAILED"
-    assert told in status["message"]
+    assert reported in status["message"]
 
 
 # The catalog
@@ -329,7 +329,7 @@ def test_a_second_read_brings_what_changed(source: Source, server: SandboxServer
         business.collections["contacts"].change(changed, {"name": "Renamed"}, server.world.clock.now())
     second = source.read(*streams, state=list(first.states.values()))
     assert second.code == 0
-    # What changed within the look-back is told once more.
+    # What changed within the look-back is sent once more.
     assert changed in {row["id"] for row in second.records["contacts"]} < held(server, "contacts")
     assert len(second.records.get("ledger_entries", [])) < len(first.records["ledger_entries"])
     assert len(second.records["countries"]) == len(first.records["countries"])
@@ -426,7 +426,7 @@ def test_only_the_columns_of_the_catalog_are_asked_for_and_delivered(source: Sou
 
 
 @pytest.mark.parametrize(
-    ("catalog", "told"),
+    ("catalog", "reported"),
     [
         (configured("contracts"), "There is no stream contracts"),
         (configured("contacts", mode="sometimes"), "sync mode sometimes"),
@@ -435,12 +435,12 @@ def test_only_the_columns_of_the_catalog_are_asked_for_and_delivered(source: Sou
     ],
     ids=["stream", "mode", "form", "json"],
 )
-def test_a_wrong_catalog_is_for_the_user_to_mend(source: Source, catalog: Any, told: str) -> None:
+def test_a_wrong_catalog_is_for_the_user_to_mend(source: Source, catalog: Any, reported: str) -> None:
     output = source("read", config=source.config, catalog=catalog)
     assert output.code == 1
     [error] = output.errors
     assert error["failure_type"] == "config_error"
-    assert told in error["message"]
+    assert reported in error["message"]
 
 
 def test_decimals_keep_every_digit(source: Source, server: SandboxServer) -> None:
@@ -460,8 +460,8 @@ def test_a_stream_that_is_complete_ends_with_its_bookmarks(source: Source) -> No
     output = source.read("contacts", "sales_invoices", "purchase_invoices")
     assert output.code == 0
     for name, state in output.states.items():
-        told = state["stream"]["stream_state"]
-        assert all(each.get("replication_key_value") for each in told["partitions"]), name
+        reported = state["stream"]["stream_state"]
+        assert all(each.get("replication_key_value") for each in reported["partitions"]), name
 
 
 def delete_a_contact(server: SandboxServer) -> tuple[Business, str]:
@@ -549,8 +549,8 @@ def test_an_access_token_of_unknown_age_is_tried(source: Source, server: Sandbox
 
 
 def test_no_secret_is_told_but_in_the_settings_that_are_handed_back(source: Source, server: SandboxServer) -> None:
-    told = [source.check(), source.check(refresh_token="no-such-token"), source.read("contacts")]
-    others = [m for output in told for m in output.messages if m["type"] != "CONTROL"]
+    reported = [source.check(), source.check(refresh_token="no-such-token"), source.read("contacts")]
+    others = [m for output in reported for m in output.messages if m["type"] != "CONTROL"]
     text = json.dumps(others, default=str)
     for secret in {server.client_secret, "no-such-token", *server.issued_secrets}:
         assert secret not in text
@@ -668,8 +668,8 @@ def test_a_refresh_that_removes_old_rows_is_incomplete_where_something_was_refus
     by_change = source.read("contacts", "journals", state=list(kept.values()))  # nothing is replaced here
     assert by_change.code == 0
     assert by_change.statuses["journals"][-1] == "COMPLETE"
-    told = by_change.states["journals"]["stream"]["stream_state"]["partitions"]
-    assert [each for each in told if each["context"]["business_id"] == first.id] == [
+    reported = by_change.states["journals"]["stream"]["stream_state"]["partitions"]
+    assert [each for each in reported if each["context"]["business_id"] == first.id] == [
         each
         for each in kept["journals"]["stream"]["stream_state"]["partitions"]
         if each["context"]["business_id"] == first.id
@@ -883,7 +883,7 @@ def test_a_log_message_of_a_thread_that_is_writing_waits_for_its_end(
     writer = AirbyteWriter()
     handler = AirbyteLogHandler(writer)
     send = AirbyteWriter._send
-    late = logging.makeLogRecord({"msg": "told by a signal handler", "levelno": logging.WARNING})
+    late = logging.makeLogRecord({"msg": "sent by a signal handler", "levelno": logging.WARNING})
 
     def interrupted(self: AirbyteWriter) -> None:
         monkeypatch.setattr(AirbyteWriter, "_send", send)

@@ -166,7 +166,7 @@ def nth(number: int) -> Callable[[Call], bool]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "reported"),
     [
         ({"batch_config": {}}, "needs 'storage.root', where its files go"),
         ({"batch_config": {"encoding": {"format": "jsonl"}}}, "needs 'storage.root'"),
@@ -182,9 +182,9 @@ def nth(number: int) -> Callable[[Call], bool]:
     ids=str,
 )
 def test_what_files_cannot_do_is_refused_before_any_request(
-    server: SandboxServer, tmp_path: Path, settings: Record, told: str
+    server: SandboxServer, tmp_path: Path, settings: Record, reported: str
 ) -> None:
-    assert told in Loading(server, "", tmp_path, "").refused(["contacts"], **settings)
+    assert reported in Loading(server, "", tmp_path, "").refused(["contacts"], **settings)
 
 
 def test_a_file_that_cannot_be_written_ends_the_run_without_another_state(

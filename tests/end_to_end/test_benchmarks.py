@@ -83,10 +83,10 @@ def test_records_count_as_equal_byte_for_byte_whenever_they_were_extracted() -> 
 
 
 def test_others_are_told_the_same_list_in_the_form_in_which_sage_sends_it() -> None:
-    told = described(SalesInvoices)
-    assert told["params"]["attributes"] == "all"
-    assert set(SalesInvoices.flags) < set(told["params"])
-    properties = told["schema"]["properties"]
+    reported = described(SalesInvoices)
+    assert reported["params"]["attributes"] == "all"
+    assert set(SalesInvoices.flags) < set(reported["params"])
+    properties = reported["schema"]["properties"]
     assert properties["$path"]["type"] == ["string", "null"]
     assert properties["total_amount"]["type"] == ["string", "null"]
     assert "additional_attributes" not in properties
@@ -118,10 +118,10 @@ def test_the_cost_of_a_command_is_measured_and_its_records_are_counted(tmp_path:
         stdout=subprocess.PIPE,
         check=True,
     )
-    told = json.loads(done.stdout)
-    assert (told["code"], told["records"]) == (3, 3)
-    assert told["peak_mb"] > 40
-    assert told["cpu"] > 0
+    reported = json.loads(done.stdout)
+    assert (reported["code"], reported["records"]) == (3, 3)
+    assert reported["peak_mb"] > 40
+    assert reported["cpu"] > 0
     assert (tmp_path / "stdout").read_bytes().count(b"\n") == 4
 
 
@@ -173,5 +173,5 @@ def test_a_goal_whose_scenario_did_not_run_is_not_taken_for_reached() -> None:
 def test_what_the_records_alone_cost_leaves_start_up_out(tmp_path: Path) -> None:
     whole = Result("", {"ours": [{"cpu": 3.0, "records": 50_000.0, "cpu_per_100k": 6.0}]})
     smallest = Result("", {"ours": [{"cpu": 1.0}]})
-    told = report.keep(tmp_path / "results.json", {"cpu": whole, "startup smallest run": smallest})
-    assert told["scenarios"]["cpu"]["medians"]["ours"]["cpu_beyond_start_per_100k"] == 4.0
+    reported = report.keep(tmp_path / "results.json", {"cpu": whole, "startup smallest run": smallest})
+    assert reported["scenarios"]["cpu"]["medians"]["ours"]["cpu_beyond_start_per_100k"] == 4.0

@@ -72,13 +72,13 @@ def snapshot(entry: Entry) -> str:
 
 
 def columns(schema: Entry, place: str) -> Iterator[tuple[str, str]]:
-    """Tell the place and type of everything in a schema: `lines[].quantity`, `number or null`."""
+    """Return the place and type of everything in a schema: `lines[].quantity`, `number or null`."""
     if place:
-        told = dict(schema)
-        kind = told.pop("type")
+        reported = dict(schema)
+        kind = reported.pop("type")
         words = [kind if isinstance(kind, str) else " or ".join(kind)]
-        rest = sorted(set(told) - {"properties", "items", "description"})
-        yield place, ", ".join([*words, *(f"{keyword} {told[keyword]}" for keyword in rest)])
+        rest = sorted(set(reported) - {"properties", "items", "description"})
+        yield place, ", ".join([*words, *(f"{keyword} {reported[keyword]}" for keyword in rest)])
     for name, part in schema.get("properties", {}).items():
         yield from columns(part, f"{place}.{name}" if place else name)
     if "items" in schema:

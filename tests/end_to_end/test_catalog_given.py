@@ -173,10 +173,10 @@ def test_records_follow_the_schema_that_is_announced_and_lose_nothing(
     rows = [row for row in run.records["contacts"] if row["business_id"] == contacts.owner.id]
     assert [row["id"] for row in rows] == list(usual)
     for row in rows:
-        told = json.dumps({**row, **json.loads(row.get("additional_attributes") or "{}")}, default=str)
+        stated = json.dumps({**row, **json.loads(row.get("additional_attributes") or "{}")}, default=str)
         for name in ("name", "email", "credit_limit", "credit_days", "colour"):
             value = usual[row["id"]].get(name, "blue")
-            assert str(value) in told, name
+            assert str(value) in stated, name
     assert run.bookmark("contacts", contacts.owner.id) is not None
 
     with server.paused():
@@ -230,7 +230,7 @@ def test_a_catalog_of_this_version_is_followed_without_a_word(contacts: List, lo
 
 
 @pytest.mark.parametrize(
-    ("part", "told"),
+    ("part", "stated"),
     [
         ({"type": "text"}, "'contacts' has the type 'text' in 'name'"),
         ({"type": []}, "'contacts' has the type [] in 'name'"),
@@ -244,11 +244,11 @@ def test_a_catalog_of_this_version_is_followed_without_a_word(contacts: List, lo
     ],
     ids=str,
 )
-def test_a_schema_that_is_none_is_refused(loading: Loading, part: Any, told: str) -> None:
+def test_a_schema_that_is_none_is_refused(loading: Loading, part: Any, stated: str) -> None:
     def change(given: Record) -> None:
         entry_of(given, "contacts")["schema"]["properties"]["name"] = part
 
-    assert told in loading.refused(["contacts"], change)
+    assert stated in loading.refused(["contacts"], change)
 
 
 # Metadata
@@ -309,13 +309,13 @@ CORRECTED: dict[str, tuple[Callable[[Record], None], str]] = {
 def test_what_loses_nothing_is_corrected_and_reported(
     contacts: List, server: SandboxServer, run_tap: RunTap, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    act, told = CORRECTED[kind]
+    act, stated = CORRECTED[kind]
     given = catalog(*STREAMS)
     act(given)
     caplog.clear()
     TapSageAccounting(config=server.tap_config(), catalog=deepcopy(given))
     warnings = [each.getMessage() for each in caplog.records if "catalog" in each.getMessage()]
-    assert [line for line in warnings if told in line], warnings
+    assert [line for line in warnings if stated in line], warnings
     run = run_tap(catalog=given)
     assert run.error is None
     assert violations(run) == {}
@@ -386,9 +386,9 @@ REFUSED: dict[str, tuple[Callable[[Record], Any], str]] = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_cannot_be_used_is_refused_before_any_request(loading: Loading, kind: str) -> None:
-    act, told = REFUSED[kind]
+    act, stated = REFUSED[kind]
     said = loading.refused(["contacts"], act)
-    assert told in said
+    assert stated in said
     assert "nothing was sent to Sage" in said
 
 

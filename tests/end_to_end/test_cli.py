@@ -29,7 +29,7 @@ def program(server: SandboxServer, tmp_path: Path) -> Program:
     return Program(server, tmp_path)
 
 
-# What it tells of itself
+# What it says of itself
 
 
 def test_it_tells_its_version(program: Program) -> None:
@@ -39,9 +39,9 @@ def test_it_tells_its_version(program: Program) -> None:
 
 
 def test_about_tells_every_setting_and_which_are_secret(program: Program) -> None:
-    told = json.loads(program("--about", "--format=json").stdout)["settings"]["properties"]
-    assert set(CONFIG_JSONSCHEMA["properties"]) <= set(told)
-    secret = {name for name, each in told.items() if each.get("writeOnly")}
+    reported = json.loads(program("--about", "--format=json").stdout)["settings"]["properties"]
+    assert set(CONFIG_JSONSCHEMA["properties"]) <= set(reported)
+    secret = {name for name, each in reported.items() if each.get("writeOnly")}
     assert secret == {"client_id", "client_secret", "refresh_token", "token_store", "token_store_key"}
 
 
@@ -147,9 +147,9 @@ def test_the_connection_test_reads_a_record_of_every_stream(program: Program, se
 def test_the_connection_test_fails_when_sage_refuses_the_token(program: Program) -> None:
     done = program.configured("--test", refresh_token="no-such-token")
     assert done.returncode == 1
-    [told] = errors(done)
-    assert told.startswith("Sage refused the refresh token of the settings")
-    assert "tap-sage-accounting-login" in told
+    [reported] = errors(done)
+    assert reported.startswith("Sage refused the refresh token of the settings")
+    assert "tap-sage-accounting-login" in reported
 
 
 def test_the_connection_test_fails_when_a_stream_fails(program: Program, server: SandboxServer) -> None:
@@ -188,9 +188,9 @@ def test_wrong_settings_end_the_program_before_anything_is_sent(
 def test_a_business_that_is_not_there_is_told_in_one_line(program: Program, server: SandboxServer) -> None:
     done = program.configured(business_ids=["no-such-business"])
     assert done.returncode == 1
-    [told] = errors(done)
-    assert "no-such-business" in told
-    assert all(business.name in told for business in server.world.businesses.values())
+    [reported] = errors(done)
+    assert "no-such-business" in reported
+    assert all(business.name in reported for business in server.world.businesses.values())
 
 
 def test_a_stream_that_fails_fails_the_run_but_not_the_others(program: Program, server: SandboxServer) -> None:

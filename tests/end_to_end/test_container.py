@@ -92,8 +92,8 @@ def test_secrets_and_state_never_reach_the_builder(path: str) -> None:
 def test_the_builder_is_the_pinned_uv() -> None:
     [command] = [value for value in values("RUN") if "pip install" in value and "sed" in value]
     [extraction] = re.findall(r'"\$\((sed .*?)\)"', command)
-    told = subprocess.run(["sh", "-c", extraction], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert re.fullmatch(r"uv==[\d.]+\n", told)
+    reported = subprocess.run(["sh", "-c", extraction], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(r"uv==[\d.]+\n", reported)
 
 
 def test_everything_that_is_installed_is_pinned() -> None:

@@ -481,10 +481,10 @@ def kill_in_the_middle(checkout: Path) -> None:
         text=True,
     ) as running:
         assert running.stdout
-        told: list[str] = []
-        while "requests answered" not in "".join(told[-1:]):
-            assert running.poll() is None, "".join([*told, *running.stdout])
-            told.append(running.stdout.readline())
+        reported: list[str] = []
+        while "requests answered" not in "".join(reported[-1:]):
+            assert running.poll() is None, "".join([*reported, *running.stdout])
+            reported.append(running.stdout.readline())
         assert len(processes_of(checkout)) >= 4
         running.kill()
 

@@ -180,7 +180,7 @@ def test_the_commands_on_a_page_run(page: Path, small_sage: SandboxServer, tmp_p
 
 
 def steps(page: Path, sage: Record, directory: Path) -> Iterator[str]:
-    """What a reader does: save the settings that a page shows, with his own credentials, and run its commands."""
+    """What a reader does: save the settings that a page shows, with their own credentials, and run its commands."""
     for block in blocks_of(page):
         if block.language == "json" and block.title == "config.json":
             shown = directory / f"config-{block.line}.json"
@@ -302,9 +302,9 @@ def test_personal_data_do_not_leave_the_tap(server: SandboxServer, run_tap: RunT
     run = run_tap("contacts", "contact_persons", "addresses", "sales_invoices", **settings)
     assert run.error is None
     assert set(run.records) == {"contacts", "sales_invoices"}
-    told = json.dumps(run.records, default=str)
+    reported = json.dumps(run.records, default=str)
     assert len(names) > 10
-    assert [name for name in names if json.dumps(name)[1:-1] in told] == []
+    assert [name for name in names if json.dumps(name)[1:-1] in reported] == []
     hashes = {record["name"] for record in run.records["contacts"]}
     assert len(hashes) == len({each["name"] for each in contacts})
     customers = {record["contact_name"] for record in run.records["sales_invoices"]} - {None}

@@ -1,4 +1,4 @@
-"""A deletion that Sage tells by id only is marked in the table, and nothing else in it changes.
+"""A deletion that Sage reports by id only is marked in the table, and nothing else in it changes.
 
 Such a mark travels under a schema of its own, and past the users' stream maps. Everything goes through the real target.
 """
@@ -129,8 +129,8 @@ def test_a_deletion_told_by_id_only_changes_nothing_else_whatever_the_stream_map
         check(before[table], rows, {(owner, key_of(key)) for owner, key in gone}, table)
         for each in contacts:
             for key in each.keys:
-                told, row = each.collection.rows[key].render(), rows[each.owner.id, key_of(key)]
-                assert row["displayed_as"] == told["displayed_as"], table
+                reported, row = each.collection.rows[key].render(), rows[each.owner.id, key_of(key)]
+                assert row["displayed_as"] == reported["displayed_as"], table
 
 
 def check(

@@ -279,7 +279,7 @@ def test_surroundings_that_cannot_work_are_refused_before_a_request(
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "reported"),
     [
         ({"stream_maps": {"contact": {"email": None}, "contacts": {"e_mail": None}}}, "did you mean 'email'?"),
         ({"flattening_enabled": True}, "flattening_max_depth is required when flattening is enabled"),
@@ -292,8 +292,8 @@ def test_surroundings_that_cannot_work_are_refused_before_a_request(
     ids=["slips", "flattening", "flattened columns of one name", "syntax"],
 )
 def test_the_program_ends_in_plain_lines_before_any_request(
-    server: SandboxServer, tmp_path: Path, settings: dict[str, Any], told: str
+    server: SandboxServer, tmp_path: Path, settings: dict[str, Any], reported: str
 ) -> None:
     said = Loading(server, "", tmp_path, "").refused(["contacts"], **settings)
-    assert told in said
+    assert reported in said
     assert "nothing was sent to Sage" in said.splitlines()[-1]

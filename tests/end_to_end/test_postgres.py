@@ -105,7 +105,7 @@ def second_run(laboratory: Laboratory, first_run: Warehouse) -> Warehouse:
 
 @pytest.fixture(scope="module")
 def third_run(laboratory: Laboratory, second_run: Warehouse) -> Warehouse:
-    """What two more days changed, from a Sage that tells no more of deleted records than their ids."""
+    """What two more days changed, from a Sage that shows no more of deleted records than their ids."""
     laboratory.server.faults.tombstones = "id_only"
     laboratory.server.advance(2)
     return laboratory.load("third", {*TOLD_BY_ID, "deletions"}, second_run)
@@ -247,11 +247,11 @@ def test_deleted_records_are_flagged_and_keep_their_columns(first_run: Warehouse
         for place, body in books.deleted.items()
         if datetime.fromisoformat(body["deleted_at"]) >= first_run.books.moment
     }
-    told = {place: body for place, body in meanwhile.items() if place[0] in TOLD}
+    reported = {place: body for place, body in meanwhile.items() if place[0] in TOLD}
     found_missing = [place for place in meanwhile if place[0] not in TOLD and place in first_run.books.alive]
-    assert len({name for name, _, _ in told}) > 5
+    assert len({name for name, _, _ in reported}) > 5
     assert found_missing
-    for place, body in told.items():
+    for place, body in reported.items():
         assert differences(body, rows[place]) == [], place
     for place in found_missing:
         assert rows[place]["deleted_at"] is not None, place
@@ -289,6 +289,6 @@ def test_a_deletion_told_by_id_only_leaves_the_other_columns_as_they_were(
     assert {name for name, _, _ in deleted} == TOLD_BY_ID
     for place in deleted:
         kept = {name: value for name, value in rows[place].items() if not name.startswith("_sdc")}
-        # Nobody told when, so it is the moment at which it was learned.
+        # Nobody said when, so it is the moment at which it was learned.
         assert kept.pop("deleted_at") == third_run.books.moment.replace(tzinfo=None), place
         assert kept == {name: before[place][name] for name in kept}, place

@@ -1,4 +1,4 @@
-"""A release tells what is new, publishes nothing that was not tried, and runs nothing that is not pinned."""
+"""A release says what is new, publishes nothing that was not tried, and runs nothing that is not pinned."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def test_the_projects_own_changelog_can_be_released(script: ModuleType) -> None:
 def test_the_command_fails_so_that_the_workflow_stops(tmp_path: Path) -> None:
     (changelog := tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
     arguments: list[str | Path] = [sys.executable, SCRIPT, "--changelog", changelog]
-    told = subprocess.run([*arguments, "v1.2.3"], capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stdout) == (0, "### Fixed\n\n- Pennies.\n")
+    reported = subprocess.run([*arguments, "v1.2.3"], capture_output=True, text=True, check=False)
+    assert (reported.returncode, reported.stdout) == (0, "### Fixed\n\n- Pennies.\n")
     refused = subprocess.run([*arguments, "v9.9.9"], capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "## [9.9.9] - YYYY-MM-DD" in refused.stderr
@@ -176,9 +176,9 @@ def test_only_a_final_version_is_the_latest(tmp_path: Path, tag: str, tags: list
     output = tmp_path / "output"
     given = {"GITHUB_REF_NAME": tag, "GITHUB_REPOSITORY": "Someone/Tap-Sage", "GITHUB_OUTPUT": str(output)}
     subprocess.run(["bash", "-euo", "pipefail", "-c", names["run"]], env=given, check=True)
-    told = dict(line.split("=", 1) for line in output.read_text().splitlines())
-    assert told["tags"].split(",") == [f"ghcr.io/someone/tap-sage:{each}" for each in tags]
-    assert told["source"] == "ghcr.io/someone/source-sage-accounting"
+    reported = dict(line.split("=", 1) for line in output.read_text().splitlines())
+    assert reported["tags"].split(",") == [f"ghcr.io/someone/tap-sage:{each}" for each in tags]
+    assert reported["source"] == "ghcr.io/someone/source-sage-accounting"
 
 
 def test_the_package_is_built_once() -> None:

@@ -134,16 +134,16 @@ def test_a_process_that_is_killed_while_a_page_is_on_its_way_is_continued_withou
 
 def test_the_state_is_told_before_rows_whose_deletion_only_it_can_tell(run_tap: RunTap) -> None:
     run = run_tap(*STREAMS)
-    told: set[str] = set()
+    reported: set[str] = set()
     needed: set[str] = set()
     for message in run.messages:
         if message["type"] == "STATE":
             for stream, bookmarks in message["value"]["bookmarks"].items():
                 for partition in bookmarks.get("partitions", []):
                     if "inventory" in partition or "deletions_told_until" in partition:
-                        told.add(f"{stream} of {partition['context']['business_id']}")
+                        reported.add(f"{stream} of {partition['context']['business_id']}")
         elif message["type"] == "RECORD" and message["stream"] != "ledger_entries":
-            assert f"{message['stream']} of {message['record']['business_id']}" in told
+            assert f"{message['stream']} of {message['record']['business_id']}" in reported
             needed.add(message["stream"])
     assert needed == set(STREAMS) - {"ledger_entries"}
 

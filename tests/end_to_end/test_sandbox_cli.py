@@ -44,11 +44,11 @@ def test_it_tells_all_that_is_needed_serves_and_stops_cleanly() -> None:
                 lines.append(line)
                 if "Ctrl-C" in line:
                     break
-            told = "".join(lines)
-            headers = {"Authorization": f"Bearer {access_token(told)}"}
-            contacts = f"{setting(told, 'api_url')}/contacts"
+            reported = "".join(lines)
+            headers = {"Authorization": f"Bearer {access_token(reported)}"}
+            contacts = f"{setting(reported, 'api_url')}/contacts"
             before = requests.get(contacts, headers=headers, timeout=60)
-            advance = setting(told, "api_url").replace("/v3.1", "/_sandbox/advance")
+            advance = setting(reported, "api_url").replace("/v3.1", "/_sandbox/advance")
             moved = requests.post(advance, json={"days": 2}, timeout=60)
             after = requests.get(contacts, headers=headers, timeout=60)
             process.send_signal(signal.SIGINT)
@@ -78,9 +78,9 @@ def test_a_rotated_refresh_token_is_not_shown_after_a_restart(tmp_path: Path) ->
         assert setting(welcome(first), "refresh_token") == first.refresh_token
         access_token(welcome(first))
     with make_server(arguments) as second:
-        told = welcome(second)
-        assert "your client has it" in told
-        assert not any(secret in told for secret in second.issued_secrets - {second.refresh_token})
+        reported = welcome(second)
+        assert "your client has it" in reported
+        assert not any(secret in reported for secret in second.issued_secrets - {second.refresh_token})
 
 
 def test_its_readme_works_as_it_stands_there() -> None:

@@ -424,7 +424,7 @@ def unsaved_in_memory(sage: SandboxServer, failure: Failure, start: Callable[...
 def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
     sage: SandboxServer, start: Callable[..., Run], failure: Failure, announced_for: float
 ) -> None:
-    """Nothing but the row tells the other machine: it sees no file of this one, and its clock may say anything."""
+    """Nothing but the row informs the other machine: it sees no file of this one, and its clock may say anything."""
     seconds = {"auth.renewal.ANSWER_WAIT": announced_for, "auth.renewal.SAVING_WAIT": PATIENCE}
     run = unsaved_in_memory(sage, failure, start, **{**seconds, "auth.renewal.SAVE_AGAIN_AFTER": 3})
     other = start(failure.url, home="elsewhere", seconds={**QUICK, **seconds})

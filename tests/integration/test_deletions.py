@@ -52,7 +52,7 @@ def deleted(run: Run) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["stream"], row["id"]): row for row in run.records["deletions"]}
 
 
-# Told by Sage
+# Reported by Sage
 
 
 @pytest.mark.parametrize("tombstones", ["full", "dated_id", "id_only"])
@@ -151,7 +151,7 @@ def test_a_record_deleted_while_its_list_is_first_read_is_flagged_by_the_next_ru
 
 
 class Undated(Row):
-    """A row that `deleted_since` lists whole, without telling when it was deleted or whether it was at all."""
+    """A row that `deleted_since` lists whole, without saying when it was deleted or whether it was at all."""
 
     def render(self) -> Body:
         return {name: value for name, value in super().render().items() if name != "deleted_at"}
@@ -266,7 +266,7 @@ def test_deactivated_contacts_still_arrive(server: SandboxServer, run_tap: RunTa
     assert {row["id"] for row in run_tap("contacts").records["contacts"]} == set(rows.keys)
 
 
-# Not told: found missing
+# Not reported: found missing
 
 
 @pytest.mark.parametrize("stream", UNTOLD_WITH_IDS)
@@ -473,7 +473,7 @@ def test_after_days_of_business_the_warehouse_agrees_with_the_books(run_tap: Run
                 advance(living.world, days=2)
 
 
-# What a first load tells beforehand
+# What a first load says beforehand
 
 
 def test_the_ids_of_many_businesses_go_into_few_states(run_tap: RunTap) -> None:
@@ -486,10 +486,10 @@ def test_the_ids_of_many_businesses_go_into_few_states(run_tap: RunTap) -> None:
         states = [message["value"] for message in run.messages if message["type"] == "STATE"]
         assert len(run.records["tax_rates"]) == 24 * 3
         assert len(states) <= 15
-        told: set[str] = set()
+        stated: set[str] = set()
         for message in run.messages:
             if message["type"] == "STATE":
                 partitions = message["value"]["bookmarks"].get("tax_rates", {}).get("partitions", [])
-                told |= {each["context"]["business_id"] for each in partitions if "inventory" in each}
+                stated |= {each["context"]["business_id"] for each in partitions if "inventory" in each}
             elif message["type"] == "RECORD":
-                assert message["record"]["business_id"] in told
+                assert message["record"]["business_id"] in stated

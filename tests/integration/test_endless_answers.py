@@ -1,4 +1,4 @@
-"""Answers that drip, flood or never end take a bounded time and a bounded memory, and are told as what they are."""
+"""Answers that drip, flood or never end take a bounded time and a bounded memory, and are reported as what they are."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def scripted(*parts: bytes, forever: bytes = b"", pause: float = 0.0) -> Iterator[str]:
-    """A server that sends the same bytes to whoever connects, the last of them again and again."""
+    """A server that sends the same bytes to every client, the last of them again and again."""
     over = threading.Event()
     listening = socket.create_server(("127.0.0.1", 0))
 

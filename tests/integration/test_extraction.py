@@ -294,13 +294,13 @@ def test_messages_are_those_that_the_sdk_would_make(run_tap: RunTap, stream_maps
     records = run_tap("contacts").records["contacts"]
     stream = run_tap("contacts", catalog=catalog, **config).tap.streams["contacts"]
 
-    def told(make: Callable[[Any], Any]) -> list[Any]:
+    def reported(make: Callable[[Any], Any]) -> list[Any]:
         return [(each.stream, each.record) for record in records for each in make(deepcopy(record))]
 
-    ours = told(stream._generate_record_messages)
-    assert ours == told(partial(Stream._generate_record_messages, stream))
+    ours = reported(stream._generate_record_messages)
+    assert ours == reported(partial(Stream._generate_record_messages, stream))
     assert len(ours) == len(records)
-    assert ours != told(lambda record: [RecordMessage("contacts", record)])
+    assert ours != reported(lambda record: [RecordMessage("contacts", record)])
 
 
 def test_a_hook_of_the_sdk_gets_records_as_it_expects_them(run_tap: RunTap, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,7 @@ def test_a_fault_that_stays_fails_its_read_only(
     assert len(again.records["invoice_settings"]) == 2
 
 
-@pytest.mark.parametrize("where", ["clean", "told"])
+@pytest.mark.parametrize("where", ["clean", "known"])
 def test_a_failure_in_the_middle_of_a_page_is_that_reads_own(
     run_tap: RunTap, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -174,7 +174,7 @@ def test_a_failure_in_the_middle_of_a_page_is_that_reads_own(
     else:
         for strategy in (Deletions, ReportedDeletions):
             monkeypatch.setattr(strategy, "reported", fail)
-    run = run_tap("contacts", "sales_quotes", state=state if where == "told" else None)
+    run = run_tap("contacts", "sales_quotes", state=state if where == "known" else None)
     assert isinstance(run.error, IncompleteRunError)
     failed = [line for line in run.log if line.startswith("Failed:")]
     assert len(failed) == (2 if where == "clean" else 4)
@@ -387,7 +387,7 @@ def test_hostile_values_arrive_or_are_set_aside_and_spare_their_neighbours(
     assert all(arrived[key]["displayed_as"].startswith("Row") for key in others)
 
 
-# A process that is told to stop
+# A process that is asked to stop
 
 
 @pytest.mark.parametrize(("page", "delivered"), [(1, "Nothing was delivered"), (2, "A part of them was delivered")])

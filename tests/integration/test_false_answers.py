@@ -353,7 +353,7 @@ def test_an_old_answer_of_a_cache_loses_no_row(books: Books, stream: str, tombst
     books.pass_time(minutes=30)
     rows.edit(rows.keys[4])
     rows.insert()
-    if cache != "lying":  # an old list of deletions that is dated anew cannot be told from a new one
+    if cache != "lying":  # an old list of deletions that is dated anew cannot be distinguished from a new one
         rows.delete(rows.keys[1])
     books.pass_time(minutes=30)
     books.state = before  # the same requests once more, as after a run that was killed

@@ -115,8 +115,8 @@ def test_a_deletion_without_an_id_is_found_by_its_path_or_fails_the_read(
         stone = rows.collection.tombstones[gone]
         stone.change({"id": None, "$path": path and path.format(gone)}, stone.updated_at)
     second = run_tap("contacts", "deletions", state=first.state)
-    told = {row["id"] for row in second.records["deletions"]}
-    assert told == ({gone, other} if path else {other})
+    reported = {row["id"] for row in second.records["deletions"]}
+    assert reported == ({gone, other} if path else {other})
     assert (second.error is None) == bool(path)
     assert None not in {row.get("id") for row in second.records["contacts"]}
 

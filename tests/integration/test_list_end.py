@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROWS = 28
 PAGE = 5
 LISTS = ("contacts", "ledger_entries", "sales_quotes")
-"""Oldest first and sorted; newest first; not sorted, with deletions that are not told."""
+"""Oldest first and sorted; newest first; not sorted, with deletions that are not reported."""
 
 
 @pytest.fixture

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     Movement = Callable[[List], None]
 
 KINDS = (
-    "contacts",  # tells its deletions
+    "contacts",  # reports its deletions
     "ledger_entries",  # newest first, rows stay
-    "sales_quotes",  # tells changes, not deletions
-    "stock_movements",  # tells neither, its rows bear a time
-    "unallocated_artefacts",  # tells neither, its rows bear no time
+    "sales_quotes",  # reports changes, not deletions
+    "stock_movements",  # reports neither, its rows bear a time
+    "unallocated_artefacts",  # reports neither, its rows bear no time
     "products",  # in two lists, for active and for inactive ones
 )
 

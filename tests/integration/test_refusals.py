@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     RunTap = Callable[..., Run]
 
 LISTS = ("contacts", "ledger_entries", "products", "sales_quotes", "stock_items", "stock_movements")
-"""Deletions told, flagged, two lists in one, not told; and two that are part of Plus only, one of them read in full."""
+"""Deletions reported, flagged, two lists in one, missing; and two of Plus only, one of them read in full."""
 STREAMS = (*LISTS, "deletions", "invoice_settings", "unallocated_artefacts")
 BOOKS = "[!bt]*"
 """Every path of these lists, and neither `businesses` nor `token`."""
@@ -281,10 +281,10 @@ def test_a_run_in_which_sage_refuses_everything_fails_and_keeps_the_login(
                 business.subscribed = False
     run = books.run(*STREAMS, "businesses", "user")
     assert isinstance(run.error, RefusedRunError)
-    told = str(run.error)
-    assert "\n" not in told
-    assert told.startswith("Sage refused every read of this run (Business 1 ")
-    assert "Bookmarks and tokens are kept." in told
+    stated = str(run.error)
+    assert "\n" not in stated
+    assert stated.startswith("Sage refused every read of this run (Business 1 ")
+    assert "Bookmarks and tokens are kept." in stated
     assert books.state == before
     assert books.told_deleted == set()
 
@@ -317,9 +317,9 @@ def test_a_business_of_which_everything_is_refused_is_named_and_the_others_arriv
         refused.permissions = dict.fromkeys(refused.permissions, "no_access")
     run = books.run(*STREAMS, "businesses")
     assert run.error is None
-    [told] = [line for line in run.log if line.startswith("Sage refused everything of ")]
+    [stated] = [line for line in run.log if line.startswith("Sage refused everything of ")]
     why = "its edition, country or subscription does not offer" if lapsed else "the user's role there does not include"
-    assert told.startswith(f"Sage refused everything of {refused.name} ({refused.id}): {why}")
+    assert stated.startswith(f"Sage refused everything of {refused.name} ({refused.id}): {why}")
     assert not any(line.startswith("Skipped of") for line in run.log)
     assert len(books.warehouse.live("contacts", other.id)) == ROWS
 
@@ -531,7 +531,7 @@ def test_no_version_is_told_of_a_table_that_was_refused_in_part_or_whole(
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind", "told"),
+    ("fault", "kind", "stated"),
     [
         (Fault("businesses", 403, times=None), RefusedRunError, "Sage does not let this user list businesses"),
         (Fault("businesses", 404, times=None), RefusedRunError, "Sage does not let this user list businesses"),
@@ -546,14 +546,14 @@ def test_no_version_is_told_of_a_table_that_was_refused_in_part_or_whole(
     ids=lambda each: f"{each.what} by {each.by}" if isinstance(each, Fault) else "",
 )
 def test_a_list_of_businesses_that_is_not_to_be_had_ends_the_run_in_one_line(
-    server: SandboxServer, books: Books, fault: Fault, kind: type[Exception], told: str
+    server: SandboxServer, books: Books, fault: Fault, kind: type[Exception], stated: str
 ) -> None:
     books.run()
     before = books.state
     server.faults.add(replace(fault))
     run = books.run()
     assert isinstance(run.error, kind)
-    assert told in str(run.error)
+    assert stated in str(run.error)
     assert "\n" not in str(run.error)
     assert run.records == {}
     assert books.state == before

@@ -485,17 +485,17 @@ class TestBusinesses:
         lead.body["subscriptions"] = [plus, payroll]
         assert client.get("businesses/b1")["subscriptions"] == [plus, payroll]
         lead.edition = "Start"
-        told, other = client.get("businesses/b1")["subscriptions"]
-        assert (told["id"], told["displayed_as"], told["status"]) == ("START", "Accounting Start", "paying")
+        reported, other = client.get("businesses/b1")["subscriptions"]
+        assert (reported["id"], reported["displayed_as"], reported["status"]) == ("START", "Accounting Start", "paying")
         assert other == payroll
         lead.subscribed = False
         assert client.get("businesses/b1")["subscriptions"][0]["status"] == "expired"
 
     def test_a_business_shows_the_rights_of_its_user(self, client: Client, lead: Business) -> None:
         lead.permissions["journals"] = "no_access"
-        told = client.get("businesses/b1")["user_permissions"]
-        assert {"area": "accounting_journals", "role": "no_access"} in told
-        assert {"area": "payroll_access"} in told
+        reported = client.get("businesses/b1")["user_permissions"]
+        assert {"area": "accounting_journals", "role": "no_access"} in reported
+        assert {"area": "payroll_access"} in reported
         assert client.get("businesses/lead")["id"] == "b1"
         assert client.ask("businesses/nobody").status_code == 404
 

@@ -112,10 +112,10 @@ def test_the_final_state_is_whole(runner: TapTestRunner) -> None:
 
 
 def test_schemas_come_before_their_records(runner: TapTestRunner) -> None:
-    told = set()
+    reported = set()
     for message in runner.raw_messages:
         if message["type"] == "SCHEMA":
-            told.add(message["stream"])
+            reported.add(message["stream"])
         elif message["type"] == "RECORD":
-            assert message["stream"] in told
-    assert told >= {stream.name for stream in STREAMS} - {"deletions"}
+            assert message["stream"] in reported
+    assert reported >= {stream.name for stream in STREAMS} - {"deletions"}

@@ -35,7 +35,7 @@ def configure(sage: SandboxServer, tmp_path: Path) -> Callable[..., TapSageAccou
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"page_size": 0}, "'page_size' must be 1 to 200, not 0"),
         ({"page_size": 500}, "'page_size' must be 1 to 200, not 500"),
@@ -74,21 +74,21 @@ def configure(sage: SandboxServer, tmp_path: Path) -> Callable[..., TapSageAccou
     ids=str,
 )
 def test_a_wrong_setting_is_refused_with_what_would_be_right(
-    configure: Callable[..., TapSageAccounting], sage: SandboxServer, changes: dict[str, Any], told: str
+    configure: Callable[..., TapSageAccounting], sage: SandboxServer, changes: dict[str, Any], reported: str
 ) -> None:
     with pytest.raises(ConfigValidationError) as refused:
         configure(**changes)
     [problem] = refused.value.errors
-    assert told in problem
+    assert reported in problem
     assert len(sage.requests) == 0
 
 
 def test_all_wrong_settings_are_told_at_once(configure: Callable[..., TapSageAccounting]) -> None:
     with pytest.raises(ConfigValidationError) as refused:
         configure(page_size=0, concurrency=0, start_date="soon", client_id=ABSENT, pagesize=1)
-    told = " ".join(refused.value.errors)
+    reported = " ".join(refused.value.errors)
     for name in ("page_size", "concurrency", "start_date", "client_id", "pagesize"):
-        assert f"'{name}'" in told
+        assert f"'{name}'" in reported
 
 
 @pytest.mark.parametrize("name", [name for name, each in CONFIG_JSONSCHEMA["properties"].items() if each.get("secret")])

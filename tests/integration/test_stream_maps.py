@@ -102,7 +102,7 @@ REFUSED: dict[str, tuple[Record, str]] = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_stream_map_that_cannot_mean_what_it_says_is_refused(server: SandboxServer, kind: str) -> None:
-    stream_maps, told = REFUSED[kind]
+    stream_maps, reported = REFUSED[kind]
     config = server.tap_config(stream_maps=stream_maps, stream_map_config={"salt": "pepper"})
     catalog = TapSageAccounting(parse_env_config=False, validate_config=False).catalog_dict
     for entry in catalog["streams"]:
@@ -111,7 +111,7 @@ def test_a_stream_map_that_cannot_mean_what_it_says_is_refused(server: SandboxSe
                 each["metadata"]["selected"] = entry["tap_stream_id"] in ("contacts", "currencies")
     with pytest.raises(ConfigValidationError) as refused:
         TapSageAccounting(config=config, catalog=catalog)
-    assert [line for line in refused.value.errors if told in line], refused.value.errors
+    assert [line for line in refused.value.errors if reported in line], refused.value.errors
     assert list(server.requests) == []
 
 

@@ -214,9 +214,9 @@ def test_an_answer_that_echoes_the_token_request_shows_no_secret(spelling: str) 
 
     def echo(place: str) -> Callable[[socket.socket, bytes], None]:
         def act(connection: socket.socket, request: bytes) -> None:
-            told = SPELLINGS[spelling](request.decode().partition("\r\n\r\n")[2])
-            body = {"error": "invalid_request", "error_description": "Bad.", place: told}
-            phrase = re.sub("[^!-~ ]", "?", told) if place == "phrase" else "Bad Request"
+            reported = SPELLINGS[spelling](request.decode().partition("\r\n\r\n")[2])
+            body = {"error": "invalid_request", "error_description": "Bad.", place: reported}
+            phrase = re.sub("[^!-~ ]", "?", reported) if place == "phrase" else "Bad Request"
             connection.sendall(answer(body, f"400 {phrase}"))
 
         return act

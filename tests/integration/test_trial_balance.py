@@ -154,7 +154,7 @@ def ledger() -> Ledger:
 
 
 def book(ledger: Ledger, day: str, *, reverse: bool = False) -> int:
-    """Book one amount on a day, and tell how many transactions there were before."""
+    """Book one amount on a day, and return how many transactions there were before."""
     number = len(ledger.transactions.keys)
     ledger.post(0)
     for entry in ledger.entries.keys[-2:]:

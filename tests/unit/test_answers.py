@@ -1,4 +1,4 @@
-"""Single odd answers of Sage: what is tried again, what is not, and what the user is told of it."""
+"""Single odd answers of Sage: what is tried again, what is not, and what the user learns of it."""
 
 from __future__ import annotations
 
@@ -130,14 +130,14 @@ def test_what_sage_refuses_for_good_is_asked_once_and_told_in_sages_words(
     with pytest.raises(kind) as refused:
         ask(connection)
     assert requests_mock.call_count == 1
-    told = str(refused.value)
-    assert told.startswith(f"'contacts' of Harbour Lights: Sage answered {status}")
-    assert f"[{code}] This is not possible." in told
-    assert "r-42" in told
+    reported = str(refused.value)
+    assert reported.startswith(f"'contacts' of Harbour Lights: Sage answered {status}")
+    assert f"[{code}] This is not possible." in reported
+    assert "r-42" in reported
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "reported"),
     [
         (json.dumps(refusal("InvalidPage", "No such page.")), "[InvalidPage] No such page."),
         (json.dumps(refusal("InvalidPage", "No such page.")[0]), "[InvalidPage] No such page."),
@@ -156,12 +156,12 @@ def test_an_error_in_any_shape_is_told_without_data(
     requests_mock: Mocker,
     caplog: pytest.LogCaptureFixture,
     body: str | bytes,
-    told: str,
+    reported: str,
 ) -> None:
     requests_mock.get(CONTACTS, status_code=400, content=body if isinstance(body, bytes) else body.encode())
     with caplog.at_level(logging.DEBUG), pytest.raises(FatalAPIError) as refused:
         ask(connection)
-    assert told in str(refused.value)
+    assert reported in str(refused.value)
     for text in (str(refused.value), caplog.text):
         assert "Private" not in text
         assert "access-token" not in text
@@ -218,7 +218,7 @@ def test_a_passing_fault_passes_unnoticed_but_for_the_log(
     assert requests_mock.call_count == 3
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 2
-    assert all("Trying again in" in told for told in warnings)
+    assert all("Trying again in" in reported for reported in warnings)
     assert "Private" not in caplog.text
     assert "access-token" not in caplog.text
 

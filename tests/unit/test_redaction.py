@@ -63,7 +63,7 @@ def test_exceptions_and_their_causes_are_written_without_secrets(output: io.Stri
         try:
             empty[of_cause]
         except KeyError as error:
-            raise ValueError(f"told: {of_error}") from error
+            raise ValueError(f"reported: {of_error}") from error
 
     try:
         fail()

@@ -79,7 +79,7 @@ def careful(schema: dict[str, Any], body: bytes) -> list[dict[str, Any]]:
 
 
 def exactly(records: list[dict[str, Any]]) -> Any:
-    """Tell 1, 1.0 and true apart, and 1.50 from 1.5; absent from null."""
+    """Distinguish 1, 1.0 and true, and 1.50 from 1.5; absent from null."""
 
     def form(value: Any) -> Any:
         match value:

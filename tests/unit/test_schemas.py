@@ -1,4 +1,4 @@
-"""Every readable object has a schema that lands unchanged in any warehouse and tells an analyst what it means."""
+"""Every readable object has a schema that lands unchanged in any warehouse and says to an analyst what it means."""
 
 from __future__ import annotations
 

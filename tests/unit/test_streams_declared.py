@@ -304,8 +304,8 @@ def test_the_documentation_tells_what_a_stream_needs_and_offers(
     stream_table: ModuleType, name: str, facts: tuple[str, ...]
 ) -> None:
     [stream] = [each for each in STREAMS if each.name == name]
-    told = (stream_table.deletions, stream_table.rights, stream_table.offered_in, stream_table.selected)
-    assert tuple(tell(stream) for tell in told) == facts
+    stated = (stream_table.deletions, stream_table.rights, stream_table.offered_in, stream_table.selected)
+    assert tuple(tell(stream) for tell in stated) == facts
 
 
 def test_objects_left_out_are_no_streams(stream_table: ModuleType) -> None:

@@ -18,7 +18,7 @@ PAGES = sorted(
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "packages").glob("*/*.md"))
     if page.is_file()
 )
-CODE = ("benchmarks", "demo", "examples", "packages", "scripts", "tap_sage_accounting", "workbench")
+CODE = ("benchmarks", "demo", "examples", "packages", "scripts", "tap_sage_accounting", "tests", "workbench")
 """Directories whose Python files keep to plain words in comments and texts."""
 OLDER = (
     "airbyte/",
@@ -36,7 +36,7 @@ MODULES = sorted(
     path
     for directory in CODE
     for path in (ROOT / directory).rglob("*.py")
-    if not path.is_relative_to(TAP) or not str(path.relative_to(TAP)).startswith(OLDER)
+    if path != Path(__file__) and (not path.is_relative_to(TAP) or not str(path.relative_to(TAP)).startswith(OLDER))
 )
 
 
