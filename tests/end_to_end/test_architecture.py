@@ -30,12 +30,24 @@ def test_the_architecture_page_says_where_everything_is_and_describes_each_packa
     assert {name for name in packages if f"| `{name}/` |" not in page} == set()
 
 
-def test_the_diagram_shows_the_layers_that_import_linter_holds() -> None:
+def layers() -> list[list[str]]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    [layers] = [each["layers"] for each in contracts if each.get("containers") == [PACKAGE.name]]
+    [contract] = [each for each in contracts if each.get("containers") == [PACKAGE.name]]
+    return [layer.split(" | ") for layer in contract["layers"]]
+
+
+def test_the_diagram_shows_the_layers_that_import_linter_holds() -> None:
     diagram = (ROOT / "docs" / "assets" / "architecture.svg").read_text()
     drawn = re.findall(r'<text class="layer"[^>]*>([^<]+)<', diagram)
-    assert [name for text in drawn for name in text.split(" · ")] == " | ".join(layers).split(" | ")
+    assert [name for text in drawn for name in text.split(" · ")] == [name for layer in layers() for name in layer]
+
+
+def test_the_layers_in_the_notes_for_assistants_are_in_their_order() -> None:
+    height = {name: number for number, layer in enumerate(layers()) for name in layer}
+    [block] = re.findall(r"```text\n(.*?)```", (ROOT / "CLAUDE.md").read_text(), flags=re.DOTALL)
+    named = [name for line in block.splitlines() for name in re.findall(r"\w+", line.partition("  ")[0])]
+    assert len(named) > 15
+    assert [height[name] for name in named] == sorted(height[name] for name in named)
 
 
 def test_the_diagram_is_what_its_script_draws_and_its_stations_exist() -> None:
