@@ -7,8 +7,12 @@ _:
 demo:
     uv run meltano run demo
 
-# Run tests: all of them, or what is named
-test *arguments:
+# Run the tests of the inner loop, in about a minute, or what is named
+test *arguments="-m 'not slow' tests/unit tests/integration":
+    uv run pytest {{ arguments }}
+
+# Run all tests
+test-all *arguments:
     uv run pytest {{ arguments }}
 
 # Check style, types and who imports whom

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,22 @@ from tap_sage_accounting.redaction import SecretFilter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return three workers for two processors: some tests wait, for a process, a server or a moment."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors + processors // 2
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker run the tests that share what their module makes, such as a loaded database."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            makers = (makers[-1] for makers in item._fixtureinfo.name2fixturedefs.values())
+            if any(maker.scope in {"class", "module"} for maker in makers):
+                item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -606,6 +606,7 @@ def configured_to_replace(*streams: str, generation: int) -> Record:
     return catalog
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("everywhere", [False, True], ids=["one business", "all"])
 @pytest.mark.parametrize("why", ["rights", "gone", "subscription", "edition", "emptied"])
 def test_a_full_refresh_of_which_something_was_refused_does_not_replace_the_table(

@@ -74,6 +74,7 @@ def contacts(server: SandboxServer) -> list[List]:
     return lists
 
 
+@pytest.mark.postgres
 def test_files_load_into_postgres_row_by_row_and_deletions_leave_other_columns_alone(
     server: SandboxServer, contacts: list[List], tmp_path: Path
 ) -> None:

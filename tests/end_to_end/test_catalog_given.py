@@ -160,6 +160,7 @@ CATALOGS: dict[str, Callable[[Record], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CATALOGS)
 def test_records_follow_the_schema_that_is_announced_and_lose_nothing(
     server: SandboxServer, contacts: List, run_tap: RunTap, kind: str
@@ -202,6 +203,7 @@ def test_a_catalog_discovered_before_decimals_became_text_still_fits(
     assert contacts.keys
 
 
+@pytest.mark.postgres
 def test_one_warning_names_the_streams_whose_schema_is_another_and_says_to_discover_again(
     contacts: List, loading: Loading
 ) -> None:
@@ -223,6 +225,7 @@ def test_one_warning_names_the_streams_whose_schema_is_another_and_says_to_disco
     assert {row["main_address"]["city"] for row in rows.values()} == {"Town"}
 
 
+@pytest.mark.postgres
 def test_a_catalog_of_this_version_is_followed_without_a_word(contacts: List, loading: Loading) -> None:
     loading.run(STREAMS)
     assert "The catalog" not in loading.log
@@ -305,6 +308,7 @@ CORRECTED: dict[str, tuple[Callable[[Record], None], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CORRECTED)
 def test_what_loses_nothing_is_corrected_and_reported(
     contacts: List, server: SandboxServer, run_tap: RunTap, caplog: pytest.LogCaptureFixture, kind: str

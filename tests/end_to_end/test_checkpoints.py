@@ -126,6 +126,7 @@ def test_no_state_speaks_of_a_read_whose_rows_are_still_to_come(run_tap: RunTap)
                         assert len(warehouse.rows(QUOTES, partition["context"]["business_id"])) == 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(6))
 def test_a_run_that_ends_between_any_two_messages_is_continued_without_loss(run_tap: RunTap, part: int) -> None:
     """Rows that were delivered are deleted before the next run."""
@@ -150,6 +151,7 @@ def test_a_run_that_ends_between_any_two_messages_is_continued_without_loss(run_
             assert disagreements(server.world, warehouse, UNREPORTED) == [], f"ended after message {end}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_at", [3, 9, 15, 22])
 def test_a_process_that_is_killed_is_continued_without_loss(tmp_path: Path, kill_at: int) -> None:
     with books(3, 150, UNREPORTED) as server:

@@ -66,6 +66,7 @@ def execute(server: Postgres, *statements: str) -> None:
 # Postgres
 
 
+@pytest.mark.postgres
 def test_what_was_committed_is_there_after_a_restart(place: Path) -> None:
     with running(place) as server:
         execute(server, "create table kept as select 12345678901234567.1234 as amount")
@@ -73,6 +74,7 @@ def test_what_was_committed_is_there_after_a_restart(place: Path) -> None:
         assert connection.execute("select amount from kept").fetchone() == (Decimal("12345678901234567.1234"),)
 
 
+@pytest.mark.postgres
 @pytest.mark.parametrize("name", ["long" * 25, "Müller & Söhne", "50% of it, 'quoted'?#1"])
 def test_any_directory_will_do(place: Path, name: str) -> None:
     directory = place / name
@@ -85,6 +87,7 @@ def test_any_directory_will_do(place: Path, name: str) -> None:
         engine.dispose()
 
 
+@pytest.mark.postgres
 def test_the_place_for_temporary_files_may_have_any_name_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (odd := place / ("Büro & Lager, " * 9)).mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(odd))
@@ -92,6 +95,7 @@ def test_the_place_for_temporary_files_may_have_any_name_too(place: Path, monkey
         execute(server, "select 1")
 
 
+@pytest.mark.postgres
 def test_a_server_that_nobody_stopped_is_ended_before_the_next_one_starts(place: Path) -> None:
     with running(place) as abandoned:
         execute(abandoned, "create table kept ()")
@@ -99,6 +103,7 @@ def test_a_server_that_nobody_stopped_is_ended_before_the_next_one_starts(place:
             execute(successor, "select from kept")
 
 
+@pytest.mark.postgres
 def test_a_server_that_cannot_start_tells_why(place: Path) -> None:
     with running(place) as server:
         pass
@@ -107,6 +112,7 @@ def test_a_server_that_cannot_start_tells_why(place: Path) -> None:
         pass
 
 
+@pytest.mark.postgres
 def test_only_its_own_socket_leads_to_the_server(postgres: Postgres) -> None:
     assert postgres.data.stat().st_mode & 0o077 == 0
     with psycopg.connect(postgres.conninfo) as connection:
@@ -152,6 +158,7 @@ def loaded(postgres: Postgres) -> Postgres:
     return postgres
 
 
+@pytest.mark.postgres
 def test_the_report_counts_rows_per_table_and_business_and_what_this_run_loaded(loaded: Postgres) -> None:
     with psycopg.connect(loaded.conninfo) as connection:
         lines = report.rows_table(report.Warehouse(connection), since=NOW)
@@ -164,6 +171,7 @@ def test_the_report_counts_rows_per_table_and_business_and_what_this_run_loaded(
     assert cells["total"] == ["3", "10", "11"]
 
 
+@pytest.mark.postgres
 def test_rows_that_an_earlier_run_loaded_do_not_count_for_this_one(loaded: Postgres) -> None:
     with psycopg.connect(loaded.conninfo) as connection:
         warehouse = report.Warehouse(connection)
@@ -172,6 +180,7 @@ def test_rows_that_an_earlier_run_loaded_do_not_count_for_this_one(loaded: Postg
         assert report.loaded(warehouse, NOW + timedelta(seconds=1)) == 0
 
 
+@pytest.mark.postgres
 def test_the_answers_are_those_of_the_models_and_show_when_a_trial_balance_is_out(loaded: Postgres) -> None:
     with psycopg.connect(loaded.conninfo) as connection:
         lines = report.answers_table(report.Warehouse(connection))
@@ -180,6 +189,7 @@ def test_the_answers_are_those_of_the_models_and_show_when_a_trial_balance_is_ou
     assert re.split(r" {2,}", harbour)[1:] == ["100.00", "100.00", "balanced", "1,234.50", "42.00"]
 
 
+@pytest.mark.postgres
 def test_the_verdicts_are_counted_by_business(loaded: Postgres) -> None:
     with psycopg.connect(loaded.conninfo) as connection:
         atelier, harbour = report.verdicts_table(report.Warehouse(connection))[2:]
@@ -187,6 +197,7 @@ def test_the_verdicts_are_counted_by_business(loaded: Postgres) -> None:
     assert re.split(r" {2,}", harbour)[1:] == ["2", "1", "0", "0"]
 
 
+@pytest.mark.postgres
 def test_columns_are_aligned_and_long_names_cut(loaded: Postgres) -> None:
     execute(loaded, "update sage.businesses set name = repeat('Ampère & Sons ', 9) where id = 'b1'")
     with psycopg.connect(loaded.conninfo) as connection:
@@ -195,6 +206,7 @@ def test_columns_are_aligned_and_long_names_cut(loaded: Postgres) -> None:
     assert "Ampère & Sons Amp..." in "".join(lines)
 
 
+@pytest.mark.postgres
 def test_a_hostile_name_reaches_no_terminal(loaded: Postgres) -> None:
     execute(loaded, r"update sage.businesses set name = E'Acme\n\x1b]0;t\x07\u202e' where id = 'b1'")
     with psycopg.connect(loaded.conninfo) as connection:
@@ -252,6 +264,7 @@ def test_psql_before_the_first_run_says_what_to_do(project: Path, capsys: pytest
     assert not list(project.glob(".meltano/demo/pgdata"))
 
 
+@pytest.mark.postgres
 def test_psql_gets_the_arguments_and_leaves_no_server(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     home = Home(project)
     home.directory.mkdir(parents=True)
@@ -263,6 +276,8 @@ def test_psql_gets_the_arguments_and_leaves_no_server(project: Path, capfd: pyte
     assert not (server.data / "postmaster.pid").exists()
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
 def test_a_report_before_the_models_were_built_tells_why_there_is_none(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -367,6 +382,8 @@ def wait_until_gone(mark: str, scratch: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
 @pytest.mark.parametrize("request_to_stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 @pytest.mark.parametrize("whom", ["owner", "starter"])
 def test_nothing_outlives_a_run_however_it_ends(
@@ -379,6 +396,7 @@ def test_nothing_outlives_a_run_however_it_ends(
     wait_until_gone(mark, scratch)
 
 
+@pytest.mark.postgres
 def test_a_process_that_does_not_listen_does_not_outlive_the_run_either(
     start: Callable[[str], subprocess.Popen[str]],
 ) -> None:
@@ -400,6 +418,7 @@ def test_a_stopped_run_tells_what_stopped_it(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.postgres
 def test_processes_of_others_are_left_alone(tmp_path: Path) -> None:
     stranger = subprocess.Popen([binary("postgres"), "--version"], stdout=subprocess.DEVNULL, env={MARK: "another"})
     with supervised(tmp_path / "scratch", follow_parent=False):
@@ -509,6 +528,9 @@ def check_report(output: str, world: World) -> Path:
     return Path(path)
 
 
+@pytest.mark.meltano
+@pytest.mark.postgres
+@pytest.mark.slow
 def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_what_changed(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -567,6 +589,8 @@ def own_sage() -> Iterator[SandboxServer]:
         yield server
 
 
+@pytest.mark.meltano
+@pytest.mark.slow
 def test_the_users_own_sage_and_database_and_the_demonstration_never_meet(
     checkout: Path, own_sage: SandboxServer, place: Path
 ) -> None:
@@ -606,6 +630,8 @@ def test_the_users_own_sage_and_database_and_the_demonstration_never_meet(
     assert own["client_secret"].encode() not in kept
 
 
+@pytest.mark.meltano
+@pytest.mark.slow
 def test_a_failure_is_told_with_its_reason_and_leaves_no_process(checkout: Path) -> None:
     definitions = (checkout / "meltano.yml").read_text()
     assert "      value: 200\n" in definitions

@@ -157,6 +157,7 @@ def small_sage() -> Iterator[SandboxServer]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS if is_run(block)}), ids=lambda page: page.stem)
 def test_the_commands_on_a_page_run(page: Path, small_sage: SandboxServer, tmp_path: Path) -> None:
     sage = small_sage.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}")
@@ -426,12 +427,14 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
         yield Warehouse(url, Books.of(server), server)
 
 
+@pytest.mark.postgres
 def test_every_query_runs(warehouse: Warehouse) -> None:
     empty = {block.title or str(block) for block in QUERIES if not warehouse.ask(block.text)}
     view = next(str(block) for block in QUERIES if block.page.stem == "moving")
     assert empty == {"check-against-sage", view}
 
 
+@pytest.mark.postgres
 def test_the_trial_balance_is_sages_own(warehouse: Warehouse) -> None:
     rows = warehouse.answer("trial-balance")
     for business in warehouse.businesses.values():
@@ -444,6 +447,7 @@ def test_the_trial_balance_is_sages_own(warehouse: Warehouse) -> None:
         assert sum(debit for debit, _ in found) == sum(credit for _, credit in found) > 0
 
 
+@pytest.mark.postgres
 def test_the_check_against_sage_finds_a_wrong_entry(warehouse: Warehouse) -> None:
     assert warehouse.answer("check-against-sage") == []
     [entry] = warehouse.ask("select business_id, id, date from ledger_entries where deleted is not true limit 1")
@@ -455,6 +459,7 @@ def test_the_check_against_sage_finds_a_wrong_entry(warehouse: Warehouse) -> Non
     assert min(row["to_date"] for row in wrong) >= entry["date"]
 
 
+@pytest.mark.postgres
 def test_profits_of_all_months_add_up_to_the_result_in_the_trial_balance(warehouse: Warehouse) -> None:
     kinds = {"SALES", "OTHER_INCOME", "DIRECT_EXPENSES", "OVERHEADS", "DEPRECIATION"}
     rows = warehouse.answer("profit-and-loss")
@@ -478,6 +483,7 @@ def kind_of(account: Any) -> str:
     return str(account.render()["ledger_account_type"]["id"])
 
 
+@pytest.mark.postgres
 def test_aged_debtors_add_up_to_the_control_account(warehouse: Warehouse) -> None:
     rows = warehouse.answer("aged-debtors")
     control = {row["business_id"]: row["balance"] - row["by_journals"] for row in warehouse.answer("trade-debtors")}
@@ -490,6 +496,7 @@ def test_aged_debtors_add_up_to_the_control_account(warehouse: Warehouse) -> Non
             assert sum(buckets) == row["owed"]
 
 
+@pytest.mark.postgres
 def test_sales_by_product_are_the_invoices_less_carriage(warehouse: Warehouse) -> None:
     [invoices] = warehouse.ask(
         "select sum(base_currency_net_amount - coalesce(base_currency_shipping_net_amount, 0)) as net"

@@ -21,6 +21,8 @@ from sage_workbench.embedded_postgres import postgres_server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = [pytest.mark.meltano, pytest.mark.postgres]
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 STALE = """update sage.sales_invoices set outstanding_amount = outstanding_amount + {}
@@ -83,6 +85,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield Project(server, database, tmp_path_factory.mktemp("finance-meltano"))
 
 
+@pytest.mark.slow
 def test_one_command_loads_builds_and_reconciles(project: Project) -> None:
     done = project.meltano("run", "tap-sage-accounting", "target-postgres", "dbt-postgres:build")
     assert done.returncode == 0, done.stderr[-4000:]
@@ -90,6 +93,7 @@ def test_one_command_loads_builds_and_reconciles(project: Project) -> None:
     assert project.ask("select distinct verdict from sage_finance.sage__reconciliation where verdict = 'differs'") == []
 
 
+@pytest.mark.slow
 def test_a_check_that_differs_fails_the_job_with_its_figures(project: Project) -> None:
     project.ask(STALE.format(-10))
     failed = project.meltano("run", "dbt-postgres:build")
@@ -105,6 +109,7 @@ def test_the_report_is_printed_alone(project: Project) -> None:
     assert done.stdout.rstrip().endswith("</html>")
 
 
+@pytest.mark.slow
 def test_another_project_installs_the_package_by_git(project: Project, tmp_path: Path) -> None:
     repository, own = tmp_path / "repository", tmp_path / "own"
     copy_models(repository / "transform")

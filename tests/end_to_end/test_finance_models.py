@@ -32,6 +32,8 @@ from tap_sage_accounting.streams import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.postgres
+
 DOCS = Path(__file__).parents[2] / "docs"
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build_sources.py"
 SCHEMA, MODELS, KEPT = "sage", "sage_finance", "kept"
@@ -256,6 +258,7 @@ CORRUPTIONS = {
 """Most are of the kinds that the mistakes of others with the same data were of."""
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_the_data_is_seen(warehouse: Warehouse, subtests: pytest.Subtests) -> None:
     warehouse.dbt.run(*CHECKS)
     assert warehouse.differing() == set()
@@ -309,6 +312,7 @@ def test_what_an_edition_or_a_right_leaves_out_is_no_error(warehouse: Warehouse,
             assert set(page.figures) == set(warehouse.server.world.businesses)
 
 
+@pytest.mark.slow
 def test_two_days_later_everything_ties(warehouse: Warehouse) -> None:
     with warehouse.server.paused():
         advance(warehouse.server.world, days=2)
@@ -388,6 +392,7 @@ def duckdb_dbt(path: Path, name: str) -> Dbt:
     return Dbt(path.with_name(name), {"DBT_TARGET": "duckdb", "DBT_DUCKDB_PATH": str(path)})
 
 
+@pytest.mark.slow
 def test_duckdb_finds_and_reports_the_same(warehouse: Warehouse, duckdb_copy: Path) -> None:
     figures = """select business_id, check_id, month, expected, found, explained, verdict
         from sage_finance.sage__reconciliation order by 1, 2, 3"""

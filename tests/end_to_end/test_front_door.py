@@ -161,6 +161,7 @@ def test_the_commands_that_meltano_is_told_are_installed() -> None:
     assert called <= scripts
 
 
+@pytest.mark.meltano
 def test_another_project_adds_the_tap_without_a_hub(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()

@@ -532,6 +532,7 @@ def link_in_its_place(_: ExitStack, tmp_path: Path) -> Lost:
     return moved_file(tmp_path, lambda file: file.symlink_to(tmp_path / "x.sqlite"), lambda file: file.unlink())
 
 
+@pytest.mark.postgres
 @pytest.mark.parametrize("lose", [stopped_server, directory_in_its_place, link_in_its_place])
 def test_a_store_that_is_gone_when_consent_was_given_costs_neither_the_code_nor_the_login_before(
     sage: SandboxServer,

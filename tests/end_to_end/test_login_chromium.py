@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER),
-    reason="a real Chromium is needed: apt-get install chromium chromium-driver",
-)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (CHROMIUM and CHROMEDRIVER),
+        reason="a real Chromium is needed: apt-get install chromium chromium-driver",
+    ),
+]
 FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -153,6 +153,9 @@ def containers(tmp_path: Path) -> Iterator[Containers]:
         yield Containers(server, database, tmp_path)
 
 
+@pytest.mark.meltano
+@pytest.mark.postgres
+@pytest.mark.slow
 def test_runs_without_a_disk_go_on_where_the_last_one_ended_and_only_the_weekly_one_sweeps(
     containers: Containers,
 ) -> None:

@@ -143,6 +143,7 @@ def log_in(terminal: Terminal, answer: dict[str, str] | None = None) -> Screen:
 # What others answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "by"),
     [
@@ -199,6 +200,7 @@ def test_errors_that_the_browser_brings_reach_no_terminal(terminal: Terminal, an
 # Files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["config", "catalog", "state"])
 @pytest.mark.parametrize(
     "content",

@@ -113,6 +113,8 @@ COPIES: dict[str, Record] = {
 """Tables that one stream fills, each in its own way."""
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
 def test_a_deletion_told_by_id_only_changes_nothing_else_whatever_the_stream_maps(
     server: SandboxServer, contacts: list[List], loading: Loading
 ) -> None:
@@ -151,6 +153,7 @@ def check(
             }, (table, place)
 
 
+@pytest.mark.postgres
 def test_a_renamed_stream_is_marked_under_its_name(
     server: SandboxServer, contacts: list[List], loading: Loading
 ) -> None:
@@ -164,6 +167,7 @@ def test_a_renamed_stream_is_marked_under_its_name(
     check(before, loading.rows("people"), gone, "people")
 
 
+@pytest.mark.postgres
 def test_flattened_rows_keep_their_columns_too(server: SandboxServer, contacts: list[List], loading: Loading) -> None:
     settings: dict[str, Any] = {
         "flattening_enabled": True,

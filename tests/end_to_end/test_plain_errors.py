@@ -53,6 +53,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 # Files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize(
     ("program", "option"), [("", "--catalog"), ("", "--config"), ("-login", "--config"), ("-status", "--config")]
@@ -117,6 +118,7 @@ def test_the_source_reports_a_file_that_cannot_be_used_as_a_setting_to_correct(
 # Variables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "text", "complaint"),
     [
@@ -143,6 +145,7 @@ def test_a_variable_that_is_nothing_of_its_kind_is_named(
     assert len(terminal.sage.requests) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["LOGLEVEL", "TAP_SAGE_ACCOUNTING_LOGLEVEL"])
 @pytest.mark.parametrize("level", ["LOUD", "10", "\x1b[2J"])
 def test_a_log_level_that_there_is_not_is_named(terminal: Terminal, level: str, variable: str) -> None:
@@ -175,6 +178,7 @@ def test_a_log_configuration_that_cannot_be_used_is_named_and_left_aside(
 # Settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["client_id", "client_secret", "refresh_token", "token_store_key"])
 @pytest.mark.parametrize("spoilt", ["a-secret-value\n", " a-secret-value", "a-secret\r\nvalue", "a-secret\x00value"])
 def test_a_credential_that_was_copied_with_something_around_it_is_refused(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
+pytestmark = pytest.mark.postgres
+
 LONG = "12345678901234567890.1234567891"
 TOLD = {stream.name for stream in STREAMS if stream.deleted_since}
 TOLD_BY_ID = {"contact_payments", "contacts", "journals", "purchase_invoices"}

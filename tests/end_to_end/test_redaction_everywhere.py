@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.postgres
+
 VISIT = """
 import sys
 from urllib.parse import parse_qsl, urlsplit

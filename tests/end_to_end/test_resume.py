@@ -53,6 +53,7 @@ def work_a_little(server: SandboxServer, step: int) -> None:
             rows.insert()
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_at_any_request_is_continued_without_loss(
     server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +104,7 @@ REQUESTS = 18
 """Requests of a first run, which a process is killed at in turn."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_at", range(REQUESTS))
 def test_a_process_that_is_killed_while_a_page_is_on_its_way_is_continued_without_loss(
     run_tap: RunTap, tmp_path: Path, kill_at: int

@@ -100,6 +100,7 @@ def write_long_notes(server: SandboxServer, length: int) -> None:
 # The tap
 
 
+@pytest.mark.slow
 @several
 def test_a_token_request_under_way_is_waited_for_and_its_tokens_are_kept(
     tap: TapProcess, server: SandboxServer, start: Start, signals: Sequence[int]
@@ -114,6 +115,7 @@ def test_a_token_request_under_way_is_waited_for_and_its_tokens_are_kept(
     check_next_run(tap, server, process.output)
 
 
+@pytest.mark.slow
 @two
 def test_a_run_that_waits_for_an_answer_ends_with_a_state(
     tap: TapProcess, server: SandboxServer, start: Start, signals: Sequence[int]
@@ -130,6 +132,7 @@ def test_a_run_that_waits_for_an_answer_ends_with_a_state(
     check_next_run(tap, server, output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @two
 def test_a_long_line_that_a_slow_target_reads_is_finished(
@@ -199,6 +202,7 @@ def test_a_stop_ends_although_nobody_reads(tap: TapProcess, server: SandboxServe
     assert not server.grants.refusals
 
 
+@pytest.mark.slow
 def test_a_stop_lasts_as_long_as_somebody_reads(tap: TapProcess, server: SandboxServer, start: Start) -> None:
     write_long_notes(server, 2_000_000)
     process = start([sys.executable, "-c", SHORT_STOP, "10", *tap.command()[1:]], piped=True)

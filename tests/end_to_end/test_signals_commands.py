@@ -89,6 +89,7 @@ def check_end(process: Process, signals: Sequence[int]) -> None:
 # Commands around a login
 
 
+@pytest.mark.slow
 @two
 def test_status_keeps_the_tokens_that_it_asked_for(
     sage: SandboxServer, start: Start, tmp_path: Path, signals: Sequence[int]
@@ -115,6 +116,7 @@ def test_status_that_waits_for_sage_ends_at_once(sage: SandboxServer, start: Sta
     check_end(process, [INT])
 
 
+@pytest.mark.slow
 @two
 def test_a_pasted_code_that_was_sent_becomes_a_login(
     sage: SandboxServer, start: Start, tmp_path: Path, signals: Sequence[int]
@@ -147,6 +149,7 @@ def test_a_code_that_the_browser_brought_becomes_a_login(
     assert is_logged_in(sage, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signals", [(INT, INT), (HUP, TERM), (TERM,)])
 def test_a_login_that_waits_for_the_user_ends_at_once(
     sage: SandboxServer, start: Start, tmp_path: Path, signals: Sequence[int]

@@ -72,6 +72,7 @@ def shell(terminal: Terminal, line: str, **environment: Any) -> subprocess.Compl
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     ("redirection", "cause"),
@@ -94,6 +95,7 @@ def test_output_that_cannot_be_written_is_said_in_one_line(
     assert done.stderr.count("cannot be written") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("redirection", ["<&- 2>&-", pytest.param("2>/dev/full", marks=NEEDS_FULL_DEVICE)])
 def test_a_log_that_cannot_be_written_changes_nothing(terminal: Terminal, command: str, redirection: str) -> None:

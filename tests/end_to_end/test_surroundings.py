@@ -89,6 +89,7 @@ def developer() -> Iterator[Developer]:
         yield Developer(directory)
 
 
+@pytest.mark.slow
 def test_a_developers_settings_do_not_reach_the_tests_nor_the_tests_what_is_theirs(
     developer: Developer, tmp_path: Path
 ) -> None:

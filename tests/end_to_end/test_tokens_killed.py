@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.postgres
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_runs.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", ["sqlite", "postgresql"])
 def test_killed_and_stopped_runs_lose_no_grant_although_their_store_fails(store: str) -> None:
     options = ("--runs=16", "--lanes=4", "--lifetime=0.8", "--processes=10", "--seconds=3")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     RunTap = Callable[..., Run]
 
+pytestmark = pytest.mark.postgres
+
 STREAMS = ("contacts", "sales_invoices", "purchase_invoices", "ledger_accounts", "products", "journals")
 
 

@@ -80,6 +80,7 @@ def save(store: TokenStore, number: int, configured: str | None = SEED) -> None:
         present(held).save(tokens(number))
 
 
+@pytest.mark.postgres
 def test_what_was_saved_is_read_back_to_the_letter(url: str) -> None:
     save(opened(url), 1)
     lineage = present(opened(url).read(CLIENT, SEED))
@@ -88,6 +89,7 @@ def test_what_was_saved_is_read_back_to_the_letter(url: str) -> None:
     assert (lineage.source, lineage.refused_at, lineage.answer_lost_at) == ("settings", None, None)
 
 
+@pytest.mark.postgres
 def test_a_lineage_that_nobody_began_is_not_there(url: str) -> None:
     store = opened(url)
     assert store.read(CLIENT, SEED) is None
@@ -95,6 +97,7 @@ def test_a_lineage_that_nobody_began_is_not_there(url: str) -> None:
         assert held is None
 
 
+@pytest.mark.postgres
 def test_nothing_is_kept_of_a_hold_that_saved_nothing(url: str) -> None:
     store = opened(url)
     with store.locked(CLIENT, SEED) as held:
@@ -103,6 +106,7 @@ def test_nothing_is_kept_of_a_hold_that_saved_nothing(url: str) -> None:
     save(store, 1)
 
 
+@pytest.mark.postgres
 def test_one_holder_at_a_time_and_each_sees_what_the_last_one_saved(url: str) -> None:
     inside = 0
     seen: list[str] = []
@@ -123,6 +127,7 @@ def test_one_holder_at_a_time_and_each_sees_what_the_last_one_saved(url: str) ->
     assert seen[0] == SEED
 
 
+@pytest.mark.postgres
 def test_waiting_for_another_holder_has_a_limit_and_a_clear_message(url: str) -> None:
     store = opened(url)
     save(store, 1)
@@ -132,6 +137,7 @@ def test_waiting_for_another_holder_has_a_limit_and_a_clear_message(url: str) ->
         pytest.fail("two holders at once")
 
 
+@pytest.mark.postgres
 def test_the_first_use_of_a_seed_is_exclusive_too(url: str) -> None:
     store = opened(url)
     hasty = TokenStore(url, lock_wait=timedelta(seconds=0.1))
@@ -143,6 +149,7 @@ def test_the_first_use_of_a_seed_is_exclusive_too(url: str) -> None:
         assert present(held).family.refresh_token == "refresh-token-1"
 
 
+@pytest.mark.postgres
 def test_readers_do_not_wait_for_a_holder(url: str) -> None:
     store = opened(url)
     save(store, 1)
@@ -150,6 +157,7 @@ def test_readers_do_not_wait_for_a_holder(url: str) -> None:
         assert present(TokenStore(url, lock_wait=timedelta(seconds=0.1)).read(CLIENT, SEED)).tokens == tokens(1)
 
 
+@pytest.mark.postgres
 def test_a_refused_token_is_remembered_until_new_ones_come(url: str) -> None:
     store = opened(url)
     moment = datetime(2026, 7, 1, tzinfo=UTC)
@@ -161,6 +169,7 @@ def test_a_refused_token_is_remembered_until_new_ones_come(url: str) -> None:
     assert present(store.read(CLIENT, SEED)).refused_at is None
 
 
+@pytest.mark.postgres
 def test_a_login_continues_the_lineage_of_the_settings(url: str) -> None:
     store = opened(url)
     save(store, 1)
@@ -169,6 +178,7 @@ def test_a_login_continues_the_lineage_of_the_settings(url: str) -> None:
     assert store.read(CLIENT, None) is None
 
 
+@pytest.mark.postgres
 def test_the_newest_login_counts_and_replaces_the_same_users_older_one(url: str) -> None:
     store = opened(url)
     store.keep_login(CLIENT, None, tokens(1, "user-1"))
@@ -187,6 +197,7 @@ def renew(store: TokenStore, number: int) -> UnsavedTokens | None:
         return present(held).renew(tokens(number))
 
 
+@pytest.mark.postgres
 def test_a_database_that_went_away_during_the_request_gets_the_tokens_afterwards(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +216,7 @@ def test_a_database_that_went_away_during_the_request_gets_the_tokens_afterwards
     assert present(opened(url).read(CLIENT, SEED)).tokens == tokens(2)
 
 
+@pytest.mark.postgres
 def test_a_late_save_does_not_undo_a_later_rotation(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store, other = opened(url), opened(url)
     save(store, 1)
@@ -216,6 +228,7 @@ def test_a_late_save_does_not_undo_a_later_rotation(url: str, monkeypatch: pytes
     assert present(store.read(CLIENT, SEED)).tokens == tokens(2)
 
 
+@pytest.mark.postgres
 def test_several_runs_may_make_the_table_at_once(url: str) -> None:
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda _: opened(url), range(6)))
@@ -235,6 +248,7 @@ def raw_tokens(url: str) -> list[str]:
     return raw(url, "refresh_token", "access_token")
 
 
+@pytest.mark.postgres
 def test_tokens_at_rest_are_encrypted_and_keys_can_be_rotated(url: str) -> None:
     save(opened(url), 1)
     assert raw_tokens(url) == ["refresh-token-1", "access-token-1"]
@@ -256,6 +270,7 @@ def test_tokens_at_rest_are_encrypted_and_keys_can_be_rotated(url: str) -> None:
         opened(url).read(CLIENT, SEED)
 
 
+@pytest.mark.postgres
 def test_another_tenant_with_another_key_does_not_disturb(url: str) -> None:
     ours = opened(url, encryption_keys=[Fernet.generate_key().decode()])
     theirs = opened(url, encryption_keys=[Fernet.generate_key().decode()])
@@ -402,6 +417,7 @@ CREATE TABLE tap_sage_accounting_tokens (
 """
 
 
+@pytest.mark.postgres
 def test_a_table_of_an_earlier_version_goes_on_in_its_own_form(url: str) -> None:
     """An earlier version made and wrote the table through a library that chose the form of moments."""
     sqlite = url.startswith("sqlite")
@@ -427,6 +443,7 @@ def test_a_table_of_an_earlier_version_goes_on_in_its_own_form(url: str) -> None
     assert raw(url, "issued_at", "created_at", "refused_at") == [*(moments if sqlite else aware), None]
 
 
+@pytest.mark.postgres
 def test_a_store_that_cannot_be_opened_is_refused_without_its_password(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TokenStoreError, match=r"cannot be used.*Check the setting 'token_store'"):
@@ -469,6 +486,7 @@ def test_tokens_live_with_the_meltano_project_or_with_the_user(
     assert default_store_url() == f"sqlite:///{expected}"
 
 
+@pytest.mark.postgres
 def test_a_holder_whose_machine_went_away_is_cut_off_by_the_server(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

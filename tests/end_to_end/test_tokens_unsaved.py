@@ -260,6 +260,8 @@ def rescue_files(tmp_path: Path) -> list[Path]:
     return [path for path in tmp_path.rglob("*rescue-*") if path.read_bytes().strip()]
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", FAILURES, indirect=True)
 def test_a_run_goes_on_with_tokens_that_its_store_did_not_take_and_saves_them_when_it_can(
     sage: SandboxServer, failure: Failure, start: Callable[..., Run], tmp_path: Path
@@ -281,6 +283,8 @@ def test_a_run_goes_on_with_tokens_that_its_store_did_not_take_and_saves_them_wh
     assert (token_requests(sage), sage.grants.refusals) == (1, {})
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", FAILURES, indirect=True)
 def test_a_renewal_that_falls_due_while_the_store_fails_spends_no_token_twice(
     sage: SandboxServer, failure: Failure, start: Callable[..., Run]
@@ -296,6 +300,8 @@ def test_a_renewal_that_falls_due_while_the_store_fails_spends_no_token_twice(
     assert sage.grants.refusals == {}
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", [FullDisk, StoppedServer, DarkConnection], indirect=True)
 @pytest.mark.parametrize("ending", ["end", "kill"])
 def test_tokens_that_were_never_stored_are_picked_up_by_the_next_run(
@@ -322,6 +328,7 @@ def test_tokens_that_were_never_stored_are_picked_up_by_the_next_run(
     assert sage.grants.refusals == {}
 
 
+@pytest.mark.postgres
 @pytest.mark.parametrize("failure", [FullDisk, StoppedServer], indirect=True)
 def test_tokens_in_the_file_are_encrypted_as_those_in_the_store(
     sage: SandboxServer, failure: Failure, start: Callable[..., Run], tmp_path: Path
@@ -341,6 +348,8 @@ def test_tokens_in_the_file_are_encrypted_as_those_in_the_store(
     assert sage.grants.refusals == {}
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", FAILURES, indirect=True)
 def test_another_run_does_not_spend_the_token_whose_successor_is_not_stored_yet(
     sage: SandboxServer, failure: Failure, start: Callable[..., Run], tmp_path: Path
@@ -366,6 +375,7 @@ LEFT_BEHIND: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LEFT_BEHIND)
 def test_a_rescue_file_that_was_left_behind_changes_nothing(
     sage: SandboxServer, start: Callable[..., Run], tmp_path: Path, kind: str
@@ -419,6 +429,8 @@ def unsaved_in_memory(sage: SandboxServer, failure: Failure, start: Callable[...
     return run
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", [StoppedServer, FullServer], indirect=True)
 @pytest.mark.parametrize("announced_for", [0.1, 6])
 def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
@@ -438,6 +450,8 @@ def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
     assert (token_requests(sage), sage.grants.refusals) == (1, {})
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", [NoDisk, StoppedServer, DarkConnection], indirect=True)
 def test_a_run_on_the_same_machine_waits_for_a_holder_however_long_it_takes_to_save(
     sage: SandboxServer, start: Callable[..., Run], failure: Failure
@@ -470,6 +484,7 @@ def test_a_run_that_waited_long_enough_for_another_ends_and_costs_it_nothing(
         assert (token_requests(sage), sage.grants.refusals) == (1, {})
 
 
+@pytest.mark.postgres
 def test_tokens_are_in_the_file_as_soon_as_the_store_takes_its_time(
     sage: SandboxServer, start: Callable[..., Run], tmp_path: Path
 ) -> None:
@@ -517,6 +532,7 @@ def log_out(sage: SandboxServer, tmp_path: Path) -> Iterator[Callable[..., subpr
         process.communicate()
 
 
+@pytest.mark.postgres
 @pytest.mark.parametrize("failure", [NoDisk, FullDisk, FullServer], indirect=True)
 def test_a_logout_waits_for_tokens_that_are_not_stored_yet_and_revokes_them(
     sage: SandboxServer, failure: Failure, start: Callable[..., Run], log_out: Callable[..., subprocess.Popen[str]]
@@ -535,6 +551,7 @@ def test_a_logout_waits_for_tokens_that_are_not_stored_yet_and_revokes_them(
     assert stored_token(sage, failure) is None
 
 
+@pytest.mark.postgres
 @pytest.mark.parametrize("failure", [NoDisk, FullServer], indirect=True)
 def test_a_logout_that_cannot_know_the_newest_tokens_forgets_none(
     sage: SandboxServer, failure: Failure, start: Callable[..., Run], log_out: Callable[..., subprocess.Popen[str]]
@@ -551,6 +568,7 @@ def test_a_logout_that_cannot_know_the_newest_tokens_forgets_none(
     assert stored_token(sage, failure) == sage.grants.newest_refresh_token() is not None
 
 
+@pytest.mark.slow
 def test_a_token_that_may_have_been_spent_by_a_killed_run_is_tried_once(
     sage: SandboxServer, start: Callable[..., Run], tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def row_of(run: Run, stream: str, key: str, business: Business) -> dict[str, Any
 # Records
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("raw", "value", "original"), TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("quick", [False, True], ids=["small page", "large page"])
 def test_a_damaged_text_costs_no_row(
@@ -114,6 +115,7 @@ def test_a_damaged_text_costs_no_row(
         json.dumps(message, default=str, ensure_ascii=False).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attribute", ["credit_limit", "id", "$path", "main_address", "unheard"])
 @pytest.mark.parametrize("raw", ["NaN", '"2026-06-30T18:00:0\xe9"'])
 def test_it_does_not_matter_which_attribute_it_is(

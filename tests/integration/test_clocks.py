@@ -95,6 +95,7 @@ def books(server: SandboxServer, run_tap: RunTap) -> Books:
     return Books(server, run_tap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", WRONG_CLOCKS)
 @pytest.mark.parametrize("is_quiet", [True, False])
 def test_a_run_that_sees_a_wrong_date_loses_nothing_that_happens_later(
@@ -116,6 +117,7 @@ def test_a_run_that_sees_a_wrong_date_loses_nothing_that_happens_later(
         assert books.differences() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [-2, 2, 24 * 365])
 def test_this_machines_wrong_clock_loses_nothing(books: Books, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
     own = timestamps.now

@@ -269,6 +269,7 @@ def test_deactivated_contacts_still_arrive(server: SandboxServer, run_tap: RunTa
 # Not reported: found missing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", UNTOLD_WITH_IDS)
 def test_an_untold_deletion_is_found(server: SandboxServer, run_tap: RunTap, stream: str) -> None:
     rows = a_list(server, stream, 4)
@@ -454,6 +455,7 @@ def test_no_version_is_told_for_incremental_streams(server: SandboxServer, run_t
 # Everything at once, in books that live
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tombstones", ["full", "id_only"])
 def test_after_days_of_business_the_warehouse_agrees_with_the_books(run_tap: RunTap, tombstones: str) -> None:
     streams = [stream.name for stream in STREAMS if stream.changed_since or stream.deletable]

@@ -78,6 +78,7 @@ def test_a_run_asks_no_more_than_pages_there_are(server: SandboxServer, run_tap:
     assert run.tap.gate.requests == businesses + pages + deletions_meanwhile
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page_size", [1, 7, 200])
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_page_size_and_concurrency_change_nothing_but_speed(run_tap: RunTap, page_size: int, concurrency: int) -> None:
@@ -105,6 +106,7 @@ def test_decimals_travel_as_text_on_request_and_the_schema_says_so(run_tap: RunT
     assert all(isinstance(row["total_amount"], str) for row in run.records["sales_invoices"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "switches",
     [

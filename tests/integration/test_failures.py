@@ -56,6 +56,7 @@ def keys_of(run: Run, stream: str, business: Business) -> set[str]:
 # Faults that pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "what"),
     [
@@ -124,6 +125,7 @@ def test_a_list_of_businesses_that_is_refused_for_long_ends_the_run_with_the_tim
 # Faults that stay
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "what"),
     [

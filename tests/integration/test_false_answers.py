@@ -88,6 +88,7 @@ def books(server: SandboxServer, run_tap: RunTap) -> Books:
 # Nothing, where something is
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", ["contacts", "sales_invoices", "ledger_entries", "sales_quotes"])
 def test_changes_from_before_days_of_empty_answers_arrive_after_them(books: Books, stream: str) -> None:
     rows = books.fill(stream, 5)
@@ -150,6 +151,7 @@ def test_a_list_that_is_empty_is_believed_of_a_business_whose_accounts_are_shown
 # Deletions that are none
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tombstones", ["full", "id_only"])
 @pytest.mark.parametrize("columns", [{"displayed_as", "updated_at"}, {"displayed_as", "created_at"}, {"name"}, None])
 def test_live_rows_are_not_taken_for_deleted_where_the_filter_for_deletions_is_ignored(
@@ -218,6 +220,7 @@ def test_a_page_of_deletions_that_comes_twice_hides_none(books: Books, what: str
     assert books.wrong() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", ONE_OF_EACH_KIND)
 @pytest.mark.parametrize("next_present", [True, False])
 @pytest.mark.parametrize("served", [2, 4])
@@ -230,6 +233,7 @@ def test_pages_that_are_shorter_than_they_say_lose_no_row(
     books.require_no_silent_loss()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lies",
     [
@@ -337,6 +341,7 @@ def test_a_list_that_comes_in_another_order_than_before_is_read_whole(
     assert books.wrong() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["honest", "stubborn", "lying"])
 @pytest.mark.parametrize(("stream", "tombstones"), [("contacts", "full"), ("sales_invoices", "id_only")])
 def test_an_old_answer_of_a_cache_loses_no_row(books: Books, stream: str, tombstones: str, cache: str) -> None:

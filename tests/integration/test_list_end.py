@@ -38,6 +38,7 @@ def server() -> Iterator[SandboxServer]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stream", "what", "envelope"),
     [
@@ -85,6 +86,7 @@ def test_a_list_without_an_end_fails_in_words(
     assert disagreements(server.world, warehouse, LISTS) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "envelope",
     [

@@ -108,6 +108,7 @@ MOVEMENTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", KINDS)
 @pytest.mark.parametrize("movement", MOVEMENTS)
 def test_nothing_that_was_there_throughout_is_missing(

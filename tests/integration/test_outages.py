@@ -375,6 +375,7 @@ def server() -> Iterator[SandboxServer]:
 STREAMS = ("addresses", "bank_accounts", "contacts", "products", "sales_estimates", "sales_quotes", "services")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [429, 503, 502, 500, "drop", "cut", "html"])
 def test_a_run_survives_an_outage_in_which_every_request_fails(
     server: SandboxServer, run_tap: RunTap, what: int | str

@@ -126,6 +126,7 @@ def delete(server: SandboxServer, business: Business, stream: str, number: int =
 # Answers that do not come from Sage
 
 
+@pytest.mark.slow
 @foreign
 def test_a_run_that_somebody_else_refuses_is_no_success(
     server: SandboxServer, books: Books, status: int, by: Any
@@ -140,6 +141,7 @@ def test_a_run_that_somebody_else_refuses_is_no_success(
     books.check()
 
 
+@pytest.mark.slow
 @foreign
 def test_refusals_by_somebody_else_in_passing_lose_nothing(
     server: SandboxServer, books: Books, status: int, by: Any
@@ -154,6 +156,7 @@ def test_refusals_by_somebody_else_in_passing_lose_nothing(
     assert disagreements(server.world, books.warehouse, LISTS) == []
 
 
+@pytest.mark.slow
 @few_foreign
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_what_somebody_else_refuses_of_one_business_fails_there_only(
@@ -182,6 +185,7 @@ def test_what_somebody_else_refuses_of_some_paths_fails_those_only(
     books.check()
 
 
+@pytest.mark.slow
 @few_foreign
 def test_a_later_run_that_somebody_else_refuses_concludes_nothing(
     server: SandboxServer, books: Books, status: int, by: Any
@@ -199,6 +203,7 @@ def test_a_later_run_that_somebody_else_refuses_concludes_nothing(
     assert books.told_deleted == {"contacts", "sales_quotes", "stock_movements", "stock_items"}
 
 
+@pytest.mark.slow
 @few_foreign
 @pytest.mark.parametrize("stream", ["stock_movements", "sales_quotes"])
 def test_a_record_that_somebody_else_refuses_is_not_deleted(
@@ -222,6 +227,7 @@ def test_a_record_that_somebody_else_refuses_is_not_deleted(
     assert disagreements(server.world, books.warehouse, LISTS) == []
 
 
+@pytest.mark.slow
 @few_foreign
 @pytest.mark.parametrize("tombstones", ["full", "id_only"])
 def test_deletions_that_somebody_else_refuses_to_list_are_told_later(
@@ -420,6 +426,7 @@ def memory(books: Books, stream: str, business: Business, lists: str) -> dict[st
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refusal", [401, 404])
 @pytest.mark.parametrize("lists", ["refused", "empty"])
 @pytest.mark.parametrize("what", LOST)
@@ -496,6 +503,7 @@ def versions(run: Run) -> list[str]:
     return [message["stream"] for message in run.messages if message["type"] == "ACTIVATE_VERSION"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -530,6 +538,7 @@ def test_no_version_is_told_of_a_table_that_was_refused_in_part_or_whole(
 # The list of businesses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "kind", "stated"),
     [

@@ -114,6 +114,7 @@ def test_it_is_not_delivered_without_the_setting(watched: Office) -> None:
     assert len(watched.stale()) == 1
 
 
+@pytest.mark.slow
 def test_documents_are_read_again_once_a_week(watched: Office) -> None:
     read = []
     for _ in range(15):
@@ -181,6 +182,7 @@ def test_too_many_documents_are_delivered_and_not_compared(watched: Office, monk
     assert all("too many to find" in line for line in says)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["checksums", "reread_at"])
 @pytest.mark.parametrize("value", [None, "yesterday", 7, [], "2099-01-01T00:00:00Z"], ids=str)
 def test_a_damaged_memory_of_documents_loses_no_change(watched: Office, key: str, value: Any) -> None:

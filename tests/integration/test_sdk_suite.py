@@ -62,6 +62,7 @@ def streams(runner: TapTestRunner) -> list[Stream]:
     return list(runner.new_tap().streams.values())
 
 
+@pytest.mark.slow
 @CHECKS_OF_TAP
 def test_the_tap(runner: TapTestRunner, check: type[TapTestTemplate]) -> None:
     check().run(ALL_RECORDS, None, runner)

@@ -88,6 +88,7 @@ def complaints(run: Run) -> list[str]:
     return [line for line in run.log if line.startswith("The state")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", range(TURNS))
 def test_whatever_stands_in_the_place_of_a_part_no_row_is_lost(case: Case, turn: int) -> None:
     """Each stream has one damaged part at a time. In each turn, every part meets another value."""
@@ -122,6 +123,7 @@ def test_bookmarks_that_are_none_are_named_and_everything_is_read_anew(case: Cas
     assert complaints(run) == [f"The state is damaged: 'bookmarks' is {value!r}. Everything is read anew."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("value", [None, "partitions", [], 5], ids=str)
 def test_a_stream_that_is_damaged_as_a_whole_is_read_anew(case: Case, stream: str, value: Any) -> None:
@@ -215,6 +217,7 @@ def test_streams_that_are_not_read_keep_their_state(case: Case) -> None:
 # How far a read came
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["since", "began", "part_began", "seen_at", "until", "rows", ""])
 def test_a_damaged_mark_of_a_long_read_loses_nothing(server: SandboxServer, run_tap: RunTap, name: str) -> None:
     rows = List(server.world, next(iter(server.world.businesses.values())), LONG_READ)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from sage_workbench.books_in_motion import BooksInMotion
 
-TestBooksInMotion = BooksInMotion.TestCase
+TestBooksInMotion = pytest.mark.slow(BooksInMotion.TestCase)
 TestBooksInMotion.settings = settings(
     max_examples=15,
     stateful_step_count=12,

@@ -100,6 +100,7 @@ REFUSED: dict[str, tuple[Record, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_stream_map_that_cannot_mean_what_it_says_is_refused(server: SandboxServer, kind: str) -> None:
     stream_maps, reported = REFUSED[kind]

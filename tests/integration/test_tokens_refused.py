@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 STREAMS = ("contacts", "sales_invoices", "purchase_invoices", "ledger_accounts", "products", "journals")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["errors", "oauth", "empty"])
 @pytest.mark.parametrize("moment", ["from the start", "in mid-run"])
 def test_a_sage_that_refuses_every_token_ends_the_run_once_and_after_one_renewal(

@@ -295,6 +295,7 @@ def test_accounts_that_begin_later_are_no_failure_and_cost_no_request(beginning:
     assert beginning.differences() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begins", ["0202-01-01", "0001-01-01", "1024-07-01", "1995-03-01", "soon", 5, ["x"]])
 def test_accounts_that_begin_ages_ago_are_read_from_the_first_posting(beginning: Beginning, begins: Any) -> None:
     beginning.claim(begins)

@@ -199,6 +199,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.lists(ROWS, max_size=3))
 def test_the_quick_way_never_reads_anything_else_than_the_careful_one(rows: list[dict[str, Any]]) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from sage_sandbox.store import World
 
+pytestmark = pytest.mark.slow
+
 Body = dict[str, Any]
 NOTHING = Decimal(0)
 NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
