@@ -46,10 +46,12 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from tap_sage_accounting.auth import database as token_database
+from tap_sage_accounting.auth import held_family as token_family
 from tap_sage_accounting.auth import renewal as token_renewal
 from tap_sage_accounting.auth.endpoint import TokenEndpoint
+from tap_sage_accounting.auth.held_family import HeldTokenFamily
 from tap_sage_accounting.auth.manager import SageAuthenticator, TokenManager
-from tap_sage_accounting.auth.store import HeldTokenFamily, TokenStore, patiently
+from tap_sage_accounting.auth.store import TokenStore, retry_unavailable
 from tap_sage_accounting.run.signals import stop_signals
 
 if TYPE_CHECKING:
@@ -59,8 +61,8 @@ if TYPE_CHECKING:
     from store_faults import Store
 
     from sage_sandbox.server import SandboxServer
+    from tap_sage_accounting.auth.held_family import UnsavedTokens
     from tap_sage_accounting.auth.request import Response
-    from tap_sage_accounting.auth.store import UnsavedTokens
 
 AROUND_REFRESH = 0.06
 """Seconds after the token request was begun within which half of the ends come."""
@@ -128,8 +130,8 @@ def run(settings: dict[str, Any], seconds: float, report: Connection | None) -> 
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this script may itself run under nohup
     stop_signals.install()
     # Nobody else has these lineages, and all that is waited for takes milliseconds.
-    token_renewal.ANSWER_WAIT, token_renewal.SAVING_WAIT = timedelta(seconds=3), 2.5
-    token_renewal.SAVE_AGAIN_AFTER, token_database.CALL_LIMIT = 0.2, timedelta(seconds=2)
+    token_renewal.RESPONSE_WAIT, token_renewal.SAVING_WAIT = timedelta(seconds=3), 2.5
+    token_family.SAVE_AGAIN_AFTER, token_database.CALL_LIMIT = 0.2, timedelta(seconds=2)
     token_database.LOST_HOLDER = timedelta(seconds=3)
     if report is not None:
         _watch(report)
@@ -275,7 +277,9 @@ class Lane:
         tally.kept_in_file += any(event == "in file" for event, _ in events)
         tally.kept_in_memory += any(event == "in memory" for event, _ in events)
         last, when = events[-1] if events else ("", 0.0)
-        lineage = patiently(lambda: self._store.read(self.client.client_id, None))  # a server may still be starting
+        lineage = retry_unavailable(
+            lambda: self._store.read(self.client.client_id, None)
+        )  # a server may still be starting
         if lineage is None or lineage.refresh_token != self._sage.grants.newest_refresh_token(self.client.client_id):
             if last == "answered":
                 tally.unkept.append(ended_at - when)

@@ -1,11 +1,42 @@
-"""What Sage's refusals mean, and what the user can do about them.
+"""The errors of the tap, and how Sage's error responses are translated into them.
 
-Sage answers errors as a JSON array of `{"$severity", "$dataCode", "$message", "$source"}`, or as a single such object.
-Only a body of this form is Sage's word on rights, editions and records. Firewalls, proxies and gateways answer 403 and
-404 too, with HTML, with JSON of their own or with nothing. Such an answer is a fault that may pass.
+    SyncError                           of the Singer SDK
+    ├── FatalSyncError                  ends the run
+    │   ├── AuthorizationError          no valid token; the classes of `auth` derive from it
+    │   │   └── TokenStoreError
+    │   │       └── StoreUnavailableError
+    │   ├── BatchError
+    │   ├── NoRoomError
+    │   ├── RunOverError
+    │   │   ├── RetryAfterTooLongError
+    │   │   ├── ServiceUnavailableError
+    │   │   └── NoWayToSageError
+    │   └── FatalAPIError               ends the read of one list
+    │       ├── SettingsError
+    │       ├── RefusedRunError
+    │       ├── UndeliverableError
+    │       ├── KeylessRecordError
+    │       ├── IncompleteRunError
+    │       └── RetriesExhaustedError
+    │           └── RequestTooLargeError
+    ├── SkippableAPIError               skips one list of one business
+    │   ├── RightsError
+    │   ├── EditionError
+    │   └── NotFoundError
+    │       └── RecordNotFoundError
+    └── RetriableAPIError               repeats the request
+        ├── TokenRejectedError
+        ├── RateLimitedError
+        ├── ForeignResponseError
+        └── MalformedResponseError
+            └── UnreadableResponseError
 
-Nothing of a body but its code and message reaches a message here, and those only when they are short: an error must not
-carry customers' data.
+Sage sends errors as a JSON array of `{"$severity", "$dataCode", "$message", "$source"}`, or as a single such object.
+Only a body of this form decides about rights, editions and records. Firewalls, proxies and gateways respond with 403
+and 404 too, with HTML, with JSON of their own or with nothing. Such a response is a fault that may pass.
+
+Only the code and the message of a body reach an error, and only if they are short: an error must not contain customers'
+data.
 """
 
 from __future__ import annotations
@@ -24,14 +55,15 @@ if TYPE_CHECKING:
     import requests
 
 LONGEST_MESSAGE = 200
+"""Characters; a longer text is no message, and may hold data."""
 RECORD_NOT_FOUND = "RecordNotFound"
-"""Sage's `$dataCode` for an id that it does not know; documented."""
+"""Sage's documented `$dataCode` for an unknown id."""
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY)
-"""Statuses below 500 that say no more than that the same request may succeed another time."""
+"""Statuses below 500 after which the same request may succeed another time."""
 
 
 class SettingsError(FatalAPIError):
-    """A setting does not fit what Sage says of this user."""
+    """A setting does not fit the user's businesses, or this tap."""
 
 
 class RightsError(SkippableAPIError):
@@ -47,7 +79,7 @@ class NotFoundError(SkippableAPIError):
 
 
 class RecordNotFoundError(NotFoundError):
-    """Sage knows no such record, in its own words: only this means that a record is gone."""
+    """Sage knows no such record; only this error means that a record is gone."""
 
 
 class RefusedRunError(FatalAPIError):
@@ -55,7 +87,7 @@ class RefusedRunError(FatalAPIError):
 
 
 class AuthorizationError(FatalSyncError):
-    """No valid token can be had; nothing that needs one can go on."""
+    """No valid token can be had."""
 
 
 class BatchError(FatalSyncError):
@@ -71,7 +103,7 @@ class StoreUnavailableError(TokenStoreError):
 
 
 class NoRoomError(FatalSyncError):
-    """The temporary directory has no room for what must wait there; nothing that was kept is left."""
+    """The temporary directory has no room for waiting records; none of them is left."""
 
 
 class UndeliverableError(FatalAPIError):
@@ -79,11 +111,11 @@ class UndeliverableError(FatalAPIError):
 
 
 class KeylessRecordError(FatalAPIError):
-    """A record without its key: no target could find its row."""
+    """A record has no key, so that no target could find its row."""
 
 
 class IncompleteRunError(FatalAPIError):
-    """Something that should have been read was not; raised at the end, when everything else has been."""
+    """Something was not read that should have been; raised at the end, when everything else was read."""
 
 
 class TokenRejectedError(RetriableAPIError):
@@ -91,10 +123,10 @@ class TokenRejectedError(RetriableAPIError):
 
 
 class RateLimitedError(RetriableAPIError):
-    """Sage asks for fewer requests (429).
+    """Sage limits the rate of requests (429).
 
     Attributes:
-        retry_after: seconds that Sage asks to wait, or None where it does not say.
+        retry_after: seconds to wait by Sage's `Retry-After`; None without one.
     """
 
     def __init__(self, message: str, response: requests.Response | None, retry_after: float | None) -> None:
@@ -102,16 +134,16 @@ class RateLimitedError(RetriableAPIError):
         self.retry_after = retry_after
 
 
-class ForeignAnswerError(RetriableAPIError):
-    """Not Sage answered, but a firewall, a proxy or a gateway before it."""
+class ForeignResponseError(RetriableAPIError):
+    """A response of a firewall, a proxy or a gateway, not of Sage."""
 
 
 class RetriesExhaustedError(FatalAPIError):
-    """A fault that did not pass although it was of the passing kind."""
+    """A passing fault did not pass within all attempts."""
 
 
 class RequestTooLargeError(RetriesExhaustedError):
-    """Sage answers this request with a fault each time: it may be too much at once for it."""
+    """Each attempt failed; the request may be too large for Sage."""
 
 
 class RunOverError(FatalSyncError):
@@ -119,23 +151,23 @@ class RunOverError(FatalSyncError):
 
 
 class RetryAfterTooLongError(RunOverError):
-    """Sage wants no more requests for longer than we are willing to wait."""
+    """Sage's `Retry-After` is longer than the setting `patience`."""
 
 
 class ServiceUnavailableError(RunOverError):
-    """Sage answered nothing for longer than we are willing to wait."""
+    """Sage sent no successful response for longer than the setting `patience`."""
 
 
 class NoWayToSageError(RunOverError):
-    """Certificates or a proxy keep requests from Sage; somebody must change that."""
+    """Certificates or a proxy block requests to Sage."""
 
 
 class MalformedResponseError(RetriableAPIError):
-    """An answer that is not what it claims to be: cut off, not JSON, without items."""
+    """A response is cut off, not JSON, or without items."""
 
 
 class UnreadableResponseError(MalformedResponseError):
-    """An answer that is no whole JSON: a part of it may be readable when it is asked for alone."""
+    """A response is not complete JSON; a smaller part may be readable when requested alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +177,7 @@ class SageError:
     Attributes:
         code: Sage's `$dataCode`, such as `MultiUserAccessDenied`; "" where there is none.
         message: Sage's `$message`; "" where there is none or where it is too long to be a message.
-        is_sages: whether the body has the form of Sage's errors, which nobody else's has.
+        is_sages: whether the body has the form of Sage's errors.
     """
 
     code: str = ""
@@ -154,10 +186,10 @@ class SageError:
 
     @classmethod
     def parse(cls, body: bytes) -> SageError:
-        """Read an error body in any of its shapes; unreadable ones give an empty error."""
+        """Read an error body in any of its forms; return an empty error for an unreadable one."""
         try:
             found: Any = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return cls()
         if isinstance(found, list) and found:
             found = found[0]
@@ -173,58 +205,55 @@ class SageError:
 
 
 def error_of(response: requests.Response, body: bytes, label: str) -> Exception | None:
-    """Translate an answer into the error that it stands for.
+    """Return the error of a response; None for a success.
 
     Args:
-        response: the answer's head.
-        body: the answer's body.
-        label: the request in words for the user: stream, page, business.
-
-    Returns:
-        None for a success; otherwise an exception whose class says what may be done about it.
+        response: the response's head.
+        body: the response's body.
+        label: the request as messages name it: stream, page, business.
     """
     status = response.status_code
     if status == HTTPStatus.OK:
         return None
     sage = SageError.parse(body)
-    words = f"{status} {response.reason or ''} {sage}".strip()
-    told = f"{label}: Sage answered {words}"
+    status_text = f"{status} {response.reason or ''} {sage}".strip()
+    message = f"{label}: Sage answered {status_text}"
     if request_id := response.headers.get("x_request_id"):
-        told += f" (Sage's request id {request_id})"
-    told = printable(told)
+        message += f" (Sage's request id {request_id})"
+    message = printable(message)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
-        return RetriableAPIError(f"{told}.", response)
+        return RetriableAPIError(f"{message}.", response)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimitedError(f"{told}. Sage asks for fewer requests.", response, retry_after(response.headers))
+        return RateLimitedError(f"{message}. Sage asks for fewer requests.", response, retry_after(response.headers))
     if sage.is_sages:
-        return _refusal(sage, status, told, response)
+        return _refusal(sage, status, message, response)
     if status == HTTPStatus.UNAUTHORIZED and not body.lstrip().startswith(b"<"):
-        return TokenRejectedError(f"{told}. The access token was not accepted.", response)
-    return _foreign(status, printable(f"{label}: {words}"), body, response)
+        return TokenRejectedError(f"{message}. The access token was not accepted.", response)
+    return _foreign(status, printable(f"{label}: {status_text}"), body, response)
 
 
-def _refusal(sage: SageError, status: int, told: str, response: requests.Response) -> Exception:
-    """Translate a refusal in Sage's own words."""
+def _refusal(sage: SageError, status: int, message: str, response: requests.Response) -> Exception:
+    """Return the error of a response in the form of Sage's errors."""
     match status:
         case HTTPStatus.UNAUTHORIZED if "subscription" in sage.message.lower():
-            return EditionError(f"{told}. The business's subscription or edition does not offer this object.")
+            return EditionError(f"{message}. The business's subscription or edition does not offer this object.")
         case HTTPStatus.UNAUTHORIZED:
-            return TokenRejectedError(f"{told}. The access token was not accepted.", response)
+            return TokenRejectedError(f"{message}. The access token was not accepted.", response)
         case HTTPStatus.FORBIDDEN:
-            return RightsError(f"{told}. The user's role in this business does not include it.")
+            return RightsError(f"{message}. The user's role in this business does not include it.")
         case HTTPStatus.NOT_FOUND:
             kind = RecordNotFoundError if sage.code == RECORD_NOT_FOUND else NotFoundError
-            return kind(f"{told}. Sage does not offer it to this business, or no longer at all.")
+            return kind(f"{message}. Sage does not offer it to this business, or no longer at all.")
         case _:
-            return FatalAPIError(f"{told}. This is not a passing fault; please report it with the request id.")
+            return FatalAPIError(f"{message}. This is not a passing fault; please report it with the request id.")
 
 
-def _foreign(status: int, told: str, body: bytes, response: requests.Response) -> ForeignAnswerError:
-    """Describe an answer that is nobody's word on rights or records."""
+def _foreign(status: int, message: str, body: bytes, response: requests.Response) -> ForeignResponseError:
+    """Return the error of a response that is not Sage's."""
     form = "a web page" if body.lstrip().startswith(b"<") else "not in the form of Sage's errors"
-    told += f" is {form if body else 'empty'}: a firewall, a proxy or a gateway answered in Sage's place."
+    message += f" is {form if body else 'empty'}: a firewall, a proxy or a gateway answered in Sage's place."
     if status in range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST):
-        told += " It points elsewhere, where tokens do not go: check the setting 'api_url'."
+        message += " It points elsewhere, where tokens do not go: check the setting 'api_url'."
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        told += " A proxy asks for a login: check HTTPS_PROXY."
-    return ForeignAnswerError(told, response)
+        message += " A proxy asks for a login: check HTTPS_PROXY."
+    return ForeignResponseError(message, response)

@@ -1,4 +1,4 @@
-"""Logs without secrets, whether configured, learned or only looking like one, and without control characters."""
+"""Mask secrets in logs, whether configured, learned or recognized by their form, and escape control characters."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 MASK = "[secret]"
 SHORTEST_SECRET = 6
 """Characters; masking shorter values would eat ordinary words."""
-TELLING_PART = 16
-"""Characters in a row that make a text quote a secret."""
+QUOTED_LENGTH = 16
+"""Characters in a row of a secret that make a text quote it."""
 ENCODINGS = 3
-"""Encodings on top of each other that are seen through: JSON in a URL in HTML."""
+"""Nested encodings that are decoded: JSON in a URL in HTML."""
 LONGEST_CHAIN = 10
-"""Causes of an exception that are followed."""
+"""Causes of an exception that are masked."""
 
 _PATTERNS = (
     # An Authorization header, as a header line or as a dict's item.
     (re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?)(?:(?:bearer|basic)\s+)?[^\s\"',;}]+"), rf"\1{MASK}"),
     (re.compile(r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/-]{6,}=*"), rf"\1{MASK}"),
-    # A form's, a query's or a JSON body's tokens. A code only where it is long: `code=404` is no secret.
+    # Tokens of a form, a query or a JSON body. A code only where it is long: `code=404` is no secret.
     (
         re.compile(
             r"(?i)((?:access_token|refresh_token|client_secret|code_verifier)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;}]+"
@@ -45,7 +45,7 @@ _PATTERNS = (
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"), MASK),
     # A password in a database URL.
     (re.compile(r"(://[^\s:/@]*:)[^\s/@]+(?=@)"), rf"\1{MASK}"),
-    # A payment link: whoever has it sees the invoice and its customer.
+    # A payment link: anyone who has it sees the invoice and its customer.
     (re.compile(r"(/online_payment/)[^\s\"'<>]+"), rf"\1{MASK}"),
     (re.compile(r"([\"']href[\"']:\s*[\"'])[^\"']+(?=[\"'],\s*[\"']rel[\"']:\s*[\"']bookmark)"), rf"\1{MASK}"),
     (re.compile(r"([\"']rel[\"']:\s*[\"']bookmark[\"'],\s*[\"']href[\"']:\s*[\"'])[^\"']+"), rf"\1{MASK}"),
@@ -56,9 +56,9 @@ _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class SecretFilter(logging.Filter):
-    """Masks secrets in everything that a handler is about to write: message, arguments, exceptions, extra fields.
+    """Masks secrets in all that a handler writes: message, arguments, exceptions, extra fields.
 
-    What is no visible character is escaped there: text from outside cannot begin a line of its own.
+    Characters that are not visible are escaped: text from outside cannot begin a line of its own.
     """
 
     def __init__(self) -> None:
@@ -66,17 +66,17 @@ class SecretFilter(logging.Filter):
         self._spellings: dict[str, None] = {}
 
     def learn(self, secret: object) -> None:
-        """Mask a value from now on, in plain, URL-encoded and JSON-encoded spelling."""
+        """Mask a value from now on, plain, URL-encoded and JSON-encoded."""
         if not isinstance(secret, str) or len(secret) < SHORTEST_SECRET or secret in self._spellings:
             return
         spellings = {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
-        # Longest first, or a value that contains another would be masked in part. A new dict, because others may be
-        # going through the old one in another thread.
+        # Longest first, or a value that contains another would be masked in part. A new dict, because another thread
+        # may be iterating over the old one.
         known = {*self._spellings, *spellings}
         self._spellings = dict.fromkeys(sorted(known, key=len, reverse=True))
 
     def masked(self, text: str) -> str:
-        """Give a text without secrets."""
+        """Return a text without secrets."""
         for secret in self._spellings:
             if secret in text:
                 text = text.replace(secret, MASK)
@@ -107,18 +107,18 @@ class SecretFilter(logging.Filter):
         return True
 
     def _mask_message(self, record: logging.LogRecord) -> None:
-        """Mask the finished message; one that stays as it is keeps its arguments, which some formatters look at."""
+        """Mask the formatted message; an unchanged one keeps its arguments, which some formatters use."""
         try:
             message = record.getMessage()
         except (TypeError, ValueError):
-            # The arguments do not fit the format: logging will complain, and would print both.
+            # The arguments do not fit the format: logging would print both.
             message = f"{record.msg} {record.args!r}"
             record.msg, record.args = message, None
         if (clean := self.shown(message)) != message:
             record.msg, record.args = clean, None
 
     def _masked_exception(self, error: BaseException, depth: int = 0) -> BaseException:
-        """Give an exception whose messages may be shown: itself where its own and those of its causes may."""
+        """Return an exception without secrets: the same one where it and its causes have none."""
         cause, context = error.__cause__, error.__context__
         if depth < LONGEST_CHAIN:
             cause = cause and self._masked_exception(cause, depth + 1)
@@ -136,10 +136,10 @@ class SecretFilter(logging.Filter):
 
 
 def quotes_secret(text: str, secrets: Iterable[str]) -> bool:
-    """Check whether a text quotes a secret or a good part of one, in whatever encoding."""
+    """Check whether a text contains a secret or `QUOTED_LENGTH` characters of one, in any encoding."""
     seen = _letters(text)
     for secret in map(_letters, secrets):
-        size = min(len(secret), TELLING_PART)
+        size = min(len(secret), QUOTED_LENGTH)
         if size >= SHORTEST_SECRET and any(
             secret[start : start + size] in seen for start in range(len(secret) - size + 1)
         ):
@@ -148,16 +148,16 @@ def quotes_secret(text: str, secrets: Iterable[str]) -> bool:
 
 
 def _letters(text: str) -> str:
-    """Reduce a text to what all its encodings have in common."""
+    """Decode a text, and reduce it to letters and digits, which encodings keep."""
     for _ in range(ENCODINGS):
         text = html.unescape(unquote_plus(_UNICODE_ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)))
     return _NO_LETTER.sub("", text).lower()
 
 
 def install(secrets: Iterable[object]) -> SecretFilter:
-    """Keep secrets out of every log handler that there is now.
+    """Add the process's filter to every log handler that exists now.
 
-    May be called again, when handlers were added or another tap begins: the filter that is there already learns more.
+    May be called again, when handlers were added or another tap begins: the same filter learns more.
 
     Args:
         secrets: configured values to mask.
@@ -174,7 +174,7 @@ def install(secrets: Iterable[object]) -> SecretFilter:
 
 
 def all_handlers() -> Iterator[logging.Handler]:
-    """Go through the handlers of all loggers, and the one that writes when there are none."""
+    """Yield the handlers of all loggers, and the one that logging uses when there are none."""
     yield from logging.getLogger().handlers
     for logger in logging.getLogger().manager.loggerDict.values():
         if isinstance(logger, logging.Logger):

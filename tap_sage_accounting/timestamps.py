@@ -1,4 +1,4 @@
-"""Moments: our clock, and how Sage's filters, bookmarks and the state write them."""
+"""Moments: this machine's clock, and how moments are read and written."""
 
 from __future__ import annotations
 
@@ -15,14 +15,27 @@ def instant(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
 
+def readable(moment: datetime) -> str:
+    """Render a moment for messages: `2026-06-30 18:00:00 UTC`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return the same moment in UTC, which is also the zone of a moment without one.
+
+    Raises:
+        ValueError: no calendar has it in UTC, so that it cannot be compared with others.
+    """
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(str(moment)) from None
+
+
 def parse_moment(text: str) -> datetime:
-    """Read a moment in any form of ISO 8601; UTC where it names no zone.
+    """Read a moment in any form of ISO 8601, as `in_utc`.
 
     Raises:
         ValueError: the text is none, or none that can be compared with others.
     """
-    moment = datetime.fromisoformat(text)
-    try:
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(text) from None
+    return in_utc(datetime.fromisoformat(text))

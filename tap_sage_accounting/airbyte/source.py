@@ -34,7 +34,7 @@ from tap_sage_accounting.exceptions import (
 from tap_sage_accounting.run.report import WHY, RunReport
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.tap import TapSageAccounting
-from tap_sage_accounting.timestamps import instant
+from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -151,7 +151,7 @@ class AirbyteTap(TapSageAccounting):
             **self._as_given,
             "refresh_token": tokens.refresh_token,
             "access_token": tokens.access_token,
-            "token_expiry_date": instant(tokens.issued_at + tokens.lifetime),
+            "token_expiry_date": instant(tokens.expires_at),
         }
         told = {"type": "CONNECTOR_CONFIG", "emitted_at": float(now()), "connectorConfig": {"config": config}}
         self._writer.tell_at_once({"type": "CONTROL", "control": told})
@@ -244,7 +244,6 @@ def require_own_settings(config: Mapping[str, Any]) -> None:
 def _moment(text: object) -> datetime | None:
     """Read the end of an access token; None where Airbyte keeps something else there."""
     try:
-        moment = datetime.fromisoformat(str(text))
+        return parse_moment(str(text))
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

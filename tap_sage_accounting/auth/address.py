@@ -1,4 +1,4 @@
-"""Where the token store is: what its URL names."""
+"""The address of the token store: its URL, and the default."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import platformdirs
 
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 APPLICATION = "tap-sage-accounting"
-_URL = re.compile(
-    r"(?P<backend>\w+)(\+(?P<driver>\w+))?://((?P<user>[^:/]*)(:(?P<password>[^@]*))?@)?"
-    r"\[?(?P<host>(?<=\[)[^]]*|[^]:/?@[]*)]?(:(?P<port>\d*))?(/(?P<dbname>[^?]*))?(\?(?P<query>.*))?"
-)
+_URL = re.compile(r"(\w+)(?:\+(\w+))?://(.*)")
 _HINT = "Write it like sqlite:////var/lib/sage/tokens.sqlite or postgresql://user:password@host/database."
 
 
@@ -32,7 +29,7 @@ class StoreAddress:
     Attributes:
         place: the address as it may be shown.
         file: the file; None for PostgreSQL.
-        options: what libpq wants to know; empty for SQLite.
+        options: libpq's connection parameters; empty for SQLite.
     """
 
     place: str
@@ -49,9 +46,9 @@ class StoreAddress:
         parts = _URL.fullmatch(url)
         if parts is None or not url.isprintable():
             raise TokenStoreError(f"Setting 'token_store' is no database URL. {_HINT}")
-        backend, driver = parts.group("backend", "driver")
+        backend, driver, rest = parts.groups()
         if backend == "sqlite":
-            return cls._of_file(parts)
+            return cls._of_file(rest)
         if backend not in ("postgresql", "postgres"):
             raise TokenStoreError(f"Setting 'token_store' must name SQLite or PostgreSQL, not {backend!r}. {_HINT}")
         if driver not in (None, "psycopg") or not _is_installed():
@@ -59,13 +56,15 @@ class StoreAddress:
                 f"Setting 'token_store' needs a database driver that is not installed ({driver or 'psycopg'}): "
                 f"install tap-sage-accounting[postgres]. {_HINT}"
             )
-        given = {key: unquote(parts[key]) for key in ("user", "password", "host", "port", "dbname") if parts[key]}
-        return cls(without_password(url), options={**given, **dict(parse_qsl(parts["query"] or ""))})
+        try:
+            return cls._of_server(url.removesuffix(rest), rest)
+        except ValueError:
+            raise TokenStoreError(f"Setting 'token_store' is no database URL. {_HINT}") from None
 
     @classmethod
-    def _of_file(cls, parts: re.Match[str]) -> StoreAddress:
-        name = parts["dbname"]
-        if parts["host"] or name in (None, "", ":memory:"):
+    def _of_file(cls, rest: str) -> StoreAddress:
+        name = rest.partition("?")[0].removeprefix("/")
+        if not rest.startswith("/") or name in ("", ":memory:"):
             raise TokenStoreError(f"Setting 'token_store' names no file, so nothing would outlive the run. {_HINT}")
         try:
             file = Path(name).expanduser().absolute()
@@ -73,12 +72,34 @@ class StoreAddress:
             raise TokenStoreError(f"Setting 'token_store' begins with the home of an unknown user. {_HINT}") from None
         return cls(f"sqlite:///{file}", file)
 
+    @classmethod
+    def _of_server(cls, scheme: str, rest: str) -> StoreAddress:
+        """Read `user:password@host:port/database?options`; a password may contain anything but `@`.
+
+        Raises:
+            ValueError: it has another form.
+        """
+        head, _, tail = rest.partition(":")
+        if "/" not in head and "@" in tail:
+            user, (password, _, location) = head, tail.partition("@")
+        else:
+            user, password = rest.partition("/")[0].rpartition("@")[0], ""
+            location = rest.removeprefix(f"{user}@")
+        address = urlsplit(f"//{location}", allow_fragments=False)
+        if "@" in address.netloc:
+            raise ValueError(location)
+        host = address.netloc.removesuffix(f":{address.port or ''}").strip("[]")
+        given = {"user": user, "password": password, "host": host, "port": address.port, "dbname": address.path[1:]}
+        options = {name: unquote(str(value)) for name, value in given.items() if value}
+        login = user and f"{user}{':***' if password else ''}@"
+        return cls(f"{scheme}{login}{address.netloc}{address.path}", options=options | dict(parse_qsl(address.query)))
+
     def places_beside(self, kind: str, *family: str) -> list[Path]:
-        """Choose where a file of a lineage can be: beside an SQLite store, and among the tap's own files here.
+        """Return where a file of a token family can be: beside an SQLite store, and among the tap's own files.
 
         Args:
             kind: what the file is for.
-            family: what names the lineage.
+            family: identifies the family.
 
         Returns:
             The places, the best first; none where this user has no home.
@@ -106,11 +127,6 @@ def default_directory() -> Path:
     if project := os.environ.get("MELTANO_PROJECT_ROOT"):
         return Path(project) / ".meltano" / APPLICATION
     return platformdirs.user_data_path(APPLICATION, appauthor=False)
-
-
-def without_password(url: str) -> str:
-    """Return a store URL as it may be shown."""
-    return re.sub(r"^([^:]+://[^:/]*):[^@]*@", r"\1:***@", url).partition("?")[0]
 
 
 def _digest(*parts: str) -> str:

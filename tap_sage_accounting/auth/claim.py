@@ -1,10 +1,10 @@
-"""Show other processes on this machine that one of them may hold tokens that the store does not have yet.
+"""Show other processes on this machine that one of them may hold newer tokens than the store.
 
-A process takes the claim on a lineage before it spends the refresh token, and gives it back when the store has what
-came of that. The system gives it back for a process that ends, however it ends. So a claim that can be taken proves
-that no process here keeps newer tokens in its memory alone, for however long the store has failed.
+A process takes the claim on a token family before it uses the refresh token. It gives the claim back when the store has
+the new tokens. The system gives it back for a process that ends, however it ends. So a claim that can be taken proves
+that no process here keeps newer tokens in its memory alone.
 
-SQLite's file locks are those that work on every system, so the claim is an empty database.
+SQLite's file locks work on every system, so the claim is an empty database.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _TAKEN = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Claim:
-    """The claim on one lineage, for one thread.
+    """The claim on one token family, for one thread.
 
     Args:
-        file: stands for the lineage; None where there is no place for it, and nobody else can have the claim.
+        file: the file to lock; None where there is no place for it, so that nobody else can have the claim.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -33,10 +33,10 @@ class Claim:
         self._taken: sqlite3.Connection | None = None
 
     def take(self) -> bool:
-        """Take the claim, unless somebody else has it; return whether it is taken now.
+        """Take the claim, unless another thread or process has it; return whether it is taken now.
 
         Raises:
-            OSError: the file cannot be made or locked, or is not plainly this user's own.
+            OSError: the file cannot be created or locked, or is not certainly this user's own.
         """
         if self._file is None or self._taken is not None:
             return True
@@ -55,13 +55,13 @@ class Claim:
         return True
 
     def give_back(self) -> None:
-        """Let others take it."""
+        """Give the claim back."""
         if self._taken is not None:
             self._taken.close()
             self._taken = None
 
     def discard(self) -> None:
-        """Remove the file of a lineage that is gone, unless somebody else has the claim."""
+        """Remove the file of a family that is gone, unless another process has the claim."""
         with suppress(OSError):
             if self.take() and self._file is not None:
                 self._file.unlink()

@@ -1,4 +1,4 @@
-"""The consent of a Sage user: the address to open, the answer that comes back, and the page that the user ends on."""
+"""The consent of a Sage user: the address to open, the callback that brings the answer, and the final page."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
@@ -36,7 +38,7 @@ _DENIALS = {
     "server_error": f"Sage has trouble with logins at the moment. Wait ten minutes, {LOGIN_AGAIN}",
     "temporarily_unavailable": f"Sage takes no logins at the moment. Wait ten minutes, {LOGIN_AGAIN}",
     "unauthorized_client": (
-        "Sage does not know the application, or does not let it ask for consent. Check the setting 'client_id' against "
+        "Sage does not know the application, or does not let it request consent. Check the setting 'client_id' against "
         f"Sage's developer portal, {LOGIN_AGAIN}"
     ),
 }
@@ -49,38 +51,26 @@ _STRAY = (
     "old tabs of the consent page, and log in again."
 )
 HTTP_PORT = 80
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 1.1rem/1.6 system-ui, sans-serif; margin: 0; background: #f3f5f4; color: #16211b; }}
-main {{ max-width: 34rem; margin: 14vh auto 0; padding: 2rem 2.5rem; background: #fff; border-radius: .8rem;
-  border-top: .4rem solid {colour}; box-shadow: 0 .2rem 1.2rem #0002; }}
-h1 {{ font-size: 1.5rem; margin: 0 0 .6rem; color: {colour}; }}
-p {{ margin: .4rem 0; }}
-@media (prefers-color-scheme: dark) {{
-  body {{ background: #10161a; color: #e6ece9; }} main {{ background: #1b2429; }} }}
-</style></head><body><main><h1>{title}</h1><p>{text}</p><p>{farewell}</p></main></body></html>
-"""
+_PAGE = Template(Path(__file__).with_name("consent.html").read_text(encoding="utf-8"))
 
 
 class ConsentError(AuthorizationError):
-    """The consent led to no tokens; the message says in one sentence or two what to do."""
+    """The consent led to no tokens; the message says what to do."""
 
 
 class StrayCallbackError(ConsentError):
-    """An answer that is not the one to this login: anybody can send such a one."""
+    """A callback of another login, or of another program on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentRequest:
-    """What is asked of the user, and what proves that an answer belongs to it.
+    """A request for consent, and the secrets that prove that a callback belongs to it.
 
     Attributes:
         url: the consent page to open.
         redirect_uri: where Sage sends the browser afterwards.
-        state: comes back with the answer; an answer without it is somebody else's.
-        verifier: the PKCE secret, whose hash the consent page gets; whoever catches the code cannot use it without.
+        state: comes back with the callback; a callback without it belongs to another request.
+        verifier: the PKCE secret whose hash is sent to the consent page; the code is useless without it.
     """
 
     url: str
@@ -92,7 +82,7 @@ class ConsentRequest:
     def new(
         cls, *, auth_url: str, client_id: str, redirect_uri: str, scope: str, country: str | None = None
     ) -> ConsentRequest:
-        """Make a request with a fresh state and verifier.
+        """Create a request with a new state and verifier.
 
         Args:
             auth_url: Sage's consent page.
@@ -118,15 +108,15 @@ class ConsentRequest:
         return cls(f"{auth_url}{separator}{urlencode(query)}", redirect_uri, state, verifier)
 
     def owns(self, answer: Mapping[str, str]) -> bool:
-        """Check whether the callback's parameters answer this request; anything else in them is believed after that."""
+        """Check whether the callback's parameters belong to this request, before anything else in them is used."""
         is_ours = hmac.compare_digest(answer.get("state", "").encode(errors="replace"), self.state.encode())
         return is_ours and bool(answer.get("code") or answer.get("error"))
 
     def code_of(self, answer: Mapping[str, str]) -> str:
-        """Take the code out of the callback's parameters.
+        """Return the code of the callback's parameters.
 
         Raises:
-            StrayCallbackError: they do not answer this request.
+            StrayCallbackError: they do not belong to this request.
             ConsentError: consent was not given.
         """
         if not self.owns(answer):
@@ -139,7 +129,7 @@ class ConsentRequest:
 
 
 def answer_of(address: str) -> dict[str, str]:
-    """Read the parameters of an address that a browser was sent to, decoding them once; none where it is no address."""
+    """Return the parameters of an address, decoded once; none where it is no address."""
     try:
         return dict(parse_qsl(urlsplit(address.strip()).query, keep_blank_values=True))
     except ValueError:
@@ -149,21 +139,21 @@ def answer_of(address: str) -> dict[str, str]:
 def _denial(error: str, reason: str) -> str:
     if "already in use" in reason.lower():
         return _WRONG_COUNTRY
-    told = printable(f"{error[:80]}: {reason[:200]}" if reason else error[:80])
-    return _DENIALS.get(error) or f"Sage refused the login ({told}). Correct that, {LOGIN_AGAIN}"
+    shown = printable(f"{error[:80]}: {reason[:200]}" if reason else error[:80])
+    return _DENIALS.get(error) or f"Sage refused the login ({shown}). Correct that, {LOGIN_AGAIN}"
 
 
 class CallbackServer:
-    """Waits on a loopback port for the browser to bring the answer.
+    """Waits on a loopback port for the browser's callback.
 
-    Any page or program may ask for the port. What is not the answer is refused, and the login goes on waiting.
+    Any page or program may send requests to the port. Other requests are refused, and the login goes on waiting.
 
     Args:
-        request: what was asked of the user; the host of its redirect URI must be this machine.
-        complete: takes the callback's parameters, does what the login takes, and returns a text for the page.
+        request: the request for consent; the host of its redirect URI must be this machine.
+        complete: completes the login with the callback's parameters, and returns a text for the page.
 
     Raises:
-        ConsentError: the address is none, is not on this machine, or its port is taken.
+        ConsentError: the redirect URI is invalid or not on this machine, or its port is taken.
     """
 
     def __init__(self, request: ConsentRequest, complete: Callable[[Mapping[str, str]], str]) -> None:
@@ -190,7 +180,7 @@ class CallbackServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._once:  # a login that is being completed when a signal comes is completed
+        with self._once:  # a signal does not interrupt the completion of a login
             self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -199,13 +189,13 @@ class CallbackServer:
         """Wait until the login is complete.
 
         Raises:
-            ConsentError: nothing came in time, or the answer led to no tokens.
-            FatalSyncError: what the completion raised.
+            ConsentError: no callback came in time, or it led to no tokens.
+            FatalSyncError: the completion failed.
         """
         try:
             self._outcome.result(seconds)
         except TimeoutError:
-            with self._once:  # an answer that is being worked on counts
+            with self._once:  # a completion that has begun counts
                 if self._outcome.done():
                     return self._outcome.result()
             ignored = f" {self._strays} answers that do not belong to this login were ignored." if self._strays else ""
@@ -216,11 +206,10 @@ class CallbackServer:
             ) from None
 
     def is_answer(self, host: str, answer: Mapping[str, str]) -> bool:
-        """Check whether a request brings the answer; count it where it does not.
+        """Check whether a request is the callback; count it where it is not.
 
         Args:
-            host: the name that the browser knows this server by; others than this machine's are somebody's who lets
-                them lead here.
+            host: the request's `Host`; a name that is not this machine's may be an attacker's who made it lead here.
             answer: the request's parameters.
         """
         if host.lower() in self._hosts and self._request.owns(answer):
@@ -229,7 +218,7 @@ class CallbackServer:
         return False
 
     def answered(self, answer: Mapping[str, str], show: Callable[[str], None]) -> None:
-        """Complete the login, show the page, and only then let the waiting side go on; once."""
+        """Complete the login once, show the page, and only then end `wait`."""
         with self._once:
             if self._outcome.done():
                 show(page("Nothing more to do", "This login is over.", good=True))
@@ -251,12 +240,12 @@ class _LoopbackServer(ThreadingHTTPServer):
     """Threads, because browsers open connections that they do not use."""
 
     daemon_threads = True
-    # Elsewhere the option would let two programs listen at once.
+    # On Windows the option would let two programs listen at once.
     allow_reuse_address = os.name == "posix"
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay silent: a client that goes away is no fault of the login's."""
+        """Ignore a client that closes its connection."""
 
 
 class _Ipv6Server(_LoopbackServer):
@@ -264,7 +253,7 @@ class _Ipv6Server(_LoopbackServer):
 
 
 class _CallbackHandler(BaseHTTPRequestHandler):
-    """Answers the one request that matters; anything else is refused."""
+    """Handles the callback; refuses other requests."""
 
     path_awaited: str
     server_logic: CallbackServer
@@ -273,7 +262,7 @@ class _CallbackHandler(BaseHTTPRequestHandler):
     error_content_type = "text/plain;charset=utf-8"
 
     def do_GET(self) -> None:
-        """Take the browser's answer."""
+        """Handle a request of the browser."""
         if urlsplit(self.path).path != self.path_awaited:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -285,7 +274,7 @@ class _CallbackHandler(BaseHTTPRequestHandler):
 
     def _show(self, content: str, status: HTTPStatus = HTTPStatus.OK) -> None:
         body = content.encode()
-        with suppress(OSError):  # a browser that does not wait for the page is no fault of the login's
+        with suppress(OSError):  # a browser need not wait for the page
             self.send_response(status)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
@@ -298,22 +287,21 @@ class _CallbackHandler(BaseHTTPRequestHandler):
 
     @override
     def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent: the request line holds the code."""
+        """Log nothing: the request line contains the code."""
 
 
 def page(title: str, text: str, *, good: bool) -> str:
-    """Build the page that the user ends on; it loads nothing from anywhere."""
+    """Render the final page; it loads nothing from other addresses."""
     farewell = "You can close this tab." if good else "You can close this tab and go back to the terminal."
-    return _PAGE.format(
-        title=html.escape(title), text=html.escape(text), farewell=farewell, colour="#0a7a45" if good else "#c0392b"
-    )
+    colour = "#0a7a45" if good else "#c0392b"
+    return _PAGE.substitute(title=html.escape(title), text=html.escape(text), farewell=farewell, colour=colour)
 
 
 def _loopback_address(redirect_uri: str) -> SplitResult:
-    """Read a redirect URI that leads to this machine.
+    """Parse a redirect URI that leads to this machine.
 
     Raises:
-        ConsentError: it does not, or is no address.
+        ConsentError: it does not, or is invalid.
     """
     try:
         address = urlsplit(redirect_uri)

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from tap_sage_accounting.auth.files import prepare_database
 from tap_sage_accounting.printable import printable
+from tap_sage_accounting.timestamps import in_utc, parse_moment
 from tap_sage_accounting.transport.urls import is_loopback
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from tap_sage_accounting.auth.address import StoreAddress
 
 LOST_HOLDER = timedelta(seconds=120)
-"""When PostgreSQL ends the transaction of a holder whose machine went away; longer than any token request takes."""
+"""When PostgreSQL ends the transaction of a holder whose machine is gone; longer than any token request takes."""
 CALL_LIMIT = timedelta(seconds=20)
 """How long a call to PostgreSQL may take, apart from waiting for another holder."""
 LIBPQ_DEFAULTS = {
     "connect_timeout": "10",
-    # A peer that has gone without a word is noticed within half a minute.
+    # A peer that is gone is noticed within half a minute.
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
@@ -48,10 +49,10 @@ Row = dict[str, Any]
 
 
 class DatabaseError(Exception):
-    """The first line of what a driver said: values, which are tokens, and hints would come after it.
+    """The first line of a driver's message; the next ones may contain values, which are tokens.
 
     Attributes:
-        lock_timeout: whether another holder did not let go in time.
+        lock_timeout: whether another holder kept the lock for too long.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -61,8 +62,8 @@ class DatabaseError(Exception):
 
 
 @contextmanager
-def in_our_words(*errors: type[Exception]) -> Iterator[None]:
-    """Turn the errors of a driver into ours."""
+def as_database_error(*errors: type[Exception]) -> Iterator[None]:
+    """Turn a driver's errors into a `DatabaseError`."""
     try:
         yield
     except errors as error:
@@ -70,7 +71,7 @@ def in_our_words(*errors: type[Exception]) -> Iterator[None]:
 
 
 def connector(address: StoreAddress, lock_wait: timedelta) -> Callable[[], Connection]:
-    """Return what opens the database at an address."""
+    """Return a function that opens the database at an address."""
     if address.file is not None:
         return partial(SqliteConnection, address.file, lock_wait)
     return partial(PostgresConnection, address.options, lock_wait)
@@ -96,8 +97,8 @@ class Connection(ABC):
         """Begin a transaction that may write."""
 
     @property
-    def is_readable_on_its_way(self) -> bool:
-        """Whether what passes to another machine is not encrypted."""
+    def sends_plaintext(self) -> bool:
+        """Whether the connection leads to another machine and is not encrypted."""
         return False
 
     def execute(
@@ -114,29 +115,29 @@ class Connection(ABC):
             values: its values.
             waits: whether another holder may be waited for.
         """
-        with in_our_words(self._driver.Error):
+        with as_database_error(self._driver.Error):
             cursor = self._driver.execute(statement, values)
             names = [column[0] for column in cursor.description or ()]
             found = cursor.fetchall() if names else ()
         return [{n: _in_utc(v) if n.endswith("_at") else v for n, v in zip(names, row, strict=True)} for row in found]
 
     def commit(self) -> None:
-        """Keep what was done since `begin`, and give the lock back."""
-        with in_our_words(self._driver.Error):
+        """Commit the transaction, which unlocks."""
+        with as_database_error(self._driver.Error):
             self._driver.commit()
 
     def rollback(self) -> None:
-        """Undo what was done since `begin`, and give the lock back."""
-        with in_our_words(self._driver.Error):
+        """Undo the transaction, which unlocks."""
+        with as_database_error(self._driver.Error):
             self._driver.rollback()
 
     def close(self) -> None:
-        """Let go; the database undoes what was not committed, and gives the lock back."""
+        """Close the connection; the database rolls back and unlocks."""
         with suppress(self._driver.Error):
             self._driver.close()
 
     def ensure_table(self) -> None:
-        """Make the table unless it is there."""
+        """Create the table unless it exists."""
         if self.execute(self.find_table, [TABLE]):
             return
         try:
@@ -145,17 +146,17 @@ class Connection(ABC):
             self.commit()
         except DatabaseError:
             self.rollback()
-            # Of two who make it at once, one waits for the other and then fails.
+            # Of two that create it at once, one waits for the other and then fails.
             if not self.execute(self.find_table, [TABLE]):
                 raise
 
     def rows(self, client_id: str, *, lock: bool = False) -> list[Row]:
-        """Read what there is of an application, for nobody else to write where that is asked for."""
+        """Read the rows of an application, and lock them if `lock`."""
         query = f"SELECT * FROM {TABLE} WHERE client_id = ? ORDER BY lineage"  # noqa: S608 - a constant's name
         return self.execute(query + self.row_lock if lock else query, [client_id], waits=lock)
 
     def insert(self, row: Row, *, unless_there: bool = False) -> None:
-        """Add a row; one that is there already is left alone, or else an error."""
+        """Add a row; if it exists, leave it alone if `unless_there`, or fail."""
         statement = f"INSERT INTO {TABLE} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"  # noqa: S608 - as above
         self.execute(statement + " ON CONFLICT DO NOTHING" if unless_there else statement, [*row.values()], waits=True)
 
@@ -177,7 +178,7 @@ class SqliteConnection(Connection):
     find_table = "SELECT 1 FROM sqlite_master WHERE name = ?"
     is_local = True
 
-    @in_our_words(OSError, sqlite3.Error, ValueError)
+    @as_database_error(OSError, sqlite3.Error, ValueError)
     def __init__(self, file: Path, lock_wait: timedelta) -> None:
         prepare_database(file)
         super().__init__(sqlite3.connect(file, timeout=lock_wait.total_seconds(), isolation_level=None))
@@ -185,9 +186,8 @@ class SqliteConnection(Connection):
     @override
     def begin(self) -> None:
         with suppress(DatabaseError):
-            # With a write-ahead log a commit waits for the disk once instead of four times, so that less can come
-            # between Sage's answer and its safety. While another process holds the file in the older mode, that does
-            # as well.
+            # With a write-ahead log a commit waits for the disk once instead of four times: new tokens are safe sooner.
+            # While another process holds the file in the older mode, that works too.
             self.execute("PRAGMA journal_mode = WAL")
         for statement in ("PRAGMA synchronous = FULL", "PRAGMA fullfsync = ON", "PRAGMA secure_delete = ON"):
             self.execute(statement)
@@ -202,8 +202,8 @@ class SqliteConnection(Connection):
 class PostgresConnection(Connection):
     """A server for many machines, which locks row by row.
 
-    Its own defaults do not matter: the isolation level is the one in which whoever waited for a row sees what the last
-    holder wrote. Every call has a limit, at the server's end and at this one, where a connection may have gone dark.
+    At the isolation level READ COMMITTED, a connection that waited for a row reads what the last holder wrote. Every
+    call has a limit, at the server and here, where a connection may stay without a response.
     """
 
     moment = "TIMESTAMP WITH TIME ZONE"
@@ -215,7 +215,7 @@ class PostgresConnection(Connection):
         import psycopg  # noqa: PLC0415 - an extra, which few need
 
         self._longest_wait = (lock_wait + CALL_LIMIT).total_seconds()
-        with in_our_words(psycopg.Error):
+        with as_database_error(psycopg.Error):
             super().__init__(_bounded_connection().connect(**{**LIBPQ_DEFAULTS, **options}, autocommit=True))
         limits = {
             "lock_timeout": lock_wait,
@@ -226,7 +226,7 @@ class PostgresConnection(Connection):
 
     @property
     @override
-    def is_readable_on_its_way(self) -> bool:
+    def sends_plaintext(self) -> bool:
         host, address = self._driver.info.host, self._driver.info.hostaddr
         is_local = not host or host.startswith("/") or is_loopback(address or host)
         return not (is_local or self._driver.pgconn.ssl_in_use)
@@ -248,7 +248,7 @@ class PostgresConnection(Connection):
 
 @cache
 def _bounded_connection() -> Any:
-    """Make a kind of connection whose calls end within a limit, whatever the network does."""
+    """Return a connection class whose calls end within a limit, whatever the network does."""
     import psycopg  # noqa: PLC0415 - an extra, which few need
 
     class BoundedConnection(psycopg.Connection[Any]):
@@ -263,7 +263,7 @@ def _bounded_connection() -> Any:
         try:
             wanted = next(steps)
             while True:
-                # Psycopg looks up ten times a second, also when nothing has come.
+                # Psycopg resumes this ten times a second, also when nothing has come.
                 ready = yield wanted
                 if time.monotonic() > end:
                     raise psycopg.OperationalError(f"no answer within {seconds:.0f} s")
@@ -275,11 +275,10 @@ def _bounded_connection() -> Any:
 
 
 def _as_text(moment: datetime) -> str:
-    """Write a moment as the table has had them from the start: in UTC, without saying so."""
+    """Write a moment in the form of the table: in UTC, without a zone."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def _in_utc(stored: str | datetime | None) -> datetime | None:
-    """Read a moment; SQLite itself keeps no zone."""
-    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
-    return moment and (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+    """Read a moment; SQLite keeps texts without a zone."""
+    return parse_moment(stored) if isinstance(stored, str) else stored and in_utc(stored)

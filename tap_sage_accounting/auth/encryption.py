@@ -21,7 +21,7 @@ class TokenCipher:
         keys: Fernet keys: the first encrypts, all decrypt. None: tokens are stored as they are.
 
     Raises:
-        TokenStoreError: a key is none.
+        TokenStoreError: a key is invalid.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -41,11 +41,11 @@ class TokenCipher:
             ) from None
 
     def encrypt(self, token: str) -> str:
-        """Return the form in which a token is stored."""
+        """Encrypt a token, if there is a key."""
         return token if self._cipher is None else _ENCRYPTED + self._cipher.encrypt(token.encode()).decode()
 
     def decrypt(self, stored: str) -> str:
-        """Return the token; one that was stored before there was a key is as it is.
+        """Decrypt a token; one that was stored before there was a key is not encrypted.
 
         Raises:
             TokenStoreError: it was encrypted with a key that is not configured.

@@ -1,7 +1,7 @@
 """Files that only this user may read: the store's database and what stands beside it.
 
-A path may lead elsewhere than its name says, and a directory may let others put files there. What does not plainly
-belong to this user is refused, and nobody else's file or directory is changed.
+A path may be a link, and a directory may let others put files there. What is not certainly this user's own is refused,
+and no other user's file or directory is changed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _OTHERS = 0o077
 
 
 class UnsafeFileError(OSError):
-    """A file that cannot be this user's own; the message says why."""
+    """A file that may not be this user's own; the message says why."""
 
 
 def prepare_database(file: Path) -> None:
-    """Make SQLite's file before SQLite does, to be the only one who ever could read it, or check the one there is.
+    """Create SQLite's file before SQLite does, so that no other user can ever read it, or check the existing one.
 
     Raises:
-        OSError: it cannot be made or written, or it is not plainly this user's own.
+        OSError: it cannot be created or written, or it is not certainly this user's own.
     """
     make_directory(file.parent)
     with suppress(FileExistsError):
@@ -38,25 +38,25 @@ def prepare_database(file: Path) -> None:
     for ending in SIDECARS:
         with suppress(FileNotFoundError):
             make_private(file.with_name(file.name + ending))
-    # SQLite itself would find out at the first write only, which is after the token was spent.
+    # SQLite itself would fail at the first write only, which is after the token was used.
     for needed in (file, file.parent):
         if not os.access(needed, os.W_OK):
             raise PermissionError(f"{needed} is not writable")
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory that only this user may enter, unless it is there."""
+    """Create a directory that only this user may enter, unless it exists."""
     if not directory.exists():
         directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
 
 
 def make_private(file: Path) -> None:
-    """Close a file of this user's to others.
+    """Make a file of this user unreadable for others.
 
-    It is not opened for that: closing it again would give back the lock that this process may have on it.
+    It is not opened for that: closing it would release the lock that this process may have on it.
 
     Raises:
-        UnsafeFileError: it is not plainly this user's own file.
+        UnsafeFileError: it is not certainly this user's own file.
     """
     found = file.lstat()
     if problem := problem_with(found):
@@ -66,7 +66,7 @@ def make_private(file: Path) -> None:
 
 
 def problem_with(found: os.stat_result) -> str | None:
-    """Say what keeps a file from being plainly this user's own; None where nothing does."""
+    """Return why a file is not certainly this user's own; None if it is."""
     if stat.S_ISLNK(found.st_mode):
         return "is a symbolic link: name the file that it leads to"
     if stat.S_ISDIR(found.st_mode):
@@ -81,9 +81,9 @@ def problem_with(found: os.stat_result) -> str | None:
 
 
 def is_open_to_others(directory: Path) -> bool:
-    """Check whether others may put files into a directory, or replace those in it.
+    """Check whether others may add or replace files in a directory.
 
-    A group that has the user's own number is the user's alone, where groups are made with users.
+    A group with the user's own number is the user's alone, where groups are created with users.
     """
     found = directory.stat()
     if not hasattr(os, "geteuid"):

@@ -6,20 +6,23 @@ import logging
 import threading
 import time
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import requests
 from typing_extensions import override
 
 from tap_sage_accounting.auth.endpoint import InvalidGrantError, RefreshOutcomeUnknownError, TokenEndpoint
-from tap_sage_accounting.auth.renewal import LOGIN_COMMAND, LoginRequiredError, Renewer, moment
-from tap_sage_accounting.auth.store import patiently
-from tap_sage_accounting.auth.tokens import is_header_value
+from tap_sage_accounting.auth.renewal import LoginRequiredError, Renewer
+from tap_sage_accounting.auth.store import retry_unavailable
+from tap_sage_accounting.auth.tokens import LOGIN_COMMAND, is_header_value
 from tap_sage_accounting.exceptions import AuthorizationError, TokenStoreError
+from tap_sage_accounting.timestamps import now as utc_now
+from tap_sage_accounting.timestamps import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from tap_sage_accounting.auth.store import TokenStore
     from tap_sage_accounting.auth.tokens import TokenFamily, Tokens
@@ -36,9 +39,9 @@ __all__ = [
 ]
 
 IDLE_WARNING = timedelta(days=24)
-"""Age of the last rotation from which on the user is warned; Sage lets a refresh token die at 31 days."""
+"""Age of the last rotation from which on the user is warned; a refresh token expires after 31 days."""
 FRESH = timedelta(seconds=30)
-"""Age up to which a token that was renewed because another was refused is not renewed for the same reason."""
+"""Age up to which a token that replaced a refused one is not renewed because of another refusal."""
 MINUTE = 60.0
 MOST_REPLACEMENTS = 10
 """Renewals in a minute because tokens were refused."""
@@ -47,15 +50,15 @@ logger = logging.getLogger(__name__)
 
 
 class AccessRefusedError(AuthorizationError):
-    """Sage accepts no access token, a renewed one neither."""
+    """Sage accepts no access token, not even a renewed one."""
 
 
 class TokenManager:
-    """The one keeper of tokens of a run, shared by all its streams and threads.
+    """The tokens of a run, shared by all its streams and threads.
 
-    Exactly one holder renews at a time, across threads, processes and machines: whoever waited for the lock reads the
-    store again and uses what another just stored. New tokens are committed before they are used; where the store fails
-    at that moment, the run goes on with them, and they are saved as soon as it works again.
+    One holder renews at a time, across threads, processes and machines. A holder that waited for the lock reads the
+    store again and uses what another just stored. New tokens are committed before they are used. Where the store fails
+    at that moment, the run uses them, and they are saved as soon as it works again.
 
     Args:
         client_id: the application.
@@ -63,13 +66,20 @@ class TokenManager:
         refresh_token: the configured first refresh token; None to use what `login` stored.
         token_url: Sage's token endpoint.
         store: where tokens live between runs; checked before.
-        user_agent: how token requests introduce themselves.
-        on_rotate: called with each new answer before it is used, for hosts that keep tokens themselves; from another
+        user_agent: the header of token requests.
+        on_rotate: called with new tokens before they are used, for hosts that keep tokens themselves; from another
             thread.
         on_secret: called with each secret value that becomes known, so that logs can be kept free of it.
         now: the present moment, UTC.
         sleep: waits for a number of seconds before a request is repeated.
     """
+
+    _current: Tokens | None = None
+    _accepted: str | None = None
+    _rejected: str | None = None
+    _fresh_until: float | None = None
+    _over: AuthorizationError | None = None
+    _warned = False
 
     def __init__(  # noqa: PLR0913 - by keyword only
         self,
@@ -82,7 +92,7 @@ class TokenManager:
         user_agent: str,
         on_rotate: Callable[[Tokens], None] | None = None,
         on_secret: Callable[[str], None] | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         self._client_id = client_id
@@ -91,8 +101,7 @@ class TokenManager:
         self._on_secret = on_secret or _no_listener
         self._now = now
         self._leaving = threading.Event()
-        # The end of the run cuts any waiting short.
-        pause = sleep or self._leaving.wait
+        pause = sleep or self._leaving.wait  # which the end of the run cuts short
         self._endpoint = TokenEndpoint(
             client_id=client_id,
             client_secret=client_secret,
@@ -114,21 +123,15 @@ class TokenManager:
             leaving=self._leaving,
         )
         self._lock = threading.Lock()
-        self._current: Tokens | None = None
-        self._accepted: str | None = None
-        self._rejected: str | None = None
-        self._fresh_until: float | None = None
         self._replacements: deque[float] = deque(maxlen=MOST_REPLACEMENTS)
-        self._over: AuthorizationError | None = None
-        self._warned = False
 
     def access_token(self) -> str:
-        """Give an access token that is good for now, renewing it when a fifth of its lifetime or less is left.
+        """Return a valid access token; renew it when a fifth of its lifetime or less is left.
 
         Raises:
             LoginRequiredError: the refresh token is dead, or there is none.
-            RefreshOutcomeUnknownError: Sage may have replaced the tokens, but its answer got lost.
-            AccessRefusedError: Sage accepts no token, a renewed one neither.
+            RefreshOutcomeUnknownError: Sage may have replaced the tokens, but its response got lost.
+            AccessRefusedError: Sage accepts no token, not even a renewed one.
             AuthorizationError: no token can be had for another reason.
             TokenStoreError: the store cannot be used.
         """
@@ -143,15 +146,15 @@ class TokenManager:
             return self._current.access_token
 
     def accept(self, token: str) -> None:
-        """Take note that the API accepted an access token."""
+        """Note that the API accepted an access token."""
         if self._accepted != token:
             self._accepted = token
 
     def reject(self, token: str) -> bool:
-        """Take note that the API answered 401 to an access token: it is not given out again, if that can help.
+        """Note that the API responded with 401 to an access token, which is not used again if that can help.
 
         Many threads may report the same token; one that was replaced meanwhile changes nothing. A token that replaced a
-        refused one a moment ago stays: the refusal may be about what was asked for, and not about the token.
+        refused one a moment ago stays: the refusal may be about the resource, and not about the token.
 
         Returns:
             Whether there is another token now, or will be.
@@ -165,9 +168,9 @@ class TokenManager:
             return True
 
     def condemn(self, token: str, refusal: str) -> None:
-        """Take note that the API refuses an access token whatever it is sent with, a moment after its renewal.
+        """Note that the API refuses an access token for every resource, a moment after its renewal.
 
-        One that was accepted before has died early and is renewed, unless that happens all the time.
+        One that was accepted before has expired early and is renewed, unless that happens all the time.
 
         Args:
             token: the access token.
@@ -179,8 +182,8 @@ class TokenManager:
         with self._lock:
             if self._current is None or self._current.access_token != token:
                 return
-            recent = [moment for moment in self._replacements if moment > time.monotonic() - MINUTE]
-            if self._accepted == token and len(recent) < MOST_REPLACEMENTS:
+            recent = sum(replaced_at > time.monotonic() - MINUTE for replaced_at in self._replacements)
+            if self._accepted == token and recent < MOST_REPLACEMENTS:
                 self._rejected = token
                 return
             self._over = self._over or AccessRefusedError(
@@ -190,10 +193,10 @@ class TokenManager:
             raise self._over
 
     def family(self) -> TokenFamily:
-        """Look up what the store holds for these settings, for reports.
+        """Read the token family of these settings.
 
         Raises:
-            LoginRequiredError: nothing.
+            LoginRequiredError: there is none.
             TokenStoreError: the store cannot be used.
         """
         found = self._store.read(self._client_id, self._configured)
@@ -205,10 +208,7 @@ class TokenManager:
         return found
 
     def wait_for_refresh(self) -> None:
-        """Wait until no token request is under way and all tokens are saved, in the store or in a file; with a bound.
-
-        Nothing is renewed from now on. May be called from any thread, more than once.
-        """
+        """Wait until no token request is under way and all tokens are saved; nothing is renewed from now on."""
         self._renewer.wait_for_refresh()
 
     def _is_usable(self, tokens: Tokens) -> bool:
@@ -217,11 +217,11 @@ class TokenManager:
     def _stored_or_renewed(self) -> Tokens:
         self._fresh_until = None
         try:
-            if (known := patiently(self._known_usable, self._leaving.wait)) is not None:
+            if (known := retry_unavailable(self._known_usable, self._leaving.wait)) is not None:
                 return known
             outcome = self._renewer.renew()
         except (LoginRequiredError, RefreshOutcomeUnknownError, TokenStoreError) as error:
-            # What is dead, or may be, is not sent again because another thread asks as well.
+            # A token that is dead, or may be, is not sent again for another thread.
             self._over = error
             raise
         replaces_refused = self._current is not None and self._current.access_token == self._rejected
@@ -231,7 +231,7 @@ class TokenManager:
         return outcome.tokens
 
     def _known_usable(self) -> Tokens | None:
-        """Look for a usable access token in the store, which an earlier run or another process left there."""
+        """Read a usable access token from the store; an earlier run or another process may have left one there."""
         if self._configured is None:
             found: TokenFamily | None = self.family()
         else:
@@ -256,20 +256,20 @@ class TokenManager:
 
 
 def idle_warning(family: TokenFamily, now: datetime) -> str | None:
-    """Say that an idle lineage is about to die, from 24 days after its last rotation on; None before."""
+    """Return a warning from 24 days after the last rotation on; None before."""
     if family.tokens is None or family.refused_at is not None or now - family.tokens.issued_at < IDLE_WARNING:
         return None
     return (
         f"The tokens were last renewed {(now - family.tokens.issued_at).days} days ago, and Sage lets them die at "
-        f"{moment(family.tokens.refresh_expires_at)}. Run the tap at least every three weeks, or a login is needed "
+        f"{readable(family.tokens.refresh_expires_at)}. Run the tap at least every three weeks, or a login is needed "
         "again."
     )
 
 
 class SageAuthenticator(requests.auth.AuthBase):
-    """Signs requests with the manager's access token; cheap while that is good.
+    """Signs requests with the manager's access token.
 
-    `requests` takes the header off again when a redirect leads to another host.
+    `requests` removes the header when a redirect leads to another host.
     """
 
     def __init__(self, tokens: TokenManager) -> None:
@@ -282,4 +282,4 @@ class SageAuthenticator(requests.auth.AuthBase):
 
 
 def _no_listener(_secret: str) -> None:
-    """Stand in where nobody keeps logs free of secrets."""
+    """Ignore a secret."""

@@ -1,4 +1,4 @@
-"""One request to the token endpoint: sent at most once, and given up after a total time."""
+"""One request to the token endpoint: sent at most once, within a total time."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0
 """Seconds to connect to each of the server's addresses."""
 TOTAL_TIMEOUT = 60.0
-"""Seconds for a request, from looking the server up to the last byte of its answer."""
-LARGEST_ANSWER = 1 << 20
+"""Seconds for a request, from the DNS lookup to the last byte of its response."""
+LARGEST_RESPONSE = 1 << 20
 """Bytes; Sage's tokens take 4,096."""
 CHUNK_BYTES = 4096
-"""Bytes, compressed, that are taken at once: a thousand times as many may come out."""
+"""Bytes, compressed, that are read at once: a thousand times as many may come out."""
 
 
 class NotSentError(Exception):
     """No byte of the form left this machine: the server cannot have acted on it."""
 
 
-class NoAnswerError(Exception):
-    """The form may have reached the server, but no whole answer came."""
+class NoResponseError(Exception):
+    """The form may have reached the server, but no complete response came."""
 
 
 class _TooLargeError(requests.RequestException):
-    """An answer that holds more than tokens."""
+    """A response that is larger than any tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete answer."""
+    """A complete response."""
 
     status: int
     reason: str
@@ -51,7 +51,7 @@ class Response:
 
 
 class _WatchedBody(io.BytesIO):
-    """A request body that knows whether anybody has begun to send it: until then the server cannot have acted."""
+    """A request body that records whether its sending has begun: until then the server cannot have acted."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -68,37 +68,37 @@ class _WatchedBody(io.BytesIO):
         return super().read(size)
 
     def withdraw(self) -> bool:
-        """Forbid the sending; return whether that was in time."""
+        """Prevent the sending; return whether that was in time."""
         with self._lock:
             self._is_withdrawn = True
             return not self._is_touched
 
 
 def post_form(url: str, form: Mapping[str, str], user_agent: str) -> Response:
-    """Send a form, and wait for the whole answer.
+    """Send a form, and wait for the complete response.
 
-    The request runs in a thread of its own, which is left alone when it takes too long: the timeouts of `requests`
-    begin anew with every byte, and this one is a total.
+    The request runs in a thread of its own, which is abandoned when it takes too long: the timeouts of `requests` begin
+    anew with every byte, and this one is a total.
 
     Raises:
         NotSentError: the form did not leave this machine, and will not.
-        NoAnswerError: nobody knows what the server made of it.
+        NoResponseError: the server may have acted on it.
         ConfigValidationError: the environment names a proxy or certificates that cannot be used.
     """
-    # A session of its own: no pooled connection that the other side may have closed, no adapter that repeats.
+    # A session of its own: no pooled connection that the server may have closed, no adapter that repeats.
     session = open_session(url, user_agent)
     body = _WatchedBody(urlencode(form).encode())
-    answer: Future[Response] = Future()
-    send = threading.Thread(target=_send, args=(session, url, body, answer), name="token-request", daemon=True)
+    outcome: Future[Response] = Future()
+    send = threading.Thread(target=_send, args=(session, url, body, outcome), name="token-request", daemon=True)
     send.start()
     try:
-        return answer.result(TOTAL_TIMEOUT)
+        return outcome.result(TOTAL_TIMEOUT)
     except (requests.RequestException, TimeoutError) as error:
         # The chain is cut because the error carries the request, and with it the secrets.
-        raise (NotSentError if body.withdraw() else NoAnswerError)(_fault(error)) from None
+        raise (NotSentError if body.withdraw() else NoResponseError)(_fault(error)) from None
 
 
-def _send(session: requests.Session, url: str, body: _WatchedBody, answer: Future[Response]) -> None:
+def _send(session: requests.Session, url: str, body: _WatchedBody, outcome: Future[Response]) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     timeouts = (CONNECT_TIMEOUT, TOTAL_TIMEOUT)
     try:
@@ -108,13 +108,13 @@ def _send(session: requests.Session, url: str, body: _WatchedBody, answer: Futur
                 url, data=body, headers=headers, timeout=timeouts, allow_redirects=False, stream=True
             ) as response,
         ):
-            answer.set_result(_complete(response))
+            outcome.set_result(_complete(response))
     except Exception as error:  # noqa: BLE001 - the waiting side raises it
-        answer.set_exception(error)
+        outcome.set_exception(error)
 
 
 def _complete(response: requests.Response) -> Response:
-    """Read an answer to its end.
+    """Read a response to its end.
 
     Raises:
         RequestException: it broke off, or is larger than any token.
@@ -122,27 +122,27 @@ def _complete(response: requests.Response) -> Response:
     body = bytearray()
     for chunk in response.iter_content(CHUNK_BYTES):
         body += chunk
-        if len(body) > LARGEST_ANSWER:
+        if len(body) > LARGEST_RESPONSE:
             raise _TooLargeError
     return Response(response.status_code, response.reason or "", response.headers, bytes(body))
 
 
 def _fault(error: Exception) -> str:
-    """Name a transport fault in words, without what was transported."""
+    """Describe a transport fault, without what was transported."""
     cause = root_cause(error) or "no reason given"
     match error:
         case requests.ConnectTimeout():
             fault = f"no connection within {CONNECT_TIMEOUT:.0f} s"
         case requests.Timeout() | TimeoutError():
-            fault = f"no complete answer within {TOTAL_TIMEOUT:.0f} s"
+            fault = f"no complete response within {TOTAL_TIMEOUT:.0f} s"
         case requests.exceptions.SSLError():
             fault = f"the TLS connection could not be made: {cause}"
         case requests.exceptions.ProxyError():
             fault = f"the proxy did not connect: {cause}"
         case requests.exceptions.ContentDecodingError() | requests.exceptions.ChunkedEncodingError():
-            fault = "the answer broke off or could not be decoded"
+            fault = "the response broke off or could not be decoded"
         case _TooLargeError():
-            fault = f"the answer is larger than {LARGEST_ANSWER >> 20} MB"
+            fault = f"the response is larger than {LARGEST_RESPONSE >> 20} MB"
         case requests.ConnectionError():
             fault = f"the connection was refused or broke off: {cause}"
         case _:

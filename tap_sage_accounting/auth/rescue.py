@@ -1,7 +1,7 @@
-"""New tokens that the store did not take: kept in memory, and in a file of this user's, until it does.
+"""The rescue file: new tokens that the store did not take, in a file of this user's until it does.
 
 The file stands beside an SQLite store, or, for PostgreSQL, among the tap's own files on this machine. Its room is
-reserved before a token is spent, so that it can be filled on a full disk. It is encrypted as the store is.
+reserved before a token is used, so that it can be filled on a full disk. It is encrypted as the store is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting.auth.files import PRIVATE_FILE, UnsafeFileError, make_directory, problem_with
-from tap_sage_accounting.auth.rows import lineage_of, row_of
+from tap_sage_accounting.auth.rows import family_of, row_of
 from tap_sage_accounting.auth.tokens import fingerprint
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOM = 16_384
 """Bytes reserved: twice what the largest tokens take, encrypted."""
 LONGEST_CONTENT = 1 << 20
-"""Bytes; a larger file is none of ours."""
+"""Bytes; a larger file is not a rescue file."""
 _OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 logger = logging.getLogger(__name__)
@@ -36,11 +36,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """What came of a lineage.
+    """A token family after a renewal.
 
     Attributes:
         spent: fingerprints of refresh tokens that are known to be spent.
-        family: the lineage with its newest tokens.
+        family: the family with its newest tokens.
     """
 
     spent: frozenset[str]
@@ -48,18 +48,18 @@ class Renewed:
 
     @classmethod
     def after(cls, before: TokenFamily, renewed: TokenFamily, spent: frozenset[str] = frozenset()) -> Renewed:
-        """Spend the newest refresh token of a lineage; those that it began with were spent earlier."""
+        """Note that the refresh token before is spent; those that the family began with were spent earlier."""
         known = spent | {fingerprint(before.refresh_token), *renewed.seeds}
         return cls(known - {fingerprint(renewed.refresh_token)}, renewed)
 
 
 class RescueFile:
-    """The file that keeps the newest tokens of one lineage while the store cannot.
+    """The file that keeps the newest tokens of one family while the store cannot.
 
     Args:
         address: the token store.
         client_id: the application.
-        key: the lineage's key.
+        key: the family's key.
         cipher: encrypts its tokens.
     """
 
@@ -70,32 +70,32 @@ class RescueFile:
         self._paths = address.places_beside("rescue", client_id, key)
 
     def reserve(self) -> None:
-        """Take up the room of the file, unless that is impossible: it is wanted only if the store fails."""
+        """Reserve the room of the file; where that is impossible, go on: only a store that fails needs it."""
         try:
             self._write(b"")
         except OSError as error:
             logger.debug("No room could be reserved for new tokens: %s", error)
 
     def keep(self, renewed: Renewed) -> Path:
-        """Write the newest tokens, and return where they are.
+        """Write the newest tokens, and return the file.
 
         Raises:
             OSError: that is impossible.
         """
         row = row_of(renewed.family, self._cipher)
-        told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
-        return self._write(json.dumps({"row": told, "spent": sorted(renewed.spent)}).encode())
+        content = json.dumps({"row": row, "spent": sorted(renewed.spent)}, default=datetime.isoformat)
+        return self._write(content.encode())
 
     def successor(self, spent: str) -> TokenFamily | None:
-        """Read what came of a refresh token.
+        """Read the successor of a refresh token.
 
-        A file that was left behind and says nothing of it does not matter, with whatever key it was encrypted.
+        A file of other tokens is ignored, whatever its key.
 
         Args:
             spent: the token's fingerprint.
 
         Raises:
-            TokenStoreError: the answer was encrypted with a key that is not configured.
+            TokenStoreError: the successor was encrypted with a key that is not configured.
         """
         return next((found for path in self._paths if (found := self._read(path, spent)) is not None), None)
 
@@ -115,7 +115,7 @@ class RescueFile:
             if spent not in found["spent"]:
                 return None
             row = {n: datetime.fromisoformat(v) if v and n.endswith("_at") else v for n, v in found["row"].items()}
-            family = lineage_of(row, self._cipher)
+            family = family_of(row, self._cipher)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -124,7 +124,7 @@ class RescueFile:
         return family if (family.client_id, family.key) == (self._client_id, self._key) else None
 
     def _write(self, content: bytes) -> Path:
-        """Write to the first of the places that takes it."""
+        """Write to the first place where that works."""
         problem: OSError = FileNotFoundError("there is no place for it")
         for path in self._paths:
             try:
@@ -143,10 +143,10 @@ class RescueFile:
 
 
 def _opened(path: Path, flags: int) -> Any:
-    """Open a file that must be this user's own, and closed to others.
+    """Open a file that must be this user's own, and make it unreadable for others.
 
     Raises:
-        OSError: it is not, or cannot be opened.
+        OSError: it is not this user's, or cannot be opened.
     """
     descriptor = os.open(path, flags | _OPEN_FLAGS, PRIVATE_FILE)
     try:

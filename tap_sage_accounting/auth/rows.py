@@ -1,4 +1,4 @@
-"""Lineages as rows of the store's table, and back."""
+"""Token families as rows of the store's table, and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def row_of(family: TokenFamily, cipher: TokenCipher) -> Row:
-    """Write a lineage as a row, its tokens encrypted."""
+    """Convert a token family to a row, its tokens encrypted."""
     tokens = family.tokens
     return {
         "client_id": family.client_id,
@@ -36,8 +36,8 @@ def row_of(family: TokenFamily, cipher: TokenCipher) -> Row:
     }
 
 
-def lineage_of(row: Row, cipher: TokenCipher) -> TokenFamily:
-    """Read a row.
+def family_of(row: Row, cipher: TokenCipher) -> TokenFamily:
+    """Convert a row to a token family.
 
     Raises:
         TokenStoreError: its tokens were encrypted with a key that is not configured.
@@ -68,12 +68,10 @@ def lineage_of(row: Row, cipher: TokenCipher) -> TokenFamily:
 
 
 def resolve(rows: Sequence[Row], configured: str | None) -> Row | None:
-    """Choose the lineage that a configured refresh token means; without one, the newest that `login` stored."""
+    """Choose the row that a configured refresh token selects; without one, the newest that `login` stored."""
     if configured is None:
         logins = [row for row in rows if row["source"] == "login"]
         return max(logins, key=lambda row: row["created_at"], default=None)
-    mark = fingerprint(configured)
-    for row in rows:
-        if mark in row["seeds"].split():
-            return row
-    return next((row for row in rows if row["refresh_fingerprint"] == mark), None)
+    wanted = fingerprint(configured)
+    begun = next((row for row in rows if wanted in row["seeds"].split()), None)
+    return begun or next((row for row in rows if row["refresh_fingerprint"] == wanted), None)

@@ -1,4 +1,4 @@
-"""A first refresh token and everything that descends from it."""
+"""Tokens, and the token family: a first refresh token and all its successors."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+LOGIN_COMMAND = "`meltano invoke tap-sage-accounting:login` (or `tap-sage-accounting-login --config FILE`)"
+LONGEST_HEADER = 16_384
+"""Characters of an access token that servers take; Sage's have about 2,000."""
+
 Source = Literal["settings", "login"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """One answer of Sage's token endpoint.
+    """The tokens of one response of Sage's token endpoint.
 
     Attributes:
         access_token: opens the API for `lifetime` from `issued_at`; cannot be revoked.
-        refresh_token: buys the next answer, once, within `refresh_lifetime`.
-        issued_at: when the answer was asked for, by this machine's clock; never later than Sage's moment of issue.
+        refresh_token: gets the next tokens, once, within `refresh_lifetime`.
+        issued_at: when the tokens were requested, by this machine's clock; never later than Sage's moment of issue.
         scope: `readonly` or `full_access`.
         requested_by_id: Sage's id of the user who consented, or "".
     """
@@ -34,7 +38,7 @@ class Tokens:
 
     @property
     def renew_at(self) -> datetime:
-        """The moment from which the access token is too near its end to be used: a fifth of its lifetime before."""
+        """When the access token is too near its end to be used: a fifth of its lifetime before."""
         return self.issued_at + self.lifetime * 0.8
 
     @property
@@ -44,25 +48,25 @@ class Tokens:
 
     @property
     def refresh_expires_at(self) -> datetime:
-        """The moment at which the refresh token dies of idleness."""
+        """When the refresh token expires unless it is used."""
         return self.issued_at + self.refresh_lifetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenFamily:
-    """A first refresh token and what became of it.
+    """A first refresh token and its newest successor.
 
     Attributes:
         client_id: the application that the tokens were issued to.
-        key: fingerprint of the refresh token that the lineage began with.
+        key: fingerprint of the refresh token that the family began with.
         source: whether the first token came from the settings or from `login`.
         seeds: fingerprints of all configured tokens that lead here.
         refresh_token: the newest refresh token.
-        tokens: the newest answer of the token endpoint; None before the first renewal.
-        created_at: when the lineage became known.
-        refused_at: when Sage called the newest refresh token invalid; None while it is thought good.
-        answer_lost_at: when the answer to a request with the newest refresh token got lost, or, in the future, when it
-            will count as lost unless its tokens are stored before; None where no such request was sent.
+        tokens: the newest tokens; None before the first renewal.
+        created_at: when the store first had the family.
+        refused_at: when Sage called the newest refresh token invalid; None before.
+        answer_lost_at: when the response to a request with the newest refresh token got lost. A moment in the future
+            is an announcement: the response counts as lost then. None where no such request was sent.
     """
 
     client_id: str
@@ -77,24 +81,20 @@ class TokenFamily:
 
     @classmethod
     def begin(cls, client_id: str, refresh_token: str, source: Source, now: datetime) -> TokenFamily:
-        """Start a lineage from a refresh token that was never used here."""
+        """Start a family from a refresh token that was never used here."""
         key = fingerprint(refresh_token)
         return cls(
             client_id=client_id, key=key, source=source, seeds=(key,), refresh_token=refresh_token, created_at=now
         )
 
     def renewed(self, tokens: Tokens) -> TokenFamily:
-        """Continue the lineage with a new answer of the token endpoint."""
+        """Continue the family with new tokens."""
         return replace(self, tokens=tokens, refresh_token=tokens.refresh_token, refused_at=None, answer_lost_at=None)
 
 
 def fingerprint(token: str) -> str:
-    """Tell tokens apart without keeping them: SHA-256, hexadecimal."""
+    """Identify a token without keeping it: SHA-256, hexadecimal."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-LONGEST_HEADER = 16_384
-"""Characters of an access token that servers take; Sage's have about 2,000."""
 
 
 def is_header_value(token: str) -> bool:

@@ -12,7 +12,7 @@ import click
 from tap_sage_accounting.auth.consent import CallbackServer, ConsentError, ConsentRequest, StrayCallbackError, answer_of
 from tap_sage_accounting.auth.endpoint import InvalidGrantError
 from tap_sage_accounting.auth.manager import IDLE_WARNING
-from tap_sage_accounting.auth.store import patiently
+from tap_sage_accounting.auth.store import retry_unavailable
 from tap_sage_accounting.commands.shared import config_option, connected_tap, login_key, token_endpoint
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.run.signals import stop_signals
@@ -88,7 +88,7 @@ def _complete(tap: TapSageAccounting, request: ConsentRequest, answer: Mapping[s
     """Exchange the code of the callback for tokens and store them; return the text of the page."""
     code = request.code_of(answer)
     # The exchange spends the code and ends the earlier login: never do it while the store fails.
-    patiently(lambda: tap.token_store.read(*login_key(tap)))
+    retry_unavailable(lambda: tap.token_store.read(*login_key(tap)))
     for secret in (code, request.verifier):
         tap.secrets.learn(secret)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,9 +12,10 @@ from tap_sage_accounting.commands.shared import config_option, connected_tap, lo
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.exceptions import TokenStoreError
 from tap_sage_accounting.run.signals import stop_signals
+from tap_sage_accounting.timestamps import now
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.auth.store import HeldTokenFamily
+    from tap_sage_accounting.auth.held_family import HeldTokenFamily
     from tap_sage_accounting.tap import TapSageAccounting
 
 LONGEST_WAIT = 130.0
@@ -45,7 +45,7 @@ def _log_out(tap: TapSageAccounting) -> bool:
     with tap.token_store.locked(*login_key(tap)) as held:
         if held is None:
             show("Nobody is logged in: there is nothing to revoke.")
-        elif held.may_be_behind(datetime.now(UTC)):
+        elif held.may_be_behind(now()):
             return False
         else:
             with stop_signals.deferred():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ from tap_sage_accounting.auth.manager import idle_warning
 from tap_sage_accounting.commands.shared import config_option, connected_tap, login_key
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.streams import STREAMS
+from tap_sage_accounting.timestamps import now, readable
 
 if TYPE_CHECKING:
     from tap_sage_accounting.auth.tokens import TokenFamily
@@ -35,8 +35,8 @@ def status(config: Any) -> None:
         show(f"User: {name or 'unknown'} <{user.get('email') or 'no address'}>")
         if family.tokens is not None:
             show(f"Scope: {family.tokens.scope or 'unknown'}")
-            show(f"Access token: good until {_moment(family.tokens.expires_at)}")
-            show(f"Refresh token: dies at {_moment(family.tokens.refresh_expires_at)} unless a run renews it before")
+            show(f"Access token: good until {readable(family.tokens.expires_at)}")
+            show(f"Refresh token: dies at {readable(family.tokens.refresh_expires_at)} unless a run renews it before")
         for business in tap.businesses:
             _show_business(tap, business)
 
@@ -49,10 +49,10 @@ def _get(tap: TapSageAccounting, path: str, label: str) -> dict[str, Any]:
 
 
 def _show_family(family: TokenFamily) -> None:
-    show(f"Known since: {_moment(family.created_at)}, from {'login' if family.source == 'login' else 'the settings'}")
+    show(f"Known since: {readable(family.created_at)}, from {'login' if family.source == 'login' else 'the settings'}")
     if family.tokens is not None:
-        show(f"Last renewed: {_moment(family.tokens.issued_at)}")
-    if warning := idle_warning(family, datetime.now(UTC)):
+        show(f"Last renewed: {readable(family.tokens.issued_at)}")
+    if warning := idle_warning(family, now()):
         show(f"Warning: {warning}")
 
 
@@ -65,7 +65,3 @@ def _show_business(tap: TapSageAccounting, business: Business) -> None:
     show(f"  Rights: {roles or 'Sage does not say'}")
     for reason, names in access.refused(STREAMS).items():
         show(f"  Will refuse ({reason}): {', '.join(names)}")
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,8 +1,8 @@
-"""Connections whose responses have a deadline and a size, whatever the server sends.
+"""Connections that bound the time and the size of a response, whatever the server sends.
 
-`requests` bounds the time between two bytes only. Here every read from the socket is counted and gets no more time than
-is left, which holds in any thread, through any proxy and for TLS. The deadline covers the whole exchange: connecting, a
-proxy's answer, the status line, the headers and the body.
+`requests` bounds the time between two bytes only. Here every read from the socket is counted, and its timeout is the
+time that is left, in any thread, through any proxy and for TLS. The deadline covers the whole exchange: connecting, a
+proxy's response, the status line, the headers and the body.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from urllib3 import HTTPConnectionPool, PoolManager
 
 LONGEST_EXCHANGE = 240.0
-"""Seconds from connecting to the last byte. Gateways give up after one or two minutes; a slow line needs some more."""
+"""Seconds from connecting to the last byte. Gateways give up after one or two minutes; slow connections need more."""
 LARGEST_RESPONSE = 64 << 20
 """Bytes on the wire, and again when inflated: 200 documents of 100 lines each take a third of this."""
 MOST_INTERIM = 10
-"""Interim responses (100, 102, 103) before the real one; a server that sends more never comes to it."""
+"""Interim responses (100, 102, 103) before the final one."""
 
 
 class DeadlineError(TimeoutError):
@@ -39,7 +39,7 @@ class ResponseTooLargeError(OSError):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Sends requests over connections that are bounded."""
+    """Sends requests over bounded connections."""
 
     @override
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -59,7 +59,7 @@ def _bound(manager: PoolManager) -> PoolManager:
 
 @lru_cache
 def _bounded(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-    """Derive a pool whose connections are bounded: plain, TLS and SOCKS ones have each a class of their own."""
+    """Derive a pool whose connections are bounded; plain, TLS and SOCKS pools each have their own class."""
     if issubclass(pool.ConnectionCls, _Bounds):
         return pool
     connection = type("BoundedConnection", (_Bounds, pool.ConnectionCls), {})
@@ -67,7 +67,7 @@ def _bounded(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
 
 
 class _Bounds:
-    """What is added to a connection of urllib3."""
+    """Mixed into a connection class of urllib3."""
 
     if TYPE_CHECKING:
         sock: socket.socket | None
@@ -76,25 +76,25 @@ class _Bounds:
     deadline = float("inf")
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-        """Make the object that reads a response."""
+        """Create the object that reads a response."""
         return _Response(self, sock, *args, **kwargs)
 
     def connect(self) -> None:
         self.deadline = time.monotonic() + LONGEST_EXCHANGE
-        super().connect()  # type: ignore[misc] # of the connection that this is mixed into
+        super().connect()  # type: ignore[misc] # of the connection class
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None:  # kept open: its timeout is what the last response left of it
+        if self.sock is not None:  # kept open: its timeout is the rest of the last response's
             self.deadline = time.monotonic() + LONGEST_EXCHANGE
             self.sock.settimeout(self.timeout)
         super().request(*args, **kwargs)  # type: ignore[misc]
 
 
 class _Response(http.client.HTTPResponse):
-    """A response that is read within bounds; interim responses before it are passed over."""
+    """A response that is read within bounds; interim responses are skipped."""
 
     def __init__(self, connection: _Bounds, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_Readable(connection, sock), *args, **kwargs)  # type: ignore[arg-type] # all that is asked of it
+        super().__init__(_Readable(connection, sock), *args, **kwargs)  # type: ignore[arg-type] # all it needs
         self._interim = 0
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -109,7 +109,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Readable:
-    """What an HTTP response needs of a socket."""
+    """The part of a socket that an HTTP response uses."""
 
     def __init__(self, connection: _Bounds, sock: socket.socket) -> None:
         self._connection = connection
@@ -120,7 +120,7 @@ class _Readable:
 
 
 class _Reader(io.RawIOBase):
-    """Reads from a socket until a deadline, and no more than a response may have."""
+    """Reads from a socket until a deadline, and no more than `LARGEST_RESPONSE`."""
 
     def __init__(self, connection: _Bounds, sock: socket.socket) -> None:
         self._connection = connection

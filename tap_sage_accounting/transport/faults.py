@@ -1,4 +1,4 @@
-"""What lies behind a request that failed on its way, without what was transported."""
+"""The cause of a transport fault, without what was transported."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_CAUSE = 160
-"""Characters; a proxy's own words can be long."""
+"""Characters; a proxy's message can be long."""
 
 
 def root_cause(error: BaseException) -> str:
-    """Return the system's or TLS's words for the deepest cause: `Connection refused`; "" where there are none."""
-    words = ""
+    """Return the system's or TLS's message of the deepest cause: `Connection refused`; "" where there is none."""
+    message = ""
     for each in causes(error):
-        words = _words_of(each) or words
-    return printable(words[:LONGEST_CAUSE])
+        message = _message_of(each) or message
+    return printable(message[:LONGEST_CAUSE])
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those that it was made of, down to the deepest one."""
+    """Yield an exception and its causes, down to the deepest one."""
     seen: set[int] = set()
     following: BaseException | None = error
     while following is not None and id(following) not in seen:
@@ -33,15 +33,15 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         following = next((each for each in inner if isinstance(each, BaseException)), None)
 
 
-def _words_of(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     match error:
         case ssl.SSLCertVerificationError():
             return f"certificate not accepted: {error.verify_message}"
         case ssl.SSLError(reason=str() as reason):
             return reason.replace("_", " ").lower()
-        case OSError(strerror=str() as words):
-            return words
-        case OSError(args=(str() as words,)):
-            return words
+        case OSError(strerror=str() as message):
+            return message
+        case OSError(args=(str() as message,)):
+            return message
         case _:
             return ""

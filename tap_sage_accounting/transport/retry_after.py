@@ -1,14 +1,16 @@
-"""How long a server asks to wait: the header `Retry-After`, seconds or a date."""
+"""The header `Retry-After`: seconds, or a date, until the next attempt."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.timestamps import in_utc, now
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 LONGEST_WAIT = 366 * 86400.0
 """Seconds; a longer wait counts as this one, so that dates can be computed with it. No run waits that long."""
@@ -26,14 +28,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     until = parse_http_date(text)
     if until is None:
         return None
-    answered = parse_http_date(headers.get("Date", "")) or datetime.now(UTC)
+    answered = parse_http_date(headers.get("Date", "")) or now()
     return min(max(0.0, (until - answered).total_seconds()), LONGEST_WAIT)
 
 
 def parse_http_date(text: str) -> datetime | None:
-    """Return the moment that an HTTP date names, in UTC; None where it is no date, or one outside of the calendar."""
+    """Return the moment of an HTTP date, in UTC; None where it is no date, or one outside of the calendar."""
     try:
-        moment = parsedate_to_datetime(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return in_utc(parsedate_to_datetime(text))
     except (IndexError, OverflowError, TypeError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""Sessions with what the environment may decide, proxies and certificates, and with nothing else from it.
+"""Sessions that take proxies and certificates from the environment, and nothing else.
 
 `requests` by itself also takes credentials from `~/.netrc`, and sends requests to loopback addresses through a proxy.
 """
@@ -27,11 +27,11 @@ def open_session(url: str, user_agent: str) -> requests.Session:
 
     Args:
         url: an address of the server.
-        user_agent: how requests introduce themselves.
+        user_agent: the header of requests.
 
     Raises:
-        ConfigValidationError: the environment names a proxy or a file of certificates that cannot be used, or the user
-            agent is no header.
+        ConfigValidationError: the environment names a proxy or certificates that cannot be used, or the user agent
+            cannot be a header.
     """
     if not user_agent.isprintable() or not _is_latin_1(user_agent):
         raise _unusable("Setting 'user_agent' cannot be sent: a header holds visible Latin-1 characters only.")
@@ -44,7 +44,7 @@ def open_session(url: str, user_agent: str) -> requests.Session:
 
 
 def _proxies(url: str) -> dict[str, str]:
-    """Look up the environment's proxies, and check the one for a URL."""
+    """Return the environment's proxies; check the one for a URL."""
     proxies = get_environ_proxies(url)
     proxy = select_proxy(url, proxies)
     if not proxy:
@@ -63,7 +63,7 @@ def _proxies(url: str) -> dict[str, str]:
 
 
 def _ca_bundle() -> str | None:
-    """Look up the environment's file, or directory, of certificates."""
+    """Return the environment's file, or directory, of certificates."""
     for variable in _CA_BUNDLE_VARIABLES:
         if path := os.environ.get(variable):
             if not Path(path).exists():

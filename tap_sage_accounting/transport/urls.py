@@ -1,4 +1,4 @@
-"""Addresses that secrets are sent to."""
+"""Checks of addresses that secrets are sent to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from singer_sdk.exceptions import ConfigValidationError
 
 
 def require_safe_url(url: str, setting: str) -> None:
-    """Refuse an address that secrets would travel to in the clear; loopback may.
+    """Refuse an address to which secrets would travel unencrypted; loopback is allowed.
 
     Raises:
         ConfigValidationError: it is no URL, or neither HTTPS nor on this machine.

@@ -29,7 +29,7 @@ from support.signalled import (
     two,
     until,
 )
-from tap_sage_accounting.auth.renewal import LONGEST_SETTLING
+from tap_sage_accounting.auth.renewal import LONGEST_REFRESH_WAIT
 from tap_sage_accounting.run.signals import LONGEST_STOP
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def test_a_hangup_that_nohup_ignores_stops_nothing(tap: TapProcess, server: Sand
 
 
 def test_a_stop_may_last_as_long_as_a_token_request_and_the_saving_of_what_it_brings() -> None:
-    assert LONGEST_STOP > LONGEST_SETTLING
+    assert LONGEST_STOP > LONGEST_REFRESH_WAIT
 
 
 def test_a_stop_ends_although_nobody_reads(tap: TapProcess, server: SandboxServer, start: Start) -> None:

@@ -20,12 +20,14 @@ from support.presence import present
 from tap_sage_accounting.auth import database as token_database
 from tap_sage_accounting.auth.address import StoreAddress
 from tap_sage_accounting.auth.database import LIBPQ_DEFAULTS, Connection, DatabaseError, connector
-from tap_sage_accounting.auth.store import TokenStore, TokenStoreError, UnsavedTokens, default_store_url
+from tap_sage_accounting.auth.store import TokenStore, TokenStoreError, default_store_url
 from tap_sage_accounting.auth.tokens import Tokens, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tap_sage_accounting.auth.held_family import UnsavedTokens
 
 CLIENT = "some-client/app"
 SEED = "first-refresh-token"

@@ -32,11 +32,11 @@ PATIENCE = 60.0
 QUICK = {
     "auth.database.CALL_LIMIT": 2,
     "auth.database.LOST_HOLDER": 4,
-    "auth.renewal.LAST_ATTEMPTS": 1,
-    "auth.renewal.ANSWER_WAIT": 6,
+    "auth.held_family.LAST_ATTEMPTS": 1,
+    "auth.renewal.RESPONSE_WAIT": 6,
     "auth.renewal.SAVING_WAIT": 4,
 }
-NO_PATIENCE = {**QUICK, "auth.renewal.ANSWER_WAIT": 0.1, "auth.renewal.SAVING_WAIT": 0.1}
+NO_PATIENCE = {**QUICK, "auth.renewal.RESPONSE_WAIT": 0.1, "auth.renewal.SAVING_WAIT": 0.1}
 """What remains is the claim: the time that another machine's holder is given is over at once."""
 ROOM = 16_384
 """Bytes of the reserved rescue file; the store's log is longer."""
@@ -437,8 +437,8 @@ def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
     sage: SandboxServer, start: Callable[..., Run], failure: Failure, announced_for: float
 ) -> None:
     """Nothing but the row informs the other machine: it sees no file of this one, and its clock may say anything."""
-    seconds = {"auth.renewal.ANSWER_WAIT": announced_for, "auth.renewal.SAVING_WAIT": PATIENCE}
-    run = unsaved_in_memory(sage, failure, start, **{**seconds, "auth.renewal.SAVE_AGAIN_AFTER": 3})
+    seconds = {"auth.renewal.RESPONSE_WAIT": announced_for, "auth.renewal.SAVING_WAIT": PATIENCE}
+    run = unsaved_in_memory(sage, failure, start, **{**seconds, "auth.held_family.SAVE_AGAIN_AFTER": 3})
     other = start(failure.url, home="elsewhere", seconds={**QUICK, **seconds})
     if isinstance(failure, FullServer):
         # While nothing can be written, no holder can save anything, and its time does not begin.
@@ -456,7 +456,7 @@ def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
 def test_a_run_on_the_same_machine_waits_for_a_holder_however_long_it_takes_to_save(
     sage: SandboxServer, start: Callable[..., Run], failure: Failure
 ) -> None:
-    run = unsaved_in_memory(sage, failure, start, **{"auth.renewal.SAVE_AGAIN_AFTER": 10})
+    run = unsaved_in_memory(sage, failure, start, **{"auth.held_family.SAVE_AGAIN_AFTER": 10})
     run.process.send_signal(signal.SIGSTOP)  # between two attempts, so that it takes as long as the test likes
     failure.end()
     other = start(failure.url, seconds=NO_PATIENCE)
@@ -512,8 +512,8 @@ def log_out(sage: SandboxServer, tmp_path: Path) -> Iterator[Callable[..., subpr
         names = ("client_id", "client_secret", "refresh_token", "token_url", "api_url")
         config.write_text(json.dumps({**{name: getattr(sage, name) for name in names}, "token_store": store}))
         program = (
-            "import sys; from tap_sage_accounting import cli, login; login.LONGEST_WAIT = float(sys.argv.pop()); "
-            "cli.logout()"
+            "import sys; from tap_sage_accounting import cli; from tap_sage_accounting.commands import logout; "
+            "logout.LONGEST_WAIT = float(sys.argv.pop()); cli.logout()"
         )
         processes.append(
             subprocess.Popen(
@@ -541,7 +541,7 @@ def test_a_logout_waits_for_tokens_that_are_not_stored_yet_and_revokes_them(
     eventually(lambda: run.logged("cannot be used"), "no word of the failing store")
     logout = log_out(failure.url)
     assert logout.stdout is not None
-    assert "newer tokens than the token store" in logout.stdout.readline()
+    assert "may have newer tokens" in logout.stdout.readline()
     failure.end()
     output, _ = logout.communicate(timeout=PATIENCE)
     assert "Sage has revoked the refresh token." in output

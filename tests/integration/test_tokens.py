@@ -223,7 +223,7 @@ def test_a_refused_token_is_looked_up_once_more_because_somebody_may_have_rotate
     newer = first._endpoint.refresh(lineage.refresh_token)
     late = Renewed.after(lineage, lineage.renewed(newer))
 
-    tokens = manager(sage, store, sleep=lambda _: store.save_later(late))
+    tokens = manager(sage, store, sleep=lambda _: store._table.save(late))
     tokens.reject(present(lineage.tokens).access_token)
     assert tokens.access_token() == newer.access_token
     assert sage.grants.refusals == {"used": 1}
@@ -240,7 +240,7 @@ def test_a_lost_answer_is_reported_as_exactly_that_and_nothing_is_repeated(
     assert sage.grants.refreshes == 1
     assert token_requests(sage) == 1
 
-    with pytest.raises(LoginRequiredError, match=r"answer to a token request got lost at .*that is the cause"):
+    with pytest.raises(LoginRequiredError, match=r"response to a token request got lost at .*that is the cause"):
         manager(sage, store).access_token()
     assert sage.grants.refusals == {"used": 1}
 
@@ -272,7 +272,7 @@ def test_a_request_that_sage_turned_away_is_sent_again(
     assert manager(sage, store, sleep=waits.append).access_token()
     assert waits == [7, 7, 7]
     assert sage.grants.refreshes == 1
-    assert f"it answered {what}" in caplog.text
+    assert f"status {what}" in caplog.text
 
 
 def test_sage_that_turns_everything_away_leaves_the_tokens_untouched(sage: SandboxServer, store: TokenStore) -> None:

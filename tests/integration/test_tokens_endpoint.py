@@ -146,7 +146,7 @@ def test_a_refused_connection_is_tried_again_until_the_server_is_there(monkeypat
             threads[0].start()
 
     odd = endpoint(url)
-    monkeypatch.setattr(odd, "_sleep", come_up)
+    monkeypatch.setattr(odd, "sleep", come_up)
     assert odd.refresh("old").access_token == "next-access"
     threads[0].join(5)
     server.listening.close()
@@ -292,7 +292,7 @@ UNENDING = {
 def test_an_answer_that_does_not_come_to_an_end_is_given_up(make: Callable[[], Drip]) -> None:
     drip = make()
     with serving(drip) as server:
-        with pytest.raises(RefreshOutcomeUnknownError, match=r"no complete answer within .* s.*replaced the tokens"):
+        with pytest.raises(RefreshOutcomeUnknownError, match=r"no complete response within .* s.*replaced the tokens"):
             endpoint(server.url).refresh("old")
         assert not server.is_done, "the answer came to its end first"
         drip.seen_enough.set()

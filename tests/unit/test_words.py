@@ -23,11 +23,8 @@ CODE = ("benchmarks", "demo", "examples", "packages", "scripts", "tap_sage_accou
 OLDER = (
     "airbyte/",
     "api/faults.py",
-    "auth/",
     "catalog.py",
     "console/",
-    "exceptions.py",
-    "redaction.py",
     "settings.py",
     "stream_maps/",
 )
