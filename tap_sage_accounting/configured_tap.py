@@ -19,6 +19,7 @@ from singer_sdk.helpers._classproperty import classproperty
 from typing_extensions import override
 
 from tap_sage_accounting.environment import load_env_file, read_settings
+from tap_sage_accounting.exceptions import TokenStoreError
 from tap_sage_accounting.redaction import SecretFilter, install
 from tap_sage_accounting.run.lifecycle import RunLifecycle
 from tap_sage_accounting.run.state_forms import read_state
@@ -140,7 +141,6 @@ class ConfiguredTap(RunLifecycle):
 
     def _address_problems(self) -> list[str]:
         """Check that the addresses are safe to send secrets to, and that the token store opens."""
-        from tap_sage_accounting.auth.store import TokenStoreError  # noqa: PLC0415
         from tap_sage_accounting.transport.urls import require_safe_url  # noqa: PLC0415
 
         problems = []
@@ -161,7 +161,8 @@ class ConfiguredTap(RunLifecycle):
     @cached_property
     def token_store(self) -> TokenStore:
         """Where the rotating tokens live between runs."""
-        from tap_sage_accounting.auth.store import TokenStore, default_store_url  # noqa: PLC0415
+        from tap_sage_accounting.auth.address import default_store_url  # noqa: PLC0415
+        from tap_sage_accounting.auth.store import TokenStore  # noqa: PLC0415
 
         keys = [key.strip() for key in (self.config.get("token_store_key") or "").split(",") if key.strip()]
         return TokenStore(self.config.get("token_store") or default_store_url(), encryption_keys=keys)

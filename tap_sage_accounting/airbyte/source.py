@@ -16,7 +16,7 @@ from tap_sage_accounting.airbyte.spec import settings_of
 from tap_sage_accounting.airbyte.writer import now
 from tap_sage_accounting.api.access import request_access
 from tap_sage_accounting.auth.endpoint import LIFETIME, REFRESH_LIFETIME, RefreshOutcomeUnknownError, UnreachableError
-from tap_sage_accounting.auth.manager import LoginRequiredError, TokenManager
+from tap_sage_accounting.auth.renewal import LoginRequiredError
 from tap_sage_accounting.auth.tokens import Tokens
 from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.declaration import StreamDeclaration
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tap_sage_accounting.airbyte.writer import AirbyteWriter, FailureType
+    from tap_sage_accounting.auth.manager import TokenManager
 
 _MENDED_BY_USER = (
     ConfigValidationError,

@@ -1,4 +1,4 @@
-"""The consent of a Sage user: the address to open, the callback that brings the answer, and the final page."""
+"""The consent of a Sage user: the address to open, the callback after it, and the final page."""
 
 from __future__ import annotations
 
@@ -107,28 +107,28 @@ class ConsentRequest:
         separator = "&" if urlsplit(auth_url).query else "?"
         return cls(f"{auth_url}{separator}{urlencode(query)}", redirect_uri, state, verifier)
 
-    def owns(self, answer: Mapping[str, str]) -> bool:
+    def owns(self, parameters: Mapping[str, str]) -> bool:
         """Check whether the callback's parameters belong to this request, before anything else in them is used."""
-        is_ours = hmac.compare_digest(answer.get("state", "").encode(errors="replace"), self.state.encode())
-        return is_ours and bool(answer.get("code") or answer.get("error"))
+        is_ours = hmac.compare_digest(parameters.get("state", "").encode(errors="replace"), self.state.encode())
+        return is_ours and bool(parameters.get("code") or parameters.get("error"))
 
-    def code_of(self, answer: Mapping[str, str]) -> str:
+    def code_of(self, parameters: Mapping[str, str]) -> str:
         """Return the code of the callback's parameters.
 
         Raises:
             StrayCallbackError: they do not belong to this request.
             ConsentError: consent was not given.
         """
-        if not self.owns(answer):
+        if not self.owns(parameters):
             raise StrayCallbackError(
                 "This is not the answer to this login: the address was cut off, or belongs to another login."
             )
-        if error := answer.get("error"):
-            raise ConsentError(_denial(error, answer.get("reason") or answer.get("error_description") or ""))
-        return answer["code"]
+        if error := parameters.get("error"):
+            raise ConsentError(_denial(error, parameters.get("reason") or parameters.get("error_description") or ""))
+        return parameters["code"]
 
 
-def answer_of(address: str) -> dict[str, str]:
+def callback_parameters(address: str) -> dict[str, str]:
     """Return the parameters of an address, decoded once; none where it is no address."""
     try:
         return dict(parse_qsl(urlsplit(address.strip()).query, keep_blank_values=True))
@@ -205,26 +205,26 @@ class CallbackServer:
                 f"developer portal, {LOGIN_AGAIN}"
             ) from None
 
-    def is_answer(self, host: str, answer: Mapping[str, str]) -> bool:
+    def is_callback(self, host: str, parameters: Mapping[str, str]) -> bool:
         """Check whether a request is the callback; count it where it is not.
 
         Args:
             host: the request's `Host`; a name that is not this machine's may be an attacker's who made it lead here.
-            answer: the request's parameters.
+            parameters: the request's parameters.
         """
-        if host.lower() in self._hosts and self._request.owns(answer):
+        if host.lower() in self._hosts and self._request.owns(parameters):
             return True
         self._strays += 1
         return False
 
-    def answered(self, answer: Mapping[str, str], show: Callable[[str], None]) -> None:
+    def complete(self, parameters: Mapping[str, str], show: Callable[[str], None]) -> None:
         """Complete the login once, show the page, and only then end `wait`."""
         with self._once:
             if self._outcome.done():
                 show(page("Nothing more to do", "This login is over.", good=True))
                 return
             try:
-                text = self._complete(answer)
+                text = self._complete(parameters)
             except FatalSyncError as error:
                 show(page("The login did not work", str(error), good=False))
                 self._outcome.set_exception(error)
@@ -266,9 +266,9 @@ class _CallbackHandler(BaseHTTPRequestHandler):
         if urlsplit(self.path).path != self.path_awaited:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        answer = answer_of(self.path)
-        if self.server_logic.is_answer(self.headers.get("Host", ""), answer):
-            self.server_logic.answered(answer, self._show)
+        parameters = callback_parameters(self.path)
+        if self.server_logic.is_callback(self.headers.get("Host", ""), parameters):
+            self.server_logic.complete(parameters, self._show)
         else:
             self._show(page("Not the answer to this login", _STRAY, good=False), HTTPStatus.BAD_REQUEST)
 

@@ -45,7 +45,7 @@ created_at {moment} NOT NULL, refused_at {moment}, answer_lost_at {moment}, PRIM
 _POSTGRES_LOCK_NOT_AVAILABLE = "55P03"
 
 Row = dict[str, Any]
-"""A row of the table by its columns' names; those that end in `_at` are moments, aware that they are in UTC."""
+"""A row of the table by its columns' names; those that end in `_at` are moments in UTC."""
 
 
 class DatabaseError(Exception):
@@ -266,7 +266,7 @@ def _bounded_connection() -> Any:
                 # Psycopg resumes this ten times a second, also when nothing has come.
                 ready = yield wanted
                 if time.monotonic() > end:
-                    raise psycopg.OperationalError(f"no answer within {seconds:.0f} s")
+                    raise psycopg.OperationalError(f"no response within {seconds:.0f} s")
                 wanted = steps.send(ready)
         except StopIteration as done:
             return done.value

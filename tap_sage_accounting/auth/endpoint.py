@@ -1,6 +1,6 @@
 """Sage's token endpoint; no refresh token is sent twice by accident.
 
-A request is repeated only if Sage provably did not act on it: no byte of its body left this machine (refused
+A request is repeated only if Sage provably did not act on it. Either no byte of its body left this machine (refused
 connection, DNS, TLS), or Sage rejected it (429, 503). After every other failure it is unknown whether Sage replaced the
 tokens, which the error says.
 """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import requests
 from typing_extensions import override
 
-from tap_sage_accounting.auth.endpoint import InvalidGrantError, RefreshOutcomeUnknownError, TokenEndpoint
+from tap_sage_accounting.auth.endpoint import RefreshOutcomeUnknownError, TokenEndpoint
 from tap_sage_accounting.auth.renewal import LoginRequiredError, Renewer
 from tap_sage_accounting.auth.store import retry_unavailable
 from tap_sage_accounting.auth.tokens import LOGIN_COMMAND, is_header_value
@@ -26,17 +26,6 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.auth.store import TokenStore
     from tap_sage_accounting.auth.tokens import TokenFamily, Tokens
-
-__all__ = [
-    "AccessRefusedError",
-    "AuthorizationError",
-    "InvalidGrantError",
-    "LoginRequiredError",
-    "RefreshOutcomeUnknownError",
-    "SageAuthenticator",
-    "TokenManager",
-    "idle_warning",
-]
 
 IDLE_WARNING = timedelta(days=24)
 """Age of the last rotation from which on the user is warned; a refresh token expires after 31 days."""
@@ -58,7 +47,7 @@ class TokenManager:
 
     One holder renews at a time, across threads, processes and machines. A holder that waited for the lock reads the
     store again and uses what another just stored. New tokens are committed before they are used. Where the store fails
-    at that moment, the run uses them, and they are saved as soon as it works again.
+    at that moment, the run uses them, and saves them as soon as it works again.
 
     Args:
         client_id: the application.
@@ -91,14 +80,14 @@ class TokenManager:
         store: TokenStore,
         user_agent: str,
         on_rotate: Callable[[Tokens], None] | None = None,
-        on_secret: Callable[[str], None] | None = None,
+        on_secret: Callable[[str], object] = lambda _secret: None,
         now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         self._client_id = client_id
         self._configured = refresh_token or None
         self._store = store
-        self._on_secret = on_secret or _no_listener
+        self._on_secret = on_secret
         self._now = now
         self._leaving = threading.Event()
         pause = sleep or self._leaving.wait  # which the end of the run cuts short
@@ -154,7 +143,7 @@ class TokenManager:
         """Note that the API responded with 401 to an access token, which is not used again if that can help.
 
         Many threads may report the same token; one that was replaced meanwhile changes nothing. A token that replaced a
-        refused one a moment ago stays: the refusal may be about the resource, and not about the token.
+        refused one a moment ago stays: the refusal may be about the resource.
 
         Returns:
             Whether there is another token now, or will be.
@@ -279,7 +268,3 @@ class SageAuthenticator(requests.auth.AuthBase):
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         r.headers["Authorization"] = f"Bearer {self._tokens.access_token()}"
         return r
-
-
-def _no_listener(_secret: str) -> None:
-    """Ignore a secret."""

@@ -108,16 +108,9 @@ class _Wait:
 class Renewer:
     """Gets new tokens for one family, one renewal at a time across threads, processes and machines.
 
-    Attributes:
-        client_id: the application.
+    Attributes, beyond those of `TokenManager`:
         configured: the refresh token of the settings; None to use what `login` stored.
-        store: where tokens live between runs.
-        endpoint: Sage's token endpoint.
         usable: returns the tokens of a family, if they can be used.
-        on_secret: called with each secret value that becomes known.
-        on_rotate: called with new tokens.
-        now: the present moment, UTC.
-        sleep: waits for a number of seconds.
         leaving: set when the process is about to end.
     """
 
@@ -126,7 +119,7 @@ class Renewer:
     store: TokenStore
     endpoint: TokenEndpoint
     usable: Callable[[TokenFamily], Tokens | None]
-    on_secret: Callable[[str], None]
+    on_secret: Callable[[str], object]
     on_rotate: Callable[[Tokens], None] | None
     now: Callable[[], datetime]
     sleep: Callable[[float], object]

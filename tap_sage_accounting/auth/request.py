@@ -77,8 +77,8 @@ class _WatchedBody(io.BytesIO):
 def post_form(url: str, form: Mapping[str, str], user_agent: str) -> Response:
     """Send a form, and wait for the complete response.
 
-    The request runs in a thread of its own, which is abandoned when it takes too long: the timeouts of `requests` begin
-    anew with every byte, and this one is a total.
+    The request runs in a thread of its own, which is abandoned after `TOTAL_TIMEOUT`. The timeouts of `requests` begin
+    anew with every byte.
 
     Raises:
         NotSentError: the form did not leave this machine, and will not.

@@ -5,8 +5,7 @@ the old one at once. So one holder at a time may use it, and must store the new 
 with `BEGIN IMMEDIATE` on one machine, PostgreSQL with row locks across machines; both unlock when the holder dies.
 
 A holder announces in the row that it is about to use the token. An announcement shows others that the row may be
-behind: the holder may have newer tokens, in memory or in a rescue file. On the same machine, the holder's claim shows
-until when.
+behind: its holder may have newer tokens in memory or in a file. On the same machine, its claim shows until when.
 """
 
 from __future__ import annotations
@@ -35,14 +34,12 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-__all__ = ["TokenStore", "TokenStoreError", "default_store_url", "retry_unavailable"]
-
 LOCK_WAIT = timedelta(seconds=240)
-"""How long to wait for another run that is renewing tokens; longer than a renewal can take with all its retries."""
+"""How long to wait for another run that is renewing tokens; longer than a renewal with all its retries."""
 STORE_PATIENCE = 30.0
 """Seconds for which a store that fails is tried again."""
 LOGIN_PATIENCE = 240.0
-"""Seconds for which saving a login is tried again: its tokens exist nowhere else, and a person can repair the store."""
+"""Seconds for which saving a login is tried again: its tokens exist nowhere else."""
 FIRST_DELAY = 0.2
 """Seconds before the second attempt; doubled for each further one."""
 LONGEST_DELAY = 3.0
@@ -79,6 +76,8 @@ def retry_unavailable(
 class TokenStore:
     """A table of token families in SQLite or PostgreSQL.
 
+    Methods raise a `TokenStoreError` where the store cannot be used.
+
     Args:
         url: `sqlite:///...` or `postgresql://...`; None for the default place.
         encryption_keys: Fernet keys: the first encrypts, all decrypt. None: tokens are stored as they are.
@@ -99,11 +98,7 @@ class TokenStore:
         self.place = self._address.place
 
     def check(self) -> None:
-        """Open the store, and create what is missing: directory 0700, file 0600, table. Warn of what is not safe.
-
-        Raises:
-            TokenStoreError: it cannot be opened or written.
-        """
+        """Open the store, and create what is missing: directory 0700, file 0600, table. Warn of what is not safe."""
         with self._table.connected() as connection:
             connection.ensure_table()
             connection.rows(client_id="")
@@ -129,9 +124,6 @@ class TokenStore:
 
         Returns:
             The family; None where there is none yet.
-
-        Raises:
-            TokenStoreError: the store cannot be read.
         """
         with self._table.connected() as connection:
             row = resolve(connection.rows(client_id), configured)
@@ -165,9 +157,6 @@ class TokenStore:
 
         Yields:
             The family as it is now; None if no token is configured and `login` never stored one.
-
-        Raises:
-            TokenStoreError: the store cannot be used, or another holder did not finish in time.
         """
         with self._table.connected() as connection:
             connection.begin()
@@ -185,12 +174,8 @@ class TokenStore:
     def keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> TokenFamily:
         """Store the tokens of a new consent; try again for minutes while the store fails.
 
-        With a configured refresh token they continue its family: otherwise the next run would use the dead tokens of
-        the settings. Without one they begin a family, and replace the earlier consent of the same user, which Sage no
-        longer accepts.
-
-        Raises:
-            TokenStoreError: they could not be stored.
+        With a configured refresh token they continue its family: otherwise the next run would use its dead token.
+        Without one they begin a family, and replace the earlier consent of the same user, which Sage no longer accepts.
         """
         return retry_unavailable(lambda: self._keep_login(client_id, configured, tokens), patience=LOGIN_PATIENCE)
 

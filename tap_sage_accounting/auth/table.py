@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 SHORT_LOCK_WAIT = timedelta(seconds=2)
 """How long to wait for another run where the work can be done later."""
 LONGEST_CHAIN = 3
-"""Successors of one another that the database may lack: one in memory, and one in each place of a rescue file."""
+"""Successors of one another that the database may lack: one in memory, one in each place of a rescue file."""
 
 
 class TokenTable:
     """Reads and writes token families as rows, and keeps renewed ones in memory until they are saved.
+
+    Methods raise a `TokenStoreError` where the database cannot be used.
 
     Args:
         address: the database.
@@ -48,11 +50,7 @@ class TokenTable:
 
     @contextmanager
     def connected(self, lock_wait: timedelta | None = None) -> Iterator[Connection]:
-        """Open the database; what is not committed at the end of the block is rolled back.
-
-        Raises:
-            TokenStoreError: it cannot be used.
-        """
+        """Open the database; what is not committed at the end of the block is rolled back."""
         with self.explained(), closing(connector(self._address, lock_wait or self._lock_wait)()) as connection:
             yield connection
 
@@ -94,7 +92,7 @@ class TokenTable:
         connection.update(row_of(family, self._cipher))
 
     def lock(self, connection: Connection, client_id: str, configured: str | None) -> Row | None:
-        """Lock the row of a family; insert one for a configured token that is new, so that there is a row to lock."""
+        """Lock the row of a family; insert one for a new configured token, to have a row to lock."""
         row = resolve(connection.rows(client_id, lock=True), configured)
         if row is not None or configured is None:
             return row
@@ -132,11 +130,7 @@ class TokenTable:
         return self._renewed[before.key]
 
     def save(self, renewed: Renewed, lock_wait: timedelta | None = None) -> None:
-        """Save renewed tokens through a connection of their own, unless the row has later ones.
-
-        Raises:
-            TokenStoreError: they could not be saved.
-        """
+        """Save renewed tokens through a connection of their own, unless the row has later ones."""
         family = renewed.family
         with self.connected(lock_wait) as connection:
             row = self.lock_again(connection, family)

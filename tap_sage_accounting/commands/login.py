@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tap_sage_accounting.auth.consent import CallbackServer, ConsentError, ConsentRequest, StrayCallbackError, answer_of
+from tap_sage_accounting.auth.consent import (
+    CallbackServer,
+    ConsentError,
+    ConsentRequest,
+    StrayCallbackError,
+    callback_parameters,
+)
 from tap_sage_accounting.auth.endpoint import InvalidGrantError
 from tap_sage_accounting.auth.manager import IDLE_WARNING
 from tap_sage_accounting.auth.store import retry_unavailable
@@ -84,9 +90,9 @@ def has_browser() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _complete(tap: TapSageAccounting, request: ConsentRequest, answer: Mapping[str, str]) -> str:
+def _complete(tap: TapSageAccounting, request: ConsentRequest, parameters: Mapping[str, str]) -> str:
     """Exchange the code of the callback for tokens and store them; return the text of the page."""
-    code = request.code_of(answer)
+    code = request.code_of(parameters)
     # The exchange spends the code and ends the earlier login: never do it while the store fails.
     retry_unavailable(lambda: tap.token_store.read(*login_key(tap)))
     for secret in (code, request.verifier):
@@ -102,7 +108,7 @@ def _complete(tap: TapSageAccounting, request: ConsentRequest, answer: Mapping[s
 
 
 def _browse(tap: TapSageAccounting, request: ConsentRequest, timeout: float) -> None:
-    with CallbackServer(request, lambda answer: _complete(tap, request, answer)) as server:
+    with CallbackServer(request, lambda parameters: _complete(tap, request, parameters)) as server:
         show("Opening Sage's consent page in the browser. If nothing opens, go to:", "", request.url, "")
         webbrowser.open(request.url)
         server.wait(timeout)
@@ -118,10 +124,12 @@ def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
         "within 60 seconds, copy the whole address and paste it here.",
     )
     while True:
-        answer = answer_of(click.prompt("Address", prompt_suffix=": ", default="", show_default=False, err=False))
+        parameters = callback_parameters(
+            click.prompt("Address", prompt_suffix=": ", default="", show_default=False, err=False)
+        )
         try:
             with stop_signals.deferred():  # the exchange spends the code and ends the earlier login
-                _complete(tap, request, answer)
+                _complete(tap, request, parameters)
         except StrayCallbackError as error:
             show(f"{error} Copy the whole address that the browser ended on, and paste it again.", err=True)
         else:

@@ -1,8 +1,8 @@
 """Connections that bound the time and the size of a response, whatever the server sends.
 
 `requests` bounds the time between two bytes only. Here every read from the socket is counted, and its timeout is the
-time that is left, in any thread, through any proxy and for TLS. The deadline covers the whole exchange: connecting, a
-proxy's response, the status line, the headers and the body.
+time that is left. That holds in any thread, through any proxy and for TLS. The deadline covers the whole exchange:
+connecting, a proxy's response, the status line, the headers and the body.
 """
 
 from __future__ import annotations

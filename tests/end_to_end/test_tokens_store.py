@@ -18,10 +18,11 @@ from cryptography.fernet import Fernet
 from sage_workbench.embedded_postgres import postgres_server
 from support.presence import present
 from tap_sage_accounting.auth import database as token_database
-from tap_sage_accounting.auth.address import StoreAddress
+from tap_sage_accounting.auth.address import StoreAddress, default_store_url
 from tap_sage_accounting.auth.database import LIBPQ_DEFAULTS, Connection, DatabaseError, connector
-from tap_sage_accounting.auth.store import TokenStore, TokenStoreError, default_store_url
+from tap_sage_accounting.auth.store import TokenStore
 from tap_sage_accounting.auth.tokens import Tokens, fingerprint
+from tap_sage_accounting.exceptions import TokenStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,7 +21,8 @@ from sage_sandbox.server import SandboxServer
 from sage_workbench.failing_stores import DarkProxy, RestartablePostgres, full_disk
 from sage_workbench.small_sage import small_world, token_requests
 from tap_sage_accounting.auth.database import TABLE
-from tap_sage_accounting.auth.store import TokenStore, TokenStoreError
+from tap_sage_accounting.auth.store import TokenStore
+from tap_sage_accounting.exceptions import TokenStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,12 @@ from sage_sandbox.store import timestamp
 from sage_workbench.merge import Warehouse, disagreements
 from sage_workbench.plain_books import LONG_AGO, NOW, Ledger, List, plain_world
 from tap_sage_accounting.api.pages import parse_json
-from tap_sage_accounting.exceptions import IncompleteRunError, MalformedResponseError, UnreadableResponseError
+from tap_sage_accounting.exceptions import (
+    IncompleteRunError,
+    MalformedResponseError,
+    SageError,
+    UnreadableResponseError,
+)
 from tap_sage_accounting.records.lenient_json import DamagedText, decode_leniently
 
 if TYPE_CHECKING:
@@ -359,6 +364,10 @@ def test_no_beginning_of_a_body_is_taken_for_a_body(cut: int) -> None:
 def test_what_is_no_json_stays_none(body: bytes) -> None:
     with pytest.raises(MalformedResponseError):
         parse_json(body, "list")
+
+
+def test_an_error_body_that_is_nested_too_deeply_is_not_an_error_of_sage() -> None:
+    assert SageError.parse(b"[" * 100_000) == SageError()
 
 
 def test_an_unreadable_body_is_told_by_its_size_not_its_text() -> None:

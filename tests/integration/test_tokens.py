@@ -15,7 +15,9 @@ from sage_sandbox.grants import Client, RefreshGrant
 from sage_sandbox.server import SandboxServer
 from sage_workbench.small_sage import manager, small_world, store_at, token_requests
 from support.presence import present
-from tap_sage_accounting.auth.manager import LoginRequiredError, RefreshOutcomeUnknownError, SageAuthenticator
+from tap_sage_accounting.auth.endpoint import RefreshOutcomeUnknownError
+from tap_sage_accounting.auth.manager import SageAuthenticator
+from tap_sage_accounting.auth.renewal import LoginRequiredError
 from tap_sage_accounting.auth.rescue import Renewed
 from tap_sage_accounting.exceptions import AuthorizationError
 

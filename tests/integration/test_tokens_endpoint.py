@@ -407,6 +407,12 @@ def test_an_invalid_grant_is_told_from_everything_else(status: str) -> None:
         endpoint(server.url).refresh("old")
 
 
+def test_a_refusal_whose_body_is_nested_too_deeply_is_a_refusal() -> None:
+    refused = pytest.raises(AuthorizationError, match="Sage refused the token request: 400")
+    with serving(answer(b"[" * 100_000, "400 Bad Request")) as server, refused:
+        endpoint(server.url).refresh("old")
+
+
 def test_no_credentials_of_a_netrc_file_go_to_the_token_endpoint(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,8 +11,9 @@ from datetime import timedelta
 
 import requests
 
-from tap_sage_accounting.auth.manager import AuthorizationError, SageAuthenticator, TokenManager
+from tap_sage_accounting.auth.manager import SageAuthenticator, TokenManager
 from tap_sage_accounting.auth.store import TokenStore
+from tap_sage_accounting.exceptions import AuthorizationError
 
 
 def shorten(name: str, seconds: float) -> None:
