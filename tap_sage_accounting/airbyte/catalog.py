@@ -18,8 +18,8 @@ FULL_REFRESH, INCREMENTAL = "full_refresh", "incremental"
 _KEYWORDS = ("type", "description", "format")
 
 
-def told_catalog(streams: Iterable[SageStream]) -> dict[str, Any]:
-    """Give the `catalog` of a CATALOG message."""
+def airbyte_catalog(streams: Iterable[SageStream]) -> dict[str, Any]:
+    """Return the `catalog` of a CATALOG message."""
     return {"streams": [_stream(stream) for stream in streams]}
 
 
@@ -29,7 +29,7 @@ def _stream(stream: SageStream) -> dict[str, Any]:
     None is resumable: a full refresh that fails starts anew, so that its second attempt holds every row once. (What
     Airbyte resumes, it keeps from the failed attempt, and a business that was read in part would be there twice.)
     """
-    told = {
+    described = {
         "name": stream.name,
         "json_schema": {
             "$schema": "http://json-schema.org/draft-07/schema#",
@@ -41,33 +41,33 @@ def _stream(stream: SageStream) -> dict[str, Any]:
         "is_resumable": False,
     }
     if stream.name == Deletions.name:
-        # Each sync tells the deletions since the one before: to replace the table with them would lose the others.
-        return told | {
+        # Each sync brings the deletions since the one before: to replace the table with them would lose the others.
+        return described | {
             "supported_sync_modes": [INCREMENTAL],
             "source_defined_cursor": True,
             "default_cursor_field": ["deleted_at"],
         }
     if stream.replication_key:
-        return told | {
+        return described | {
             "supported_sync_modes": [FULL_REFRESH, INCREMENTAL],
             "source_defined_cursor": True,
             "default_cursor_field": [stream.replication_key],
         }
-    return told
+    return described
 
 
 def schema_of(part: Mapping[str, Any]) -> dict[str, Any]:
     """Translate a schema, at all its levels, into the types that Airbyte knows."""
-    told = {key: part[key] for key in _KEYWORDS if key in part}
-    if told.get("format") == "date-time":
-        told["airbyte_type"] = "timestamp_with_timezone"
-    elif told.get("format") not in (None, "date"):
-        del told["format"]  # `x-singer.decimal`
+    schema = {key: part[key] for key in _KEYWORDS if key in part}
+    if schema.get("format") == "date-time":
+        schema["airbyte_type"] = "timestamp_with_timezone"
+    elif schema.get("format") not in (None, "date"):
+        del schema["format"]  # `x-singer.decimal`
     if "properties" in part:
-        told["properties"] = {name: schema_of(each) for name, each in part["properties"].items()}
+        schema["properties"] = {name: schema_of(each) for name, each in part["properties"].items()}
     if "items" in part:
-        told["items"] = schema_of(part["items"])
-    return told
+        schema["items"] = schema_of(part["items"])
+    return schema
 
 
 class Selection:
@@ -105,7 +105,7 @@ class Selection:
         )
 
     def catalog(self, discovered: dict[str, Any]) -> dict[str, Any]:
-        """Give the Singer catalog, with everything selected that was chosen and nothing else.
+        """Return the Singer catalog, with everything selected that was chosen and nothing else.
 
         Raises:
             SettingsError: a stream was chosen that there is not.
@@ -129,15 +129,15 @@ class Selection:
                         metadata["metadata"]["selected"] = False
         return catalog
 
-    def state(self, told: Any) -> dict[str, Any]:
-        """Give the Singer state that an Airbyte state stands for; a full refresh begins without one.
+    def state(self, given: Any) -> dict[str, Any]:
+        """Return the Singer state that an Airbyte state stands for; a full refresh begins without one.
 
         Args:
-            told: a list of messages of type STREAM, GLOBAL or LEGACY, an object of the old form, or nothing.
+            given: a list of messages of type STREAM, GLOBAL or LEGACY, an object of the old form, or nothing.
         """
         kept = {
             name: state
-            for name, state in airbyte_states(told)
+            for name, state in airbyte_states(given)
             if state is not None and name in self._chosen and self._chosen[name]["sync_mode"] == INCREMENTAL
         }
         return {"bookmarks": kept} if kept else {}

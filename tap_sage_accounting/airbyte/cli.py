@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import SingerSDKError
 
-from tap_sage_accounting.airbyte.catalog import Selection, told_catalog
+from tap_sage_accounting.airbyte.catalog import Selection, airbyte_catalog
 from tap_sage_accounting.airbyte.spec import settings_of, specification
 from tap_sage_accounting.airbyte.writer import AirbyteLogHandler, AirbyteWriter
 from tap_sage_accounting.console.command_line import (
@@ -71,7 +71,7 @@ def _run(
         writer.finish(aborted=True)
         raise
     except Exception as error:  # noqa: BLE001 - the platform learns of it in its own way
-        _tell_failure(writer, error)
+        _report_failure(writer, error)
     writer.finish(aborted=False)
 
 
@@ -80,9 +80,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--debug", action="store_true", help="log more")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, about, needs in (
-        ("spec", "tell which settings there are", ()),
+        ("spec", "show which settings there are", ()),
         ("check", "try the settings", ("config",)),
-        ("discover", "tell which streams there are", ("config",)),
+        ("discover", "show which streams there are", ("config",)),
         ("read", "extract", ("config", "catalog", "state")),
     ):
         command = commands.add_parser(name, help=about)
@@ -100,8 +100,8 @@ def _log_to(writer: AirbyteWriter, *, debug: bool) -> None:
     filter_handlers()
 
 
-def _tell_failure(writer: AirbyteWriter, error: Exception) -> None:
-    """Tell what ended a command, in words where we have them; what is open does not come to its end."""
+def _report_failure(writer: AirbyteWriter, error: Exception) -> None:
+    """Report what ended a command; streams that are open do not come to their end."""
     from tap_sage_accounting.airbyte.source import failure_type, words_of  # noqa: PLC0415 - `spec` needs none of it
 
     known = isinstance(error, SingerSDKError)
@@ -114,12 +114,12 @@ def _tell_failure(writer: AirbyteWriter, error: Exception) -> None:
 
 
 def spec(_options: argparse.Namespace, writer: AirbyteWriter) -> None:
-    """Tell which settings there are."""
-    writer.tell({"type": "SPEC", "spec": specification()})
+    """Write the specification of the settings."""
+    writer.write({"type": "SPEC", "spec": specification()})
 
 
 def check(options: argparse.Namespace, writer: AirbyteWriter) -> None:
-    """Try the settings: a token is had, and Sage lists the businesses that they name."""
+    """Try the settings: get a token, and the businesses that Sage lists."""
     from tap_sage_accounting.airbyte.source import AirbyteTap, words_of  # noqa: PLC0415 - `spec` needs none of it
 
     config = _config(options, writer)
@@ -131,14 +131,14 @@ def check(options: argparse.Namespace, writer: AirbyteWriter) -> None:
         status = {"status": "FAILED", "message": writer.mask(words_of(error))}
     else:
         status = {"status": "SUCCEEDED"}
-    writer.tell({"type": "CONNECTION_STATUS", "connectionStatus": status})
+    writer.write({"type": "CONNECTION_STATUS", "connectionStatus": status})
 
 
 def discover(options: argparse.Namespace, writer: AirbyteWriter) -> None:
-    """Tell which streams there are; the same for everybody, so nothing is asked of Sage."""
+    """Write the catalog; it is the same for everybody, so nothing is requested from Sage."""
     config = _config(options, writer)
     tap = TapSageAccounting(config=_shape(config), validate_config=False)
-    writer.tell({"type": "CATALOG", "catalog": told_catalog(tap.discover_streams())})
+    writer.write({"type": "CATALOG", "catalog": airbyte_catalog(tap.discover_streams())})
 
 
 def read(options: argparse.Namespace, writer: AirbyteWriter) -> None:
@@ -161,7 +161,7 @@ def read(options: argparse.Namespace, writer: AirbyteWriter) -> None:
         for stream, count in sorted(writer.left_out.items()):
             logger.warning(
                 "%d records of '%s' are known to be deleted, by id only. Their rows stay as they are; the stream "
-                "'deletions' tells of them.",
+                "'deletions' lists them.",
                 count,
                 stream,
             )
@@ -194,7 +194,7 @@ def _read(read: Callable[[str], Any], path: str) -> Any:
 
 
 def _shape(config: dict[str, Any]) -> dict[str, Any]:
-    """Give the settings on which the streams' columns depend."""
+    """Return the settings on which the streams' columns depend."""
     return {"decimals": settings_of(config)["decimals"]}
 
 

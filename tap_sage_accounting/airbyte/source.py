@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from singer_sdk.exceptions import ConfigValidationError, FatalAPIError, Retriabl
 from singer_sdk.singerlib import SchemaMessage
 from typing_extensions import override
 
+from tap_sage_accounting import timestamps
 from tap_sage_accounting.airbyte.spec import settings_of
 from tap_sage_accounting.airbyte.writer import now
 from tap_sage_accounting.api.access import request_access
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.airbyte.writer import AirbyteWriter, FailureType
     from tap_sage_accounting.auth.manager import TokenManager
 
-_MENDED_BY_USER = (
+_CORRECTED_BY_USER = (
     ConfigValidationError,
     SettingsError,
     AuthorizationError,
@@ -62,14 +62,14 @@ _PASSING = (
 
 
 def failure_type(error: BaseException | None) -> FailureType:
-    """Tell what must happen before this goes better: somebody mends it, time passes, or we mend the source."""
+    """Return what must happen first: the user corrects something, time passes, or this project corrects the source."""
     if isinstance(error, _PASSING):
         return "transient_error"
-    return "config_error" if isinstance(error, _MENDED_BY_USER) else "system_error"
+    return "config_error" if isinstance(error, _CORRECTED_BY_USER) else "system_error"
 
 
 def words_of(error: BaseException) -> str:
-    """Say what happened and what to do, for somebody who sees Airbyte and not a terminal."""
+    """Say what happened and what to do, for a person who sees Airbyte and not a terminal."""
     words = "\n".join(getattr(error, "errors", ())) or str(error)
     if isinstance(error, LoginRequiredError):
         words += " In Airbyte, log in again or give the source a fresh refresh token, and save it."
@@ -106,7 +106,7 @@ class AirbyteTap(TapSageAccounting):
         self._writer = writer
         super().__init__(config=settings_of(config), catalog=catalog, state=state, message_writer=writer)
 
-    @override  # type: ignore[misc] # final in the SDK, which has no hook for the end of a stream
+    @override  # type: ignore[misc] # final: the SDK has no hook for the end of a stream
     def write_message(self, message: Any) -> None:
         if isinstance(message, SchemaMessage) and not self._writer.has_begun(message.stream):
             self.checkpoints.deliver()  # before the schema ends the stream whose rows wait
@@ -121,7 +121,7 @@ class AirbyteTap(TapSageAccounting):
     @property
     @override
     def on_rotate(self) -> Callable[[Tokens], None] | None:
-        """Hand tokens back, unless there is a lasting store: that knows the newest, whoever asks."""
+        """Hand tokens back, unless there is a lasting store: that has the newest ones for every run."""
         is_keeper = bool(self.config.get("refresh_token")) and not self.config.get("token_store")
         return self._hand_back if is_keeper else None
 
@@ -134,7 +134,10 @@ class AirbyteTap(TapSageAccounting):
         if not access_token or not refresh_token:
             return
         self.secrets.learn(access_token)
-        expires_at = _moment(self._as_given.get("token_expiry_date")) or datetime.now(UTC) + LIFETIME
+        try:
+            expires_at = parse_moment(str(self._as_given.get("token_expiry_date")))
+        except ValueError:
+            expires_at = timestamps.now() + LIFETIME
         tokens = Tokens(
             access_token=access_token,
             refresh_token=refresh_token,
@@ -154,13 +157,13 @@ class AirbyteTap(TapSageAccounting):
             "access_token": tokens.access_token,
             "token_expiry_date": instant(tokens.expires_at),
         }
-        told = {"type": "CONNECTOR_CONFIG", "emitted_at": float(now()), "connectorConfig": {"config": config}}
-        self._writer.tell_at_once({"type": "CONTROL", "control": told})
+        control = {"type": "CONNECTOR_CONFIG", "emitted_at": float(now()), "connectorConfig": {"config": config}}
+        self._writer.write({"type": "CONTROL", "control": control})
 
     @override
     @cached_property
     def report(self) -> RunReport:
-        return ToldReport(
+        return AirbyteReport(
             fail_stream=self._writer.fail,
             count_reads=self._count_reads,
             replaced=self._replaced,
@@ -185,8 +188,8 @@ class AirbyteTap(TapSageAccounting):
 
 
 @dataclass
-class ToldReport(RunReport):
-    """Tells each failure when it happens, with the stream that it happened to.
+class AirbyteReport(RunReport):
+    """Reports each failure when it happens, with the stream that it happened to.
 
     What Sage refuses in one business is no failure where a stream adds to its table. Where it replaces the table, it
     is: the rows of that business would be gone, if its country ever had them. A stream that the user may read nowhere
@@ -196,7 +199,7 @@ class ToldReport(RunReport):
     fail_stream: Callable[[str, str, FailureType, BaseException | None], None] = field(kw_only=True)
     count_reads: Callable[[str], int] = field(kw_only=True)
     never_had: Callable[[str, str], bool] = field(kw_only=True)
-    _told: set[str] = field(default_factory=set)
+    _refused_streams: set[str] = field(default_factory=set)
 
     @override
     def fail(self, stream: str, business: str, reason: str) -> None:
@@ -209,25 +212,24 @@ class ToldReport(RunReport):
         super().skip(stream, business, error)
         skipped = [outcome.reason for outcome in self.skipped if outcome.stream == stream]
         if stream in self.replaced:
-            if stream not in self._told and not self.never_had(stream, business):
-                self._told.add(stream)
-                self._tell_refusal(
+            if stream not in self._refused_streams and not self.never_had(stream, business):
+                self._refused_streams.add(stream)
+                self.fail_stream(
                     stream,
                     f"'{stream}' of {business}: {skipped[-1]}. This sync replaces the table, and the rows of that "
                     "business would be lost, so the stream is incomplete. Give the user the right in Sage, or upgrade; "
                     "or deselect the stream, or name the other businesses in 'business_ids'.",
+                    "config_error",
                     error,
                 )
         elif set(skipped) == {WHY[RightsError]} and len(skipped) == self.count_reads(stream):
-            self._tell_refusal(
+            self.fail_stream(
                 stream,
                 f"'{stream}': the user's role does not include it in any business (403). Give the user the right in "
                 "Sage, or deselect the stream.",
+                "config_error",
                 error,
             )
-
-    def _tell_refusal(self, stream: str, message: str, error: SkippableAPIError) -> None:
-        self.fail_stream(stream, message, "config_error", error)
 
 
 def require_own_settings(config: Mapping[str, Any]) -> None:
@@ -240,11 +242,3 @@ def require_own_settings(config: Mapping[str, Any]) -> None:
     if found := sorted(foreign & config.keys()):
         problem = f"Settings {', '.join(found)} are for Singer pipelines; in Airbyte, use what Airbyte has for it."
         raise ConfigValidationError(problem, errors=[problem])
-
-
-def _moment(text: object) -> datetime | None:
-    """Read the end of an access token; None where Airbyte keeps something else there."""
-    try:
-        return parse_moment(str(text))
-    except ValueError:
-        return None

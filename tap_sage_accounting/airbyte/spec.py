@@ -69,7 +69,7 @@ DIFFERENT: dict[str, dict[str, Any]] = {
         ),
     },
 }
-"""Where Airbyte differs from Singer: who keeps tokens, how dates are picked, what becomes of numbers.
+"""Where Airbyte differs from Singer: who keeps tokens, how dates are picked, how numbers travel.
 
 Numbers are no safe default: between a source and a column, JSON numbers are read as binary floating point by some and
 rounded to 9 places by others, and Sage's exchange rates have 10.
@@ -79,7 +79,7 @@ NOT_HERE = frozenset(("emit_activate_version_messages", "log_metrics"))
 
 
 def specification() -> dict[str, Any]:
-    """Give the `spec` of a SPEC message."""
+    """Return the `spec` of a SPEC message."""
     return {
         "protocol_version": "0.2.0",
         "supportsIncremental": True,
@@ -105,7 +105,7 @@ def specification() -> dict[str, Any]:
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the tap's settings: without what only Airbyte knows, with Airbyte's defaults. Empty fields are not set."""
+    """Return the tap's settings: without what only Airbyte knows, with Airbyte's defaults. Empty fields are not set."""
     given = {name: value for name, value in config.items() if value is not None and value != ""}
     defaults = {name: changes["default"] for name, changes in DIFFERENT.items() if "default" in changes}
     return defaults | {name: value for name, value in given.items() if name not in NOT_HERE | ONLY_HERE.keys()}
@@ -114,15 +114,15 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 def _property(name: str) -> dict[str, Any]:
     """Declare a setting in the words of Airbyte's forms: one type, no null, `airbyte_secret`."""
     declared = ONLY_HERE.get(name) or {**CONFIG_JSONSCHEMA["properties"][name], **DIFFERENT.get(name, {})}
-    told = {key: value for key, value in declared.items() if key not in ("secret", "writeOnly")}
-    told["type"] = _single(declared["type"])
-    if "items" in told:
-        told["items"] = {**told["items"], "type": _single(told["items"]["type"])}
+    described = {key: value for key, value in declared.items() if key not in ("secret", "writeOnly")}
+    described["type"] = _single(declared["type"])
+    if "items" in described:
+        described["items"] = {**described["items"], "type": _single(described["items"]["type"])}
     if declared.get("secret"):
-        told["airbyte_secret"] = True
-    if "enum" in told:
-        told["enum"] = [value for value in told["enum"] if value is not None]
-    return told
+        described["airbyte_secret"] = True
+    if "enum" in described:
+        described["enum"] = [value for value in described["enum"] if value is not None]
+    return described
 
 
 def _single(kind: str | list[str]) -> str:
@@ -135,7 +135,8 @@ def _oauth() -> dict[str, Any]:
     The access token and its end are kept too: the test before a source exists must not spend the refresh token,
     because Airbyte has nowhere to put the successor yet.
     """
-    credentials = {name: {"type": "string"} for name in ("client_id", "client_secret")}
+    text = {"type": "string"}
+    credentials = {"client_id": text, "client_secret": text}
     answers = {"access_token": "access_token", "refresh_token": "refresh_token", "token_expiry_date": "expires_in"}
     return {
         "oauth_connector_input_specification": {

@@ -54,17 +54,20 @@ class WholeMessageWriter(MsgSpecWriter):
         signals = stop_signals
         mode, signals.mode = signals.mode, _DEFERRED
         try:
-            if self.batches is not None:
-                self._write_batched(self.batches, message)
-            else:
-                encoder.encode_into(message.to_dict(), self._waiting, -1)
-                self._waiting += b"\n"
-                if len(self._waiting) >= FULL or not isinstance(message, RecordMessage):
-                    self._send()
+            self._take(message)
         finally:
             signals.mode = mode
         if signals.received is not None:
             signals.act()
+
+    def _take(self, message: Message) -> None:
+        if self.batches is not None:
+            self._write_batched(self.batches, message)
+        else:
+            encoder.encode_into(message.to_dict(), self._waiting, -1)
+            self._waiting += b"\n"
+            if len(self._waiting) >= FULL or not isinstance(message, RecordMessage):
+                self._send()
 
     def end_files(self) -> None:
         """Complete the files that records were put into, where there are any, and announce them."""

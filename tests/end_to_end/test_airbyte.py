@@ -861,13 +861,13 @@ def test_messages_of_many_threads_leave_whole(capfdbinary: pytest.CaptureFixture
 
     def rotate() -> None:
         for number in each:
-            writer.tell_at_once({"type": "CONTROL", "number": number})
+            writer.write({"type": "CONTROL", "number": number})
 
     threads = [threading.Thread(target=work) for work in (log, rotate)]
     for thread in threads:
         thread.start()
     for number in each:
-        writer.tell({"type": "SPEC", "number": number})
+        writer.write({"type": "SPEC", "number": number})
     for thread in threads:
         thread.join()
     writer.flush()
@@ -892,7 +892,7 @@ def test_a_log_message_of_a_thread_that_is_writing_waits_for_its_end(
         send(self)
 
     monkeypatch.setattr(AirbyteWriter, "_send", interrupted)
-    writer.tell({"type": "SPEC"})
+    writer.write({"type": "SPEC"})
     writer.flush()
     kinds = [json.loads(line)["type"] for line in capfdbinary.readouterr().out.splitlines()]
     assert sorted(kinds) == ["LOG", "SPEC"]
