@@ -179,9 +179,9 @@ class CatalogCheck:
 
     # Keys and replication
 
-    def _keys(self, stream: type[SageStream], entry: Entry, told: Any) -> list[str]:
+    def _keys(self, stream: type[SageStream], entry: Entry, given_key: Any) -> list[str]:
         own = list(stream.primary_keys)
-        for given in (entry.get("key_properties"), told):
+        for given in (entry.get("key_properties"), given_key):
             if given is not None and (not isinstance(given, list | tuple) or sorted(map(str, given)) != sorted(own)):
                 key = ", ".join(own)
                 text = f"the key is {key} whatever the catalog says; '__key_properties__' of a stream map changes it."
@@ -244,7 +244,7 @@ def _damage(part: Any, place: str) -> str:
 
 
 def _has(schema: Schema, breadcrumb: tuple[str, ...]) -> bool:
-    """Tell whether a schema has the column, or the part of a column, that metadata are about."""
+    """Return whether a schema has the column, or the part of a column, that metadata are about."""
     part: Any = schema
     for step, name in zip(breadcrumb[::2], breadcrumb[1::2], strict=False):
         if step != "properties" or name not in (part.properties or {}):

@@ -51,13 +51,18 @@ class ConfiguredTap(RunLifecycle):
 
     @plugin_cli
     def cli(cls) -> click.Command:  # noqa: N805 - a property of the class
-        """The command, whose failures are said in a line each."""
-        from tap_sage_accounting.console.command_line import PlainCommand, read_bytes_option, read_option  # noqa: PLC0415
+        """The command, whose failures are a line each."""
+        from tap_sage_accounting.console.command_line import (  # noqa: PLC0415
+            PlainCommand,
+            read_bytes,
+            read_json_object,
+            reading,
+        )
         from tap_sage_accounting.console.logs import set_up_logging  # noqa: PLC0415
 
         set_up_logging()
         command = cls.get_singer_command()
-        readers = {"catalog": read_option, "state": read_bytes_option}
+        readers = {"catalog": reading(read_json_object), "state": reading(read_bytes)}
         for option in command.params:
             if option.name in readers:
                 option.type, option.callback = STRING, readers[option.name]

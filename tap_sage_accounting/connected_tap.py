@@ -30,7 +30,7 @@ class ConnectedTap(ConfiguredTap):
 
     @cached_property
     def tokens(self) -> TokenManager:
-        """The one holder of this run's tokens."""
+        """The tokens of this run."""
         from tap_sage_accounting.auth.manager import TokenManager  # noqa: PLC0415
 
         return TokenManager(

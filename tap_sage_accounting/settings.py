@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from singer_sdk import typing as th
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from tap_sage_accounting import timestamps
+from tap_sage_accounting.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,7 +164,7 @@ SETTINGS = th.PropertiesList(
         default=7,
         title="Days between deletion sweeps",
         description=(
-            "How often lists whose deletions Sage does not tell are looked through for records that are gone; 0 does "
+            "How often lists whose deletions Sage does not report are looked through for records that are gone; 0 does "
             "it on every run. A sweep costs one request per 200 records of such a list."
         ),
     ),
@@ -195,7 +195,7 @@ SETTINGS = th.PropertiesList(
         default=False,
         title="Emit ACTIVATE_VERSION messages",
         description=(
-            "After a full-table stream was read completely, tell the target to drop or flag rows of earlier reads. "
+            "After a full-table stream was read completely, let the target drop or flag rows of earlier reads. "
             "What that does depends on the target."
         ),
     ),
@@ -253,13 +253,10 @@ def parse_start_date(text: str) -> datetime:
 
 def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
     """Name every setting that the tap does not have, with the one that was probably meant."""
-    problems = []
-    for name in config:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else "; see --about for the settings that there are."
-            problems.append(f"Setting '{name}' does not exist{hint}")
-    return problems
+    otherwise = "; see --about for the settings that there are."
+    return [
+        f"Setting '{name}' does not exist{did_you_mean(name, known, otherwise)}" for name in config if name not in known
+    ]
 
 
 def text_problems(config: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:

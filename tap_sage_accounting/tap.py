@@ -104,7 +104,9 @@ class TapSageAccounting(ConnectedTap):
         from tap_sage_accounting.stream_maps.check import StreamMapCheck  # noqa: PLC0415
 
         streams = cast("dict[str, SageStream]", self.streams)
-        check = StreamMapCheck(self.stream_map_definitions, self.config.get("stream_map_config") or {}, streams)
+        conformers = {name: stream.conformer for name, stream in streams.items() if stream.conformer is not None}
+        values = self.config.get("stream_map_config") or {}
+        check = StreamMapCheck(self.stream_map_definitions, values, streams, conformers)
         check.require()
         return check
 

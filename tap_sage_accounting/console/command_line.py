@@ -1,4 +1,4 @@
-"""What all commands share: what a user gives them is checked before it is used, and failures are said in a line."""
+"""What all commands share: input is checked before it is used, and a failure is one line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ logger = logging.getLogger("tap-sage-accounting")
 
 
 class PlainCommand(click.Command):
-    """A command whose failures are said in a line each, and whose exit code is 1 then.
+    """A command whose failures are a line each, with the exit code 1.
 
     Args:
         say: takes the lines.
@@ -58,7 +58,7 @@ class PlainCommand(click.Command):
 
 @contextmanager
 def ending_plainly(say: Callable[[str], object]) -> Iterator[None]:
-    """End the process with code 1 after a failure: with lines that say all, or with a traceback where none can."""
+    """End the process with code 1 after a failure, with a line for each problem; an unexpected one has a traceback."""
     try:
         with _flushing():
             yield
@@ -94,7 +94,7 @@ def _flushing() -> Iterator[None]:
 
 
 def lines_of(error: SingerSDKError) -> list[str]:
-    """Say what an error says, a line for each problem."""
+    """Return the message of an error, a line for each problem."""
     if isinstance(error, ConfigValidationError) and error.errors:
         return [*error.errors, f"{error}; nothing was sent to Sage."]
     return [str(error)]
@@ -124,31 +124,20 @@ class UnreadableFileError(ValueError):
     """A file holds nothing of the kind that is needed; the message says why, without the file's name."""
 
 
-def read_option(ctx: click.Context, param: click.Parameter, path: str | None) -> dict[str, Any] | None:
-    """Read the file that an option names; `-` is the standard input.
+def reading(read: Callable[[str], Content]) -> Callable[[click.Context, click.Parameter, str | None], Content | None]:
+    """Return the callback of an option that names a file; it refuses one that cannot be read, and says why.
 
-    Raises:
-        BadParameter: naming the file and what is wrong with it.
+    Args:
+        read: reads a file by its name; `-` is the standard input.
     """
-    return _read_option(ctx, param, path, read_json_object)
 
+    def callback(ctx: click.Context, param: click.Parameter, path: str | None) -> Content | None:
+        try:
+            return None if path is None else read(path)
+        except UnreadableFileError as error:
+            raise click.BadParameter(f"{printable(path or '')}: {error}", ctx, param) from None
 
-def read_bytes_option(ctx: click.Context, param: click.Parameter, path: str | None) -> bytes | None:
-    """Read the file that an option names, whatever it holds; `-` is the standard input.
-
-    Raises:
-        BadParameter: naming the file and why it cannot be read.
-    """
-    return _read_option(ctx, param, path, _read_bytes)
-
-
-def _read_option(
-    ctx: click.Context, param: click.Parameter, path: str | None, read: Callable[[str], Content]
-) -> Content | None:
-    try:
-        return None if path is None else read(path)
-    except UnreadableFileError as error:
-        raise click.BadParameter(f"{printable(path or '')}: {error}", ctx, param) from None
+    return callback
 
 
 @dataclass
@@ -175,7 +164,7 @@ def read_settings_options(ctx: click.Context, param: click.Parameter, paths: tup
         if path.upper() == "ENV":
             given.parse_env = True
         else:
-            given.config |= read_option(ctx, param, path) or {}
+            given.config |= reading(read_json_object)(ctx, param, path) or {}
     return given
 
 
@@ -201,7 +190,7 @@ def read_json(path: str, *, strict: bool = False) -> Any:
     Raises:
         UnreadableFileError: it does not.
     """
-    content = _read_bytes(path)
+    content = read_bytes(path)
     if not content.strip():
         raise UnreadableFileError("the file is empty.")
     if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -225,7 +214,12 @@ def read_json(path: str, *, strict: bool = False) -> Any:
     raise UnreadableFileError(problem)
 
 
-def _read_bytes(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
+    """Read a file, whatever it holds; `-` is the standard input.
+
+    Raises:
+        UnreadableFileError: it cannot be read.
+    """
     try:
         return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except (OSError, ValueError) as error:  # such as a name with a null character

@@ -1,4 +1,4 @@
-"""Standard input, output and error of a program, also where whoever starts it closed them, or nobody takes them.
+"""Standard input, output and error of a program, also where they are closed, or nobody reads them.
 
 This module is light: programs call it before anything else is imported.
 """

@@ -1,4 +1,4 @@
-"""The users' stream maps, checked before any request: a slip in one sends what it should have kept back."""
+"""The users' stream maps, checked before any request: a slip in one delivers what it should leave out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 import difflib
 from collections import defaultdict
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.mapper import (
@@ -21,11 +21,13 @@ from singer_sdk.mapper import (
 )
 
 from tap_sage_accounting.stream_maps.expressions import Expression
+from tap_sage_accounting.stream_maps.mapping import source_of
 from tap_sage_accounting.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from singer_sdk import Stream
     from singer_sdk.mapper import StreamMap
 
     from tap_sage_accounting.records.conformance import Conformer
@@ -47,30 +49,6 @@ NEAR = 0.84
 _NOTHING = (None, NULL_STRING)
 
 
-class MappedStream(Protocol):
-    """What matters of a stream."""
-
-    @property
-    def selected(self) -> bool:
-        """Whether it is read."""
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """Its own schema."""
-
-    @property
-    def mask(self) -> Mapping[tuple[str, ...], bool]:
-        """Which of its properties are selected."""
-
-    @property
-    def primary_keys(self) -> Sequence[str]:
-        """The columns that identify a row."""
-
-    @property
-    def conformer(self) -> Conformer | None:
-        """What makes records follow the schema of a given catalog."""
-
-
 class StreamMapCheck:
     """Looks through the setting `stream_maps`.
 
@@ -78,17 +56,23 @@ class StreamMapCheck:
         definitions: the setting, as the user wrote it.
         values: the setting `stream_map_config`.
         streams: all streams.
+        conformers: what makes records of streams follow a given catalog.
 
     Attributes:
         problems: what is not right, a sentence each.
     """
 
     def __init__(
-        self, definitions: Mapping[str, Any], values: Mapping[str, Any], streams: Mapping[str, MappedStream]
+        self,
+        definitions: Mapping[str, Any],
+        values: Mapping[str, Any],
+        streams: Mapping[str, Stream],
+        conformers: Mapping[str, Conformer],
     ) -> None:
         self.problems: list[str] = []
         self._values = values
         self._streams = streams
+        self._conformers = conformers
         self._language = CustomStreamMap("", {}, {}, {"properties": {}}, [], {}, None)
         for name, definition in definitions.items():
             self._check_entry(name, definition)
@@ -127,7 +111,7 @@ class StreamMapCheck:
         if name.startswith("__"):
             self.problems.append(f"Stream maps: there is no option {name!r}{did_you_mean(name, [MAPPER_ELSE_OPTION])}")
             return
-        source = definition.get(MAPPER_SOURCE_OPTION, name) if isinstance(definition, dict) else name
+        source = source_of(name, definition)
         matched = [stream for stream in self._streams if isinstance(source, str) and fnmatch(stream, source)]
         if not matched:
             self.problems.append(f"Stream map {name!r} is about no stream{did_you_mean(str(source), self._streams)}")
@@ -160,9 +144,10 @@ class StreamMapCheck:
 
     def _columns(self, stream: str) -> list[str]:
         """Name the columns that a stream has, the deselected ones too."""
-        one = self._streams[stream]
-        added, missing = (one.conformer.added, one.conformer.missing) if one.conformer else ({}, [])
-        return [name for name in [*one.schema["properties"], *added] if name not in missing]
+        own = self._streams[stream].schema["properties"]
+        if (conformer := self._conformers.get(stream)) is None:
+            return list(own)
+        return [name for name in [*own, *conformer.added] if name not in conformer.missing]
 
     def _check_option(self, say: Callable[[str], None], option: str, value: Any) -> None:
         match option:

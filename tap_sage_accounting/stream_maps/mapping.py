@@ -25,10 +25,14 @@ class StreamMapError(FatalAPIError):
     """An expression of a stream map fails on a record."""
 
 
+def source_of(name: str, definition: Any) -> Any:
+    """Return the stream that an entry of `stream_maps` is about, or the pattern of its name."""
+    return definition.get(MAPPER_SOURCE_OPTION, name) if isinstance(definition, dict) else name
+
+
 def is_about(stream: str, name: str, definition: Any) -> bool:
-    """Return whether an entry of `stream_maps` is about a stream, by its name or a pattern."""
-    source = definition.get(MAPPER_SOURCE_OPTION, name) if isinstance(definition, dict) else name
-    return fnmatch(stream, source)
+    """Return whether an entry of `stream_maps` is about a stream."""
+    return fnmatch(stream, source_of(name, definition))
 
 
 def expressions(definition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -115,7 +115,7 @@ class PartialRows:
         return part if sent.issuperset(keys) else None
 
     def _suffices_for(self, text: str, name: str | None, *, is_key: bool = True) -> bool:
-        """Tell whether an expression reads columns of a part and no others; that of a key may read none at all."""
+        """Return whether an expression reads columns of a part and no others; that of a key may read none at all."""
         expression = Expression.parse(text)
         reads = expression.reads(name) & self._whole
         return not expression.reads_all and reads <= self._columns and (is_key or bool(reads))
