@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.metrics import DEFAULT_LOG_INTERVAL, Counter, Metric, Tag
+from singer_sdk.metrics import DEFAULT_LOG_INTERVAL, Counter, Metric, Tag, Timer
 from singer_sdk.singerlib import RecordMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
@@ -22,7 +22,6 @@ from tap_sage_accounting.declaration import ADDITIONAL, StreamDeclaration
 from tap_sage_accounting.extraction.table_version import FullTableVersion
 from tap_sage_accounting.records.converter import RecordConverter
 from tap_sage_accounting.records.row_decoder import Item, Row
-from tap_sage_accounting.run.metrics import BusinessCounter, NoCounter, StreamTimer
 from tap_sage_accounting.run.writer import WholeMessageWriter
 from tap_sage_accounting.stream_maps.mapping import StreamMapError, columns_read, map_failure, require_key
 from tap_sage_accounting.stream_maps.partial_rows import PartialRows
@@ -236,3 +235,30 @@ class SingerStream(StreamDeclaration, Stream):
                 self._tap.write_message(message)
         finally:
             self._write_schema_message()
+
+
+class BusinessCounter(Counter):
+    """Counts the records of each business; the SDK's counter names the last business beside the sum of all."""
+
+    @override
+    def with_context(self, value: Context | None) -> None:
+        if Tag.CONTEXT in self.tags:
+            self._pop()
+        self.tags = {**self.tags}  # what was logged keeps its own
+        super().with_context(value)
+
+
+class NoCounter(Counter):
+    """Counts nothing: the SDK's counter looks at the clock for every record."""
+
+    @override
+    def increment(self, value: int = 1) -> None:
+        """Do nothing."""
+
+
+class StreamTimer(Timer):
+    """Times a stream, all its businesses together; the SDK's timer names the last business."""
+
+    @override
+    def with_context(self, value: Context | None) -> None:
+        """Name no business."""

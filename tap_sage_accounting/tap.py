@@ -30,7 +30,7 @@ from tap_sage_accounting.extraction.services import Services
 from tap_sage_accounting.run.state import State
 from tap_sage_accounting.run.state_forms import bookmarks_of
 from tap_sage_accounting.run.writer import WholeMessageWriter
-from tap_sage_accounting.stream_maps.on_demand import OnDemandStreamMaps
+from tap_sage_accounting.stream_maps.mapping import OnDemandStreamMaps
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.deletions import Deletions
 

@@ -8,7 +8,6 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
 import singer_sdk
 from singer_sdk.logging import ConsoleFormatter
@@ -61,7 +60,9 @@ def _without_sdk_details(record: logging.LogRecord) -> bool:
 
 def _follow(path: Path) -> None:
     try:
-        logging.config.dictConfig(_read_yaml(path))
+        import yaml  # noqa: PLC0415 - few runs have such a file
+
+        logging.config.dictConfig(yaml.safe_load(path.read_text(encoding="utf-8")))
     except Exception as error:  # noqa: BLE001 - a log elsewhere is no reason not to run
         logger.warning(
             "%s names %s, which is no configuration of a log (%s). The log goes to the standard error.",
@@ -69,9 +70,3 @@ def _follow(path: Path) -> None:
             printable(str(path)),
             type(error).__name__,
         )
-
-
-def _read_yaml(path: Path) -> Any:
-    import yaml  # noqa: PLC0415 - few runs have such a file
-
-    return yaml.safe_load(path.read_text(encoding="utf-8"))

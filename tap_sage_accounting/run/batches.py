@@ -27,7 +27,7 @@ _PARTS = {"encoding": {"format", "compression"}, "storage": {"root", "prefix", "
 
 
 def problems(config: Mapping[str, Any]) -> list[str]:
-    """Say what is not right in the setting `batch_config`."""
+    """Return what is wrong in the setting `batch_config`."""
     batch = config.get("batch_config")
     if not isinstance(batch, dict):
         return []
@@ -77,11 +77,12 @@ class Batches:
         self.written = 0
 
     def add(self, message: RecordMessage) -> list[SDKBatchMessage]:
-        """Put a row into the file of its stream; give the message that announces the file when that makes it full."""
+        """Put a row into the file of its stream; return the message that announces the file when that is full."""
         stream = message.stream
         if stream not in self._open:
             content = io.BytesIO()
-            self._open[stream] = content, self._compressed(content)
+            is_gzip = self._encoding.compression == "gzip"
+            self._open[stream] = content, gzip.GzipFile(fileobj=content, mode="wb") if is_gzip else content
             self._rows[stream] = 0
         row = encoder.encode(message.record) + b"\n"
         self._open[stream][1].write(row)
@@ -90,11 +91,8 @@ class Batches:
         return [self._close(stream)] if self._rows[stream] >= self._largest else []
 
     def close(self) -> list[SDKBatchMessage]:
-        """Complete all files; give the messages that announce them."""
+        """Complete all files; return the messages that announce them."""
         return [self._close(stream) for stream in list(self._open)]
-
-    def _compressed(self, content: io.BytesIO) -> gzip.GzipFile | io.BytesIO:
-        return gzip.GzipFile(fileobj=content, mode="wb") if self._encoding.compression == "gzip" else content
 
     def _close(self, stream: str) -> SDKBatchMessage:
         """Write a file.

@@ -131,14 +131,11 @@ class StopSignals:
             if self.received is not None:
                 self._settle()
                 if before[0] is not Mode.DEFERRED:
-                    self._leave(self.received)
+                    import logging  # noqa: PLC0415 - see the top of this module
+
+                    logging.shutdown()
+                    self._exit(self.received)
             self.mode, self._settle, self._sent = before
-
-    def _leave(self, number: int) -> NoReturn:
-        import logging  # noqa: PLC0415 - see the top of this module
-
-        logging.shutdown()
-        self._exit(number)
 
     # The end of a stop that does not come to its end
 

@@ -102,7 +102,7 @@ def _unwrapped(found: Any, streams: Collection[str]) -> dict[str, Any]:
             return _unwrapped(last, streams)
         case dict() if not found or BOOKMARKS in found:
             return found
-        case dict() if inside := _halves_of(found) or _wrapped_in(found):
+        case dict() if inside := _inside(found):
             return _united(inside, streams)
         case dict() if found.keys() & set(streams):
             return {BOOKMARKS: found}
@@ -110,12 +110,12 @@ def _unwrapped(found: Any, streams: Collection[str]) -> dict[str, Any]:
     raise SettingsError(f"The state is in no form that this tap knows: {label}. {WHAT_TO_DO}")
 
 
-def _halves_of(found: dict[str, Any]) -> list[Any]:
-    return next(([found.get(half) for half in halves] for halves in HALVES if found.keys() <= {*halves}), [])
-
-
-def _wrapped_in(found: dict[str, Any]) -> list[Any]:
-    return next(([found[wrapper]] for wrapper in WRAPPERS if found.keys() - BESIDES == {wrapper}), [])
+def _inside(found: dict[str, Any]) -> list[Any]:
+    """Return the states in a wrapper: one, or Meltano's two."""
+    for halves in HALVES:
+        if found.keys() <= {*halves}:
+            return [found.get(half) for half in halves]
+    return [found[wrapper] for wrapper in WRAPPERS if found.keys() - BESIDES == {wrapper}]
 
 
 def _united(states: list[Any], streams: Collection[str]) -> dict[str, Any]:
@@ -128,15 +128,10 @@ def _united(states: list[Any], streams: Collection[str]) -> dict[str, Any]:
 
 
 def _is_airbytes(found: Any) -> bool:
-    each = found[0] if isinstance(found, list) and found else found
-    return isinstance(each, dict) and (
-        isinstance(each.get("stream"), dict) or isinstance(each.get("global"), dict) or _is_airbytes_line(each)
-    )
-
-
-def _is_airbytes_line(found: dict[str, Any]) -> bool:
-    state = found.get("state")
-    return isinstance(state, dict) and bool(state.keys() & {"stream", "global", "data"})
+    match found[0] if isinstance(found, list) and found else found:
+        case {"stream": dict()} | {"global": dict()} | {"state": {"stream": _} | {"global": _} | {"data": _}}:
+            return True
+    return False
 
 
 def _names(names: Iterable[Any]) -> str:

@@ -12,7 +12,7 @@ from singer_sdk.mapper import MAPPER_FILTER_OPTION, MAPPER_SOURCE_OPTION, Custom
 from tap_sage_accounting.stream_maps.expressions import Expression
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from singer_sdk.helpers.types import Record
     from singer_sdk.mapper import StreamMap
@@ -23,6 +23,22 @@ if TYPE_CHECKING:
 
 class StreamMapError(FatalAPIError):
     """An expression of a stream map fails on a record."""
+
+
+class OnDemandStreamMaps(dict[str, "list[StreamMap]"]):
+    """The stream maps of each stream, made when it is first looked up: those of all would be a tenth of the start.
+
+    Args:
+        make: adds the stream maps of a stream by its name.
+    """
+
+    def __init__(self, make: Callable[[str], None]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name: str) -> list[StreamMap]:
+        self._make(name)
+        return self[name]
 
 
 def source_of(name: str, definition: Any) -> Any:

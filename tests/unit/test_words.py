@@ -21,12 +21,10 @@ PAGES = sorted(
 CODE = ("benchmarks", "demo", "examples", "packages", "scripts", "tap_sage_accounting", "tests", "workbench")
 """Directories whose Python files keep to plain words in comments and texts."""
 OLDER = (
-    "airbyte/",
     "api/faults.py",
-    "catalog.py",
-    "console/",
-    "settings.py",
-    "stream_maps/",
+    "auth/",
+    "exceptions.py",
+    "redaction.py",
 )
 """Parts of the tap that were written before that and are still to be revised."""
 MODULES = sorted(
