@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ from singer_sdk.exceptions import ConfigValidationError, FatalAPIError, Retriabl
 from singer_sdk.singerlib import SchemaMessage
 from typing_extensions import override
 
-from tap_sage_accounting import timestamps
 from tap_sage_accounting.airbyte.spec import settings_of
 from tap_sage_accounting.airbyte.writer import now
 from tap_sage_accounting.api.access import request_access
@@ -137,7 +137,7 @@ class AirbyteTap(TapSageAccounting):
         try:
             expires_at = parse_moment(str(self._as_given.get("token_expiry_date")))
         except ValueError:
-            expires_at = timestamps.now() + LIFETIME
+            expires_at = datetime.now(UTC) + LIFETIME
         tokens = Tokens(
             access_token=access_token,
             refresh_token=refresh_token,
