@@ -254,11 +254,7 @@ def _has(schema: Schema, breadcrumb: tuple[str, ...]) -> bool:
 
 
 def difference_of(streams: Mapping[str, list[str]]) -> str:
-    """Say which schemas of the catalog are not the tap's.
-
-    Args:
-        streams: the columns concerned, by stream.
-    """
+    """Say which schemas of the catalog are not the tap's, and in which columns."""
     named = [
         f"{name!r} ({', '.join(columns[:SHOWN])}{', ...' * (len(columns) > SHOWN)})"
         for name, columns in streams.items()

@@ -32,12 +32,7 @@ def load_env_file(path: str) -> None:
 
 
 def read_settings(schema: Mapping[str, Any], prefix: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Read the settings that the environment has.
-
-    Args:
-        schema: the JSON schema that declares them.
-        prefix: what the names of their variables begin with.
-        environ: the environment.
+    """Read the settings that the environment has, in variables whose names begin with a prefix.
 
     Raises:
         ConfigValidationError: naming each variable whose text is nothing of its setting's kind.

@@ -38,11 +38,7 @@ logger = logging.getLogger(TapSageAccounting.name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command, and exit with 0 if it did what it should.
-
-    Args:
-        arguments: those of the command line; None for those of this process.
-    """
+    """Run a command of this process's command line, unless others are given; exit with 0 if it succeeds."""
     if arguments is None:
         # PyAirbyte takes any other end for a crash.
         stop_signals.install(exit_by=die_of_it)

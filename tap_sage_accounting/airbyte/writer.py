@@ -163,11 +163,7 @@ class AirbyteWriter(WholeMessageWriter):
     ) -> None:
         """Report something that should have been delivered and was not.
 
-        Args:
-            stream: the stream concerned; None for all that is to come.
-            message: what happened and what to do, for the user.
-            failure_type: `config_error` for what the user corrects, `transient_error` for what passes, `system_error`.
-            error: what was raised, where its traceback says more.
+        `stream` is None for all that is to come. The user reads `message`; support reads the traceback of `error`.
         """
         message = self.mask(message)
         body: dict[str, Any] = {"message": message, "failure_type": failure_type}

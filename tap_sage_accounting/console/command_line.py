@@ -39,12 +39,7 @@ logger = logging.getLogger("tap-sage-accounting")
 
 
 class PlainCommand(click.Command):
-    """A command whose failures are a line each, with the exit code 1.
-
-    Args:
-        say: takes the lines.
-        options: those of `click.Command`.
-    """
+    """A command whose failures are a line each, with the exit code 1."""
 
     def __init__(self, *, say: Callable[[str], object] | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -125,11 +120,7 @@ class UnreadableFileError(ValueError):
 
 
 def reading(read: Callable[[str], Content]) -> Callable[[click.Context, click.Parameter, str | None], Content | None]:
-    """Return the callback of an option that names a file; it refuses one that cannot be read, and says why.
-
-    Args:
-        read: reads a file by its name; `-` is the standard input.
-    """
+    """Return the callback of an option that names a file; it refuses one that cannot be read, and says why."""
 
     def callback(ctx: click.Context, param: click.Parameter, path: str | None) -> Content | None:
         try:

@@ -15,6 +15,7 @@ from tap_sage_accounting.extraction.deletions import deletions_of
 from tap_sage_accounting.extraction.reread import Reread
 from tap_sage_accounting.extraction.resume import ResumableRead, began_at, forget
 from tap_sage_accounting.records.row_decoder import Row
+from tap_sage_accounting.run.checkpoints import Delivery
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.run.state_parts import BOOKMARK, REPLICATION_KEY
 from tap_sage_accounting.timestamps import instant
@@ -81,7 +82,7 @@ class BusinessRead:
             UndeliverableError: Sage lists records that it does not deliver; the bookmark stays where it is.
         """
         deletions, reread = self._deletions, self._reread
-        delivery = self._plan.services.checkpoints.delivery(deletions)
+        delivery = Delivery(self._plan.services.checkpoints, deletions)
         for page in chain.from_iterable(reader.pages() for reader in self._readers):
             yield delivery.of(page.items, self._records(page.items))
         for page in reread.pages():

@@ -55,10 +55,6 @@ def problems(config: Mapping[str, Any]) -> list[str]:
 class Batches:
     """Collects rows into files, one for each stream.
 
-    Args:
-        setting: `batch_config`, checked.
-        tap: the name of the tap, with which files begin.
-
     Attributes:
         is_broken: whether a file could not be written.
         written: bytes of rows so far, before they are compressed.

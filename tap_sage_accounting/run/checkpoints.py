@@ -61,10 +61,6 @@ class Tracker(Protocol):
 class Checkpoints(StateWriter):
     """Writes the states of a run, and the rows that wait for them.
 
-    Args:
-        writer: takes the messages.
-        state: the state of the run, which changes.
-
     Attributes:
         patience: seconds after which a state is written however little was; 0 writes one at each occasion.
     """
@@ -170,10 +166,6 @@ class Checkpoints(StateWriter):
             return
         self._records += 1
         self._writer.write_message(message)
-
-    def delivery(self, tracker: Tracker) -> Delivery:
-        """Begin to deliver the rows of a read."""
-        return Delivery(self, tracker)
 
     @property
     def holds_rows(self) -> bool:

@@ -119,10 +119,6 @@ class RunLifecycle(Tap):
     def run_sync_dry_run(self, dry_run_record_limit: int | None = 1, streams: Iterable[Stream] | None = None) -> bool:
         """Sync streams one after the other, also those that are not selected, and fail when something is missing.
 
-        Args:
-            dry_run_record_limit: records of each stream after which it ends; None for all.
-            streams: which; None for all.
-
         Raises:
             IncompleteRunError: data that should have come did not.
         """

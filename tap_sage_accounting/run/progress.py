@@ -26,16 +26,7 @@ MINUTE = 60
 
 @dataclass(kw_only=True)
 class Progress:
-    """Shows how far a run is.
-
-    Attributes:
-        report: the outcomes so far.
-        gate: the requests so far.
-        planned: counts the reads of the run.
-        logger: where lines go when there is no terminal.
-        terminal: the terminal to show a live line on, None for lines in the log.
-        between_lines: seconds between two lines in the log.
-    """
+    """Shows how far a run is: in a live line on a terminal, or else in the log now and then."""
 
     report: RunReport
     gate: RequestGate

@@ -93,12 +93,7 @@ class RunReport:
     def log(self, logger: logging.Logger, *, planned: int | None, requests: int, refusals: int, seconds: float) -> None:
         """Log the summary of the run, a line for each thing that a person should know.
 
-        Args:
-            logger: where to.
-            planned: reads of a run that was cut short, 0 where it began none; None for a run that was not.
-            requests: requests that were sent.
-            refusals: how many of them Sage refused for their number.
-            seconds: how long the run took.
+        `planned` is None, unless the run was cut short. Of `requests`, Sage refused `refusals` for their number.
         """
         self._log_drift(logger)
         self._log_missing(logger)

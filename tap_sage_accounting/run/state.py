@@ -110,11 +110,7 @@ class State:
             self._drop("", None, "bookmarks", f"is {_shown(bookmarks)}")
 
     def report(self, name_of: Callable[[str], str]) -> None:
-        """Log what was dropped, a line for each part.
-
-        Args:
-            name_of: names a business.
-        """
+        """Log what was dropped, a line for each part."""
         for damage in self.damages[:MOST_LINES]:
             logger.warning(
                 "The state%s is damaged: '%s' %s. %s",
@@ -169,13 +165,7 @@ class State:
     def check_partitions(
         self, streams: Iterable[StreamDeclaration], business_ids: AbstractSet[str], now: datetime
     ) -> None:
-        """Drop what cannot be used of the partitions that a run goes on from, and bring moments into one form.
-
-        Args:
-            streams: those that are read.
-            business_ids: the ids of those that are read.
-            now: the present moment, not too late.
-        """
+        """Drop what cannot be used of the partitions that a run goes on from, and bring moments into one form."""
         for stream in streams:
             if not stream.per_business:
                 continue

@@ -56,10 +56,6 @@ def read_state(content: bytes) -> Any:
 def bookmarks_of(found: Any, streams: Collection[str]) -> Any:
     """Find the bookmarks in a state, in whatever it is wrapped.
 
-    Args:
-        found: what was handed over, parsed.
-        streams: the names of the tap's streams.
-
     Raises:
         SettingsError: it is not a state of this tap.
     """

@@ -50,13 +50,7 @@ _NOTHING = (None, NULL_STRING)
 
 
 class StreamMapCheck:
-    """Looks through the setting `stream_maps`.
-
-    Args:
-        definitions: the setting, as the user wrote it.
-        values: the setting `stream_map_config`.
-        streams: all streams.
-        conformers: what makes records of streams follow a given catalog.
+    """Checks the setting `stream_maps`, with the values of `stream_map_config`.
 
     Attributes:
         problems: what is not right, a sentence each.
@@ -87,11 +81,7 @@ class StreamMapCheck:
             raise ConfigValidationError("The stream maps are not right", errors=list(dict.fromkeys(self.problems)))
 
     def require_own_tables(self, stream_maps: Mapping[str, Sequence[StreamMap]]) -> None:
-        """Refuse two streams that would end in one table.
-
-        Args:
-            stream_maps: those of each selected stream.
-        """
+        """Refuse two streams that would end in one table."""
         tables: defaultdict[str, list[str]] = defaultdict(list)
         for stream, maps in stream_maps.items():
             for each in maps:

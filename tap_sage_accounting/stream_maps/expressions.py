@@ -49,11 +49,7 @@ class Expression:
                 raise SyntaxError(text)
 
     def reads(self, own_name: str | None) -> set[str]:
-        """Name all that it reads by name: columns, and functions among them.
-
-        Args:
-            own_name: the column that it is assigned to.
-        """
+        """Return the names that it reads, of columns and functions; `own_name` is the column it is assigned to."""
         own = {own_name} if self.reads_itself and own_name else set()
         return self.names | self.columns | self.optional | own
 

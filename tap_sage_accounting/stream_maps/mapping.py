@@ -26,11 +26,7 @@ class StreamMapError(FatalAPIError):
 
 
 class OnDemandStreamMaps(dict[str, "list[StreamMap]"]):
-    """The stream maps of each stream, made when it is first looked up: those of all would be a tenth of the start.
-
-    Args:
-        make: adds the stream maps of a stream by its name.
-    """
+    """The stream maps of each stream, made when it is first looked up: those of all would be a tenth of the start."""
 
     def __init__(self, make: Callable[[str], None]) -> None:
         super().__init__()
@@ -72,15 +68,7 @@ def columns_read(stream: str, definitions: Definitions) -> set[str]:
 def map_failure(
     stream: str, definitions: Definitions, stream_maps: Sequence[StreamMap], record: Record, error: Exception
 ) -> StreamMapError:
-    """Describe what failed on a record, without a word of the record.
-
-    Args:
-        stream: the stream.
-        definitions: all stream maps.
-        stream_maps: those of the stream.
-        record: the record.
-        error: what was raised.
-    """
+    """Describe what failed on a record, without a word of the record."""
     custom = [each for each in stream_maps if isinstance(each, CustomStreamMap)]
     for name, definition in definitions.items():
         if not isinstance(definition, dict) or not is_about(stream, name, definition):

@@ -37,13 +37,7 @@ if TYPE_CHECKING:
 
 
 class PartialRows:
-    """Makes the messages that carry parts of a stream's rows.
-
-    Args:
-        stream: the stream.
-        columns: what a part has.
-        definitions: the setting `stream_maps`, as the user wrote it.
-    """
+    """Makes the messages that carry parts of a stream's rows, which have some of its columns."""
 
     def __init__(self, stream: Stream, columns: AbstractSet[str], definitions: Mapping[str, Any]) -> None:
         self._stream = stream
@@ -56,12 +50,7 @@ class PartialRows:
         self._maps = self._stream_maps(schema, definitions)
 
     def messages(self, records: Sequence[Record], version: int | None) -> Iterator[SchemaMessage | RecordMessage]:
-        """Yield the schema of the parts, and the parts, for each table that the stream fills.
-
-        Args:
-            records: the parts.
-            version: the version of the table that rows carry.
-        """
+        """Yield the schema of the parts, and the parts, for each table that the stream fills."""
         for stream_map in self._maps:
             keys = list(stream_map.transformed_key_properties or ())
             schema = stream_map.transformed_schema
