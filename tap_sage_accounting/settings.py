@@ -52,8 +52,8 @@ SETTINGS = th.PropertiesList(
         secret=True,
         title="First refresh token",
         description=(
-            "The refresh token to begin with. Sage replaces it at every use and its successors are kept in the token "
-            "store, so leave this as it is. Not needed after `login`."
+            "The refresh token to begin with. Sage replaces it at every use, and the token store keeps its successors: "
+            "leave this as it is. Not needed after `login`."
         ),
     ),
     th.Property(
@@ -89,8 +89,8 @@ SETTINGS = th.PropertiesList(
         secret=True,
         title="Token store key",
         description=(
-            "Fernet key that encrypts the tokens in the store; several, separated by commas, to rotate keys: the first "
-            "encrypts, all decrypt. Without one the file's mode protects them."
+            "Fernet key that encrypts the tokens in the store. To rotate keys, give several, separated by commas: the "
+            "first encrypts, all decrypt. Without one the file's mode protects them."
         ),
     ),
     th.Property(
@@ -111,7 +111,7 @@ SETTINGS = th.PropertiesList(
         th.StringType,
         title="Start date",
         description=(
-            "Earliest change to extract on the first run, as an ISO 8601 date or date-time, UTC when no zone is given. "
+            "Earliest change to extract on the first run, as an ISO 8601 date or date-time. UTC when it has no zone. "
             "Default: everything."
         ),
     ),
@@ -153,9 +153,8 @@ SETTINGS = th.PropertiesList(
         default=900,
         title="Patience",
         description=(
-            "Seconds for which the run waits while Sage refuses requests, is out of order or cannot be reached, and "
-            "the longest wait that Sage may ask for (`Retry-After`). Then the run ends, with everything complete so "
-            "far kept."
+            "Seconds for which the run waits while Sage refuses requests, fails or cannot be reached. Also the longest "
+            "wait that Sage may ask for (`Retry-After`). Then the run ends, and keeps everything that is complete."
         ),
     ),
     th.Property(
@@ -164,8 +163,8 @@ SETTINGS = th.PropertiesList(
         default=7,
         title="Days between deletion sweeps",
         description=(
-            "How often lists whose deletions Sage does not report are looked through for records that are gone; 0 does "
-            "it on every run. A sweep costs one request per 200 records of such a list."
+            "Days after which lists whose deletions Sage does not report are read for records that are gone. 0 does it "
+            "on every run. A sweep costs one request per 200 records of such a list."
         ),
     ),
     th.Property(
@@ -174,8 +173,8 @@ SETTINGS = th.PropertiesList(
         default=0,
         title="Days of documents to read again",
         description=(
-            "Read documents dated in the last so many days again once a week, whatever their `updated_at`, and report "
-            "which had changed without a new one; 0 does not. Costs one request per 200 documents."
+            "Read documents of this many days again once a week, and report which changed without a new `updated_at`. "
+            "0 does not. Costs one request per 200 documents."
         ),
     ),
     th.Property(
@@ -205,8 +204,7 @@ SETTINGS = th.PropertiesList(
         default=False,
         title="Log metrics",
         description=(
-            "Log METRIC lines, for programs that collect them: the records of each stream and business, and the "
-            "seconds of each stream."
+            "Log METRIC lines, for programs that collect them: records by stream and business, seconds by stream."
         ),
     ),
     th.Property(
@@ -277,7 +275,7 @@ def text_problems(config: Mapping[str, Any], known: Mapping[str, Any]) -> list[s
 
 
 def version_problems(api_url: str) -> list[str]:
-    """Check that the address of the API names its version; an address in between may have a path of its own."""
+    """Check that the address of the API names its version; a gateway's may have a path of its own."""
     address = urlsplit(api_url)
     path = address.path.rstrip("/")
     if path and (path == "/v3.1" or address.hostname != urlsplit(API_URL).hostname):

@@ -71,8 +71,8 @@ DIFFERENT: dict[str, dict[str, Any]] = {
 }
 """Where Airbyte differs from Singer: who keeps tokens, how dates are picked, how numbers travel.
 
-Numbers are no safe default: between a source and a column, JSON numbers are read as binary floating point by some and
-rounded to 9 places by others, and Sage's exchange rates have 10.
+Numbers are no safe default. Some destinations read JSON numbers as binary floating point, and others round them to 9
+places; Sage's exchange rates have 10.
 """
 NOT_HERE = frozenset(("emit_activate_version_messages", "log_metrics"))
 """Settings for messages that Airbyte does not have, and for counts that it makes itself."""
@@ -132,8 +132,8 @@ def _single(kind: str | list[str]) -> str:
 def _oauth() -> dict[str, Any]:
     """Describe the login that Airbyte does itself: Sage's consent page, its token endpoint, and what to keep.
 
-    The access token and its end are kept too: the test before a source exists must not spend the refresh token,
-    because Airbyte has nowhere to put the successor yet.
+    The access token and its end are kept too. The test before a source exists must not spend the refresh token:
+    Airbyte cannot keep its successor yet.
     """
     text = {"type": "string"}
     credentials = {"client_id": text, "client_secret": text}

@@ -56,13 +56,13 @@ class _OpenStream:
 class AirbyteWriter(WholeMessageWriter):
     """Writes Singer messages to standard output in Airbyte's protocol, and what only Airbyte has besides.
 
-    A stream begins with its schema and ends when the schema of the next one comes: the tap reads one after the other.
-    Only the stream of deletions stays open as long as any other may report one.
+    The tap reads one stream after the other: each ends when the schema of the next one comes. Only the stream of
+    deletions stays open, as long as any other may report one.
 
-    Airbyte has no record that leaves columns alone: a destination that merges replaces the whole row, so a part of one
-    would empty the rest of it. Parts are left out, and counted; the stream of deletions lists the same ones.
+    Airbyte has no record that leaves columns alone: a destination that merges replaces the whole row. Parts of rows
+    would empty the rest, so they are left out and counted; the stream of deletions lists the same ones.
 
-    Messages leave whole, from whichever thread they come. Only the main thread is ever interrupted.
+    Messages of all threads leave whole. Only the main thread is ever interrupted.
 
     Attributes:
         has_failed: whether a failure was reported.

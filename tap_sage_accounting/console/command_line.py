@@ -53,7 +53,7 @@ class PlainCommand(click.Command):
 
 @contextmanager
 def ending_plainly(say: Callable[[str], object]) -> Iterator[None]:
-    """End the process with code 1 after a failure, with a line for each problem; an unexpected one has a traceback."""
+    """End the process with code 1 after a failure. Show a line for each problem, or a traceback if it is unexpected."""
     try:
         with _flushing():
             yield

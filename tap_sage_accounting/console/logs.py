@@ -49,7 +49,7 @@ def filter_handlers() -> None:
 
 
 def _without_sdk_details(record: logging.LogRecord) -> bool:
-    """Drop what the SDK says of its own work, a line for each stream and more, unless the level is `DEBUG`."""
+    """Drop the SDK's lines about its own work, one for each stream and more, unless the level is `DEBUG`."""
     return (
         record.levelno > logging.INFO
         or record.name == METRICS_LOGGER_NAME

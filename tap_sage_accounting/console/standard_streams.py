@@ -11,7 +11,7 @@ from io import TextIOWrapper
 
 
 def repair_streams() -> None:
-    """Let a closed input be empty, a closed output refuse all that is written, and a closed error output drop it.
+    """Let a closed input be empty, a closed output refuse every write, and a closed error output drop them.
 
     No file or connection takes a number of theirs then. What cannot be encoded for the output is escaped.
     """

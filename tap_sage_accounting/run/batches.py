@@ -1,7 +1,7 @@
 """BATCH messages: records go into files of JSON lines, and a message names each file when it is complete.
 
-A file is announced before any other message that follows its records, so that a state never speaks of rows that no file
-delivered. Files hold rows exactly as RECORD messages would.
+A file is announced before any other message that follows its records: no state covers rows that no file delivered.
+Files hold rows exactly as RECORD messages would.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def problems(config: Mapping[str, Any]) -> list[str]:
         found.append("Setting 'batch_config' needs a 'batch_size' of one or more.")
     if config.get("emit_activate_version_messages"):
         found.append(
-            "Settings 'batch_config' and 'emit_activate_version_messages' exclude each other: rows in files carry no "
+            "Settings 'batch_config' and 'emit_activate_version_messages' exclude each other. Rows in files carry no "
             "version, so that a target would drop all of them."
         )
     return found

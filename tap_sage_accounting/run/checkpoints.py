@@ -1,11 +1,11 @@
-"""When states are written: so that little is read again after a kill, and states stay a small part of what is written.
+"""When states are written: little is read again after a kill, and states stay a small part of the output.
 
-A state grows with streams and businesses, and above all with the ids of lists whose deletions Sage does not report. So
-one is written when many times its size was written since the last one.
+A state grows with streams and businesses, and most with the ids of lists whose deletions Sage does not report. So one
+is written when many times its size was written since the last one.
 
-A row of such a list must not be delivered before a state that holds its id: a run that is killed in between would have
-delivered what nobody knows of. Such rows are held back until a state is due, and leave right after it. Only then is
-what their read found out put into the state: it speaks of nothing that was not delivered.
+A row of such a list must not be delivered before a state that holds its id. A run that is killed in between would have
+delivered a row that the next run does not know. Such rows are held until a state is due, and leave right after it. Only
+then does the state take over the result of their read.
 """
 
 from __future__ import annotations

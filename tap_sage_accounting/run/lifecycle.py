@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from singer_sdk import Stream
 
 THREADS_PER_REQUEST = 8
-"""Threads for each request that may be in flight: some wait for a permit, for a limit, or for a fault to pass."""
+"""Threads for each request that may be in flight: some wait for a permit, a limit, or the end of a fault."""
 
 
 class RunLifecycle(Tap):
-    """A tap whose run ends in one way, whatever ends it: with a state, a report, and every request answered or dropped.
+    """A tap whose run always ends in one way: with a state, a report, and every request complete or dropped.
 
     Attributes:
         between_checkpoints: seconds after which a state is written however little was; 0 writes one at each occasion.

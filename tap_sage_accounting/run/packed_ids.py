@@ -64,7 +64,7 @@ def check(packed: str) -> str:
 
 
 def _columns(ids: list[str]) -> bytes:
-    """Put the first bytes of all ids first, then the second ones, and so on: those of sorted ids say little."""
+    """Put the first bytes of all ids first, then the second ones, and so on: sorted ids compress better so."""
     rows = bytes.fromhex("".join(ids))
     return b"".join(rows[column::ID_BYTES] for column in range(ID_BYTES))
 

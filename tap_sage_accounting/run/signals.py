@@ -1,7 +1,7 @@
 """Turn every request to stop, however many signals it takes, into one orderly stop.
 
-Ctrl-C under `meltano run` sends SIGINT from the terminal and SIGTERM from Meltano; people press it twice; a closed
-terminal sends SIGHUP. The first signal counts, all others change nothing.
+Ctrl-C under `meltano run` sends SIGINT from the terminal and SIGTERM from Meltano. People press it twice. A closed
+terminal sends SIGHUP. The first signal counts; all others change nothing.
 
 This module is light: its handlers stand before anything else is imported.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LONGEST_STOP = 120.0
-"""Seconds for a stop, since the signal or since the output was last read from: longer than a token request takes."""
+"""Seconds for a stop, since the signal or the last read of the output: longer than a token request takes."""
 BETWEEN_LOOKS = 0.5
 """Seconds between two looks whether a stop goes on."""
 SIGNALS = frozenset(

@@ -1,7 +1,7 @@
-"""The state of earlier runs: found in whatever it is wrapped in, and checked part by part before anything relies on it.
+"""The state of earlier runs, checked part by part before anything relies on it.
 
 It holds one partition for each stream and business. A part that is damaged is dropped, and what it was needed for is
-read anew. What is known of deletions is kept as long as it makes sense: without it, they would go unnoticed.
+read anew. What is known of deletions is kept where possible: without it, they would go unnoticed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The forms in which a state is handed over: as it is, or in what an orchestrator, a platform or a log wraps it in."""
+"""The forms of a state: as it is, or wrapped by an orchestrator, a platform or a log."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_state(content: bytes) -> Any:
 
 
 def bookmarks_of(found: Any, streams: Collection[str]) -> Any:
-    """Find the bookmarks in a state, in whatever it is wrapped.
+    """Return the bookmarks of a parsed state, in any of its forms.
 
     Raises:
         SettingsError: it is not a state of this tap.

@@ -148,7 +148,7 @@ class StreamMapCheck:
 
     @staticmethod
     def _near(column: str, known: Iterable[str], definition: Definition) -> str | None:
-        """Find the column of which a new name looks like a slip, if that column would be sent as it is."""
+        """Return the column of which a new name looks like a slip, if that would be sent unchanged."""
         if definition.get(MAPPER_ELSE_OPTION, ...) in _NOTHING:
             return None
         words = set(column.split("_"))

@@ -26,7 +26,7 @@ class StreamMapError(FatalAPIError):
 
 
 class OnDemandStreamMaps(dict[str, "list[StreamMap]"]):
-    """The stream maps of each stream, made when it is first looked up: those of all would be a tenth of the start."""
+    """The stream maps of each stream, made at the first look-up: making all takes a tenth of the start."""
 
     def __init__(self, make: Callable[[str], None]) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Parts of rows: a key and a few columns for a target to set, while it leaves the row's other columns alone.
+"""Parts of rows: a key and a few columns for a target to set, while all others of the row stay as they are.
 
 A target sets every column that the stream's schema has. So the schema of a part names its own columns only, and the
-whole schema follows in any case. Of the user's stream maps, a part takes what can be known from its columns: other
-names, other keys, and expressions that read nothing else. A filter that reads other columns lets it pass, for the row
+whole schema follows in any case. The user's stream maps apply where the columns of a part suffice: for other names,
+other keys, and expressions that read nothing else. A filter that reads other columns lets a part pass, because the row
 may be in the table.
 """
 
@@ -73,7 +73,7 @@ class PartialRows:
                 maps[name] = part
             else:
                 self._stream.logger.warning(
-                    "Deletions that Sage reports by id only cannot be marked where the stream map '%s' leads: its key "
+                    "Deletions that Sage reports by id cannot be marked where the stream map '%s' leads: its key "
                     "needs other columns. The stream 'deletions' lists them.",
                     name,
                 )
@@ -84,7 +84,7 @@ class PartialRows:
         return [each for each in mapper.stream_maps[self._stream.name] if not isinstance(each, RemoveRecordTransform)]
 
     def _part_of(self, definition: Definition) -> Definition | None:
-        """Reduce a stream map to what the columns of a part suffice for; None where they do not make its key."""
+        """Reduce a stream map to what a part has the columns for; return None where they do not make its key."""
         keys = definition.get(MAPPER_KEY_PROPERTIES_OPTION, self._keys) or []
         part: Definition = {}
         for name, value in definition.items():
@@ -104,7 +104,7 @@ class PartialRows:
         return part if sent.issuperset(keys) else None
 
     def _suffices_for(self, text: str, name: str | None, *, is_key: bool = True) -> bool:
-        """Return whether an expression reads columns of a part and no others; that of a key may read none at all."""
+        """Return whether an expression reads columns of a part and no others; a key's may read none at all."""
         expression = Expression.parse(text)
         reads = expression.reads(name) & self._whole
         return not expression.reads_all and reads <= self._columns and (is_key or bool(reads))
