@@ -1,4 +1,4 @@
-"""The tap's command line and its settings, checked before any request.
+"""The tap's command line, its settings, checked before any request, and what they lead to: tokens and a client.
 
 What few commands need is imported where it is used.
 """
@@ -35,13 +35,18 @@ from tap_sage_accounting.settings import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import click
 
+    from tap_sage_accounting.api.http_client import HttpClient
+    from tap_sage_accounting.auth.manager import TokenManager
     from tap_sage_accounting.auth.store import TokenStore
+    from tap_sage_accounting.auth.tokens import Tokens
 
 
 class ConfiguredTap(RunLifecycle):
-    """A tap with the command line and the settings of this one."""
+    """A tap with the command line and the settings of this one, which reaches Sage."""
 
     name = "tap-sage-accounting"
     package_name = "tap-sage-accounting"
@@ -171,3 +176,56 @@ class ConfiguredTap(RunLifecycle):
 
         keys = [key.strip() for key in (self.config.get("token_store_key") or "").split(",") if key.strip()]
         return TokenStore(self.config.get("token_store") or default_store_url(), encryption_keys=keys)
+
+    # The way to Sage
+
+    @property
+    def user_agent(self) -> str:
+        """How requests introduce themselves."""
+        return self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
+
+    @cached_property
+    def tokens(self) -> TokenManager:
+        """The tokens of this run."""
+        from tap_sage_accounting.auth.manager import TokenManager  # noqa: PLC0415
+
+        return TokenManager(
+            client_id=self.config["client_id"],
+            client_secret=self.config["client_secret"],
+            refresh_token=self.config.get("refresh_token"),
+            token_url=self.config["token_url"],
+            store=self.token_store,
+            user_agent=self.user_agent,
+            on_rotate=self.on_rotate,
+            on_secret=self.secrets.learn,
+        )
+
+    @property
+    def on_rotate(self) -> Callable[[Tokens], None] | None:
+        """What receives new tokens before they are used, where others than the store keep them."""
+        return None
+
+    @cached_property
+    def connection(self) -> HttpClient:
+        """The one way to Sage."""
+        from tap_sage_accounting.api.http_client import HttpClient  # noqa: PLC0415
+
+        return HttpClient(
+            tokens=self.tokens,
+            gate=self.gate,
+            api_url=self.config["api_url"].rstrip("/"),
+            user_agent=self.user_agent,
+            connections=self.config["concurrency"],
+            patience=self.config["patience"],
+        )
+
+    @override
+    def wait_for_refresh(self) -> None:
+        if "tokens" in vars(self):
+            self.tokens.wait_for_refresh()
+
+    @override
+    def disconnect(self) -> None:
+        super().disconnect()
+        if "connection" in vars(self):
+            self.connection.close()

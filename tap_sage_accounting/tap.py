@@ -17,7 +17,7 @@ from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
 from tap_sage_accounting.client import SageStream
-from tap_sage_accounting.connected_tap import ConnectedTap
+from tap_sage_accounting.configured_tap import ConfiguredTap
 from tap_sage_accounting.extraction.businesses import (
     Business,
     choose,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.stream_maps.check import StreamMapCheck
 
 
-class TapSageAccounting(ConnectedTap):
+class TapSageAccounting(ConfiguredTap):
     """Extracts everything that Sage Business Cloud Accounting lets one read."""
 
     began_at: datetime
