@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import SingerSDKError
@@ -17,7 +18,7 @@ from tap_sage_accounting.console.command_line import (
     UnreadableFileError,
     ending_plainly,
     log_level_problem,
-    read_bytes,
+    read_json,
     read_json_object,
     show,
 )
@@ -26,7 +27,6 @@ from tap_sage_accounting.exceptions import IncompleteRunError, RefusedRunError, 
 from tap_sage_accounting.printable import printable
 from tap_sage_accounting.redaction import install
 from tap_sage_accounting.run.signals import die_of_it, stop_signals
-from tap_sage_accounting.run.state_forms import read_state
 from tap_sage_accounting.run.writer import OutputClosedError
 from tap_sage_accounting.settings import SECRETS
 from tap_sage_accounting.tap import TapSageAccounting
@@ -177,8 +177,9 @@ def _config(options: argparse.Namespace, writer: AirbyteWriter) -> dict[str, Any
 
 def _state(path: str | None) -> Any:
     """Read a state; none is an empty file too, as some platforms hand over."""
-    content = b"" if path is None else _read(read_bytes, path)
-    return read_state(content) if content.strip() else None
+    if path is None or (Path(path).is_file() and not Path(path).stat().st_size):
+        return None
+    return _read(read_json, path)
 
 
 def _read(read: Callable[[str], Any], path: str) -> Any:

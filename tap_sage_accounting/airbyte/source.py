@@ -163,17 +163,9 @@ class AirbyteTap(TapSageAccounting):
     @override
     @cached_property
     def report(self) -> RunReport:
-        return AirbyteReport(
-            fail_stream=self._writer.fail,
-            count_reads=self._count_reads,
-            replaced=self._replaced,
-            never_had=self._never_had,
-        )
+        return AirbyteReport(self._replaced, tap=self, fail_stream=self._writer.fail)
 
-    def _count_reads(self, stream: str) -> int:
-        return len(self.streams[stream].partitions or (None,))
-
-    def _never_had(self, stream: str, business: str) -> bool:
+    def never_had(self, stream: str, business: str) -> bool:
         """Return whether a business's country has no such stream: countries, unlike editions, never change."""
         reading = self.streams[stream]
         found = next((each for each in self.businesses if str(each) == business), None)
@@ -196,9 +188,8 @@ class AirbyteReport(RunReport):
     is one, too.
     """
 
+    tap: AirbyteTap = field(kw_only=True)
     fail_stream: Callable[[str, str, FailureType, BaseException | None], None] = field(kw_only=True)
-    count_reads: Callable[[str], int] = field(kw_only=True)
-    never_had: Callable[[str, str], bool] = field(kw_only=True)
     _refused_streams: set[str] = field(default_factory=set)
 
     @override
@@ -212,7 +203,7 @@ class AirbyteReport(RunReport):
         super().skip(stream, business, error)
         skipped = [outcome.reason for outcome in self.skipped if outcome.stream == stream]
         if stream in self.replaced:
-            if stream not in self._refused_streams and not self.never_had(stream, business):
+            if stream not in self._refused_streams and not self.tap.never_had(stream, business):
                 self._refused_streams.add(stream)
                 self.fail_stream(
                     stream,
@@ -222,7 +213,7 @@ class AirbyteReport(RunReport):
                     "config_error",
                     error,
                 )
-        elif set(skipped) == {WHY[RightsError]} and len(skipped) == self.count_reads(stream):
+        elif set(skipped) == {WHY[RightsError]} and len(skipped) == len(self.tap.streams[stream].partitions or (None,)):
             self.fail_stream(
                 stream,
                 f"'{stream}': the user's role does not include it in any business (403). Give the user the right in "

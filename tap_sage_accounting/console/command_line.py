@@ -160,26 +160,35 @@ def read_settings_options(ctx: click.Context, param: click.Parameter, paths: tup
 
 
 def read_json_object(path: str) -> dict[str, Any]:
-    """Read a file that holds a JSON object, numbers with a fraction as exact decimals; `-` is the standard input.
+    """Read a file that holds a JSON object.
 
     Raises:
-        UnreadableFileError: it holds none, or half of a surrogate pair, which no message can hold.
+        UnreadableFileError: it does not.
+    """
+    found = read_json(path, strict=True)
+    if not isinstance(found, dict):
+        raise UnreadableFileError("it holds no JSON object: begin it with { and end it with }.")
+    return found
+
+
+def read_json(path: str, *, strict: bool = False) -> Any:
+    """Read a file that holds JSON, numbers with a fraction as exact decimals; `-` is the standard input.
+
+    Args:
+        path: its name.
+        strict: whether halves of surrogate pairs, which no message can hold, make it unreadable.
+
+    Raises:
+        UnreadableFileError: it does not.
     """
     content = read_bytes(path)
     if not content.strip():
         raise UnreadableFileError("the file is empty.")
     if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise UnreadableFileError("the file begins with a byte order mark. Save it as UTF-8 without one.")
-    found = _parsed(content)
-    if not isinstance(found, dict):
-        raise UnreadableFileError("it holds no JSON object: begin it with { and end it with }.")
-    return found
-
-
-def _parsed(content: bytes) -> Any:
     try:
         found = json.loads(content.decode(), parse_float=Decimal)
-        if _HALF_OF_A_PAIR in content.lower():
+        if strict and _HALF_OF_A_PAIR in content.lower():
             json.dumps(found, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
         problem = "no JSON that makes sense: it holds half of a surrogate pair."
