@@ -319,13 +319,6 @@ def _verdict(target: str, settings: str, result: Result) -> str:
     return "as many" if OTHER_SHAPE in settings else "the same"
 
 
-def write(page: Path, table_text: str) -> None:
-    """Put the table between its marks."""
-    text = page.read_text()
-    before, _, rest = text.partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{table_text}\n{END}{rest.partition(END)[2]}")
-
-
 def main() -> None:
     """Measure, print, and perhaps write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
@@ -353,7 +346,7 @@ def main() -> None:
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if options.write:
-        write(PAGE, text)
+        report.write(PAGE, text, BEGIN, END)
     sys.stdout.write(text)
 
 

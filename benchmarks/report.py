@@ -166,8 +166,8 @@ def has_marks(page: Path) -> bool:
     return BEGIN in text and END in text
 
 
-def write(page: Path, table: str) -> None:
+def write(page: Path, table: str, begin: str = BEGIN, end: str = END) -> None:
     """Put the table between its marks."""
     text = page.read_text()
-    before, _, rest = text.partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{rest.partition(END)[2]}")
+    before, _, rest = text.partition(begin)
+    page.write_text(f"{before}{begin}\n\n{table}\n{end}{rest.partition(end)[2]}")

@@ -17,10 +17,10 @@ from sage_sandbox.books import advance, build_world
 from sage_sandbox.server import SandboxServer
 from sage_workbench import ready_programs
 from sage_workbench.embedded_postgres import postgres_server
+from sage_workbench.loading import Loading
 from sage_workbench.merge import Warehouse, disagreements
 from sage_workbench.plain_books import LONG_AGO, List, plain_world
 from sage_workbench.processes import TIMEOUT, TapProcess
-from support.loading import Loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 
 from benchmarks import goals, report
@@ -21,6 +22,7 @@ from benchmarks.figures import (
     refused_share,
     settled_share,
 )
+from benchmarks.models.books import make_books
 from benchmarks.sage import Request
 from benchmarks.scenarios import BULK, FORTY, Result
 from tap_sage_accounting.streams.sales import SalesInvoices
@@ -175,3 +177,36 @@ def test_what_the_records_alone_cost_leaves_start_up_out(tmp_path: Path) -> None
     smallest = Result("", {"ours": [{"cpu": 1.0}]})
     reported = report.keep(tmp_path / "results.json", {"cpu": whole, "startup smallest run": smallest})
     assert reported["scenarios"]["cpu"]["medians"]["ours"]["cpu_beyond_start_per_100k"] == 4.0
+
+
+@pytest.fixture(scope="module")
+def made_books() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("create schema sage")
+    for table, lines in {"sales_invoices": "invoice_lines", "other_payments": "payment_lines"}.items():
+        connection.execute(f"create table sage.{table} as select '[{{}}]'::json as {lines}")
+    make_books(connection, 5_000)
+    return connection
+
+
+def test_made_books_are_about_as_large_as_asked_and_none_of_their_records_is_a_copy(
+    made_books: duckdb.DuckDBPyConnection,
+) -> None:
+    for table in ("ledger_entries", "sales_invoices", "contact_payments", "contacts"):
+        counted = made_books.execute(
+            f"select count(*), count(distinct (business_id, id)) from streams.{table}"
+        ).fetchone()
+        assert counted
+        assert counted[0] == counted[1] > 40
+    entries = made_books.execute("select count(*) from streams.ledger_entries").fetchone()
+    assert entries
+    assert entries[0] == pytest.approx(5_000, rel=0.1)
+
+
+def test_made_books_balance(made_books: duckdb.DuckDBPyConnection) -> None:
+    unbalanced = "select source from made.entry group by source having sum(amount) <> 0"
+    assert made_books.execute(unbalanced).fetchall() == []
+    closing = (
+        "select sum(closing_balance_debit) - sum(closing_balance_credit) from streams.trial_balance group by from_date"
+    )
+    assert {total for (total,) in made_books.execute(closing).fetchall()} == {0}

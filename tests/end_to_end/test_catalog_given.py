@@ -15,9 +15,9 @@ from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from sage_sandbox.server import SandboxServer
 from sage_workbench.embedded_postgres import postgres_server
+from sage_workbench.loading import Loading
 from sage_workbench.merge import Warehouse, disagreements
 from sage_workbench.plain_books import LONG_AGO, List, plain_world
-from support.loading import Loading
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing_extensions import override
 
 from sage_sandbox.server import SandboxServer
 from sage_workbench.embedded_postgres import postgres_server
+from sage_workbench.loading import Loading
 from sage_workbench.plain_books import LONG_AGO, List, plain_world
 from sage_workbench.runs import Recorder
-from support.loading import Loading
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sage_sandbox.server import SandboxServer
+from sage_workbench.loading import Loading
 from sage_workbench.small_sage import small_world
-from support.loading import Loading
 from support.terminals import PROGRAMS, Terminal
 
 if TYPE_CHECKING:

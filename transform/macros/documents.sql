@@ -50,26 +50,40 @@ from ({{ sage_accounting.sage_source(stream, columns) }}) as documents
 
 {#- Read the lines of one of the document streams in the shape that all of them share. -#}
 {% macro sage_document_lines(stream, lines) %}
+{%- set documents = '(select business_id, id as document_id, ' ~ lines ~ ' from (' ~ sage_accounting.sage_source(stream, ['business_id', 'id', lines]) ~ ') as documents)' -%}
+{%- set numbers = {
+    'quantity': 'quantity', 'unit_price': 'unit_price', 'discount_amount': 'discount_amount', 'net_amount': 'net_amount',
+    'tax_amount': 'tax_amount', 'total_amount': 'total_amount', 'base_net_amount': 'base_currency_net_amount',
+    'base_tax_amount': 'base_currency_tax_amount',
+} -%}
+{%- set texts = {
+    'description': 'description',
+    'product_id': ['product', 'id'],
+    'service_id': ['service', 'id'],
+    'ledger_account_id': ['ledger_account', 'id'],
+    'tax_rate_id': ['tax_rate', 'id'],
+    'analysis_category': ['analysis_type_categories', 0, 'displayed_as'],
+    'second_analysis_category': ['analysis_type_categories', 1, 'displayed_as'],
+} -%}
+{%- do texts.update(numbers) -%}
 select
     business_id,
     document_id,
     '{{ stream }}' as stream,
     cast(position as {{ dbt.type_int() }}) as line_number,
-    {{ sage_accounting.sage_text('item', 'description') }} as description,
-    coalesce({{ sage_accounting.sage_text('item', ['product', 'id']) }}, {{ sage_accounting.sage_text('item', ['service', 'id']) }}) as product_id,
-    {{ sage_accounting.sage_text('item', ['ledger_account', 'id']) }} as ledger_account_id,
-    {{ sage_accounting.sage_text('item', ['tax_rate', 'id']) }} as tax_rate_id,
-    {{ sage_accounting.sage_number('item', 'quantity') }} as quantity,
-    {{ sage_accounting.sage_number('item', 'unit_price') }} as unit_price,
-    coalesce({{ sage_accounting.sage_number('item', 'discount_amount') }}, 0) as discount_amount,
-    {{ sage_accounting.sage_number('item', 'net_amount') }} as net_amount,
-    coalesce({{ sage_accounting.sage_number('item', 'tax_amount') }}, 0) as tax_amount,
-    {{ sage_accounting.sage_number('item', 'total_amount') }} as total_amount,
-    {{ sage_accounting.sage_number('item', 'base_currency_net_amount') }} as base_net_amount,
-    {{ sage_accounting.sage_number('item', 'base_currency_tax_amount') }} as base_tax_amount,
-    {{ sage_accounting.sage_text('item', ['analysis_type_categories', 0, 'displayed_as']) }} as analysis_category,
-    {{ sage_accounting.sage_text('item', ['analysis_type_categories', 1, 'displayed_as']) }} as second_analysis_category
+    description,
+    coalesce(product_id, service_id) as product_id,
+    ledger_account_id,
+    tax_rate_id,
+    {%- for name in numbers %}
+    {% if name in ('discount_amount', 'tax_amount') %}coalesce(cast({{ name }} as {{ sage_accounting.sage_number_type(name) }}), 0)
+    {%- else %}cast({{ name }} as {{ sage_accounting.sage_number_type(name) }}){% endif %} as {{ name }},
+    {%- endfor %}
+    analysis_category,
+    second_analysis_category
 from (
-    {{ sage_accounting.sage_elements('(select business_id, id as document_id, ' ~ lines ~ ' from (' ~ sage_accounting.sage_source(stream, ['business_id', 'id', lines]) ~ ') as documents)', lines, ['business_id', 'document_id']) }}
-) as elements
+    {{ sage_accounting.sage_fields(
+        sage_accounting.sage_elements(documents, lines, ['business_id', 'document_id']), ['business_id', 'document_id', 'position'], texts
+    ) }}
+) as fields_of_lines
 {% endmacro %}

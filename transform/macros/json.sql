@@ -34,6 +34,43 @@ cast({{ sage_accounting.sage_text(column, path) }} as {{ sage_accounting.sage_nu
 {%- endmacro %}
 
 
+{#- Make a null of the type that lists of nested values have, or convert a column that holds such a list.
+
+    Args:
+        column: the column, or null.
+        type: its type, as the warehouse names it.
+-#}
+{% macro sage_json_list(column, type) %}{{ adapter.dispatch('sage_json_list', 'sage_accounting')(column, type) }}{% endmacro %}
+
+{% macro default__sage_json_list(column, type) %}{{ sage_accounting.sage_json(column) }}{% endmacro %}
+
+{#- target-postgres makes arrays, which need no conversion. -#}
+{% macro postgres__sage_json_list(column, type) %}
+{%- if column == 'null' -%}cast(null as jsonb[])
+{%- elif type == 'ARRAY' -%}{{ column }}
+{%- else -%}
+array(select jsonb_array_elements(case when jsonb_typeof(to_jsonb({{ column }})) = 'array' then to_jsonb({{ column }}) else '[]' end))
+{%- endif -%}
+{% endmacro %}
+
+
+{#- Take an element of a list; null where there is none.
+
+    Args:
+        column: the list.
+        position: its place, from 0.
+-#}
+{% macro sage_element(column, position) %}{{ adapter.dispatch('sage_element', 'sage_accounting')(column, position) }}{% endmacro %}
+
+{% macro default__sage_element(column, position) %}({{ column }})[{{ position + 1 }}]{% endmacro %}
+
+{% macro duckdb__sage_element(column, position) %}json_extract({{ column }}, '$[{{ position }}]'){% endmacro %}
+
+{% macro snowflake__sage_element(column, position) %}get({{ column }}, {{ position }}){% endmacro %}
+
+{% macro bigquery__sage_element(column, position) %}json_query({{ column }}, '$[{{ position }}]'){% endmacro %}
+
+
 {#- Select the elements of a list, a row each, in a column `item`, with their `position` from 1.
 
     Args:
@@ -46,9 +83,7 @@ cast({{ sage_accounting.sage_text(column, path) }} as {{ sage_accounting.sage_nu
 {% macro default__sage_elements(relation, column, keep) %}
 select {% for name in keep %}source.{{ name }}, {% endfor %}element.item, element.position
 from {{ relation }} as source
-cross join lateral jsonb_array_elements(
-    case when jsonb_typeof(source.{{ column }}) = 'array' then source.{{ column }} else '[]' end
-) with ordinality as element (item, position)
+cross join lateral unnest(source.{{ column }}) with ordinality as element (item, position)
 {% endmacro %}
 
 {% macro duckdb__sage_elements(relation, column, keep) %}
@@ -68,4 +103,36 @@ cross join lateral flatten(input => source.{{ column }}) as element
 select {% for name in keep %}source.{{ name }}, {% endfor %}item, position + 1 as position
 from {{ relation }} as source
 cross join unnest(json_query_array(source.{{ column }})) as item with offset as position
+{% endmacro %}
+
+
+{#- Select texts inside nested values, each under a name of its own.
+
+    Args:
+        query: a query with a column `item`.
+        keep: columns of the query to keep.
+        fields: paths in `item`, by name.
+-#}
+{% macro sage_fields(query, keep, fields) %}{{ adapter.dispatch('sage_fields', 'sage_accounting')(query, keep, fields) }}{% endmacro %}
+
+{% macro default__sage_fields(query, keep, fields) %}
+select {{ keep | join(', ') }}
+    {%- for name, path in fields.items() %},
+    {{ sage_accounting.sage_text('item', path) }} as {{ name }}
+    {%- endfor %}
+from ({{ query }}) as elements
+{% endmacro %}
+
+{#- DuckDB reads a nested value once for all of its fields. -#}
+{% macro duckdb__sage_fields(query, keep, fields) %}
+select {{ keep | join(', ') }}
+    {%- for name in fields %},
+    fields[{{ loop.index }}] as {{ name }}
+    {%- endfor %}
+from (
+    select {{ keep | join(', ') }}, json_extract_string(item, [
+        {%- for path in fields.values() %}'${{ sage_accounting.sage_json_path([path] if path is string else path) }}'{{ ', ' if not loop.last }}{% endfor -%}
+    ]) as fields
+    from ({{ query }}) as elements
+) as read
 {% endmacro %}

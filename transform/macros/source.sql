@@ -10,20 +10,19 @@
 {% macro sage_source(stream, columns) %}
 {%- set relation = source('sage', stream) -%}
 {%- if execute -%}
-{%- set found = load_relation(relation) -%}
 {%- set present = {} -%}
-{%- if found is not none -%}
-  {%- for column in adapter.get_columns_in_relation(found) -%}
-    {%- do present.update({column.name | lower: adapter.quote(column.name)}) -%}
-  {%- endfor -%}
-{%- endif -%}
+{%- set types = {} -%}
+{%- for name, type in sage_accounting.sage_columns(relation) -%}
+  {%- do present.update({name | lower: adapter.quote(name)}) -%}
+  {%- do types.update({name | lower: type}) -%}
+{%- endfor -%}
 {%- set kinds = sage_accounting.sage_kinds(stream) -%}
 select
 {%- for name in columns %}
-    {{ sage_accounting.sage_cast(present.get(name, 'null'), name, kinds[name]) }} as {{ name }},
+    {{ sage_accounting.sage_cast(present.get(name, 'null'), name, kinds[name], types.get(name)) }} as {{ name }},
 {%- endfor %}
     {{ sage_accounting.sage_cast(present.get('_sdc_extracted_at', 'null'), '_sdc_extracted_at', 'timestamp') }} as extracted_at
-{%- if found is none %}
+{%- if not present %}
 limit 0
 {%- else %}
 from {{ relation }}
@@ -41,6 +40,32 @@ select 1 as unknown_until_run
 {% endmacro %}
 
 
+{#- List the columns of a table with their types; none when there is no such table.
+
+    dbt's own answer to whether a table exists comes from a cache that threads fill while others read it, so that a
+    table may seem to be missing. Here that would be an empty stream.
+-#}
+{% macro sage_columns(relation) %}
+{%- set columns = run_query(
+    "select column_name, data_type from " ~ sage_accounting.sage_catalog(relation)
+    ~ " where table_catalog in ('" ~ relation.database ~ "', '" ~ relation.database | upper ~ "')"
+    ~ " and table_schema in ('" ~ relation.schema ~ "', '" ~ relation.schema | upper ~ "')"
+    ~ " and table_name in ('" ~ relation.identifier ~ "', '" ~ relation.identifier | upper ~ "')"
+) -%}
+{{ return(columns.rows | map('list') | list if columns else []) }}
+{% endmacro %}
+
+
+{#- Name the view that lists the columns of a relation's database. -#}
+{% macro sage_catalog(relation) %}{{ return(adapter.dispatch('sage_catalog', 'sage_accounting')(relation)) }}{% endmacro %}
+
+{% macro default__sage_catalog(relation) %}{{ return('information_schema.columns') }}{% endmacro %}
+
+{% macro snowflake__sage_catalog(relation) %}{{ return(relation.information_schema('columns') | string) }}{% endmacro %}
+
+{% macro bigquery__sage_catalog(relation) %}{{ return(relation.information_schema('columns') | string) }}{% endmacro %}
+
+
 {#- Map the columns of a stream to their kinds, as models/staging/sources.yml declares them. -#}
 {% macro sage_kinds(stream) %}
 {%- set kinds = {} -%}
@@ -54,8 +79,10 @@ select 1 as unknown_until_run
 
 
 {#- Convert a column as a target wrote it to the type that its kind stands for. -#}
-{% macro sage_cast(column, name, kind) %}
-{%- if kind == 'object' or kind == 'objects' or kind == 'texts' -%}
+{% macro sage_cast(column, name, kind, type=none) %}
+{%- if kind == 'objects' -%}
+  {{ sage_accounting.sage_json_list(column, type) }}
+{%- elif kind == 'object' or kind == 'texts' -%}
   {{ sage_accounting.sage_json(column) }}
 {%- elif kind == 'number' -%}
   cast({{ column }} as {{ sage_accounting.sage_number_type(name) }})

@@ -18,6 +18,7 @@
     'tax_on_purchases': 'Tax of purchases with the tax accounts',
     'contact_balances': 'Balances of contacts with their open items',
     'bank_balances': 'Balances of bank accounts with the ledger',
+    'known_accounts': 'Accounts that something was posted to with those that were loaded',
 }) }}
 {% endmacro %}
 

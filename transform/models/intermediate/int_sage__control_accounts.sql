@@ -5,42 +5,41 @@ with documents as (
     where is_posted
 ),
 
-entries as (
-    select business_id, transaction_id, ledger_account_id, amount
-    from {{ ref('stg_sage__ledger_entries') }}
-    where not is_deleted
-),
-
 directed as (
     select documents.*, sign * case when side = 'sales' then 1 else -1 end as direction from documents
 ),
 
 posted as (
-    select directed.business_id, directed.side, 'control' as part, entries.ledger_account_id, count(*) as times
+    select
+        directed.business_id,
+        directed.side,
+        entries.ledger_account_id,
+        sum(case when entries.amount = directed.direction * directed.base_total_amount then 1 else 0 end) as control,
+        sum(case
+            when directed.base_tax_amount <> 0 and entries.amount = -directed.direction * directed.base_tax_amount then 1
+            else 0
+        end) as tax
     from directed
-    inner join entries
+    inner join {{ ref('sage__general_ledger') }} as entries
         on directed.business_id = entries.business_id
         and directed.transaction_id = entries.transaction_id
-        and entries.amount = directed.direction * directed.base_total_amount
     group by directed.business_id, directed.side, entries.ledger_account_id
+),
 
-    union all
-
-    select directed.business_id, directed.side, 'tax' as part, entries.ledger_account_id, count(*) as times
-    from directed
-    inner join entries
-        on directed.business_id = entries.business_id
-        and directed.transaction_id = entries.transaction_id
-        and entries.amount = -directed.direction * directed.base_tax_amount
-        and directed.base_tax_amount <> 0
-    group by directed.business_id, directed.side, entries.ledger_account_id
+counted as (
+    {% for part in ('control', 'tax') %}
+    {{ 'union all' if not loop.first }}
+    select business_id, side, '{{ part }}' as part, ledger_account_id, {{ part }} as times
+    from posted
+    where {{ part }} > 0
+    {% endfor %}
 ),
 
 ranked as (
     select
-        posted.*,
+        counted.*,
         row_number() over (partition by business_id, side, part order by times desc, ledger_account_id) as place
-    from posted
+    from counted
 ),
 
 found as (

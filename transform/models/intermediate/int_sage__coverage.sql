@@ -1,8 +1,7 @@
 -- What of each business's ledger was loaded, and what therefore carries its statements.
 with entries as (
     select business_id, min(entry_date) as first_entry_date, max(entry_date) as last_entry_date
-    from {{ ref('stg_sage__ledger_entries') }}
-    where not is_deleted
+    from {{ ref('sage__general_ledger') }}
     group by business_id
 ),
 

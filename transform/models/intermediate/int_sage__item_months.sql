@@ -1,94 +1,65 @@
--- Every open item as of each month's end at which something of it was open.
-with items as (
-    select * from {{ ref('int_sage__open_items') }}
-),
+{{ config(materialized='view') }}
+-- Every open item as of each month's end at which something of it was open: what changed it, month by month, added up,
+-- and each result spread over the months until the next change.
+with changes as (
+    select
+        business_id,
+        item_id,
+        {{ sage_month('item_date') }} as month,
+        total_amount as amount,
+        base_total_amount as base_amount
+    from {{ ref('int_sage__open_items') }}
 
-settled as (
+    union all
+
     select
         business_id,
         item_id,
         {{ sage_month('settled_on') }} as month,
-        sum(amount + discount) as amount,
-        sum(base_amount) as base_amount
+        -(amount + discount) as amount,
+        -base_amount as base_amount
     from {{ ref('int_sage__settlements') }}
+),
+
+by_month as (
+    select business_id, item_id, month, sum(amount) as amount, sum(base_amount) as base_amount
+    from changes
     group by 1, 2, 3
-),
-
--- An item that was settled in full is open until its last settlement.
-lives as (
-    select
-        items.business_id,
-        items.item_id,
-        min(settled.month) as first_settled,
-        max(settled.month) as last_settled,
-        coalesce(sum(settled.amount), 0) as settled_amount
-    from items
-    left join settled on items.business_id = settled.business_id and items.item_id = settled.item_id
-    group by 1, 2
-),
-
-spans as (
-    select
-        items.business_id,
-        items.item_id,
-        case
-            when lives.first_settled < {{ sage_month('items.item_date') }} then lives.first_settled
-            else {{ sage_month('items.item_date') }}
-        end as first_month,
-        case when lives.settled_amount = items.total_amount then lives.last_settled end as last_month
-    from items
-    inner join lives on items.business_id = lives.business_id and items.item_id = lives.item_id
-),
-
-spread as (
-    select
-        spans.business_id,
-        spans.item_id,
-        months.month,
-        months.month_end
-    from spans
-    inner join {{ ref('int_sage__months') }} as months
-        on spans.business_id = months.business_id
-        and months.month >= spans.first_month
-        and (spans.last_month is null or months.month <= spans.last_month)
 ),
 
 running as (
     select
-        spread.business_id,
-        spread.item_id,
-        spread.month,
-        spread.month_end,
-        sum(coalesce(settled.amount, 0)) over item_so_far as settled_amount,
-        sum(coalesce(settled.base_amount, 0)) over item_so_far as base_settled_amount
-    from spread
-    left join settled
-        on spread.business_id = settled.business_id
-        and spread.item_id = settled.item_id
-        and spread.month = settled.month
-    window item_so_far as (
-        partition by spread.business_id, spread.item_id order by spread.month
-        rows between unbounded preceding and current row
-    )
-),
-
-valued as (
-    select
-        running.business_id,
-        running.item_id,
-        running.month,
-        running.month_end,
+        business_id,
+        item_id,
+        month,
+        lead(month) over (partition by business_id, item_id order by month) as next_month,
         cast(
-            case when items.item_date <= running.month_end then items.total_amount else 0 end
-            - running.settled_amount as {{ sage_number_type() }}
+            sum(amount) over (
+                partition by business_id, item_id order by month rows between unbounded preceding and current row
+            ) as {{ sage_number_type() }}
         ) as outstanding,
         cast(
-            case when items.item_date <= running.month_end then items.base_total_amount else 0 end
-            - running.base_settled_amount as {{ sage_number_type() }}
+            sum(base_amount) over (
+                partition by business_id, item_id order by month rows between unbounded preceding and current row
+            ) as {{ sage_number_type() }}
         ) as base_outstanding
-    from running
-    inner join items on running.business_id = items.business_id and running.item_id = items.item_id
+    from by_month
+),
+
+still_open as (
+    select * from running
+    where outstanding <> 0 or base_outstanding <> 0
 )
 
-select * from valued
-where outstanding <> 0 or base_outstanding <> 0
+select
+    still_open.business_id,
+    still_open.item_id,
+    months.month,
+    months.month_end,
+    still_open.outstanding,
+    still_open.base_outstanding
+from still_open
+inner join {{ ref('int_sage__months') }} as months
+    on still_open.business_id = months.business_id
+    and months.month >= still_open.month
+    and (still_open.next_month is null or months.month < still_open.next_month)

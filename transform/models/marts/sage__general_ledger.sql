@@ -19,8 +19,8 @@ select
     entries.business_id,
     entries.ledger_entry_id,
     entries.entry_date,
-    {{ sage_month('entries.entry_date') }} as month,
-    {{ sage_financial_year_end('entries.entry_date', 'businesses.year_end_date') }} as financial_year_end,
+    days.month,
+    days.financial_year_end,
     entries.ledger_account_id,
     accounts.nominal_code,
     coalesce(accounts.account_name, entries.ledger_account_id) as account_name,
@@ -45,7 +45,7 @@ select
     entries.created_at,
     entries.updated_at
 from entries
-inner join {{ ref('stg_sage__businesses') }} as businesses on entries.business_id = businesses.business_id
+inner join {{ ref('int_sage__days') }} as days on entries.business_id = days.business_id and entries.entry_date = days.day
 left join {{ ref('stg_sage__ledger_accounts') }} as accounts
     on entries.business_id = accounts.business_id and entries.ledger_account_id = accounts.ledger_account_id
 left join transactions

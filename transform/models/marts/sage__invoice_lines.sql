@@ -6,22 +6,11 @@ with documents as (
     where is_posted and not is_opening_balance
 ),
 
-lines as (
-    select
-        lines.*,
-        row_number() over (
-            partition by lines.business_id, lines.stream, lines.document_id order by lines.line_number desc
-        ) as place_from_last,
-        sum(lines.base_net_amount) over (partition by lines.business_id, lines.stream, lines.document_id) as base_net_of_lines
-    from {{ ref('stg_sage__document_lines') }} as lines
-),
-
 joined as (
     select
         documents.business_id,
         documents.stream,
         documents.side,
-        documents.sign,
         documents.document_id,
         documents.document_number,
         documents.document_date,
@@ -43,18 +32,30 @@ joined as (
         documents.sign * lines.net_amount as net_amount,
         documents.sign * lines.tax_amount as tax_amount,
         documents.sign * lines.total_amount as total_amount,
-        case
-            when lines.place_from_last = 1
-                then documents.base_total_amount - documents.base_tax_amount - lines.base_net_of_lines
-            else 0
-        end as rounding,
-        lines.base_net_amount,
-        lines.base_tax_amount
+        documents.sign * (
+            lines.base_net_amount
+            + case
+                when lines.line_number = totals.last_line_number
+                    then documents.base_total_amount - documents.base_tax_amount - totals.base_net_amount
+                else 0
+            end
+        ) as base_net_amount,
+        documents.sign * (
+            lines.base_tax_amount
+            + case
+                when lines.line_number = totals.last_line_number then documents.base_tax_amount - totals.base_tax_amount
+                else 0
+            end
+        ) as base_tax_amount
     from documents
-    inner join lines
+    inner join {{ ref('stg_sage__document_lines') }} as lines
         on documents.business_id = lines.business_id
         and documents.stream = lines.stream
         and documents.document_id = lines.document_id
+    inner join {{ ref('int_sage__line_totals') }} as totals
+        on documents.business_id = totals.business_id
+        and documents.stream = totals.stream
+        and documents.document_id = totals.document_id
 )
 
 select
@@ -65,8 +66,8 @@ select
     joined.line_number,
     joined.document_number,
     joined.document_date,
-    {{ sage_month('joined.document_date') }} as month,
-    {{ sage_financial_year_end('joined.document_date', 'businesses.year_end_date') }} as financial_year_end,
+    days.month,
+    days.financial_year_end,
     joined.transaction_id,
     joined.contact_id,
     joined.contact_name,
@@ -88,11 +89,11 @@ select
     joined.net_amount,
     joined.tax_amount,
     joined.total_amount,
-    joined.sign * (joined.base_net_amount + joined.rounding) as base_net_amount,
-    joined.sign * joined.base_tax_amount as base_tax_amount,
-    joined.sign * (joined.base_net_amount + joined.rounding + joined.base_tax_amount) as base_total_amount
+    joined.base_net_amount,
+    joined.base_tax_amount,
+    joined.base_net_amount + joined.base_tax_amount as base_total_amount
 from joined
-inner join {{ ref('stg_sage__businesses') }} as businesses on joined.business_id = businesses.business_id
+inner join {{ ref('int_sage__days') }} as days on joined.business_id = days.business_id and joined.document_date = days.day
 left join {{ ref('stg_sage__ledger_accounts') }} as accounts
     on joined.business_id = accounts.business_id and joined.ledger_account_id = accounts.ledger_account_id
 left join {{ ref('stg_sage__products') }} as products

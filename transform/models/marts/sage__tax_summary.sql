@@ -36,6 +36,31 @@ lines as (
         on lines.business_id = returns.business_id
         and lines.tax_date between returns.period_start_date and returns.period_end_date
     left join returned on lines.business_id = returned.business_id
+),
+
+-- A return of a period in which nothing was taxed.
+nil_returns as (
+    select
+        returns.business_id,
+        'sales' as side,
+        cast(null as {{ dbt.type_string() }}) as tax_rate_id,
+        0 as base_net_amount,
+        0 as base_tax_amount,
+        returns.tax_return_id,
+        returns.tax_return_number,
+        returns.total_amount as return_total,
+        returns.period_start_date as period_start,
+        returns.period_end_date as period_end
+    from returns
+    left join (select distinct business_id, tax_return_id from lines) as taxed
+        on returns.business_id = taxed.business_id and returns.tax_return_id = taxed.tax_return_id
+    where taxed.tax_return_id is null
+),
+
+rows_of_periods as (
+    select * from lines
+    union all
+    select * from nil_returns
 )
 
 select
@@ -54,7 +79,7 @@ select
     sum(lines.base_net_amount) as base_net_amount,
     sum(lines.base_tax_amount) as base_tax_amount,
     max(lines.return_total) as return_total
-from lines
+from rows_of_periods as lines
 left join {{ ref('stg_sage__tax_rates') }} as rates
     on lines.business_id = rates.business_id and lines.tax_rate_id = rates.tax_rate_id
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11

@@ -1,11 +1,6 @@
 -- Open items equal the control accounts at each month's end, contact by contact. What other transactions posted there,
 -- such as journals and corrections, is not an item: it explains its part of the difference.
-with roles as (
-    select * from {{ ref('int_sage__control_accounts') }}
-    where role in ('receivables', 'payables')
-),
-
-item_transactions as (
+with item_transactions as (
     select business_id, transaction_id from {{ ref('int_sage__open_items') }}
     union
     select business_id, transaction_id from {{ ref('stg_sage__payments') }}
@@ -18,17 +13,16 @@ item_transactions as (
 entries as (
     select
         ledger.business_id,
-        roles.role,
+        ledger.role,
         coalesce(ledger.contact_id, '') as contact_id,
         ledger.month,
         sum(case when item_transactions.transaction_id is null then 0 else ledger.amount end) as of_items,
         sum(case when item_transactions.transaction_id is null then ledger.amount else 0 end) as of_others
-    from {{ ref('sage__general_ledger') }} as ledger
-    inner join roles
-        on ledger.business_id = roles.business_id and ledger.ledger_account_id = roles.ledger_account_id
+    from {{ ref('int_sage__control_entries') }} as ledger
     left join item_transactions
         on ledger.business_id = item_transactions.business_id
         and ledger.transaction_id = item_transactions.transaction_id
+    where ledger.role in ('receivables', 'payables')
     group by 1, 2, 3, 4
 ),
 

@@ -1,11 +1,5 @@
 -- The lines of a document add up to its net amount and its tax, in its own currency.
-with lines as (
-    select business_id, stream, document_id, sum(net_amount) as net_amount, sum(tax_amount) as tax_amount
-    from {{ ref('stg_sage__document_lines') }}
-    group by 1, 2, 3
-),
-
-documents as (
+with documents as (
     select business_id, stream, document_id, {{ sage_month('document_date') }} as month, net_amount, tax_amount
     from {{ ref('stg_sage__documents') }}
     where is_posted
@@ -21,7 +15,7 @@ select
     0 as explained,
     count(*) as compared
 from documents
-left join lines
+left join {{ ref('int_sage__line_totals') }} as lines
     on documents.business_id = lines.business_id
     and documents.stream = lines.stream
     and documents.document_id = lines.document_id

@@ -21,16 +21,13 @@ entries as (
     select
         ledger.business_id,
         ledger.month,
-        case when roles.role = 'sales_tax' then 'sales' else 'purchases' end as account_side,
+        case when ledger.role = 'sales_tax' then 'sales' else 'purchases' end as account_side,
         taxed.side as transaction_side,
-        sum(case when roles.role = 'sales_tax' then -ledger.amount else ledger.amount end) as amount
-    from {{ ref('sage__general_ledger') }} as ledger
-    inner join {{ ref('int_sage__control_accounts') }} as roles
-        on ledger.business_id = roles.business_id
-        and ledger.ledger_account_id = roles.ledger_account_id
-        and roles.role in ('sales_tax', 'purchases_tax')
+        sum(case when ledger.role = 'sales_tax' then -ledger.amount else ledger.amount end) as amount
+    from {{ ref('int_sage__control_entries') }} as ledger
     left join taxed_transactions as taxed
         on ledger.business_id = taxed.business_id and ledger.transaction_id = taxed.transaction_id
+    where ledger.role in ('sales_tax', 'purchases_tax')
     group by 1, 2, 3, 4
 ),
 

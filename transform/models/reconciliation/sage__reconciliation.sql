@@ -1,7 +1,7 @@
 {% call sage_contracted() %}
 {%- set checks = [
     'trial_balance', 'oracle_months', 'double_entry', 'balance_sheet', 'earnings', 'cash_flow', 'control_accounts',
-    'documents', 'lines', 'payments', 'outstanding', 'taxes', 'contacts', 'bank_accounts',
+    'documents', 'lines', 'payments', 'outstanding', 'taxes', 'contacts', 'bank_accounts', 'accounts',
 ] -%}
 -- One row per business, check and month. A certain check that differs is an error; one that rests on what Sage does not
 -- document is a warning. What other transactions explain is named apart.
@@ -25,7 +25,7 @@ judged as (
     select
         checked.*,
         coverage.ledger_source,
-        checked.check_id in ({{ sage_list(['contact_balances', 'bank_balances']) }}) as is_hint,
+        checked.check_id in ({{ sage_list(['contact_balances', 'bank_balances', 'known_accounts']) }}) as is_hint,
         checked.check_id in ({{ sage_list([
             'receivables', 'payables', 'document_totals', 'document_taxes', 'tax_on_sales', 'tax_on_purchases',
             'contact_balances', 'bank_balances', 'double_entry',

@@ -1,3 +1,4 @@
+{{ config(materialized='table') }}
 {%- set columns = ['business_id', 'id', 'date', 'transaction', 'contact', 'allocated_artefacts'] -%}
 with payments as (
     {{ sage_source('contact_payments', columns) }}

@@ -1,3 +1,4 @@
+{{ config(materialized='table') }}
 with contacts as (
     {{ sage_source('contacts', [
         'business_id', 'id', 'name', 'displayed_as', 'reference', 'contact_types', 'balance', 'credit_limit',

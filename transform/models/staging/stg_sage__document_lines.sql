@@ -1,3 +1,4 @@
+{{ config(materialized='table') }}
 with lines as (
     {{ sage_document_lines('sales_invoices', 'invoice_lines') }}
     union all
@@ -28,8 +29,8 @@ quick_entries as (
         total_amount,
         base_currency_net_amount as base_net_amount,
         base_currency_tax_amount as base_tax_amount,
-        {{ sage_text('analysis_type_categories', [0, 'displayed_as']) }} as analysis_category,
-        {{ sage_text('analysis_type_categories', [1, 'displayed_as']) }} as second_analysis_category
+        {{ sage_text(sage_element('analysis_type_categories', 0), 'displayed_as') }} as analysis_category,
+        {{ sage_text(sage_element('analysis_type_categories', 1), 'displayed_as') }} as second_analysis_category
     from ({{ sage_source(stream, [
         'business_id', 'id', 'details', 'ledger_account', 'tax_rate', 'net_amount', 'tax_amount', 'total_amount',
         'base_currency_net_amount', 'base_currency_tax_amount', 'analysis_type_categories',

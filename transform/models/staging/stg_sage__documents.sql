@@ -1,3 +1,4 @@
+{{ config(materialized='table') }}
 with documents as (
     {{ sage_documents('sales_invoices', 'sales', 'invoice_number') }}
     union all

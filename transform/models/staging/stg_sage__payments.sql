@@ -1,3 +1,4 @@
+{{ config(materialized='table') }}
 with payments as (
     {{ sage_source('contact_payments', [
         'business_id', 'id', 'date', 'transaction', 'transaction_type', 'contact', 'bank_account', 'payment_method',

@@ -1,3 +1,4 @@
+{{ config(materialized='table') }}
 with transactions as (
     {{ sage_source('transactions', [
         'business_id', 'id', 'date', 'deleted', 'reference', 'total', 'total_in_transaction_currency', 'contact',

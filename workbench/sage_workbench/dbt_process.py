@@ -39,13 +39,14 @@ class Dbt:
     Args:
         directory: where it writes artifacts and logs.
         variables: the environment variables that the project's profiles read.
+        project: the dbt project.
     """
 
-    def __init__(self, directory: Path, variables: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, variables: Mapping[str, str], project: Path = TRANSFORM) -> None:
         directory.mkdir()
         self._output = directory / "output.txt"
         places = {
-            "DBT_PROJECT_DIR": TRANSFORM,
+            "DBT_PROJECT_DIR": project,
             "DBT_PROFILES_DIR": TRANSFORM,
             "DBT_TARGET_PATH": directory / "target",
             "DBT_LOG_PATH": directory / "logs",
