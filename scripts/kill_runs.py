@@ -129,7 +129,7 @@ def run(settings: dict[str, Any], seconds: float, report: Connection | None) -> 
     logging.disable(logging.WARNING)  # which are about the failing store
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this script may itself run under nohup
     stop_signals.install()
-    # Nobody else has these lineages, and all that is waited for takes milliseconds.
+    # Nobody else has these token families, and all that is waited for takes milliseconds.
     token_renewal.RESPONSE_WAIT, token_renewal.SAVING_WAIT = timedelta(seconds=3), 2.5
     token_family.SAVE_AGAIN_AFTER, token_database.CALL_LIMIT = 0.2, timedelta(seconds=2)
     token_database.LOST_HOLDER = timedelta(seconds=3)
@@ -277,10 +277,10 @@ class Lane:
         tally.kept_in_file += any(event == "in file" for event, _ in events)
         tally.kept_in_memory += any(event == "in memory" for event, _ in events)
         last, when = events[-1] if events else ("", 0.0)
-        lineage = retry_unavailable(
+        family = retry_unavailable(
             lambda: self._store.read(self.client.client_id, None)
         )  # a server may still be starting
-        if lineage is None or lineage.refresh_token != self._sage.grants.newest_refresh_token(self.client.client_id):
+        if family is None or family.refresh_token != self._sage.grants.newest_refresh_token(self.client.client_id):
             if last == "answered":
                 tally.unkept.append(ended_at - when)
             survivable = not is_killed or (last == "answered" and ended_at - when > LONGEST_UNKEPT)
@@ -344,7 +344,7 @@ def kill(sage: SandboxServer, places: Sequence[Store], options: argparse.Namespa
 
 
 def share(sage: SandboxServer, place: Store, options: argparse.Namespace) -> dict[str, Any]:
-    """Let many processes use one lineage at once, whose store fails now and then."""
+    """Let many processes use one token family at once, whose store fails now and then."""
     lane = Lane(sage, place, options.lanes, options.seed)
     sage.requests.clear()
     refusals = sum(sage.grants.refusals.values())
@@ -392,7 +392,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--lanes", type=int, default=4, help="applications whose runs are killed at the same time")
     parser.add_argument("--lifetime", type=float, default=2.0, help="of an access token, in seconds")
-    parser.add_argument("--processes", type=int, default=10, help="processes that share a lineage afterwards")
+    parser.add_argument("--processes", type=int, default=10, help="processes that share a token family afterwards")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long they do")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--seed", type=int, default=1)

@@ -217,11 +217,9 @@ SETTINGS = th.PropertiesList(
 
 CONFIG_JSONSCHEMA: dict[str, Any] = SETTINGS.to_dict()
 SECRETS = tuple(
-    name
-    for name, declared in CONFIG_JSONSCHEMA["properties"].items()
-    if declared.get("secret") and name != "token_store"  # an address, which is shown without its password
+    name for name, each in CONFIG_JSONSCHEMA["properties"].items() if each.get("secret") and name != "token_store"
 )
-"""The settings whose values logs must not show."""
+"""The settings whose values logs must not show. The address of a token store is shown without its password."""
 
 _KINDS = {
     "array": "a list",

@@ -61,6 +61,9 @@ class TokenManager:
         on_secret: called with each secret value that becomes known, so that logs can be kept free of it.
         now: the present moment, UTC.
         sleep: waits for a number of seconds before a request is repeated.
+
+    Attributes:
+        endpoint: Sage's token endpoint.
     """
 
     _current: Tokens | None = None
@@ -91,7 +94,7 @@ class TokenManager:
         self._now = now
         self._leaving = threading.Event()
         pause = sleep or self._leaving.wait  # which the end of the run cuts short
-        self._endpoint = TokenEndpoint(
+        self.endpoint = TokenEndpoint(
             client_id=client_id,
             client_secret=client_secret,
             token_url=token_url,
@@ -103,7 +106,7 @@ class TokenManager:
             client_id=client_id,
             configured=self._configured,
             store=store,
-            endpoint=self._endpoint,
+            endpoint=self.endpoint,
             usable=self._usable,
             on_secret=self._on_secret,
             on_rotate=on_rotate,

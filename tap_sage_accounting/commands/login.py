@@ -19,7 +19,7 @@ from tap_sage_accounting.auth.consent import (
 from tap_sage_accounting.auth.endpoint import InvalidGrantError
 from tap_sage_accounting.auth.manager import IDLE_WARNING
 from tap_sage_accounting.auth.store import retry_unavailable
-from tap_sage_accounting.commands.shared import config_option, connected_tap, login_key, token_endpoint
+from tap_sage_accounting.commands.shared import config_option, connected_tap, login_key
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.run.signals import stop_signals
 
@@ -98,7 +98,7 @@ def _complete(tap: TapSageAccounting, request: ConsentRequest, parameters: Mappi
     for secret in (code, request.verifier):
         tap.secrets.learn(secret)
     try:
-        tokens = token_endpoint(tap).exchange(code, request.redirect_uri, request.verifier)
+        tokens = tap.tokens.endpoint.exchange(code, request.redirect_uri, request.verifier)
     except InvalidGrantError:
         raise ConsentError(EXPIRED_CODE) from None
     for secret in (tokens.access_token, tokens.refresh_token):

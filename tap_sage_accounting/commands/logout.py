@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tap_sage_accounting.auth.endpoint import InvalidGrantError, RefreshOutcomeUnknownError
-from tap_sage_accounting.commands.shared import config_option, connected_tap, login_key, token_endpoint
+from tap_sage_accounting.commands.shared import config_option, connected_tap, login_key
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.exceptions import TokenStoreError
 from tap_sage_accounting.run.signals import stop_signals
@@ -56,7 +56,7 @@ def _log_out(tap: TapSageAccounting) -> bool:
 def _revoke(tap: TapSageAccounting, held: HeldTokenFamily) -> None:
     """Revoke the tokens at Sage; remove them from the store even if Sage does not know them."""
     try:
-        token_endpoint(tap).revoke(held.family.refresh_token)
+        tap.tokens.endpoint.revoke(held.family.refresh_token)
         outcome = "Sage has revoked the refresh token."
     except InvalidGrantError:
         outcome = "Sage did not accept the refresh token any more: there was nothing to revoke."

@@ -1,4 +1,4 @@
-"""What the commands share: the settings file, a tap that is ready for requests, and Sage's token endpoint."""
+"""What the commands share: the settings file, and a tap that is ready for requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tap_sage_accounting.auth.endpoint import TokenEndpoint
 from tap_sage_accounting.console.command_line import log_level
 from tap_sage_accounting.console.logs import filter_handlers
 from tap_sage_accounting.tap import TapSageAccounting
@@ -38,13 +37,3 @@ def connected_tap(config: Any) -> Iterator[TapSageAccounting]:
 def login_key(tap: TapSageAccounting) -> tuple[str, str | None]:
     """Return what selects a login in the token store: the client id and the configured refresh token."""
     return tap.config["client_id"], tap.config.get("refresh_token") or None
-
-
-def token_endpoint(tap: TapSageAccounting) -> TokenEndpoint:
-    """Return Sage's token endpoint for the application of the settings."""
-    return TokenEndpoint(
-        client_id=tap.config["client_id"],
-        client_secret=tap.config["client_secret"],
-        token_url=tap.config["token_url"],
-        user_agent=tap.user_agent,
-    )

@@ -30,11 +30,8 @@ def open_session(url: str, user_agent: str) -> requests.Session:
         user_agent: the header of requests.
 
     Raises:
-        ConfigValidationError: the environment names a proxy or certificates that cannot be used, or the user agent
-            cannot be a header.
+        ConfigValidationError: the environment names a proxy or certificates that cannot be used.
     """
-    if not user_agent.isprintable() or not _is_latin_1(user_agent):
-        raise _unusable("Setting 'user_agent' cannot be sent: a header holds visible Latin-1 characters only.")
     session = requests.Session()
     session.trust_env = False
     session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
@@ -70,14 +67,6 @@ def _ca_bundle() -> str | None:
                 raise _unusable(f"{variable} names certificates that are not there: {path!a}. Correct or unset it.")
             return path
     return None
-
-
-def _is_latin_1(text: str) -> bool:
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _unusable(problem: str) -> ConfigValidationError:

@@ -68,8 +68,8 @@ def log_in(sage: SandboxServer, directory: Path) -> None:
 
 def is_logged_in(sage: SandboxServer, directory: Path) -> bool:
     """Check that the stored tokens are the newest that Sage issued."""
-    lineage = store_at(directory).read(sage.client_id, None)
-    return lineage is not None and lineage.refresh_token == sage.grants.newest_refresh_token()
+    family = store_at(directory).read(sage.client_id, None)
+    return family is not None and family.refresh_token == sage.grants.newest_refresh_token()
 
 
 def consent(url: str) -> str:
@@ -172,7 +172,7 @@ def test_a_logout_that_has_begun_is_finished(
     process.send(signals)
     check_end(process, signals)
     assert store_at(tmp_path).read(sage.client_id, None) is None
-    assert b"Forgotten in" in process.output
+    assert b"The tokens are removed from" in process.output
 
 
 # Airbyte's source

@@ -132,7 +132,7 @@ def test_a_login_waits_longer_than_a_run_for_a_server_that_restarts(
     monkeypatch.setattr(token_store, "STORE_PATIENCE", 0.1)
     with SandboxServer(small_world()) as sage:
         store = opened(postgres.url)
-        tokens = manager(sage, store)._endpoint.refresh(sage.refresh_token)
+        tokens = manager(sage, store).endpoint.refresh(sage.refresh_token)
         postgres.stop()
         back = threading.Timer(2, postgres.start)
         back.start()

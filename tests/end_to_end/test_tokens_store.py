@@ -86,14 +86,14 @@ def save(store: TokenStore, number: int, configured: str | None = SEED) -> None:
 @pytest.mark.postgres
 def test_what_was_saved_is_read_back_to_the_letter(url: str) -> None:
     save(opened(url), 1)
-    lineage = present(opened(url).read(CLIENT, SEED))
-    assert lineage.tokens == tokens(1)
-    assert lineage.refresh_token == "refresh-token-1"
-    assert (lineage.source, lineage.refused_at, lineage.answer_lost_at) == ("settings", None, None)
+    family = present(opened(url).read(CLIENT, SEED))
+    assert family.tokens == tokens(1)
+    assert family.refresh_token == "refresh-token-1"
+    assert (family.source, family.refused_at, family.answer_lost_at) == ("settings", None, None)
 
 
 @pytest.mark.postgres
-def test_a_lineage_that_nobody_began_is_not_there(url: str) -> None:
+def test_a_family_that_nobody_began_is_not_there(url: str) -> None:
     store = opened(url)
     assert store.read(CLIENT, SEED) is None
     with store.locked(CLIENT, None) as held:
@@ -173,7 +173,7 @@ def test_a_refused_token_is_remembered_until_new_ones_come(url: str) -> None:
 
 
 @pytest.mark.postgres
-def test_a_login_continues_the_lineage_of_the_settings(url: str) -> None:
+def test_a_login_continues_the_family_of_the_settings(url: str) -> None:
     store = opened(url)
     save(store, 1)
     store.keep_login(CLIENT, SEED, tokens(2))
@@ -436,9 +436,9 @@ def test_a_table_of_an_earlier_version_goes_on_in_its_own_form(url: str) -> None
         connection.commit()
 
     store = opened(url)
-    lineage = present(store.read(CLIENT, SEED))
-    assert lineage.tokens == tokens(1)
-    assert lineage.created_at == datetime(2026, 5, 1, 9, 30, 0, 250000, tzinfo=UTC)
+    family = present(store.read(CLIENT, SEED))
+    assert family.tokens == tokens(1)
+    assert family.created_at == datetime(2026, 5, 1, 9, 30, 0, 250000, tzinfo=UTC)
     save(store, 2)
     assert present(store.read(CLIENT, SEED)).tokens == tokens(2)
     moments = ["2026-06-30 18:02:00.000000", "2026-05-01 09:30:00.250000"]

@@ -93,7 +93,7 @@ def test_the_stored_successor_is_used_while_the_configured_token_is_the_same(
     assert not sage.grants.refusals
 
 
-def test_a_newly_pasted_refresh_token_wins_over_the_older_lineage(sage: SandboxServer, store: TokenStore) -> None:
+def test_a_newly_pasted_refresh_token_wins_over_the_older_family(sage: SandboxServer, store: TokenStore) -> None:
     manager(sage, store).access_token()
     sage.grants._newest[sage.client_id] = RefreshGrant("pasted-refresh-token", "readonly", None)
     manager(sage, store, refresh_token="pasted-refresh-token").access_token()
@@ -101,7 +101,7 @@ def test_a_newly_pasted_refresh_token_wins_over_the_older_lineage(sage: SandboxS
     assert present(present(store.read(sage.client_id, "pasted-refresh-token")).tokens).scope == "readonly"
 
 
-def test_a_configured_token_that_is_the_newest_of_a_lineage_joins_it_for_good(
+def test_a_configured_token_that_is_the_newest_of_a_family_joins_it_for_good(
     sage: SandboxServer, store: TokenStore
 ) -> None:
     manager(sage, store).access_token()
@@ -221,12 +221,12 @@ def test_a_refused_token_is_looked_up_once_more_because_somebody_may_have_rotate
 ) -> None:
     first = manager(sage, store)
     first.access_token()
-    lineage = present(store.read(sage.client_id, sage.refresh_token))
-    newer = first._endpoint.refresh(lineage.refresh_token)
-    late = Renewed.after(lineage, lineage.renewed(newer))
+    family = present(store.read(sage.client_id, sage.refresh_token))
+    newer = first.endpoint.refresh(family.refresh_token)
+    late = Renewed.after(family, family.renewed(newer))
 
     tokens = manager(sage, store, sleep=lambda _: store._table.save(late))
-    tokens.reject(present(lineage.tokens).access_token)
+    tokens.reject(present(family.tokens).access_token)
     assert tokens.access_token() == newer.access_token
     assert sage.grants.refusals == {"used": 1}
 
@@ -294,7 +294,7 @@ def test_wrong_credentials_are_named_without_being_shown(sage: SandboxServer, st
     assert manager(sage, store).access_token()
 
 
-def test_an_idle_lineage_is_warned_about_from_24_days_on(
+def test_an_idle_family_is_warned_about_from_24_days_on(
     sage: SandboxServer, store: TokenStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     moment = Time()
@@ -321,14 +321,14 @@ def test_an_interrupted_run_still_stores_what_sage_answers(
 ) -> None:
     asked = threading.Event()
     tokens = manager(sage, store)
-    genuine = tokens._endpoint.refresh
+    genuine = tokens.endpoint.refresh
 
     def refresh(token: str) -> Any:
         asked.set()
         time.sleep(0.1)
         return genuine(token)
 
-    monkeypatch.setattr(tokens._endpoint, "refresh", refresh)
+    monkeypatch.setattr(tokens.endpoint, "refresh", refresh)
 
     def interrupted(*_: object) -> None:
         asked.wait(60)
@@ -351,13 +351,13 @@ def test_no_message_log_line_or_repr_holds_a_token(
     tokens = manager(sage, store)
     tokens.reject(tokens.access_token())
     tokens.access_token()
-    lineage = tokens.family()
+    family = tokens.family()
     sage.grants._retire(sage.client_id, "revoked")
     later = manager(sage, store)
     later.reject(later.access_token())
     with pytest.raises(LoginRequiredError) as caught:
         later.access_token()
-    shown = caplog.text + repr(lineage) + repr(lineage.tokens) + repr(tokens) + repr(caught.value)
+    shown = caplog.text + repr(family) + repr(family.tokens) + repr(tokens) + repr(caught.value)
     assert len(sage.issued_secrets) == 5
     assert not [secret for secret in sage.issued_secrets if secret in shown]
 
