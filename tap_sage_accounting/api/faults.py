@@ -74,7 +74,7 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], FaultKind, str], ...] = 
         "no connection to {host}: {cause}",
     ),
 )
-"""What an exception means, the most telling one first."""
+"""What an exception means, the most specific one first."""
 
 
 @dataclass(frozen=True, slots=True)
