@@ -120,7 +120,7 @@ class ConfiguredTap(RunLifecycle):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Add to the schema's checks what a schema cannot check, so that nothing wrong is found only by a request."""
+        """Check what a schema cannot, so that no request finds it; the SDK has no hook for checks of settings."""
         if not raise_errors and not self.config:
             return []  # discovery needs no settings
         _ = self.secrets  # before anything is logged

@@ -55,8 +55,10 @@ class PlainCommand(click.Command):
 def ending_plainly(say: Callable[[str], object]) -> Iterator[None]:
     """End the process with code 1 after a failure. Show a line for each problem, or a traceback if it is unexpected."""
     try:
-        with _flushing():
+        try:
             yield
+        finally:
+            _flush()
     except SingerSDKError as error:
         for line in lines_of(error):
             say(line)
@@ -71,21 +73,17 @@ def ending_plainly(say: Callable[[str], object]) -> Iterator[None]:
     sys.exit(1)
 
 
-@contextmanager
-def _flushing() -> Iterator[None]:
-    """Flush the standard output at the end of the block, however that comes.
+def _flush() -> None:
+    """Flush the standard output.
 
     Raises:
         OutputClosedError: it cannot be written.
         SystemExit: nobody reads it any more.
     """
-    try:
-        yield
-    finally:
-        if (problem := drop_unwritable("stdout")) is not None:
-            if problem.errno == errno.EPIPE:
-                sys.exit(1)
-            raise OutputClosedError(reason_of(problem))
+    if (problem := drop_unwritable("stdout")) is not None:
+        if problem.errno == errno.EPIPE:
+            sys.exit(1)
+        raise OutputClosedError(reason_of(problem))
 
 
 def lines_of(error: SingerSDKError) -> list[str]:
