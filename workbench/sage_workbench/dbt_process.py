@@ -52,7 +52,8 @@ class Dbt:
             "DBT_LOG_PATH": directory / "logs",
         }
         paths = {name: str(value) for name, value in places.items()} | dict(variables)
-        options = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DBT_USE_COLORS": "false", "DBT_VERSION_CHECK": "false"}
+        unwanted = ("SEND_ANONYMOUS_USAGE_STATS", "USE_COLORS", "VERSION_CHECK", "WRITE_JSON")
+        options = {f"DBT_{each}": "false" for each in unwanted} | {"DBT_LOG_LEVEL_FILE": "none"}
         with self._output.open("w") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _SERVE],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
+import subprocess
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sage_demo.postgres import Postgres, make_scratch
@@ -17,8 +20,10 @@ if TYPE_CHECKING:
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """Start a server of the test's own; give its URL."""
-    with place_for_postgres() as directory, running(directory) as server:
-        yield server.sqlalchemy_url
+    with place_for_postgres() as directory:
+        put_new_database(directory)
+        with running(directory) as server:
+            yield server.sqlalchemy_url
 
 
 @contextmanager
@@ -42,3 +47,17 @@ def place_for_postgres() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+def put_new_database(directory: Path) -> None:
+    """Put a database into a directory that no server has run in: a copy takes a sixth of what making one takes."""
+    subprocess.run(["cp", "-a", _new_database() / "pgdata", directory], check=True)  # owners included
+
+
+@cache
+def _new_database() -> Path:
+    directory = make_scratch()
+    atexit.register(shutil.rmtree, directory)
+    with running(directory):
+        pass
+    return directory

@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from sage_demo.postgres import DATABASE, USER, Postgres, make_scratch
 from sage_demo.supervision import supervised
-from sage_workbench.embedded_postgres import place_for_postgres
+from sage_workbench.embedded_postgres import place_for_postgres, put_new_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +51,7 @@ class RestartablePostgres:
 
     def __enter__(self) -> Self:
         directory = self._stack.enter_context(place_for_postgres())
+        put_new_database(directory)
         self._scratch = make_scratch()
         environment = self._stack.enter_context(supervised(self._scratch, follow_parent=False))
         self._postgres = Postgres(directory, environment)
