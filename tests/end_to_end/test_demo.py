@@ -13,6 +13,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -436,8 +437,7 @@ PIPELINE_LOG = Path(".meltano", "demo", "meltano.log")
 FIGURES = re.compile(r"^this run: +([\d,]+) rows, ([\d,]+) requests, [\d.]+ s$", flags=re.MULTILINE)
 
 
-@pytest.fixture
-def checkout(place: Path) -> Path:
+def make_checkout(place: Path) -> Path:
     """Make what Meltano needs of a clone, without anything that another run has left there."""
     directory = place / "checkout"
     directory.mkdir()
@@ -445,6 +445,11 @@ def checkout(place: Path) -> Path:
         shutil.copy(ROOT / name, directory)
     shutil.copytree(ROOT / "transform", directory / "transform", ignore=shutil.ignore_patterns("target", "logs"))
     return directory
+
+
+@pytest.fixture
+def checkout(place: Path) -> Path:
+    return make_checkout(place)
 
 
 def environment(checkout: Path, **settings: str) -> dict[str, str]:
@@ -490,11 +495,11 @@ def figures(output: str) -> tuple[int, int]:
     return rows, requests
 
 
-def kill_in_the_middle(checkout: Path) -> None:
+def kill_in_the_middle(checkout: Path, **settings: str) -> None:
     with subprocess.Popen(
         ["meltano", "run", "demo"],
         cwd=checkout,
-        env=environment(checkout),
+        env=environment(checkout, **settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -506,6 +511,11 @@ def kill_in_the_middle(checkout: Path) -> None:
             reported.append(running.stdout.readline())
         assert len(processes_of(checkout)) >= 4
         running.kill()
+    deadline = time.monotonic() + TIMEOUT
+    while left := processes_of(checkout):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+    assert not (checkout / ".meltano" / "demo" / "pgdata" / "postmaster.pid").exists()
 
 
 def check_report(output: str, world: World) -> Path:
@@ -528,20 +538,62 @@ def check_report(output: str, world: World) -> Path:
     return Path(path)
 
 
+@dataclass(frozen=True)
+class Demonstration:
+    """A first run, after one that was killed, for somebody who has a Sage, a database and settings of their own."""
+
+    place: Path
+    checkout: Path
+    own_sage: SandboxServer
+    first: subprocess.CompletedProcess[str]
+
+
+def own_settings(own_sage: SandboxServer, place: Path) -> dict[str, str]:
+    own = own_sage.tap_config(
+        token_store=f"sqlite:///{place / 'own.sqlite'}",
+        business_ids=["0123456789abcdef"],
+        stream_maps={"contacts": None},
+        requests_per_minute=1,
+    )
+    plugins = ("TAP_SAGE_ACCOUNTING", "TAP_SAGE_ACCOUNTING__TRANSACTIONAL", "TAP_SAGE_ACCOUNTING__REFERENCE")
+    settings = {
+        **{f"{plugin}_{name.upper()}": json.dumps(value) for plugin in plugins for name, value in own.items()},
+        "TARGET_POSTGRES_SQLALCHEMY_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
+        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": "elsewhere",
+        "TARGET_POSTGRES_TABLE_PREFIX": "own_",
+        "MELTANO_STATE_BACKEND_URI": f"file://{place / 'states'}",
+        "DBT_POSTGRES_HOST": "127.0.0.1",
+        "DBT_POSTGRES_SCHEMA": "own_finance",
+        "DBT_POSTGRES_TARGET": "duckdb",
+        "DBT_SCHEMA": "own_finance",
+        "PGHOST": "127.0.0.1",
+        "PGPORT": "1",
+        "PGSERVICE": "own",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+    }
+    return {name: value.strip('"') for name, value in settings.items()}
+
+
+@pytest.fixture(scope="module")
+def demonstration() -> Iterator[Demonstration]:
+    with place_for_postgres() as place, SandboxServer(small_world()) as own_sage:
+        checkout = make_checkout(place)
+        settings = own_settings(own_sage, place)
+        (checkout / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in settings.items()))
+        credentials = f"default login {own_sage.client_id} password {own_sage.client_secret}\n"
+        (place / ".netrc").write_text(credentials)
+        (place / ".netrc").chmod(0o600)
+        kill_in_the_middle(checkout, **settings)
+        yield Demonstration(place, checkout, own_sage, demonstrate(checkout, **settings))
+
+
 @pytest.mark.meltano
 @pytest.mark.postgres
 @pytest.mark.slow
 def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_what_changed(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    demonstration: Demonstration, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kill_in_the_middle(checkout)
-    deadline = time.monotonic() + TIMEOUT
-    while left := processes_of(checkout):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
-    assert not (checkout / ".meltano" / "demo" / "pgdata" / "postmaster.pid").exists()
-
-    first = demonstrate(checkout)
+    checkout, first = demonstration.checkout, demonstration.first
     assert first.returncode == 0, everything_told(first, checkout)
     assert "Run 1:" in first.stdout
     assert first.stdout.count(" balanced ") == 3
@@ -582,52 +634,23 @@ def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_
     assert Page(page.read_text()).undated == shown
 
 
-@pytest.fixture
-def own_sage() -> Iterator[SandboxServer]:
-    """The Sage that the user has an account at."""
-    with SandboxServer(small_world()) as server:
-        yield server
-
-
 @pytest.mark.meltano
+@pytest.mark.postgres
 @pytest.mark.slow
-def test_the_users_own_sage_and_database_and_the_demonstration_never_meet(
-    checkout: Path, own_sage: SandboxServer, place: Path
-) -> None:
-    own = own_sage.tap_config(
-        token_store=f"sqlite:///{place / 'own.sqlite'}",
-        business_ids=["0123456789abcdef"],
-        stream_maps={"contacts": None},
-        requests_per_minute=1,
+def test_the_users_own_sage_and_database_and_the_demonstration_never_meet(demonstration: Demonstration) -> None:
+    place, checkout, own_sage, done = (
+        demonstration.place,
+        demonstration.checkout,
+        demonstration.own_sage,
+        demonstration.first,
     )
-    plugins = ("TAP_SAGE_ACCOUNTING", "TAP_SAGE_ACCOUNTING__TRANSACTIONAL", "TAP_SAGE_ACCOUNTING__REFERENCE")
-    settings = {
-        **{f"{plugin}_{name.upper()}": json.dumps(value) for plugin in plugins for name, value in own.items()},
-        "TARGET_POSTGRES_SQLALCHEMY_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
-        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": "elsewhere",
-        "TARGET_POSTGRES_TABLE_PREFIX": "own_",
-        "MELTANO_STATE_BACKEND_URI": f"file://{place / 'states'}",
-        "DBT_POSTGRES_HOST": "127.0.0.1",
-        "DBT_POSTGRES_SCHEMA": "own_finance",
-        "DBT_POSTGRES_TARGET": "duckdb",
-        "DBT_SCHEMA": "own_finance",
-        "PGHOST": "127.0.0.1",
-        "PGPORT": "1",
-        "PGSERVICE": "own",
-        "HTTP_PROXY": "http://127.0.0.1:1",
-    }
-    (checkout / ".env").write_text("".join(f"{name}='{value.strip(chr(34))}'\n" for name, value in settings.items()))
-    (place / ".netrc").write_text(f"default login {own['client_id']} password {own['client_secret']}\n")
-    (place / ".netrc").chmod(0o600)
-
-    done = demonstrate(checkout, **{name: value.strip('"') for name, value in settings.items()})
     assert done.returncode == 0, everything_told(done, checkout)
     assert done.stdout.count(" balanced ") == 3
     assert list(own_sage.requests) == []
     assert not (place / "own.sqlite").exists()
     assert not (place / "states").exists()
     kept = b"".join(path.read_bytes() for path in (checkout / ".meltano").rglob("*") if path.is_file())
-    assert own["client_secret"].encode() not in kept
+    assert own_sage.client_secret.encode() not in kept
 
 
 @pytest.mark.meltano
