@@ -1,7 +1,7 @@
 -- Every day on which something is dated, with its month and its financial year: found once, not for every entry.
 with dated as (
     select business_id, entry_date as day from {{ ref('stg_sage__ledger_entries') }}
-    union
+    union distinct
     select business_id, document_date as day from {{ ref('stg_sage__documents') }}
 )
 

@@ -17,11 +17,11 @@ with transactions as (
 
 loaded as (
     select business_id, transaction_id from {{ ref('stg_sage__documents') }}
-    union
+    union distinct
     select business_id, transaction_id from {{ ref('stg_sage__payments') }}
-    union
+    union distinct
     select business_id, transaction_id from {{ ref('stg_sage__allocations') }}
-    union
+    union distinct
     select business_id, transaction_id from {{ ref('stg_sage__other_payments') }}
 ),
 

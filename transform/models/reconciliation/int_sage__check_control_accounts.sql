@@ -2,11 +2,11 @@
 -- such as journals and corrections, is not an item: it explains its part of the difference.
 with item_transactions as (
     select business_id, transaction_id from {{ ref('int_sage__open_items') }}
-    union
+    union distinct
     select business_id, transaction_id from {{ ref('stg_sage__payments') }}
-    union
+    union distinct
     select business_id, transaction_id from {{ ref('stg_sage__allocations') }}
-    union
+    union distinct
     select business_id, transaction_id from {{ ref('int_sage__missing_documents') }}
 ),
 

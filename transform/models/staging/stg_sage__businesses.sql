@@ -11,7 +11,7 @@ settings as (
 
 known as (
     select business_id from businesses
-    union
+    union distinct
     select business_id from settings
 )
 
