@@ -6,8 +6,8 @@ answer is on its way, then continued to the end. `--random`: several businesses 
 side by side; a load is killed at random moments until one run comes to its end, while people work in the books, during
 the runs and between them, and firewalls and gateways answer 403 and 404 in Sage's place: to some requests in passing.
 Some runs are not killed but fail, because every request for one list is answered so; the books stand still meanwhile,
-for lists that never come to rest take many passes. In both, the merged tables are
-compared with the books after one more run.
+for lists that never come to rest take many passes. In both, the merged tables are compared with the books after one
+more run.
 
     python scripts/kill_reads.py --every
     python scripts/kill_reads.py --random 40 --seed 1
@@ -172,6 +172,8 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=0, metavar="KILLS")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    if not arguments.every and not arguments.random:
+        parser.error("name --every or --random")
     processes.TIMEOUT = 900
     began = time.monotonic()
     if arguments.every:
