@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from singer_sdk import Stream
     from singer_sdk.testing.templates import AttributeTestTemplate, StreamTestTemplate, TapTestTemplate
 
+pytestmark = pytest.mark.slow
+
 ALL_RECORDS = SuiteConfig(max_records_limit=None)
 CHECKS_OF_TAP, CHECKS_OF_STREAM, CHECKS_OF_COLUMN = (
     pytest.mark.parametrize("check", suite.tests, ids=lambda check: check.name)
@@ -62,7 +64,6 @@ def streams(runner: TapTestRunner) -> list[Stream]:
     return list(runner.new_tap().streams.values())
 
 
-@pytest.mark.slow
 @CHECKS_OF_TAP
 def test_the_tap(runner: TapTestRunner, check: type[TapTestTemplate]) -> None:
     check().run(ALL_RECORDS, None, runner)
