@@ -29,14 +29,15 @@ def pytest_xdist_auto_num_workers() -> int:
     return processors + processors // 2
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # before the workers take note of the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Let one worker run the tests that share what their module makes, such as a loaded database."""
     for item in items:
         if isinstance(item, pytest.Function):
             makers = (makers[-1] for makers in item._fixtureinfo.name2fixturedefs.values())
             if any(maker.scope in {"class", "module"} for maker in makers):
                 item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    return (yield)
 
 
 def pytest_configure(config: pytest.Config) -> None:

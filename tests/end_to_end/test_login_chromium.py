@@ -123,7 +123,7 @@ def test_a_login_in_a_real_browser_succeeds(chromium: Any, sage: SandboxServer, 
     [
         ("none", "deny", "Consent was denied in the browser"),
         ("wrong country", "allow", "Choose its country with --country"),
-        ("expired code", "allow", "it lives for 60 seconds"),
+        ("expired code", "allow", "it is valid for 60 seconds"),
     ],
 )
 def test_a_login_that_fails_says_the_same_in_browser_and_terminal(
