@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from sage_sandbox.books import build_world
 from sage_sandbox.server import SandboxServer
@@ -20,7 +24,9 @@ from tap_sage_accounting.redaction import SecretFilter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+
+SHARED = re.compile(r"""scope=["'](?:module|class)["']""")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -29,15 +35,22 @@ def pytest_xdist_auto_num_workers() -> int:
     return processors + processors // 2
 
 
-@pytest.hookimpl(wrapper=True)  # before the workers take note of the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Let one worker run the tests that share what their module makes, such as a loaded database."""
-    for item in items:
-        if isinstance(item, pytest.Function):
-            makers = (makers[-1] for makers in item._fixtureinfo.name2fixturedefs.values())
-            if any(maker.scope in {"class", "module"} for maker in makers):
-                item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    return (yield)
+class SharedModules(LoadScopeScheduling):  # type: ignore[misc] # untyped
+    """Lets one worker run the tests that share what their module makes, such as a loaded database."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, _ = nodeid.partition("::")
+        return path if _shares(path) else nodeid
+
+
+@cache
+def _shares(path: str) -> bool:
+    return bool(SHARED.search((Path(__file__).parents[1] / path).read_text("utf-8")))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedModules:
+    """Distribute tests one by one, but for those that share something."""
+    return SharedModules(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:
