@@ -23,7 +23,8 @@ def test_a_day_later_everything_ties_however_the_books_are_kept(tmp_path: Path) 
     for day in (0, 1):
         of_day = [each for each in found if each.day == day and each.verdict in {"ties", "explained"}]
         for check in CERTAIN:
-            assert sum(each.count for each in of_day if each.check == check) >= 12 * len(PLANS), check
+            # A year and more, but for a month in which a business made no document.
+            assert sum(each.count for each in of_day if each.check == check) >= 11 * len(PLANS), check
 
 
 def test_each_switch_of_what_is_not_known_of_sage_stands_both_ways() -> None:
