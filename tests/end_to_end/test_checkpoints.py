@@ -242,6 +242,26 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_next_one_reads_everything(
         assert disagreements(server.world, warehouse, [QUOTES]) == []
 
 
+def test_what_was_delivered_before_a_full_disk_is_still_known(run_tap: RunTap, monkeypatch: pytest.MonkeyPatch) -> None:
+    with books(1, 30) as server:
+        [business] = server.world.businesses.values()
+        quotes = business.collection(QUOTES)
+        first = run_tap(QUOTES, "deletions", **server.tap_config())
+        with server.paused():
+            new = uuid.uuid4().hex
+            body = {"id": new, "displayed_as": "New", "$path": f"/{QUOTES}/{new}", **ROW, "quote_lines": []}
+            quotes.add(Row(new, body, server.world.clock.now(), server.world.clock.now()))
+        with monkeypatch.context() as patch:
+            patch.setattr(held_rows, "SpooledTemporaryFile", lambda _: FullDisk())
+            second = run_tap(QUOTES, "deletions", state=first.state, **server.tap_config())
+        assert isinstance(second.error, NoRoomError)
+        gone = next(iter(quotes.rows))
+        with server.paused():
+            quotes.delete(gone, server.world.clock.now())
+        third = run_tap(QUOTES, "deletions", state=second.state, deletion_sweep_days=0, **server.tap_config())
+        assert [row["id"] for row in third.records["deletions"]] == [gone]
+
+
 def test_rows_that_wait_are_read_again_after_a_stop(tmp_path: Path) -> None:
     with books(2, 60, UNREPORTED) as server, processes_in(tmp_path) as start:
         tap = TapProcess(server, tmp_path, (*UNREPORTED, "deletions"), page_size=20, deletion_sweep_days=0)

@@ -13,6 +13,7 @@ from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import Row, timestamp
 from sage_workbench.merge import Warehouse, disagreements
 from sage_workbench.plain_books import LONG_AGO, List, before_page, key, plain_world
+from tap_sage_accounting.api import endpoint, pages
 from tap_sage_accounting.extraction.deletions import missing
 from tap_sage_accounting.run.packed_ids import pack, unpack
 from tap_sage_accounting.streams import STREAMS
@@ -89,6 +90,26 @@ def test_a_deleted_record_is_flagged_and_keeps_its_columns(
         }
     }
     assert disagreements(server.world, warehouse, ["contacts"]) == []
+
+
+def test_deletions_reported_by_id_on_a_large_page_leave_the_other_columns_alone(
+    server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.faults.update({"tombstones": "id_only"})
+    rows = a_list(server, "contacts", 3)
+    gone = rows.keys[0]
+    rows.collection.change(gone, {"name": "Ada", "reference": "A1"}, LONG_AGO)
+    first = run_tap("contacts", "deletions")
+    warehouse = Warehouse()
+    warehouse.load(first.messages)
+    pass_time(server, hours=1)
+    rows.delete(gone)
+    for module in (endpoint, pages):
+        monkeypatch.setattr(module, "SMALL", 0)
+    warehouse.load(run_tap("contacts", "deletions", state=first.state).messages)
+    row = warehouse.rows("contacts", rows.owner.id)[gone]
+    assert (row["name"], row["reference"]) == ("Ada", "A1")
+    assert row["deleted_at"]
 
 
 @pytest.mark.parametrize("tombstones", ["full", "id_only"])
@@ -241,6 +262,24 @@ def test_a_voided_document_is_no_deletion(run_tap: RunTap, server: SandboxServer
     [row] = [row for row in second.records["sales_invoices"] if row["id"] == voided]
     assert (row["status"]["id"], row["void_reason"], row.get("deleted_at")) == ("VOID", "Sent twice", None)
     assert deleted(second) == {}
+
+
+@pytest.mark.parametrize("inactive_items", ["listed", "hidden"])
+@pytest.mark.parametrize("stream", ["products", "services", "stock_items"])
+def test_the_deletion_of_an_inactive_item_is_reported_once(
+    server: SandboxServer, run_tap: RunTap, stream: str, inactive_items: str
+) -> None:
+    server.faults.update({"inactive_items": inactive_items})
+    rows = a_list(server, stream, 3)
+    inactive, active, _ = rows.keys
+    for row_id in rows.keys:
+        rows.collection.change(row_id, {"active": row_id != inactive}, LONG_AGO)
+    first = run_tap(stream, "deletions")
+    pass_time(server, hours=1)
+    rows.delete(inactive)
+    rows.delete(active)
+    second = run_tap(stream, "deletions", state=first.state)
+    assert sorted(row["id"] for row in second.records["deletions"]) == sorted([inactive, active])
 
 
 @pytest.mark.parametrize("inactive_items", ["listed", "hidden"])

@@ -305,7 +305,7 @@ def test_the_documentation_tells_what_a_stream_needs_and_offers(
 ) -> None:
     [stream] = [each for each in STREAMS if each.name == name]
     stated = (stream_table.deletions, stream_table.rights, stream_table.offered_in, stream_table.selected)
-    assert tuple(tell(stream) for tell in stated) == facts
+    assert tuple(column(stream) for column in stated) == facts
 
 
 def test_objects_left_out_are_no_streams(stream_table: ModuleType) -> None:

@@ -18,7 +18,7 @@ def key_of(row: dict[str, Any]) -> str:
 
 def listable(stream: str, body: dict[str, Any]) -> dict[str, Any]:
     """Leave out what no list of Sage shows."""
-    told = {key: value for key, value in body.items() if key not in NEVER_LISTED}
+    listed = {key: value for key, value in body.items() if key not in NEVER_LISTED}
     if lines := WITHOUT_ANALYSIS.get(stream):
-        told[lines] = [{k: v for k, v in line.items() if k != "analysis_type_categories"} for line in told[lines]]
-    return told
+        listed[lines] = [{k: v for k, v in line.items() if k != "analysis_type_categories"} for line in listed[lines]]
+    return listed

@@ -94,8 +94,8 @@ def trial_balance_disagreements(business: Business, now: datetime, warehouse: Wa
     first = Month.of(date.fromisoformat(business.objects["financial_settings"]["accounts_start_date"]))
     expected: dict[tuple[str, str], Amounts] = {}
     for month in first.until(Month.of(now)):
-        told = trial_balance(business, date.fromisoformat(month.first_day), date.fromisoformat(month.last_day))
-        expected |= {(month.first_day, each["id"]): _amounts(each) for each in told["ledger_accounts"]}
+        listed = trial_balance(business, date.fromisoformat(month.first_day), date.fromisoformat(month.last_day))
+        expected |= {(month.first_day, each["id"]): _amounts(each) for each in listed["ledger_accounts"]}
     arrived = {
         (row["from_date"], row["ledger_account_id"]): tuple(Decimal(str(row[name])) for name in AMOUNTS)
         for row in warehouse.tables["trial_balance"].values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import SkippableAPIError
@@ -34,12 +35,12 @@ _SUMMARY = frozenset(("id", "displayed_as", "$path", "created_at", "updated_at",
 
 
 class ReportedDeletions(Deletions):
-    """Reads the list of deletions since the last read."""
+    """Reads the list of deletions since the last read, for each part of the list."""
 
     def __init__(self, plan: ReadPlan, seen: SeenRows) -> None:
         super().__init__(plan, seen)
-        self._reader: ListReader | None = None
-        self._found_any = False
+        self._readers: list[ListReader] = []
+        self._found: set[str] = set()
         self._tombstones: list[Record] = []
 
     @override
@@ -47,7 +48,8 @@ class ReportedDeletions(Deletions):
         """Request the first deletions. A first read requests none: whatever it saw is deleted later, if at all."""
         if TOLD_UNTIL in self.state and not self.plan.is_first:
             since = parse_moment(self.state[TOLD_UNTIL]) - self.plan.lookback
-            self._reader = self.plan.reader(self._deleted_since(since)).start()
+            changes = self._deleted_since(since)
+            self._readers = [self.plan.reader({**part, **changes}).start() for part in self.plan.stream.parts]
 
     @override
     def reported(self) -> Iterator[Record]:
@@ -56,18 +58,19 @@ class ReportedDeletions(Deletions):
         Raises:
             RetriesExhaustedError: Sage does not list all of them.
         """
-        if self._reader is None:
-            return
-        for row, served_at in self._rows(self._reader):
-            self._found_any = True
+        for row, served_at in chain.from_iterable(map(self._rows, self._readers)):
+            key = key_of(row)
+            if key and key in self._found:
+                continue  # parts of a list may overlap
+            self._found.add(key)
             try:
                 yield from self._deleted(row, served_at)
             except KeylessRecordError:
                 self.keyless += 1
         if self._tombstones:
             self.plan.write_tombstones(self._tombstones)
-        if self._reader.undeliverable:
-            raise RetriesExhaustedError(f"Sage does not list all deletions ({', '.join(self._reader.undeliverable)}).")
+        if undeliverable := [name for reader in self._readers for name in reader.undeliverable]:
+            raise RetriesExhaustedError(f"Sage does not list all deletions ({', '.join(undeliverable)}).")
 
     def _rows(self, reader: ListReader) -> Iterator[tuple[Item, datetime]]:
         """Yield deletions, those that moved from page to page among them, and when each was served.
@@ -129,7 +132,7 @@ class ReportedDeletions(Deletions):
 
     @override
     def finish(self) -> None:
-        if self._reader is None:
+        if not self._readers:
             self.state[TOLD_UNTIL] = instant(self.now)
-        elif self._found_any:  # else nothing went since, whatever the clocks say
-            self.state[TOLD_UNTIL] = instant(self._reader.seen.started or self.now)
+        elif self._found:  # else nothing went since, whatever the clocks say
+            self.state[TOLD_UNTIL] = instant(min(reader.seen.started or self.now for reader in self._readers))
