@@ -19,7 +19,7 @@ test-all *arguments:
 lint:
     uv run --group lint ruff check
     uv run --group lint ruff format --check
-    uv run --group lint mypy --strict
+    uv run --group lint --group docs mypy --strict
     uv run --group lint lint-imports
 
 # Correct what can be corrected, and renew what is made from the code
