@@ -157,6 +157,17 @@ def test_a_deletion_that_sage_shows_late_is_caught_by_the_lookback(server: Sandb
 
 
 @pytest.mark.parametrize("page", [2, 3])
+def test_a_change_that_sage_shows_late_is_caught_by_the_lookback(server: SandboxServer, run_tap: RunTap) -> None:
+    rows = a_list(server, "contacts", 3)
+    late, other, _ = rows.keys
+    pass_time(server, hours=1)
+    rows.collection.change(other, {"name": "On time"}, server.world.clock.now())
+    first = run_tap("contacts")
+    rows.collection.change(late, {"name": "Late"}, server.world.clock.now() - timedelta(seconds=290))
+    second = run_tap("contacts", state=first.state)
+    assert "Late" in {row["name"] for row in second.records["contacts"]}
+
+
 def test_a_record_deleted_while_its_list_is_first_read_is_flagged_by_the_next_run(
     server: SandboxServer, run_tap: RunTap, page: int
 ) -> None:
