@@ -244,10 +244,21 @@ class SageStream(SingerStream):
         return RowDecoder(own, for_json=self.passthrough) if {"id", "path"} <= own.keys() else None
 
 
+class DocumentStream(SageStream):
+    """A list of dated documents, which Sage sorts, lists by change, and whose deletions it reports."""
+
+    changed_since = True
+    deleted_since = True
+    sortable = True
+    deletable = True
+    dated = True
+
+
 class SingleObjectStream(SageStream):
     """A single object, such as a business's settings: one row per business, without pages."""
 
     primary_keys: ClassVar[tuple[str, ...]] = ("business_id",)
+    static = True
     read_class = SingleRead
 
     @override
@@ -261,3 +272,4 @@ class CurrencyKeyedStream(SageStream):
     primary_keys = ("business_id", "currency_id")
     added_properties = StreamDeclaration.added_properties | {"currency_id"}
     key_reference = "currency"
+    static = True

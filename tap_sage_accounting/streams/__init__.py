@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.streams import (
     analysis,
     attachments,
@@ -25,100 +27,36 @@ from tap_sage_accounting.streams import (
 )
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.client import SageStream
+    from types import ModuleType
 
 __all__ = ["STREAMS"]
 
-STREAMS: tuple[type[SageStream], ...] = (
-    reference.AddressRegions,
-    reference.AddressTypes,
-    contacts.Addresses,
-    analysis.AnalysisTypeCategories,
-    analysis.AnalysisTypes,
-    reference.ArtefactStatuses,
-    attachments.AttachmentContextTypes,
-    attachments.Attachments,
-    banking.BankAccountTypes,
-    banking.BankAccounts,
-    banking.BankDeposits,
-    opening_balances.BankOpeningBalances,
-    banking.BankReconciliations,
-    banking.BankTransfers,
-    reference.BusinessActivityTypes,
-    currencies.BusinessExchangeRates,
-    settings.BusinessSettings,
-    reference.BusinessTypes,
-    businesses.Businesses,
-    products.CatalogItemTypes,
-    settings.CisSettings,
-    ledger.CoaAccounts,
-    ledger.CoaTemplates,
-    payments.ContactAllocations,
-    opening_balances.ContactOpeningBalanceTypes,
-    opening_balances.ContactOpeningBalances,
-    payments.ContactPayments,
-    reference.ContactPersonTypes,
-    contacts.ContactPersons,
-    reference.ContactTypes,
-    contacts.Contacts,
-    reference.CorrectiveReasonCodes,
-    reference.Countries,
-    reference.CountriesOfRegistration,
-    reference.CountryGroups,
-    currencies.Currencies,
-    settings.DatevSettings,
-    deletions.Deletions,
-    taxes.DraftTaxReturns,
-    settings.EmailSettings,
-    taxes.EuGoodsServicesTypes,
-    taxes.EuSalesDescriptions,
-    currencies.ExchangeRates,
-    settings.FinancialSettings,
-    sales.HostedArtefactPaymentSettings,
-    settings.InvoiceSettings,
-    ledger.JournalCodeTypes,
-    ledger.JournalCodes,
-    ledger.Journals,
-    ledger.LedgerAccountClassifications,
-    opening_balances.LedgerAccountOpeningBalances,
-    ledger.LedgerAccountTypes,
-    ledger.LedgerAccounts,
-    ledger.LedgerEntries,
-    reference.LegalFormTypes,
-    currencies.LiveExchangeRates,
-    taxes.MigrationTaxReturns,
-    settings.Migrations,
-    opening_balances.OpeningBalanceJournals,
-    payments.OtherPayments,
-    payments.PaymentMethods,
-    products.ProductSalesPriceTypes,
-    products.Products,
-    purchases.PurchaseCorrectiveInvoices,
-    purchases.PurchaseCreditNotes,
-    purchases.PurchaseInvoices,
-    purchases.PurchaseQuickEntries,
-    reference.QuickEntryTypes,
-    sales.SalesCorrectiveInvoices,
-    sales.SalesCreditNotes,
-    sales.SalesEstimates,
-    sales.SalesInvoices,
-    sales.SalesQuickEntries,
-    sales.SalesQuotes,
-    products.ServiceRateTypes,
-    products.Services,
-    products.StockItems,
-    products.StockMovements,
-    taxes.TaxOffices,
-    taxes.TaxProfiles,
-    taxes.TaxRates,
-    taxes.TaxReturnFrequencies,
-    taxes.TaxReturns,
-    taxes.TaxSchemes,
-    taxes.TaxTypes,
-    ledger.TransactionTypes,
-    ledger.Transactions,
-    trial_balance.TrialBalance,
-    payments.UnallocatedArtefacts,
-    businesses.User,
+_AREAS = (
+    analysis,
+    attachments,
+    banking,
+    businesses,
+    contacts,
+    currencies,
+    deletions,
+    ledger,
+    opening_balances,
+    payments,
+    products,
+    purchases,
+    reference,
+    sales,
+    settings,
+    taxes,
+    trial_balance,
 )
+
+
+def _declared_in(area: ModuleType) -> list[type[SageStream]]:
+    """List the streams that a module declares, without what it imports."""
+    classes = [each for each in vars(area).values() if isinstance(each, type) and issubclass(each, SageStream)]
+    return [each for each in classes if each.__module__ == area.__name__]
+
+
+STREAMS = tuple(sorted(chain.from_iterable(map(_declared_in, _AREAS)), key=lambda stream: stream.name))
 """Every stream of the tap, in the order of their names."""

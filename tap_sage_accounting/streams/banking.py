@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.client import DocumentStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 
@@ -23,15 +23,10 @@ class BankAccounts(SageStream):
     areas = (Area.BANK,)
 
 
-class BankDeposits(SageStream):
+class BankDeposits(DocumentStream):
     """Cash and cheques paid in from one of the business's accounts to another."""
 
     name = "bank_deposits"
-    changed_since = True
-    deleted_since = True
-    sortable = True
-    deletable = True
-    dated = True
     areas = (Area.BANK,)
 
 
@@ -43,13 +38,8 @@ class BankReconciliations(SageStream):
     areas = (Area.BANK,)
 
 
-class BankTransfers(SageStream):
+class BankTransfers(DocumentStream):
     """Money moved between two of the business's own accounts."""
 
     name = "bank_transfers"
-    changed_since = True
-    deleted_since = True
-    sortable = True
-    deletable = True
-    dated = True
     areas = (Area.BANK,)

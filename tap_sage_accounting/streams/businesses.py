@@ -13,7 +13,6 @@ class Businesses(SingleObjectStream):
     name = "businesses"
     primary_keys = ("business_id", "id")
     in_books = False
-    static = True
 
     @override
     def path_of(self, business_id: str | None) -> str:
@@ -27,4 +26,3 @@ class User(SingleObjectStream):
     primary_keys = ("id",)
     per_business = False
     in_books = False
-    static = True

@@ -12,7 +12,6 @@ class BusinessExchangeRates(CurrencyKeyedStream):
     name = "business_exchange_rates"
     deletable = True
     areas = (Area.SETTINGS,)
-    static = True
 
 
 class Currencies(SageStream):
@@ -26,11 +25,9 @@ class ExchangeRates(CurrencyKeyedStream):
     """The exchange rate in use for each currency against the business's base currency."""
 
     name = "exchange_rates"
-    static = True
 
 
 class LiveExchangeRates(CurrencyKeyedStream):
     """Market exchange rates against the business's base currency, as Sage last fetched them."""
 
     name = "live_exchange_rates"
-    static = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.client import DocumentStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 
@@ -16,27 +16,17 @@ class ContactAllocations(SageStream):
     deletable = True
 
 
-class ContactPayments(SageStream):
+class ContactPayments(DocumentStream):
     """Receipts from customers, payments to suppliers and refunds of either."""
 
     name = "contact_payments"
-    changed_since = True
-    deleted_since = True
-    sortable = True
-    deletable = True
-    dated = True
     areas = (Area.BANK,)
 
 
-class OtherPayments(SageStream):
+class OtherPayments(DocumentStream):
     """Money paid or received without an invoice, posted straight to ledger accounts."""
 
     name = "other_payments"
-    changed_since = True
-    deleted_since = True
-    sortable = True
-    deletable = True
-    dated = True
     flags = ("show_analysis_types",)
     areas = (Area.BANK,)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.client import DocumentStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 
@@ -15,30 +15,20 @@ class HostedArtefactPaymentSettings(SageStream):
     static = True
 
 
-class SalesCorrectiveInvoices(SageStream):
+class SalesCorrectiveInvoices(DocumentStream):
     """Invoices that correct an earlier sales invoice, as Spanish law asks for."""
 
     name = "sales_corrective_invoices"
-    changed_since = True
-    deleted_since = True
-    sortable = True
-    deletable = True
-    dated = True
     flags = ("show_payments_allocations", "show_analysis_types")
     areas = (Area.SALES,)
     countries = ("ES",)
     retired = True
 
 
-class SalesCreditNotes(SageStream):
+class SalesCreditNotes(DocumentStream):
     """Credits granted to customers, with their lines, taxes and the invoices they were set against."""
 
     name = "sales_credit_notes"
-    changed_since = True
-    deleted_since = True
-    sortable = True
-    deletable = True
-    dated = True
     flags = ("show_payments_allocations", "show_analysis_types")
     areas = (Area.SALES,)
 
@@ -53,28 +43,18 @@ class SalesEstimates(SageStream):
     areas = (Area.SALES,)
 
 
-class SalesInvoices(SageStream):
+class SalesInvoices(DocumentStream):
     """Invoices issued to customers, with their lines, taxes and the payments allocated to them."""
 
     name = "sales_invoices"
-    changed_since = True
-    deleted_since = True
-    sortable = True
-    deletable = True
-    dated = True
     flags = ("show_payments_allocations", "show_analysis_types", "show_corrections", "show_recurring_invoice")
     areas = (Area.SALES,)
 
 
-class SalesQuickEntries(SageStream):
+class SalesQuickEntries(DocumentStream):
     """Sales invoices and credit notes entered as one line each, customers' opening balances among them."""
 
     name = "sales_quick_entries"
-    changed_since = True
-    deleted_since = True
-    sortable = True
-    deletable = True
-    dated = True
     flags = ("show_payments_allocations", "show_analysis_types")
     areas = (Area.SALES,)
 

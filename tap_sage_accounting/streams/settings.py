@@ -11,7 +11,6 @@ class BusinessSettings(SingleObjectStream):
 
     name = "business_settings"
     areas = (Area.SETTINGS,)
-    static = True
 
 
 class CisSettings(SingleObjectStream):
@@ -20,7 +19,6 @@ class CisSettings(SingleObjectStream):
     name = "cis_settings"
     areas = (Area.SETTINGS,)
     countries = ("GB",)
-    static = True
 
 
 class DatevSettings(SingleObjectStream):
@@ -30,7 +28,6 @@ class DatevSettings(SingleObjectStream):
     areas = (Area.SETTINGS,)
     countries = ("DE",)
     retired = True
-    static = True
 
 
 class EmailSettings(SingleObjectStream):
@@ -40,7 +37,6 @@ class EmailSettings(SingleObjectStream):
     areas = (Area.SETTINGS,)
     countries = ("CA", "ES", "FR", "GB", "IE", "US")
     retired = True
-    static = True
 
 
 class FinancialSettings(SingleObjectStream):
@@ -48,7 +44,6 @@ class FinancialSettings(SingleObjectStream):
 
     name = "financial_settings"
     areas = (Area.SETTINGS,)
-    static = True
 
 
 class InvoiceSettings(SingleObjectStream):
@@ -56,7 +51,6 @@ class InvoiceSettings(SingleObjectStream):
 
     name = "invoice_settings"
     areas = (Area.SETTINGS,)
-    static = True
 
 
 class Migrations(SingleObjectStream):
@@ -66,4 +60,3 @@ class Migrations(SingleObjectStream):
     areas = (Area.SETTINGS,)
     countries = ("CA", "ES", "FR", "GB", "IE", "US")
     retired = True
-    static = True
