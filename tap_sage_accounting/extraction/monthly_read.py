@@ -19,8 +19,7 @@ from tap_sage_accounting.api.pages import Page, parse_json
 from tap_sage_accounting.declaration import CREATED_AT, UPDATED_AT
 from tap_sage_accounting.exceptions import MalformedResponseError
 from tap_sage_accounting.extraction.list_reader import ListReader
-from tap_sage_accounting.extraction.monthly_balances import MonthlyBalances
-from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, first_month
+from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, MonthlyBalances, first_month
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
 from tap_sage_accounting.run.packed_ids import pack
 from tap_sage_accounting.run.signals import stop_signals

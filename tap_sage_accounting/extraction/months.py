@@ -1,4 +1,4 @@
-"""Calendar months, and the one with which a business's trial balance begins.
+"""The months of a business's trial balance: the one with which it begins, and what is known of each.
 
 When accounts begin is typed by people, and so are the dates of postings. Neither is taken for the number of requests
 that a read is worth.
@@ -7,17 +7,29 @@ that a read is worth.
 from __future__ import annotations
 
 from calendar import monthrange
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+from zlib import crc32
+
+from tap_sage_accounting.run.packed_ids import unpack
+from tap_sage_accounting.run.state_parts import CLOSINGS, LISTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tap_sage_accounting.api.pages import Page
+    from tap_sage_accounting.records.row_decoder import Item
+
+    Record = dict[str, Any]
 
 PLAUSIBLE_MONTHS = 120
 """Months of history that are believed; where a longer one is claimed, the first posting is looked for."""
 MOST_MONTHS = 600
 """Months that are read at most: fifty years. What is dated earlier was mistyped."""
+NOTHING = {"debit": "0", "credit": "0"}
+_UNKNOWN = "-" * 8
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -97,3 +109,84 @@ def first_month(
         else:
             first = middle.plus(1)
     return first
+
+
+@dataclass
+class MonthlyBalances:
+    """What is known of the months of one business.
+
+    Attributes:
+        listed: accounts that were ever listed.
+        closings: what each month closed with when it was read last, in eight digits.
+        idle: accounts to add to a month where Sage lists them no longer.
+        met: accounts that were listed in this run for the first time.
+        openings: what each month opened with that was read in this run.
+        again: months that were read again because the next one opened with something else.
+    """
+
+    listed: set[str]
+    closings: dict[Month, str]
+    idle: list[Item] = field(default_factory=list)
+    met: dict[str, Item] = field(default_factory=dict)
+    openings: dict[Month, str] = field(default_factory=dict)
+    again: set[Month] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> MonthlyBalances:
+        """Read what the last run left in the state."""
+        first, _, sums = state.get(CLOSINGS, "").partition(":")
+        parts = [sums[place : place + len(_UNKNOWN)] for place in range(0, len(sums), len(_UNKNOWN))]
+        closings = {
+            Month.of(date.fromisoformat(first)).plus(number): part
+            for number, part in enumerate(parts)
+            if part != _UNKNOWN
+        }
+        return cls(unpack(state[LISTED]) if LISTED in state else set(), closings)
+
+    def packed_closings(self) -> str:
+        """Write down what months closed with, from the first one on without a gap."""
+        first = min(self.closings)
+        sums = [self.closings.get(month, _UNKNOWN) for month in first.until(max(self.closings))]
+        return f"{first.first_day}:{''.join(sums)}"
+
+    def add_month(self, month: Month, page: Page) -> list[Record]:
+        """Look at the accounts of a month, and add those that Sage lists there no longer."""
+        found = cast("list[Record]", page.items)
+        self.openings[month] = _sum_of(found, "opening_balance")
+        self.closings[month] = _sum_of(found, "closing_balance")
+        new = {str(raw.get("id")): raw for raw in found}
+        rows = _with_idle(found, [*self.idle, *self.met.values()] if month in self.again else self.idle)
+        self.met |= {account: raw for account, raw in new.items() if account not in self.listed}
+        self.listed |= new.keys()
+        return rows
+
+    def stale_month(self, opened: Month) -> Month | None:
+        """Find a month that closed with something else than the next one opened with; each month is returned once."""
+        for month in sorted(self.openings, reverse=True):
+            before = month.plus(-1)
+            if before >= opened and before not in self.again and self.openings[month] != self.closings.get(before):
+                self.again.add(before)
+                return before
+        return None
+
+
+def _sum_of(rows: list[Record], balance: str) -> str:
+    """Make eight digits of what all accounts held: the same for the same balances, however they are written."""
+    held = []
+    for row in rows:
+        sides = row.get(balance) or {}
+        amount = Decimal(str(sides.get("debit") or 0)) - Decimal(str(sides.get("credit") or 0))
+        if amount:
+            held.append(f"{row.get('id')} {amount.normalize()}")
+    return f"{crc32(' '.join(sorted(held)).encode()):08x}"
+
+
+def _with_idle(rows: list[Record], accounts: list[Item]) -> list[Record]:
+    """Add the accounts that Sage no longer lists because nothing is in them, so that earlier rows do not go stale."""
+    present = {row.get("id") for row in rows}
+    idle = {"opening_balance": NOTHING, "closing_balance": NOTHING, **NOTHING}
+    return rows + [
+        {"id": account.get("id"), "displayed_as": account.get("displayed_as"), "$path": account.get("$path"), **idle}
+        for account in accounts
+        if account.get("id") not in present
+    ]

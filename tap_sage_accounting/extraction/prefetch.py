@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor, Future
-    from types import TracebackType
 
     from tap_sage_accounting.api.pages import Page
 
@@ -40,9 +39,7 @@ class PagePrefetcher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for future in list(self._requested.values()):
             future.cancel()
 

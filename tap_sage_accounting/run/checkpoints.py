@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.helpers._state import StateWriter
@@ -42,20 +42,22 @@ NEXT_LOOK = 1.25
 """By how much more must be written before the state is measured again: that takes time, too."""
 
 
-class Tracker(Protocol):
-    """Knows which rows of a list were delivered."""
+class Tracker:
+    """Knows which rows of a list were delivered; this one need not know, as no state has to name them."""
 
-    def track_before_delivery(self, items: Sequence[Item]) -> bool:
-        """Take note of rows before they are delivered; return whether a state must name them first."""
+    def track_before_delivery(self, items: Sequence[Item]) -> bool:  # noqa: ARG002
+        """Track rows before they are delivered; return whether a state must name them first."""
+        return False
 
     def write_to_state(self) -> None:
-        """Name them in the state."""
+        """Name the rows in the state that were delivered, or are about to be."""
 
     def snapshot(self) -> str | None:
         """Return what the state names now."""
+        return None
 
     def restore(self, snapshot: str | None) -> None:
-        """Let the state name no more than it did."""
+        """Let the state name no more than it did: rows since then are not delivered."""
 
 
 class Checkpoints(StateWriter):

@@ -11,8 +11,7 @@ from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import Warehouse, disagreements
 from sage_workbench.plain_books import List, plain_world
 from tap_sage_accounting.exceptions import IncompleteRunError
-from tap_sage_accounting.extraction import list_end
-from tap_sage_accounting.extraction.consistency import MAX_SWEEPS
+from tap_sage_accounting.extraction import consistency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,9 +68,9 @@ def test_a_list_without_an_end_fails_in_words(
     assert failed.stream == stream
     assert "unexpected" not in failed.reason
     assert not any("taken for hidden" in line for line in run.log)
-    most_pages = list_end.MAX_GROWTH * (ROWS // PAGE + 1) + list_end.SPARE_PAGES
+    most_pages = consistency.MAX_GROWTH * (ROWS // PAGE + 1) + consistency.SPARE_PAGES
     assert len(run.records[stream]) <= most_pages * PAGE
-    assert len(server.requests.of(stream)) <= (1 + MAX_SWEEPS) * (most_pages + 20)
+    assert len(server.requests.of(stream)) <= (1 + consistency.MAX_SWEEPS) * (most_pages + 20)
     [business] = server.world.businesses
     assert run.bookmark(stream, business) is None
     assert all(len(run.records[other]) == ROWS for other in LISTS if other != stream)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.extraction.deletions.base import Deletions
-from tap_sage_accounting.extraction.deletions.flagged import FlaggedDeletions
+from tap_sage_accounting.extraction.deletions.base import Deletions, FlaggedDeletions
 from tap_sage_accounting.extraction.deletions.missing import MissingDeletions
 from tap_sage_accounting.extraction.deletions.reported import ReportedDeletions
 
@@ -17,12 +16,7 @@ __all__ = ["Deletions", "deletions_of"]
 
 
 def deletions_of(plan: ReadPlan, seen: SeenRows) -> Deletions:
-    """Choose how deletions from a list are found.
-
-    Args:
-        plan: the list.
-        seen: what the read of it sees.
-    """
+    """Choose how deletions from a list are found, beside a read of it that sees its rows."""
     stream = plan.stream
     kind = Deletions
     if stream.deleted_since:

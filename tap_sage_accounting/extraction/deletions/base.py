@@ -1,4 +1,4 @@
-"""The interface of the strategies that find deletions, and what lists without deletions do: nothing.
+"""The interface of the strategies that find deletions, and two that are simple: none, and those that are flagged.
 
 Rows that vanish from a list without having been deleted (open items that get paid, for one) are not looked for: where
 such a list matters, ACTIVATE_VERSION has the target drop what is gone.
@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.declaration import UPDATED_AT
 from tap_sage_accounting.exceptions import RecordNotFoundError, RequestTooLargeError
+from tap_sage_accounting.records.identity import key_of
+from tap_sage_accounting.run.checkpoints import Tracker
 from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from datetime import datetime
 
     from tap_sage_accounting.api.endpoint import Endpoint
@@ -41,7 +45,7 @@ def is_gone(endpoint: Endpoint, key: str) -> bool:
     return False
 
 
-class Deletions:
+class Deletions(Tracker):
     """Finds what was deleted from one list of one business, beside a read of that list.
 
     Args:
@@ -69,20 +73,6 @@ class Deletions:
     def start(self) -> None:
         """Send the first requests, to have their responses when they are needed."""
 
-    def track_before_delivery(self, items: Sequence[Item]) -> bool:  # noqa: ARG002
-        """Track rows before they are delivered; return whether the state must name them first."""
-        return False
-
-    def write_to_state(self) -> None:
-        """Put the rows that were delivered, or are about to be, into the state."""
-
-    def snapshot(self) -> str | None:
-        """Return what the state says of such rows."""
-        return None
-
-    def restore(self, snapshot: str | None) -> None:
-        """Let the state say of such rows what it said: those since then are not delivered."""
-
     def observe(self, row: Item, record: Any) -> None:
         """Look at a row of the read, as sent and as declared."""
 
@@ -108,3 +98,19 @@ class Deletions:
 
     def finish(self) -> None:
         """Keep in the state what the next run needs, after a read that delivered everything."""
+
+
+class FlaggedDeletions(Deletions):
+    """Reports the records that bear a flag, and stay in the list: ledger entries and transactions."""
+
+    observes = True
+
+    @override
+    def observe(self, row: Item, record: Any) -> None:
+        flag = self.plan.stream.deletion_flag
+        if flag is not None and record.get(flag):
+            self.plan.report_deletion(key_of(row), record.get(UPDATED_AT), "flagged")
+
+    @override
+    def was_replaced(self, newest: str | None) -> bool:
+        return False  # no row leaves the list
