@@ -60,10 +60,6 @@ class Endpoint:
         decoder = _no_decoder if READ_WITH_CARE & changes.keys() else self.decoder
         return replace(self, params={**self.params, **changes}, decoder=decoder)
 
-    def with_bare_attributes(self, attributes: str) -> Self:
-        """Return the same list, whose bare rows have some attributes."""
-        return replace(self, bare_attributes=attributes)
-
     def sibling(self, path: str, label: str) -> Endpoint:
         """Return another resource of the same business, without parameters."""
         return Endpoint(
@@ -102,16 +98,15 @@ class Endpoint:
             max_attempts=max_attempts,
         )
 
-    def page(self, number: int, size: int = 0, *, bare: bool = False, max_attempts: int | None = None) -> Page:
+    def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
         """Return a page of the list.
 
         Args:
             number: from 1.
-            size: records a page; 0 for the usual number.
+            size: records a page.
             bare: with hardly any attributes.
             max_attempts: attempts at a page that may be too heavy for Sage; None for the usual number.
         """
-        size = size or self.page_size
         params = {"page": number, "items_per_page": size, **self.params}
         if bare:
             params["attributes"] = self.bare_attributes

@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import RetriableAPIError, SkippableAPIError
+from typing_extensions import override
 
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.api.endpoint import Endpoint
-from tap_sage_accounting.exceptions import (
-    RefusedRunError,
-    RequestTooLargeError,
-    RetriesExhaustedError,
-    SettingsError,
-)
+from tap_sage_accounting.exceptions import RefusedRunError, RequestTooLargeError, RetriesExhaustedError, SettingsError
 from tap_sage_accounting.extraction.list_reader import ListReader
 from tap_sage_accounting.records.identity import key_of
 
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.api.http_client import HttpClient
     from tap_sage_accounting.api.pages import Page
-    from tap_sage_accounting.records.row_decoder import Item
 
 LARGEST_PAGE = 500
 """Businesses that Sage puts on a page at most; before mid-2025 it put all of them on one."""
@@ -46,21 +41,14 @@ class Business:
         return f"{self.name} ({self.id})" if self.name else self.id
 
 
-@dataclass(frozen=True, slots=True)
-class _BusinessList:
+class _BusinessList(Endpoint):
     """The list of the user's businesses, which shows no more than ids and names anyway."""
 
-    endpoint: Endpoint
-
+    @override
     def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
-        """Return a page."""
         if size < SMALLEST_PAGE:
-            raise RequestTooLargeError(f"{self.endpoint.label}, page {number}: no page is that small ({size})")
-        return self.endpoint.page(number, size, bare=bare, max_attempts=max_attempts)
-
-    def record(self, item: Item) -> Item:
-        """Return one business."""
-        return self.endpoint.record(item)
+            raise RequestTooLargeError(f"{self.label}, page {number}: no page is that small ({size})")
+        return super().page(number, size, bare=bare, max_attempts=max_attempts)
 
 
 def visible_businesses(client: HttpClient, executor: Executor) -> tuple[list[Business], datetime]:
@@ -73,13 +61,10 @@ def visible_businesses(client: HttpClient, executor: Executor) -> tuple[list[Bus
         FatalAPIError: Sage does not list them, or not all of them.
         RefusedRunError: Sage refuses the list.
     """
-    endpoint = Endpoint(client=client, path="/businesses", label="list of businesses", page_size=LARGEST_PAGE)
-    reading = ListReader(
-        _BusinessList(endpoint), executor, label=endpoint.label, max_prefetch=lambda: 1, size=LARGEST_PAGE
-    )
+    source = _BusinessList(client=client, path="/businesses", label="list of businesses", page_size=LARGEST_PAGE)
+    reading = ListReader(source, executor, label=source.label, max_prefetch=lambda: 1, size=LARGEST_PAGE)
     try:
-        items = [item for page in reading.pages() for item in page.items]
-        items += reading.recover_missed_rows(lambda: False)
+        items = list(reading.rows())
     except SkippableAPIError as error:
         raise RefusedRunError(
             f"Sage does not let this user list businesses, so nothing was read. {error} Give the user access to a "

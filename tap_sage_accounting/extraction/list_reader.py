@@ -117,6 +117,12 @@ class ListReader:
                 if self._delivered is not None and not self.undeliverable:
                     self._delivered(page)
 
+    def rows(self) -> Iterator[Item]:
+        """Yield every row of the list, then those that slipped from one page to another."""
+        for page in self.pages():
+            yield from page.items
+        yield from self.recover_missed_rows(lambda: False)
+
     def recover_missed_rows(self, was_replaced: Callable[[], bool]) -> Iterator[Item]:
         """Yield rows that slipped from one page to another while the list was read.
 

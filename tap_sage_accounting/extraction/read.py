@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
-from tap_sage_accounting.declaration import CREATED_AT, UPDATED_AT
+from tap_sage_accounting.declaration import UPDATED_AT
 from tap_sage_accounting.exceptions import KeylessRecordError, UndeliverableError
 from tap_sage_accounting.extraction.deletions import deletions_of
 from tap_sage_accounting.extraction.reread import Reread
-from tap_sage_accounting.extraction.resume import ResumableRead, began_at, forget
+from tap_sage_accounting.extraction.resume import ResumableRead
 from tap_sage_accounting.records.row_decoder import Row
 from tap_sage_accounting.run.checkpoints import Delivery
 from tap_sage_accounting.run.signals import stop_signals
-from tap_sage_accounting.run.state_parts import BOOKMARK, REPLICATION_KEY
+from tap_sage_accounting.run.state_parts import BOOKMARK, INTERRUPTED, REPLICATION_KEY
 from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class BusinessRead:
 
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan
-        self._readers = self._list_readers()
+        parts = plan.stream.parts
+        self._readers = ResumableRead(plan).readers() if plan.is_resumable else [plan.reader(part) for part in parts]
         self._deletions = deletions_of(plan, self._readers[0].seen)
         self._reread = Reread(plan)
         self._newest: str | None = None
@@ -53,22 +54,6 @@ class BusinessRead:
             reader.start()
         self._deletions.start()
         self._reread.start()
-
-    def _list_readers(self) -> list[ListReader]:
-        """Prepare the reads that together bring all records; the first one decides how far the bookmark may go."""
-        plan = self._plan
-        if not plan.is_resumable:
-            return [plan.reader(part) for part in plan.stream.parts]
-        whole = ResumableRead(plan)
-        if whole.interrupted is None:
-            return [plan.reader(delivered=whole.add_page)]
-        changed_since = instant(began_at(whole.interrupted) - plan.lookback)
-        rest = whole.rest_of(plan.endpoint.with_bare_attributes(CREATED_AT))
-        plan.logger.info("Going on with %s, which an earlier run did not finish.", plan.label)
-        return [
-            plan.reader({"updated_or_created_since": changed_since}),
-            plan.reader(source=rest, delivered=whole.add_page),
-        ]
 
     @property
     def awaited(self) -> Future[Any] | None:
@@ -125,7 +110,7 @@ class BusinessRead:
         with stop_signals.deferred():  # a state that is half of this read and half of the last one would be wrong
             self._deletions.finish()
             self._reread.finish()
-            forget(self._plan.state)
+            self._plan.state.pop(INTERRUPTED, None)
             self._move_bookmark()
 
     def _move_bookmark(self) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tap_sage_accounting.declaration import CREATED_AT
 from tap_sage_accounting.exceptions import RequestTooLargeError
@@ -28,10 +28,11 @@ from tap_sage_accounting.run.state_parts import INTERRUPTED
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from tap_sage_accounting.api.pages import Page
-    from tap_sage_accounting.extraction.list_reader import Source
+    from tap_sage_accounting.extraction.list_reader import ListReader, Source
     from tap_sage_accounting.extraction.plan import ReadPlan
     from tap_sage_accounting.records.row_decoder import Item
 
@@ -63,26 +64,18 @@ class ResumePoint:
     rows: int
 
 
-def began_at(point: ResumePoint) -> datetime:
-    """Return when an interrupted read began."""
-    return parse_moment(point.began)
-
-
 class ResumableRead:
     """The read of a sorted list, which notes in the state how far it came.
 
     Args:
         plan: the read.
-
-    Attributes:
-        interrupted: how far an earlier process came with the same read, None where there is nothing to go on from.
     """
 
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan
         self._state = plan.state
         self._since = None if plan.since is None else instant(plan.since)
-        self.interrupted = self._found()
+        self._interrupted = self._found()
         self._rest: RemainingPages | None = None
         self._began = ""
         self._seen_at = ""
@@ -97,31 +90,29 @@ class ResumableRead:
         point = ResumePoint(**kept) if kept else None
         return point if point is not None and point.since == self._since else None
 
-    def rest_of(self, source: Source) -> RemainingPages:
-        """Cut what was delivered off the list."""
-        if self.interrupted is None:
-            raise ValueError(self._plan.label)
-        self._rest = RemainingPages(source, self.interrupted, self)
-        return self._rest
+    def readers(self) -> list[ListReader]:
+        """Prepare the reads that together bring all records; the first one decides how far the bookmark may go."""
+        plan, point = self._plan, self._interrupted
+        if point is None:
+            return [plan.reader(delivered=self.add_page)]
+        plan.logger.info("Going on with %s, which an earlier run did not finish.", plan.label)
+        changed_since = instant(parse_moment(point.began) - plan.lookback)
+        self._rest = RemainingPages(replace(plan.endpoint, bare_attributes=CREATED_AT), point, self._nothing_went)
+        return [
+            plan.reader({"updated_or_created_since": changed_since}),
+            plan.reader(source=self._rest, delivered=self.add_page),
+        ]
 
-    def nothing_went(self) -> bool:
+    def _nothing_went(self, point: ResumePoint) -> bool:
         """Return whether no row left the list while the interrupted part was read, as far as Sage reports now."""
-        if self.interrupted is None:
-            return False
         lookback = self._plan.lookback
-        began = parse_moment(self.interrupted.part_began) - lookback
-        ended = parse_moment(self.interrupted.seen_at) + lookback
+        began, ended = parse_moment(point.part_began) - lookback, parse_moment(point.seen_at) + lookback
         # The filter leaves out its own moment: deletions in the first second count, those in the last do not.
         counts = [self._deletions_after(began - timedelta(seconds=1)), self._deletions_after(ended)]
         return counts[0] is not None and counts[0] == counts[1]
 
     def _deletions_after(self, moment: datetime) -> int | None:
-        changes = {
-            "deleted_since": instant(moment),
-            "updated_or_created_since": None,
-            "attributes": None,
-            "sort": None,
-        }
+        changes = {"deleted_since": instant(moment), "updated_or_created_since": None, "attributes": None, "sort": None}
         return self._plan.endpoint.narrowed(changes).page(1, 1).total
 
     def add_page(self, page: Page) -> None:
@@ -154,7 +145,7 @@ class ResumableRead:
 
     def _save(self) -> None:
         skipped = self._rest.skipped if self._rest and self._rest.skipped else 0
-        began = self.interrupted.began if self.interrupted else self._began
+        began = self._interrupted.began if self._interrupted else self._began
         point = ResumePoint(self._since, began, self._began, self._seen_at, self._until, skipped + self._rows)
         self._state[INTERRUPTED] = asdict(point)
         self._plan.services.checkpoints.checkpoint()
@@ -163,20 +154,25 @@ class ResumableRead:
 class RemainingPages:
     """The part of a sorted list that was not delivered yet, as a list of its own that begins with page 1.
 
+    Args:
+        source: the whole list.
+        point: how far it was delivered.
+        nothing_went: requests whether no row left the list meanwhile.
+
     Attributes:
         skipped: rows before it, None before its first page was asked for.
     """
 
-    def __init__(self, source: Source, point: ResumePoint, read: ResumableRead) -> None:
+    def __init__(self, source: Source, point: ResumePoint, nothing_went: Callable[[ResumePoint], bool]) -> None:
         self._source = source
         self._point = point
-        self._read = read
+        self._nothing_went = nothing_went
         self.skipped: int | None = None
 
     def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
         """Return a page. Page 1 is looked for, anew in each pass, for the list may have become shorter."""
         if self.skipped is None:
-            self.skipped = (self._point.rows - 1) // size * size if self._read.nothing_went() else 0
+            self.skipped = (self._point.rows - 1) // size * size if self._nothing_went(self._point) else 0
         page = self._first(size, bare=bare, max_attempts=max_attempts) if number == 1 else None
         before, odd = divmod(self.skipped, size)
         if odd:
@@ -214,8 +210,3 @@ class RemainingPages:
     def record(self, item: Item) -> Item:
         """Return one record by its id."""
         return self._source.record(item)
-
-
-def forget(state: dict[str, Any]) -> None:
-    """Drop what the state says of a read that is complete now."""
-    state.pop(INTERRUPTED, None)
