@@ -15,7 +15,7 @@ from typing_extensions import override
 from tap_sage_accounting import schemas
 from tap_sage_accounting.api.endpoint import Endpoint
 from tap_sage_accounting.declaration import UPDATED_AT, StreamDeclaration
-from tap_sage_accounting.extraction.outcome import ReadOutcome, fail_in
+from tap_sage_accounting.extraction.outcome import fail_in, report_outcome
 from tap_sage_accounting.extraction.plan import ReadPlan
 from tap_sage_accounting.extraction.read import BusinessRead, SingleRead
 from tap_sage_accounting.extraction.resume import IN_ORDER
@@ -116,7 +116,7 @@ class SageStream(SingerStream):
         """Send the first requests of the read of one business, whose records are for later."""
         plan = self._plan(context)
         read = self.read_class(plan)
-        return StartedRead(ReadOutcome(plan, self.version).of(read.batches()), lambda: read.awaited)
+        return StartedRead(report_outcome(read.batches(), plan, self.version), lambda: read.awaited)
 
     def begin_first_read(self, context: Context | None) -> bool:
         """Note in the state when a first read begins whose deletions Sage will report; return whether this is one."""

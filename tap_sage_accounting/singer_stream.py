@@ -19,7 +19,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
 from tap_sage_accounting.declaration import ADDITIONAL, StreamDeclaration
-from tap_sage_accounting.extraction.table_version import FullTableVersion
+from tap_sage_accounting.extraction.outcome import FullTableVersion
 from tap_sage_accounting.records.converter import RecordConverter
 from tap_sage_accounting.records.row_decoder import Item, Row
 from tap_sage_accounting.run.writer import WholeMessageWriter
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Catalog, CatalogEntry
 
-    from tap_sage_accounting.extraction.services import Services
+    from tap_sage_accounting.extraction.plan import Services
     from tap_sage_accounting.records.conformance import Conformer
 
 

@@ -25,8 +25,8 @@ from tap_sage_accounting.extraction.businesses import (
     log_changes,
     visible_businesses,
 )
+from tap_sage_accounting.extraction.plan import Services
 from tap_sage_accounting.extraction.scheduler import ReadScheduler
-from tap_sage_accounting.extraction.services import Services
 from tap_sage_accounting.run.state import State
 from tap_sage_accounting.run.state_forms import bookmarks_of
 from tap_sage_accounting.run.writer import WholeMessageWriter

@@ -9,6 +9,7 @@ times, as often as other lists are swept for deletions.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,6 @@ from singer_sdk.exceptions import SkippableAPIError
 from tap_sage_accounting.api.pages import Page, parse_json
 from tap_sage_accounting.declaration import CREATED_AT, UPDATED_AT
 from tap_sage_accounting.exceptions import MalformedResponseError
-from tap_sage_accounting.extraction.list_reader import ListReader
 from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, MonthlyBalances, first_month
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
 from tap_sage_accounting.run.packed_ids import pack
@@ -27,12 +27,12 @@ from tap_sage_accounting.run.state_parts import ALL_READ_AT, CLOSINGS, LISTED, O
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from concurrent.futures import Future
     from datetime import datetime
 
     from tap_sage_accounting.api.endpoint import Endpoint
     from tap_sage_accounting.api.http_client import Response
+    from tap_sage_accounting.extraction.list_reader import ListReader
     from tap_sage_accounting.extraction.plan import ReadPlan
     from tap_sage_accounting.extraction.scheduler import Batches
     from tap_sage_accounting.records.row_decoder import Item
@@ -73,9 +73,10 @@ class MonthlyRead:
             changed, is_quiet = self._first_changed(last_read, now)
             begin = max(begin, changed)
         if seen.listed:
-            seen.idle = [account for account in self._accounts() if account.get("id") in seen.listed]
+            accounts = self._reader("ledger_accounts", {}).rows()
+            seen.idle = [account for account in accounts if account.get("id") in seen.listed]
         elif state.get(OLDER_CHANGED):  # accounts may have been listed that no part of the state names any more
-            seen.idle = list(self._accounts())
+            seen.idle = list(self._reader("ledger_accounts", {}).rows())
         months = begin.until(Month.of(now))
         fetch = partial(self._request_month, months)
         executor, max_prefetch = self._plan.services.executor, self._plan.max_prefetch
@@ -136,8 +137,7 @@ class MonthlyRead:
         changes = {"attributes": f"date,{CREATED_AT},{UPDATED_AT}", "updated_or_created_since": instant(since)}
         transactions = self._reader("transactions", changes)
         try:
-            rows = [row for page in transactions.pages() for row in page.items]
-            rows += transactions.recover_missed_rows(lambda: False)
+            rows = list(transactions.rows())
         except SkippableAPIError:
             return FIRST_MONTH, False
         if any(_may_have_moved(row, last_read) for row in rows):
@@ -148,12 +148,6 @@ class MonthlyRead:
         changed = [Month.parse(day) for row in rows if (day := row.get("date"))]
         return min([*changed, Month.of(now).plus(-1)]), not rows
 
-    def _accounts(self) -> Iterator[Item]:
-        reader = self._reader("ledger_accounts", {})
-        for page in reader.pages():
-            yield from page.items
-        yield from reader.recover_missed_rows(lambda: False)
-
     # Requests
 
     def _sibling(self, name: str) -> Endpoint:
@@ -162,14 +156,7 @@ class MonthlyRead:
 
     def _reader(self, name: str, params: dict[str, Any]) -> ListReader:
         """Prepare to read another list of the business."""
-        endpoint = self._sibling(name)
-        return ListReader(
-            endpoint.narrowed(params),
-            self._plan.services.executor,
-            label=endpoint.label,
-            max_prefetch=self._plan.max_prefetch,
-            size=endpoint.page_size,
-        )
+        return replace(self._plan, endpoint=self._sibling(name).narrowed(params)).reader()
 
     def _request_settings(self) -> Page:
         label = f"accounts start date for {self._plan.label}"

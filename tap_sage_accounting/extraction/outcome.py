@@ -3,86 +3,107 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
 
 from tap_sage_accounting.api.request_gate import GateClosedError
 from tap_sage_accounting.exceptions import AuthorizationError, BatchError, EditionError, RunOverError
-from tap_sage_accounting.extraction.empty_list import missing_offer
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from tap_sage_accounting.extraction.plan import ReadPlan
     from tap_sage_accounting.extraction.scheduler import Batches
-    from tap_sage_accounting.extraction.table_version import FullTableVersion
     from tap_sage_accounting.records.row_decoder import Item
 
 
-@dataclass(frozen=True, slots=True)
-class ReadOutcome:
-    """Reports how the read of one stream of one business ends.
+class FullTableVersion:
+    """Counts the complete reads of a stream, and activates the version of its table when all are.
 
-    Attributes:
-        plan: the read.
-        version: the version of the stream's table.
+    A target that hears of a version drops or flags every row of an older one. So it hears of it after the last record,
+    and only when every business was read: rows of one that was left out, skipped or failed must stay, and those of one
+    that the user no longer sees too.
+
+    Args:
+        reads: how many reads must be complete.
+        begin: lets the records to come carry the version.
+        activate: writes the version; None for a stream whose tables have no versions.
     """
 
-    plan: ReadPlan
-    version: FullTableVersion
+    def __init__(self, reads: int, begin: Callable[[], None], activate: Callable[[], None] | None) -> None:
+        self._left = reads
+        self._begin = begin
+        self._activate = activate
 
-    def of(self, batches: Batches) -> Batches:
-        """Pass on the batches of the read, and report its end."""
-        services, name = self.plan.services, self.plan.stream.name
-        report, business = services.report, services.name_of(self.plan.business_id)
-        services.checkpoints.checkpoint()
-        self.version.begin()
-        delivered = is_doubtful = False
-        try:
-            for batch in _failing_together(batches):
-                if self.plan.stream.in_books:
-                    report.answered.add(business)
-                before = report.records[name]
-                yield batch
-                delivered = delivered or report.records[name] > before
-            is_doubtful = not delivered and self._doubts_emptiness()
-            services.end_files()
-        except SkippableAPIError as error:
-            if delivered:
-                report.fail(name, business, f"refused in the middle: {error}")
-            else:
-                report.skip(name, business, error)
-        except (AuthorizationError, BatchError, RunOverError, GateClosedError):
-            raise  # no other read can succeed either
-        except (FatalAPIError, RetriableAPIError) as error:
-            report.fail(name, business, str(error))
-        except Exception as error:
-            self.plan.logger.exception("Reading %s met something unexpected.", self.plan.label)
-            report.fail(name, business, f"unexpected {type(error).__name__}, see the log above")
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the target is sent a version of this table."""
+        return self._activate is not None
+
+    def begin(self) -> None:
+        """Let the records of the coming read carry the version."""
+        if self.is_wanted:
+            self._begin()
+
+    def complete(self) -> None:
+        """Count a complete read; after the last one, activate the version."""
+        self._left -= 1
+        if self._activate is not None and self._left == 0:
+            self._activate()
+
+
+def report_outcome(batches: Batches, plan: ReadPlan, version: FullTableVersion) -> Batches:
+    """Pass on the batches of a read, and report how it ends."""
+    services, name = plan.services, plan.stream.name
+    report, business = services.report, services.name_of(plan.business_id)
+    services.checkpoints.checkpoint()
+    version.begin()
+    delivered = is_doubtful = False
+    try:
+        for batch in _failing_together(batches):
+            if plan.stream.in_books:
+                report.answered.add(business)
+            before = report.records[name]
+            yield batch
+            delivered = delivered or report.records[name] > before
+        is_doubtful = not delivered and _doubts_emptiness(plan, version)
+        services.end_files()
+    except SkippableAPIError as error:
+        if delivered:
+            report.fail(name, business, f"refused in the middle: {error}")
         else:
-            report.complete += 1
-            if not is_doubtful:
-                self.version.complete()
+            report.skip(name, business, error)
+    except (AuthorizationError, BatchError, RunOverError, GateClosedError):
+        raise  # no other read can succeed either
+    except (FatalAPIError, RetriableAPIError) as error:
+        report.fail(name, business, str(error))
+    except Exception as error:
+        plan.logger.exception("Reading %s met something unexpected.", plan.label)
+        report.fail(name, business, f"unexpected {type(error).__name__}, see the log above")
+    else:
+        report.complete += 1
+        if not is_doubtful:
+            version.complete()
 
-    def _doubts_emptiness(self) -> bool:
-        """Return whether a list that brought nothing may hold rows, where the target's table would lose them.
 
-        Raises:
-            EditionError: the target replaces the table whatever is written.
-        """
-        is_replaced = self.plan.stream.name in self.plan.services.report.replaced
-        if not (is_replaced or self.version.is_wanted) or not (reason := missing_offer(self.plan)):
-            return False
-        if is_replaced:
-            raise EditionError(f"{self.plan.label}: Sage lists nothing, and says of the business: {reason}.")
-        self.plan.logger.warning(
-            "%s: Sage lists nothing, and says of the business: %s. The target keeps older rows of the table.",
-            self.plan.label,
-            reason,
-        )
-        return True
+def _doubts_emptiness(plan: ReadPlan, version: FullTableVersion) -> bool:
+    """Return whether a list that brought nothing may hold rows, where the target's table would lose them.
+
+    Raises:
+        EditionError: the target replaces the table whatever is written.
+    """
+    is_replaced = plan.stream.name in plan.services.report.replaced
+    if not (is_replaced or version.is_wanted) or not (reason := plan.missing_offer()):
+        return False
+    if is_replaced:
+        raise EditionError(f"{plan.label}: Sage lists nothing, and says of the business: {reason}.")
+    plan.logger.warning(
+        "%s: Sage lists nothing, and says of the business: %s. The target keeps older rows of the table.",
+        plan.label,
+        reason,
+    )
+    return True
 
 
 def _failing_together(batches: Batches) -> Batches:

@@ -1,4 +1,4 @@
-"""What a read of one list of one business works with."""
+"""What reads work with: what all of a run share, and the list of one business that each is about."""
 
 from __future__ import annotations
 
@@ -6,22 +6,65 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from singer_sdk.exceptions import SkippableAPIError
+
+from tap_sage_accounting.api.access import request_access
 from tap_sage_accounting.extraction.list_reader import ListReader
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+    from concurrent.futures import Executor
     from datetime import datetime, timedelta
 
     from tap_sage_accounting.api.endpoint import Endpoint
+    from tap_sage_accounting.api.http_client import HttpClient
     from tap_sage_accounting.api.pages import Page
     from tap_sage_accounting.declaration import StreamDeclaration
+    from tap_sage_accounting.extraction.businesses import Business
     from tap_sage_accounting.extraction.list_reader import Source
-    from tap_sage_accounting.extraction.services import Services
+    from tap_sage_accounting.extraction.scheduler import ReadScheduler
     from tap_sage_accounting.records.conversion import RowConversion
+    from tap_sage_accounting.run.checkpoints import Checkpoints
+    from tap_sage_accounting.run.report import RunReport
 
     Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the reads of one run share.
+
+    Attributes:
+        http_client: the one way to Sage.
+        executor: the threads that send requests. The client lets no more through than are allowed.
+        scheduler: starts reads before their turn.
+        checkpoints: writes states, and the rows that wait for them.
+        report: the outcome of every read.
+        businesses: those that are read, by id, in Sage's order.
+        lost_businesses: ids of those that earlier runs read and the user no longer sees.
+        began_at: a moment that is not after the beginning of the run.
+        stream_maps: the setting, as the user wrote it.
+        end_files: completes the files of a read, where records go into files.
+        add_deletion: writes a row of the stream `deletions`, if that is selected.
+    """
+
+    http_client: HttpClient
+    executor: Executor
+    scheduler: ReadScheduler
+    checkpoints: Checkpoints
+    report: RunReport
+    businesses: Mapping[str, Business]
+    lost_businesses: frozenset[str]
+    began_at: datetime
+    stream_maps: Mapping[str, Any]
+    end_files: Callable[[], None]
+    add_deletion: Callable[[dict[str, Any]], None]
+
+    def name_of(self, business_id: str | None) -> str:
+        """Return the name of a business for a person; None stands for the user."""
+        return "the user" if business_id is None else str(self.businesses.get(business_id, business_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,3 +155,20 @@ class ReadPlan:
         own_key = next(name for name in self.stream.primary_keys if name != "business_id")
         business = {} if self.business_id is None else {"business_id": self.business_id}
         return {**business, own_key: key, "deleted_at": deleted_at}
+
+    def missing_offer(self) -> str:
+        """Return why the list may only seem empty, by what Sage says of the business and the user; "" for no reason."""
+        if self.business_id is None:
+            return ""
+        access = request_access(self.endpoint.client, self.business_id, f"edition and rights for {self.label}")
+        if reason := access.refusal(self.stream):
+            return reason
+        return access.subscription if access.has_ended and not self._has_accounts() else ""
+
+    def _has_accounts(self) -> bool:
+        """Return whether Sage shows the business's ledger accounts, which no business is without."""
+        accounts = self.endpoint.sibling("/ledger_accounts", f"ledger accounts, to compare with {self.label}")
+        try:
+            return bool(accounts.page(1, 1).items)
+        except SkippableAPIError:
+            return False

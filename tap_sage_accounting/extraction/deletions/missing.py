@@ -13,7 +13,6 @@ from typing_extensions import override
 
 from tap_sage_accounting.exceptions import EditionError
 from tap_sage_accounting.extraction.deletions.base import Deletions, is_gone
-from tap_sage_accounting.extraction.empty_list import missing_offer
 from tap_sage_accounting.records.identity import key_of
 from tap_sage_accounting.run.packed_ids import pack, unpack
 from tap_sage_accounting.run.state_parts import INVENTORY, INVENTORY_AT
@@ -96,7 +95,7 @@ class MissingDeletions(Deletions):
         Raises:
             EditionError: by what Sage says of the business and the user, it is not.
         """
-        if reason := missing_offer(self.plan):
+        if reason := self.plan.missing_offer():
             raise EditionError(
                 f"{self.plan.label}: Sage lists nothing any more, and says of the business: {reason}. Nothing is taken "
                 "for deleted."
