@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tap_sage_accounting.api.endpoint import Endpoint
-from tap_sage_accounting.api.pages import parse_json
 from tap_sage_accounting.declaration import Area
 from tap_sage_accounting.exceptions import MalformedResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tap_sage_accounting.api.http_client import HttpClient, Response
+    from tap_sage_accounting.api.http_client import HttpClient
+    from tap_sage_accounting.api.request import Response
     from tap_sage_accounting.declaration import StreamDeclaration
 
 
@@ -110,10 +110,10 @@ class BusinessAccess:
 def request_access(client: HttpClient, business_id: str, label: str) -> BusinessAccess:
     """Request what a business's subscription and the user's role let one read."""
 
-    def parse(response: Response, label: str) -> BusinessAccess:
-        found = parse_json(response.body, label)
+    def parse(response: Response) -> BusinessAccess:
+        found = response.json()
         if not isinstance(found, dict) or found.get("id") != business_id:
-            raise MalformedResponseError(f"{label}: the answer is no record.")
+            raise MalformedResponseError(f"{response.label}: the answer is no record.")
         return BusinessAccess.parse(found)
 
     return Endpoint(client=client, path=f"/businesses/{quote(business_id, safe='')}", label=label).get(parse)

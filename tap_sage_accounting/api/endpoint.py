@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from tap_sage_accounting.api.pages import SMALL, Page, parse_json
+from tap_sage_accounting.api.pages import SMALL, Page
+from tap_sage_accounting.api.request import Request
 from tap_sage_accounting.exceptions import MalformedResponseError
-from tap_sage_accounting.records.identity import key_of
+from tap_sage_accounting.records.row_decoder import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
-    from tap_sage_accounting.api.http_client import HttpClient, Response
+    from tap_sage_accounting.api.http_client import HttpClient
+    from tap_sage_accounting.api.request import Response
     from tap_sage_accounting.records.row_decoder import Item, RowDecoder
 
     Record = dict[str, Any]
@@ -68,7 +70,7 @@ class Endpoint:
 
     def get(
         self,
-        parse: Callable[[Response, str], Parsed],
+        parse: Callable[[Response], Parsed],
         params: Mapping[str, Any] | None = None,
         *,
         place: str = "",
@@ -78,7 +80,7 @@ class Endpoint:
         """Request the resource or a part of it, and parse the response.
 
         Args:
-            parse: takes the response and what was requested, in words; may raise `MalformedResponseError`.
+            parse: reads a successful answer; may raise `MalformedResponseError`.
             params: query parameters; None for the resource's own.
             place: the rest of the path.
             part: the part in words.
@@ -88,15 +90,9 @@ class Endpoint:
             FatalAPIError: Sage refused for good, or the fault did not pass.
             SkippableAPIError: rights or edition do not offer this.
         """
-        label = self.label + part
-        return self.client.get(
-            self.path + place,
-            self.params if params is None else params,
-            business_id=self.business_id,
-            label=label,
-            parse=lambda response: parse(response, label),
-            max_attempts=max_attempts,
-        )
+        asked = self.params if params is None else params
+        request = Request(self.path + place, asked, self.business_id, self.label + part)
+        return self.client.get(request, parse, max_attempts)
 
     def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
         """Return a page of the list.
@@ -111,17 +107,9 @@ class Endpoint:
         if bare:
             params["attributes"] = self.bare_attributes
 
-        def parse(response: Response, label: str) -> Page:
+        def parse(response: Response) -> Page:
             decoder = None if bare or len(response.body) <= SMALL else self.decoder()
-            return Page.parse(
-                response.body,
-                asked=number,
-                size=size,
-                served_at=response.served_at,
-                served_by=response.served_by,
-                label=label,
-                decoder=decoder,
-            )
+            return Page.parse(response, asked=number, size=size, decoder=decoder)
 
         part = f", page {number}" + ("" if size == self.page_size else f" at {size} to a page")
         return self.get(parse, params, part=part, max_attempts=max_attempts)
@@ -137,10 +125,10 @@ class Endpoint:
             RecordNotFoundError: Sage knows no such record.
         """
 
-        def parse(response: Response, label: str) -> Record:
-            found = parse_json(response.body, label)
+        def parse(response: Response) -> Record:
+            found = response.json()
             if not isinstance(found, dict) or key_of(found) != key:
-                raise MalformedResponseError(f"{label}: the answer is no record.")
+                raise MalformedResponseError(f"{response.label}: the answer is no record.")
             return found
 
         params = self.bare_record_params if bare else self.record_params
@@ -153,10 +141,10 @@ class Endpoint:
             attributes: attributes of which it has at least one; what somebody else answers has none of them.
         """
 
-        def parse(response: Response, label: str) -> Record:
-            found = parse_json(response.body, label)
+        def parse(response: Response) -> Record:
+            found = response.json()
             if not isinstance(found, dict) or "$items" in found or attributes.isdisjoint(found):
-                raise MalformedResponseError(f"{label}: the answer is not a single object.")
+                raise MalformedResponseError(f"{response.label}: the answer is not a single object.")
             return found
 
         return self.get(parse)

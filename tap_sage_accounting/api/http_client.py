@@ -13,7 +13,7 @@ import random
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,10 +22,10 @@ from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPI
 
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.api import faults, outages
-from tap_sage_accounting.api.business_header import business_header, require_business
 from tap_sage_accounting.api.clocks import Clocks
 from tap_sage_accounting.api.faults import FAULTS, Fault, FaultKind, fault_of
-from tap_sage_accounting.api.outages import EVERYTHING, Outages, Scope
+from tap_sage_accounting.api.outages import EVERYTHING, Outages
+from tap_sage_accounting.api.request import Request, Response, require_business
 from tap_sage_accounting.api.responses import ACCEPTED, read_body
 from tap_sage_accounting.auth.manager import SageAuthenticator
 from tap_sage_accounting.exceptions import (
@@ -43,7 +43,7 @@ from tap_sage_accounting.transport.adapter import BoundedAdapter
 from tap_sage_accounting.transport.session import open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from tap_sage_accounting.api.request_gate import RequestGate
     from tap_sage_accounting.auth.manager import TokenManager
@@ -52,46 +52,7 @@ Parsed = TypeVar("Parsed")
 
 MAX_ATTEMPTS = 6
 """Attempts at one request that meets passing faults of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A successful answer of Sage's.
-
-    Attributes:
-        body: as sent, decompressed.
-        served_at: a moment that is not after the one when it was served, by Sage's clock or this machine's.
-        served_by: a moment that is not before it.
-    """
-
-    body: bytes
-    served_at: datetime
-    served_by: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What is requested.
-
-    Attributes:
-        path: the path below the API's base, with a slash in front.
-        params: query parameters.
-        business_id: the business that it is about; None for what belongs to the user.
-        label: the request in words, for logs and errors.
-    """
-
-    path: str
-    params: Mapping[str, Any]
-    business_id: str | None
-    label: str
-
-    @property
-    def scope(self) -> Scope:
-        """What fails when this request fails."""
-        return Scope(self.path.split("/")[1], self.business_id)
-
-
-LIGHT = _Request("/user", {}, None, "the user")
+LIGHT = Request("/user", {}, None, "the user")
 """Something that every user may read, and that costs Sage little: it shows whether Sage answers anything."""
 
 
@@ -148,23 +109,11 @@ class HttpClient:
         self._session.headers.update({"Accept-Encoding": ACCEPTED, "Cache-Control": "no-cache"})
         self._session.mount(api_url, BoundedAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True))
 
-    def get(
-        self,
-        path: str,
-        params: Mapping[str, Any],
-        *,
-        business_id: str | None,
-        label: str,
-        parse: Callable[[Response], Parsed],
-        max_attempts: int | None = None,
-    ) -> Parsed:
+    def get(self, request: Request, parse: Callable[[Response], Parsed], max_attempts: int | None = None) -> Parsed:
         """Send a GET request and parse its answer, again and again while the fault is a passing one.
 
         Args:
-            path: the path below the API's base, with a slash in front.
-            params: query parameters.
-            business_id: the business to ask about; None for what belongs to the user.
-            label: the request in words, for logs and errors.
+            request: what is requested.
             parse: reads a successful answer; may raise `MalformedResponseError`, which counts as a passing fault.
             max_attempts: attempts at a request that may be too heavy for Sage (500, 502, 504, a response that is late,
                 too large or cut off); None for `MAX_ATTEMPTS`, as other passing faults get.
@@ -176,7 +125,6 @@ class HttpClient:
             RunOverError: no request can succeed any more.
             GateClosedError: the run ended.
         """
-        request = _Request(path, params, business_id, label)
         trouble = _Trouble()
         while True:
             if put_off := self._outages.wait(request.scope):
@@ -187,7 +135,7 @@ class HttpClient:
             except TokenRejectedError as error:
                 self._require_other_token(error)
             except FAULTS as error:
-                self._handle(request, fault_of(error, label, self._host), trouble, max_attempts)
+                self._handle(request, fault_of(error, request.label, self._host), trouble, max_attempts)
 
     def _require_other_token(self, error: TokenRejectedError) -> None:
         """Let the request be asked again with another token, unless none would help.
@@ -216,7 +164,7 @@ class HttpClient:
         if self._tokens.access_token() == token:  # otherwise another read had it replaced meanwhile
             raise FatalAPIError(f"{error} {conclusion}") from None
 
-    def _handle(self, request: _Request, fault: Fault, trouble: _Trouble, max_attempts: int | None) -> None:
+    def _handle(self, request: Request, fault: Fault, trouble: _Trouble, max_attempts: int | None) -> None:
         """Wait for what may cure a fault, unless there is no hope."""
         self._require_patience(fault)
         if fault.kind is FaultKind.UNREACHABLE:
@@ -256,7 +204,7 @@ class HttpClient:
         self._gate.close(reason)
         raise reason from None
 
-    def _endure(self, request: _Request, fault: Fault) -> None:
+    def _endure(self, request: Request, fault: Fault) -> None:
         """Accept a fault of the service's, unless that is out of order for longer than there is patience.
 
         Raises:
@@ -292,19 +240,17 @@ class HttpClient:
         """Ask for something light, to find out whether Sage answers at all."""
         try:
             self._attempt(LIGHT, lambda answer: msgspec.json.decode(answer.body))
-        except TokenRejectedError:
+        except (TokenRejectedError, FatalAPIError, SkippableAPIError):
             return True
         except (*FAULTS, msgspec.DecodeError, UnicodeDecodeError):
             return False
-        except (FatalAPIError, SkippableAPIError):
-            return True
         return True
 
-    def _attempt(self, request: _Request, parse: Callable[[Response], Parsed]) -> Parsed:
+    def _attempt(self, request: Request, parse: Callable[[Response], Parsed]) -> Parsed:
         unsigned = requests.Request(
             "GET",
             f"{self.api_url}{request.path}",
-            business_header(request.business_id, request.label),
+            request.headers(),
             params=request.params,
             auth=self._authenticate,
         )
@@ -329,7 +275,7 @@ class HttpClient:
         if error is None:
             require_business(response, request.business_id, request.label)
             served = self._clocks.served(response.headers.get("Date"), sent_at, timestamps.now())
-            parsed = parse(Response(body, *served))
+            parsed = parse(Response(body, *served, request.label))
         else:
             parsed = error
         self._gate.accepted(permit)

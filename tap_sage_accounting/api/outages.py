@@ -21,8 +21,6 @@ FEWEST_ATTEMPTS = 6
 """Attempts in an outage, however short the patience."""
 LIMIT_WINDOW = 60.0
 """Seconds in which a refusal (429) may be the limit of a minute, for which the limiter waits."""
-
-
 WELL_FOR = 10.0
 """First delays, for which an answer to any request shows that Sage is well."""
 BETWEEN_LINES = 60.0

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any, overload
 import msgspec
 from typing_extensions import override
 
-from tap_sage_accounting.exceptions import MalformedResponseError, RetriesExhaustedError, UnreadableResponseError
-from tap_sage_accounting.records.lenient_json import decode_leniently
+from tap_sage_accounting.api.request import NO_JSON, parse_json
+from tap_sage_accounting.exceptions import MalformedResponseError, RetriesExhaustedError
 from tap_sage_accounting.records.row_decoder import Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from tap_sage_accounting.api.request import Response
     from tap_sage_accounting.records.row_decoder import RowDecoder
 
 SMALL = 1 << 16
 """Bytes of a page whose rows are decoded at once: preparing the quick way would cost more."""
-_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DIGITS = re.compile(r"[0-9]{1,15}")
 _HIGHEST = 10**15
 """Of a total, a page number or a page size: what is higher is a mistake."""
@@ -46,27 +46,6 @@ class _Envelope(msgspec.Struct):
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
-_anything = msgspec.json.Decoder(float_hook=Decimal)
-
-
-def parse_json(body: bytes, label: str) -> Any:
-    """Parse JSON, numbers with a fraction as exact decimals; texts that are damaged cost no more than themselves.
-
-    Raises:
-        MalformedResponseError: the body is a web page.
-        UnreadableResponseError: the body is cut off or is no JSON at all.
-    """
-    try:
-        return _anything.decode(body)
-    except _NO_JSON:
-        if body.lstrip().startswith(b"<"):
-            raise MalformedResponseError(
-                f"{label}: the answer is a web page, perhaps of a proxy on the way ({len(body)} bytes)."
-            ) from None
-    try:
-        return decode_leniently(body)
-    except _NO_JSON:
-        raise UnreadableResponseError(f"{label}: the answer is not complete JSON ({len(body)} bytes).") from None
 
 
 def _objects(items: Any, label: str) -> list[Item]:
@@ -159,31 +138,19 @@ class Page:
     served_by: datetime | None = None
 
     @classmethod
-    def parse(
-        cls,
-        body: bytes,
-        *,
-        asked: int,
-        size: int,
-        served_at: datetime,
-        label: str,
-        served_by: datetime | None = None,
-        decoder: RowDecoder | None = None,
-    ) -> Page:
+    def parse(cls, response: Response, *, asked: int, size: int, decoder: RowDecoder | None = None) -> Page:
         """Open Sage's envelope; `/businesses` spells the page size another way.
 
         Args:
-            body: the response's.
+            response: Sage's.
             asked: the page number that was requested.
             size: the page size that was requested.
-            served_at: not after the moment when Sage answered.
-            label: the request in words, for errors.
-            served_by: not before it.
             decoder: decodes the records by their schema, if the page holds nothing unexpected.
 
         Raises:
             MalformedResponseError: the body is no envelope around a list, or its page contradicts itself.
         """
+        body, label = response.body, response.label
         items: Any
         if (envelope := _open(body)) is not None:
             number, total, following = envelope.page, envelope.total, envelope.next
@@ -201,8 +168,8 @@ class Page:
             items=items,
             total=None if items and not _whole(total) else _whole(total),
             has_next=bool(following),
-            served_at=served_at,
-            served_by=served_by,
+            served_at=response.served_at,
+            served_by=response.served_by,
         )
         page.check(label)
         return page
@@ -265,7 +232,7 @@ def _open(body: bytes) -> _Envelope | None:
         return None
     try:
         envelope = _envelopes.decode(body)
-    except _NO_JSON:
+    except NO_JSON:
         return None
     return envelope if bytes(memoryview(envelope.rows)[:1]) == b"[" else None
 

@@ -7,8 +7,9 @@ Sage refuses is the limit. Counting, not pacing, is what Sage does too: it lets 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass
+from functools import partial
 
 MINUTE = 60.0
 STANDARD_LIMIT = 60
@@ -148,15 +149,13 @@ class Limiter:
 
     def __init__(self, ceiling: float, minute: float = MINUTE) -> None:
         self.application = RateWindow(STANDARD_LIMIT, ceiling, minute)
-        self._minute = minute
-        self._businesses: dict[str | None, RateWindow] = {}
+        unlimited = partial(RateWindow, float("inf"), float("inf"), minute)
+        self._businesses: defaultdict[str | None, RateWindow] = defaultdict(unlimited)
         self._learned_at = float("-inf")
         self._suspect: Permit | None = None
 
     def business(self, business_id: str | None) -> RateWindow:
         """Return the window of a business; unlimited until it is refused."""
-        if business_id not in self._businesses:
-            self._businesses[business_id] = RateWindow(float("inf"), float("inf"), self._minute)
         return self._businesses[business_id]
 
     def wait(self, business_id: str | None, now: float) -> float:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
-from tap_sage_accounting.api.access import BusinessAccess
-from tap_sage_accounting.api.pages import parse_json
+from tap_sage_accounting.api.access import request_access
+from tap_sage_accounting.api.request import Request, Response
 from tap_sage_accounting.auth.manager import idle_warning
 from tap_sage_accounting.commands.shared import config_option, connected_tap, login_key
 from tap_sage_accounting.console.command_line import PlainCommand, show
@@ -29,7 +28,7 @@ def status(config: Any) -> None:
         show(f"Token store: {tap.token_store.place}")
         if stored := tap.token_store.read(*login_key(tap)):
             _show_family(stored)
-        user = _get(tap, "/user", "user of the login")
+        user = tap.connection.get(Request("/user", {}, None, "user of the login"), Response.json)
         family = tap.tokens.family()  # read after the request, which may have renewed the tokens
         name = user.get("displayed_as") or " ".join(filter(None, (user.get("first_name"), user.get("last_name"))))
         show(f"User: {name or 'unknown'} <{user.get('email') or 'no address'}>")
@@ -41,13 +40,6 @@ def status(config: Any) -> None:
             _show_business(tap, business)
 
 
-def _get(tap: TapSageAccounting, path: str, label: str) -> dict[str, Any]:
-    found: dict[str, Any] = tap.connection.get(
-        path, {}, business_id=None, label=label, parse=lambda response: parse_json(response.body, label)
-    )
-    return found
-
-
 def _show_family(family: TokenFamily) -> None:
     show(f"Known since: {readable(family.created_at)}, from {'login' if family.source == 'login' else 'the settings'}")
     if family.tokens is not None:
@@ -57,8 +49,7 @@ def _show_family(family: TokenFamily) -> None:
 
 
 def _show_business(tap: TapSageAccounting, business: Business) -> None:
-    body = _get(tap, f"/businesses/{quote(business.id, safe='')}", f"business {business}")
-    access = BusinessAccess.parse(body)
+    access = request_access(tap.connection, business.id, f"business {business}")
     show("")
     show(f"Business {business}: {access.country or 'country unknown'}, {access.subscription}")
     roles = ", ".join(f"{area} {role.replace('_', ' ')}" for area, role in access.roles.items())

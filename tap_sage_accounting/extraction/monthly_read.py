@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import SkippableAPIError
 
-from tap_sage_accounting.api.pages import Page, parse_json
+from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.declaration import CREATED_AT, UPDATED_AT
 from tap_sage_accounting.exceptions import MalformedResponseError
 from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, MonthlyBalances, first_month
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tap_sage_accounting.api.endpoint import Endpoint
-    from tap_sage_accounting.api.http_client import Response
+    from tap_sage_accounting.api.request import Response
     from tap_sage_accounting.extraction.list_reader import ListReader
     from tap_sage_accounting.extraction.plan import ReadPlan
     from tap_sage_accounting.extraction.scheduler import Batches
@@ -99,8 +99,7 @@ class MonthlyRead:
         """Return the present moment by Sage's clock, and the month in which to begin."""
         opened = None
         try:
-            settings = self._settings.result()
-            now, opened = settings.served_at, settings.items[0].get("accounts_start_date")
+            now, opened = self._settings.result()
         except SkippableAPIError:
             first_page = next(iter(self._reader("ledger_accounts", {}).pages()))
             now = first_page.served_at
@@ -158,29 +157,30 @@ class MonthlyRead:
         """Prepare to read another list of the business."""
         return replace(self._plan, endpoint=self._sibling(name).narrowed(params)).reader()
 
-    def _request_settings(self) -> Page:
-        label = f"accounts start date for {self._plan.label}"
+    def _request_settings(self) -> tuple[datetime, Any]:
+        """Return the present moment by Sage's clock, and when the accounts begin by the settings."""
 
-        def parse(response: Response, label: str) -> Page:
-            found = parse_json(response.body, label)
+        def parse(response: Response) -> tuple[datetime, Any]:
+            found = response.json()
             if not isinstance(found, dict):
-                raise MalformedResponseError(f"{label}: the answer is not a single object.")
-            return Page(1, 1, 1, [found], total=1, has_next=False, served_at=response.served_at)
+                raise MalformedResponseError(f"{response.label}: the answer is not a single object.")
+            return response.served_at, found.get("accounts_start_date")
 
+        label = f"accounts start date for {self._plan.label}"
         return self._plan.endpoint.sibling("/financial_settings", label).get(parse)
 
     def _request_month(self, months: list[Month], number: int) -> Page:
         """Return the accounts of one of several months, as a page of them."""
         month = months[number - 1]
 
-        def parse(response: Response, label: str) -> Page:
-            found = parse_json(response.body, label)
+        def parse(response: Response) -> Page:
+            found = response.json()
             found = found.get("trial_balance", found) if isinstance(found, dict) else None
             accounts = found.get("ledger_accounts") if isinstance(found, dict) else None
             if not isinstance(accounts, list):
-                raise MalformedResponseError(f"{label}: the answer has no `ledger_accounts`.")
-            served_at = response.served_at
-            return Page(number, number, 1, accounts, total=len(months), has_next=False, served_at=served_at)
+                raise MalformedResponseError(f"{response.label}: the answer has no `ledger_accounts`.")
+            total, served_at = len(months), response.served_at
+            return Page(number, number, 1, accounts, total=total, has_next=False, served_at=served_at)
 
         params = {"from_date": month.first_day, "to_date": month.last_day}
         return self._plan.endpoint.get(parse, params, part=f", {month.first_day} to {month.last_day}")

@@ -16,7 +16,7 @@ from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import timestamp
 from sage_workbench.merge import Warehouse, disagreements
 from sage_workbench.plain_books import LONG_AGO, NOW, Ledger, List, plain_world
-from tap_sage_accounting.api.pages import parse_json
+from tap_sage_accounting.api.request import parse_json
 from tap_sage_accounting.exceptions import (
     IncompleteRunError,
     MalformedResponseError,

@@ -16,7 +16,7 @@ from sage_workbench.plain_books import List, plain_world
 from tap_sage_accounting.api import outages
 from tap_sage_accounting.api.http_client import MAX_ATTEMPTS, HttpClient
 from tap_sage_accounting.api.outages import EVERYTHING, LIMIT_WINDOW, Outages, Scope
-from tap_sage_accounting.api.pages import parse_json
+from tap_sage_accounting.api.request import Request, Response
 from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.exceptions import (
     IncompleteRunError,
@@ -103,14 +103,8 @@ def connection_at(clock: Clock, patience: int, monkeypatch: pytest.MonkeyPatch) 
 
 
 def ask(connection: HttpClient, path: str = "contacts", business_id: str | None = "b1", **options: Any) -> Any:
-    return connection.get(
-        f"/{path}",
-        {},
-        business_id=business_id,
-        label=f"'{path}' of Harbour Lights",
-        parse=lambda answer: parse_json(answer.body, path),
-        **options,
-    )
+    request = Request(f"/{path}", {}, business_id, f"'{path}' of Harbour Lights")
+    return connection.get(request, Response.json, **options)
 
 
 def out_of_order(requests_mock: Mocker, url: str, clock: Clock, fault: dict[str, Any], *, until: float) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 from sage_sandbox.faults import Fault
 from tap_sage_accounting.api import http_client
-from tap_sage_accounting.api.business_header import require_business
+from tap_sage_accounting.api.request import require_business
 from tap_sage_accounting.auth.endpoint import NoAccessTokenError
 from tap_sage_accounting.auth.manager import AccessRefusedError, TokenManager
 from tap_sage_accounting.exceptions import IncompleteRunError

@@ -11,7 +11,7 @@ import requests
 from singer_sdk.exceptions import FatalAPIError
 
 from tap_sage_accounting.api.http_client import MAX_ATTEMPTS, HttpClient
-from tap_sage_accounting.api.pages import parse_json
+from tap_sage_accounting.api.request import Request, Response, parse_json
 from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.exceptions import (
     EditionError,
@@ -69,14 +69,8 @@ def connection(tokens: Tokens) -> Iterator[HttpClient]:
 
 
 def ask(connection: HttpClient, **options: Any) -> Any:
-    return connection.get(
-        "/contacts",
-        {"page": 1},
-        business_id="b1",
-        label="'contacts' of Harbour Lights",
-        parse=lambda answer: parse_json(answer.body, "contacts"),
-        **options,
-    )
+    request = Request("/contacts", {"page": 1}, "b1", "'contacts' of Harbour Lights")
+    return connection.get(request, Response.json, **options)
 
 
 def refusal(code: str, message: str) -> list[dict[str, str]]:

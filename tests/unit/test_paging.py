@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_sage_accounting.api.pages import Page
+from tap_sage_accounting.api.request import Response
 from tap_sage_accounting.exceptions import MalformedResponseError
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
 from tap_sage_accounting.records.identity import identity
@@ -30,7 +31,7 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 
 def parse(envelope: Any, asked: int = 1, size: int = 2) -> Page:
     body = envelope if isinstance(envelope, bytes) else json.dumps(envelope).encode()
-    return Page.parse(body, asked=asked, size=size, served_at=NOW, label="list")
+    return Page.parse(Response(body, NOW, NOW, "list"), asked=asked, size=size)
 
 
 def serve(records: int, of: int, /, **quirks: Any) -> tuple[Callable[[int], Page], list[int]]:

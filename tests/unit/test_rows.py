@@ -13,7 +13,7 @@ from singer_sdk.contrib.msgspec import encoder
 
 from sage_sandbox.books import build_world
 from tap_sage_accounting import schemas
-from tap_sage_accounting.api.pages import parse_json
+from tap_sage_accounting.api.request import parse_json
 from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.records.converter import RecordConverter, with_text_decimals
 from tap_sage_accounting.records.row_decoder import RowDecoder

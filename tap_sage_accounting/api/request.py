@@ -1,0 +1,115 @@
+"""A request to Sage, and what its successful answer holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.exceptions import FatalAPIError
+
+from tap_sage_accounting.api.outages import Scope
+from tap_sage_accounting.exceptions import MalformedResponseError, UnreadableResponseError
+from tap_sage_accounting.printable import printable
+from tap_sage_accounting.records.lenient_json import decode_leniently
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import requests
+
+BUSINESS = "X-Business"
+"""The header that names the business of a request, and that Sage sends back."""
+NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What is raised where JSON cannot be decoded."""
+_anything = msgspec.json.Decoder(float_hook=Decimal)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is requested.
+
+    Attributes:
+        path: the path below the API's base, with a slash in front.
+        params: query parameters.
+        business_id: the business that it is about; None for what belongs to the user.
+        label: the request in words, for logs and errors.
+    """
+
+    path: str
+    params: Mapping[str, Any]
+    business_id: str | None
+    label: str
+
+    @property
+    def scope(self) -> Scope:
+        """What fails when this request fails."""
+        return Scope(self.path.split("/")[1], self.business_id)
+
+    def headers(self) -> dict[str, str]:
+        """Return the header that names the business; none for what belongs to the user.
+
+        Raises:
+            FatalAPIError: the id would break the request.
+        """
+        if self.business_id is None:
+            return {}
+        if not (self.business_id.isascii() and self.business_id.isprintable()):
+            raise FatalAPIError(f"{self.label}: the id of the business cannot be sent in a header. Nothing was asked.")
+        return {BUSINESS: self.business_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A successful answer of Sage's.
+
+    Attributes:
+        body: as sent, decompressed.
+        served_at: a moment that is not after the one when it was served, by Sage's clock or this machine's.
+        served_by: a moment that is not before it.
+        label: what was requested, in words.
+    """
+
+    body: bytes
+    served_at: datetime
+    served_by: datetime
+    label: str
+
+    def json(self) -> Any:
+        """Parse the body, as `parse_json`."""
+        return parse_json(self.body, self.label)
+
+
+def parse_json(body: bytes, label: str) -> Any:
+    """Parse JSON, numbers with a fraction as exact decimals; texts that are damaged cost no more than themselves.
+
+    Raises:
+        MalformedResponseError: the body is a web page.
+        UnreadableResponseError: the body is cut off or is no JSON at all.
+    """
+    try:
+        return _anything.decode(body)
+    except NO_JSON:
+        if body.lstrip().startswith(b"<"):
+            raise MalformedResponseError(
+                f"{label}: the answer is a web page, perhaps of a proxy on the way ({len(body)} bytes)."
+            ) from None
+    try:
+        return decode_leniently(body)
+    except NO_JSON:
+        raise UnreadableResponseError(f"{label}: the answer is not complete JSON ({len(body)} bytes).") from None
+
+
+def require_business(response: requests.Response, business_id: str | None, label: str) -> None:
+    """Refuse a response about another business than was asked for.
+
+    Raises:
+        FatalAPIError: it is.
+    """
+    answered_for = response.headers.get(BUSINESS)
+    if business_id is not None and answered_for is not None and answered_for != business_id:
+        raise FatalAPIError(
+            f"{label}: Sage answered for another business ({printable(answered_for)}). Nothing of it was used."
+        )
