@@ -20,8 +20,7 @@ from tap_sage_accounting.extraction.plan import ReadPlan
 from tap_sage_accounting.extraction.read import BusinessRead, SingleRead
 from tap_sage_accounting.extraction.resume import IN_ORDER
 from tap_sage_accounting.extraction.scheduler import StartedRead
-from tap_sage_accounting.records.conversion import RowConversion
-from tap_sage_accounting.records.converter import with_text_decimals
+from tap_sage_accounting.records.converter import RowConversion, with_text_decimals
 from tap_sage_accounting.records.row_decoder import RowDecoder
 from tap_sage_accounting.run.state_parts import BOOKMARK, TOLD_UNTIL
 from tap_sage_accounting.settings import parse_start_date

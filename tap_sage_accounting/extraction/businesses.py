@@ -12,7 +12,7 @@ from tap_sage_accounting import timestamps
 from tap_sage_accounting.api.endpoint import Endpoint
 from tap_sage_accounting.exceptions import RefusedRunError, RequestTooLargeError, RetriesExhaustedError, SettingsError
 from tap_sage_accounting.extraction.list_reader import ListReader
-from tap_sage_accounting.records.identity import key_of
+from tap_sage_accounting.records.row_decoder import key_of
 
 if TYPE_CHECKING:
     import logging

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.exceptions import RetriesExhaustedError
-from tap_sage_accounting.records.identity import identity
+from tap_sage_accounting.records.row_decoder import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

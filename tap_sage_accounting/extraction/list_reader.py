@@ -16,7 +16,7 @@ from singer_sdk.exceptions import SkippableAPIError
 from tap_sage_accounting.exceptions import RecordNotFoundError, RequestTooLargeError, RetriesExhaustedError
 from tap_sage_accounting.extraction.consistency import MAX_SWEEPS, SeenRows
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
-from tap_sage_accounting.records.identity import identity
+from tap_sage_accounting.records.row_decoder import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.extraction.businesses import Business
     from tap_sage_accounting.extraction.list_reader import Source
     from tap_sage_accounting.extraction.scheduler import ReadScheduler
-    from tap_sage_accounting.records.conversion import RowConversion
+    from tap_sage_accounting.records.converter import RowConversion
     from tap_sage_accounting.run.checkpoints import Checkpoints
     from tap_sage_accounting.run.report import RunReport
 

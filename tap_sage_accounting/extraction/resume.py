@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from tap_sage_accounting.declaration import CREATED_AT
 from tap_sage_accounting.exceptions import RequestTooLargeError
-from tap_sage_accounting.records.identity import identity
+from tap_sage_accounting.records.row_decoder import identity
 from tap_sage_accounting.run.state_parts import INTERRUPTED
 from tap_sage_accounting.timestamps import instant, parse_moment
 

@@ -75,7 +75,6 @@ class Conformer:
         missing: columns that the announced schema lacks.
         changed: columns that it has with another type.
         added: columns that it has besides.
-        misfits: counts the values that do not fit, by column.
     """
 
     missing: list[str] = field(default_factory=list)

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tap_sage_accounting.declaration import ADDITIONAL
+from tap_sage_accounting.exceptions import KeylessRecordError
 from tap_sage_accounting.records.lenient_json import DamagedText, is_damaged
+from tap_sage_accounting.records.row_decoder import Row
 from tap_sage_accounting.records.values import TypeMismatchError, leaf_converter, string_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from tap_sage_accounting.records.row_decoder import Item
     from tap_sage_accounting.records.values import Converter, Unmapped
 
 Record = dict[str, Any]
-
 
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 """In JSON text, an escaped NUL; it is valid JSON that PostgreSQL does not take for it."""
@@ -225,3 +227,53 @@ def _places(properties: dict[str, Any], prefix: str) -> set[str]:
             places.add(place)
         places |= _places(inner.get("properties", {}), f"{place}.")
     return places
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowConversion:
+    """Makes records of rows.
+
+    Attributes:
+        compile: returns the converter of the stream, which is compiled when it is first needed.
+        key: the column that identifies a record within its business.
+        key_reference: the reference whose id is the key of records that have none of their own.
+        business_id: the business; None for what belongs to the user.
+        passthrough: nobody looks into rows that were decoded by their schema, so that they stay as they are.
+        report_damage: takes the key of a record and the places of its damaged texts.
+    """
+
+    compile: Callable[[], RecordConverter]
+    key: str
+    key_reference: str | None
+    business_id: str | None
+    passthrough: bool
+    report_damage: Callable[[str, Sequence[str]], None]
+
+    def convert(self, row: Item) -> Record:
+        """Return the record as the schema says, with its business.
+
+        Raises:
+            KeylessRecordError: Sage sent neither its id nor a path that ends in one.
+        """
+        if isinstance(row, Row):
+            record = row.to_record()
+        else:
+            converter = self.compile()
+            record = converter.clean(row)
+            self._complete_key(record)
+            if converter.damaged:
+                places, converter.damaged = converter.damaged, []
+                self.report_damage(str(record.get(self.key)), places)
+        if self.business_id is not None:
+            record["business_id"] = self.business_id
+        return record
+
+    def _complete_key(self, record: Record) -> None:
+        """Take the key of a record from its path where Sage does not send it."""
+        if self.key_reference is not None:
+            record[self.key] = (record.get(self.key_reference) or {}).get("id")
+        if self.key == "business_id" or (record.get(self.key) or "").strip():
+            return
+        record[self.key] = (record.get("path") or "").rpartition("/")[2].strip()
+        if not record[self.key]:
+            raise KeylessRecordError("Sage sent a record without an id; no target could find its row.")

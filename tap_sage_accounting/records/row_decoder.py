@@ -1,6 +1,6 @@
-"""The rows of a page, decoded in one go by what the schema says, outside Python's own loops.
+"""The rows of a page, decoded in one go by what the schema says, outside Python's own loops; and what identifies a row.
 
-This is the quick way to the very records that `records.Cleaner` makes. Rows with anything in them that the schema does
+This is the quick way to the very records that `RecordConverter` makes. Rows with anything in them that the schema does
 not expect are not for it: such pages are read the careful way, which loses nothing.
 """
 
@@ -52,6 +52,21 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     def to_json(self) -> msgspec.Raw:
         """Give the record as JSON; only for rows of a decoder whose rows are `for_json`."""
         return msgspec.Raw(encoder.encode(self).replace(_PATH_AS_SENT, _PATH))
+
+
+def identity(item: Item) -> str:
+    """Return the id of a row, its path where rows have no id (exchange rates), or "" for a row with neither."""
+    if isinstance(item, Row):
+        return item.id
+    own, path = item.get("id"), item.get("$path")
+    if isinstance(own, str | int) and (name := str(own)).strip():
+        return name
+    return path if isinstance(path, str) else ""
+
+
+def key_of(item: Item) -> str:
+    """Return what a row is requested by: its id, or the end of its path."""
+    return identity(item).rpartition("/")[2]
 
 
 class _AnyValue(type):

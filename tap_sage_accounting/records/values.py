@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting.records.lenient_json import DamagedText
+from tap_sage_accounting.timestamps import in_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,7 @@ Unmapped = list[tuple[str, Any]]
 """What could not be placed: (place, value as sent)."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?|[+-]?\.[0-9]+")
 _SECONDS = re.compile(r"\.[0-9]{7,}")
+_BOOLEANS = {"true": True, "false": False, "": None}
 _NO_DATE = frozenset(("0000-00-00", "0000-00-00T00:00:00Z"))
 _USUAL_LENGTH = len("2026-06-30T18:00:00Z")
 _INT64 = range(-(2**63), 2**63)
@@ -76,15 +78,9 @@ def _integer(value: Any, _: Unmapped) -> int | None:
 def _boolean(value: Any, _: Unmapped) -> bool | None:
     if isinstance(value, bool):
         return value
-    match value:
-        case "":
-            return None
-        case "true":
-            return True
-        case "false":
-            return False
-        case _:
-            raise TypeMismatchError
+    if not isinstance(value, str) or value not in _BOOLEANS:
+        raise TypeMismatchError
+    return _BOOLEANS[value]
 
 
 def string_of(value: Any, _: Unmapped) -> str:
@@ -135,34 +131,19 @@ def _date_time(value: Any, _: Unmapped) -> str | None:
     moment = _moment(value)
     if len(value) == _USUAL_LENGTH and value[10] == "T" and value[19] == "Z":
         return value
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else _in_utc(moment)
-    text = moment.isoformat().replace("+00:00", "Z")
+    try:
+        text = in_utc(moment).isoformat().replace("+00:00", "Z")
+    except ValueError:
+        raise TypeMismatchError from None
     if _SECONDS.search(value):
         raise TypeMismatchError(text)
     return text
 
 
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise TypeMismatchError from None
-
-
-_BY_TYPE: dict[str, Converter] = {
-    "number": _number,
-    "integer": _integer,
-    "boolean": _boolean,
-    "string": string_of,
-}
-
-
+_BY_TYPE: dict[str, Converter] = {"number": _number, "integer": _integer, "boolean": _boolean, "string": string_of}
 NATIVE: dict[Converter, type] = {_boolean: bool, string_of: str, _date: date}
 """Conversions that leave a value of this type alone: a boolean, a string, and a date in its usual notation."""
-_BY_FORMAT: dict[str | None, Converter] = {
-    "date": _date,
-    "date-time": _date_time,
-}
+_BY_FORMAT: dict[str | None, Converter] = {"date": _date, "date-time": _date_time}
 
 
 def leaf_converter(schema: dict[str, Any]) -> Converter:

@@ -18,7 +18,7 @@ from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.exceptions import RecordNotFoundError
 from tap_sage_accounting.extraction.consistency import SeenRows
 from tap_sage_accounting.extraction.list_reader import ListReader
-from tap_sage_accounting.records.identity import identity
+from tap_sage_accounting.records.row_decoder import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

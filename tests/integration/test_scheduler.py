@@ -16,7 +16,7 @@ from sage_workbench.merge import Warehouse, disagreements
 from sage_workbench.plain_books import List, plain_world
 from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.extraction.scheduler import ReadScheduler, StartedRead
-from tap_sage_accounting.records.identity import identity
+from tap_sage_accounting.records.row_decoder import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.api.request import Response
 from tap_sage_accounting.exceptions import MalformedResponseError
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
-from tap_sage_accounting.records.identity import identity
+from tap_sage_accounting.records.row_decoder import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ from typing_extensions import override
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.declaration import UPDATED_AT
 from tap_sage_accounting.exceptions import RecordNotFoundError, RequestTooLargeError
-from tap_sage_accounting.records.identity import key_of
+from tap_sage_accounting.records.row_decoder import key_of
 from tap_sage_accounting.run.checkpoints import Tracker
 from tap_sage_accounting.timestamps import instant
 

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from tap_sage_accounting.exceptions import EditionError
 from tap_sage_accounting.extraction.deletions.base import Deletions, is_gone
-from tap_sage_accounting.records.identity import key_of
+from tap_sage_accounting.records.row_decoder import key_of
 from tap_sage_accounting.run.packed_ids import pack, unpack
 from tap_sage_accounting.run.state_parts import INVENTORY, INVENTORY_AT
 from tap_sage_accounting.timestamps import instant, parse_moment

@@ -15,7 +15,7 @@ from tap_sage_accounting.exceptions import (
     RetriesExhaustedError,
 )
 from tap_sage_accounting.extraction.deletions.base import Deletions, is_gone
-from tap_sage_accounting.records.identity import key_of
+from tap_sage_accounting.records.row_decoder import key_of
 from tap_sage_accounting.run.state_parts import TOLD_UNTIL
 from tap_sage_accounting.timestamps import instant, parse_moment
 
