@@ -20,8 +20,7 @@ from singer_sdk.mapper import (
     RemoveRecordTransform,
 )
 
-from tap_sage_accounting.stream_maps.expressions import Expression
-from tap_sage_accounting.stream_maps.mapping import source_of
+from tap_sage_accounting.stream_maps.mapping import Expression, source_of
 from tap_sage_accounting.suggestions import did_you_mean
 
 if TYPE_CHECKING:

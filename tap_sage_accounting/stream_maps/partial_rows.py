@@ -22,8 +22,7 @@ from singer_sdk.mapper import (
 )
 from singer_sdk.singerlib import RecordMessage, SchemaMessage
 
-from tap_sage_accounting.stream_maps.expressions import Expression
-from tap_sage_accounting.stream_maps.mapping import is_about
+from tap_sage_accounting.stream_maps.mapping import Expression, is_about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
