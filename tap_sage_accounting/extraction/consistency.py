@@ -120,11 +120,7 @@ class ListEnd:
         self._repeated = 0
 
     def check(self, page: Page, hashes: bytes) -> None:
-        """Look at a page whose rows were counted among the different ones.
-
-        Args:
-            page: the page.
-            hashes: those of its rows, in their order.
+        """Look at a page whose rows were counted among the different ones; `hashes` are theirs, in their order.
 
         Raises:
             RetriesExhaustedError: the list has no end.

@@ -10,7 +10,6 @@ times, as often as other lists are swept for deletions.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Mont
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
 from tap_sage_accounting.run.packed_ids import pack
 from tap_sage_accounting.run.signals import stop_signals
-from tap_sage_accounting.run.state_parts import ALL_READ_AT, CLOSINGS, LISTED, OLDER_CHANGED, READ_AT
+from tap_sage_accounting.run.state_parts import ALL_READ_AT, CLOSINGS, LISTED, OLDER_CHANGED, READ_AT, is_due
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
@@ -44,11 +43,7 @@ MONTHS_WITHOUT_SETTINGS = 24
 
 
 class MonthlyRead:
-    """The read of the trial balance of one business.
-
-    Args:
-        plan: the trial balance.
-    """
+    """The read of the trial balance of one business."""
 
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan
@@ -141,8 +136,7 @@ class MonthlyRead:
             return FIRST_MONTH, False
         if any(_may_have_moved(row, last_read) for row in rows):
             state[OLDER_CHANGED] = True
-        all_read_at = parse_moment(state.get(ALL_READ_AT, last_read))
-        if state.get(OLDER_CHANGED) and not timedelta() <= now - all_read_at < self._plan.sweep_every:
+        if state.get(OLDER_CHANGED) and is_due(state.get(ALL_READ_AT, last_read), self._plan.sweep_every, now):
             return FIRST_MONTH, not rows
         changed = [Month.parse(day) for row in rows if (day := row.get("date"))]
         return min([*changed, Month.of(now).plus(-1)]), not rows

@@ -36,11 +36,7 @@ Nearer, a wrong clock could move it past a change. Farther, rows that share one 
 
 
 class BusinessRead:
-    """One read of one list of one business, from its first page to its bookmark.
-
-    Args:
-        plan: the list, and what is read of it.
-    """
+    """One read of one list of one business, from its first page to its bookmark."""
 
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan
@@ -134,11 +130,7 @@ class BusinessRead:
 
 
 class SingleRead:
-    """The read of a single object, such as a business's settings: one row, without pages.
-
-    Args:
-        plan: the object.
-    """
+    """The read of a single object, such as a business's settings: one row, without pages."""
 
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan
@@ -157,11 +149,7 @@ class SingleRead:
 
 
 def _require_all(readers: list[ListReader], keyless: int) -> None:
-    """Fail a read that Sage did not let come to its end.
-
-    Args:
-        readers: its parts.
-        keyless: records that were left out because they have no key.
+    """Fail a read whose parts lack records that Sage did not deliver, or some that were left out without a key.
 
     Raises:
         UndeliverableError: what is missing.

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from singer_sdk.contrib.msgspec import enc_hook
 
 from tap_sage_accounting.run.packed_ids import pack, unpack
-from tap_sage_accounting.run.state_parts import BOOKMARK, CHECKSUMS, REREAD_AT
-from tap_sage_accounting.timestamps import instant, parse_moment
+from tap_sage_accounting.run.state_parts import BOOKMARK, CHECKSUMS, REREAD_AT, is_due
+from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,9 +41,6 @@ _encode = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number", order
 class Reread:
     """The read of recent documents of one list of one business, beside a read by change.
 
-    Args:
-        plan: the read.
-
     Attributes:
         readers: the read of the list from the first of these days on, where it is time to.
     """
@@ -57,21 +54,17 @@ class Reread:
         self._known: dict[str, str] = {}
         self._found: set[str] = set()
         self._unseen: list[str] = []
-        if plan.reread_days and plan.stream.dated and BOOKMARK in self._state and self._is_due():
+        is_wanted = plan.reread_days and plan.stream.dated and BOOKMARK in self._state
+        if is_wanted and is_due(self._state.get(REREAD_AT), EVERY, self._now):
             since = (self._now - timedelta(days=plan.reread_days)).date().isoformat()
             self.readers = [plan.reader({"from_date": since, "updated_or_created_since": None})]
             self._columns = ",".join(sorted(plan.columns))
             self._known = _contents(self._state.get(CHECKSUMS))
 
-    def _is_due(self) -> bool:
-        last = self._state.get(REREAD_AT)
-        return last is None or not timedelta() <= self._now - parse_moment(last) < EVERY
-
-    def start(self) -> Self:
+    def start(self) -> None:
         """Request the first documents, to have them when they are needed."""
         for reader in self.readers:
             reader.start()
-        return self
 
     def pages(self) -> Iterator[Page]:
         """Yield the documents in pages; none where it is not time to."""

@@ -65,11 +65,7 @@ class ResumePoint:
 
 
 class ResumableRead:
-    """The read of a sorted list, which notes in the state how far it came.
-
-    Args:
-        plan: the read.
-    """
+    """The read of a sorted list, which notes in the state how far it came."""
 
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan

@@ -94,19 +94,11 @@ def _interrupted(value: Any, now: datetime) -> dict[str, Any]:
     if not isinstance(rows, int) or isinstance(rows, bool) or not 0 < rows < MOST_ROWS:
         raise DamagedError("counts no rows")
     since = None if value["since"] is None else _past(value["since"], now)
-    began, part_began = (_past(value[name], now) for name in ("began", "part_began"))
-    seen_at, until = (_past(value[name], now + FAR_APART) for name in ("seen_at", "until"))
-    latest = instant(parse_moment(seen_at) + TOLERANCE)
-    if max(began, part_began, until) > latest:
+    moments = {name: _past(value[name], now) for name in ("began", "part_began")}
+    moments |= {name: _past(value[name], now + FAR_APART) for name in ("seen_at", "until")}
+    if max(moments.values()) > instant(parse_moment(moments["seen_at"]) + TOLERANCE):
         raise DamagedError("contradicts itself")
-    return {
-        "since": since,
-        "began": began,
-        "part_began": part_began,
-        "seen_at": seen_at,
-        "until": until,
-        "rows": rows,
-    }
+    return {"since": since, **moments, "rows": rows}
 
 
 def _packed(value: Any, now: datetime) -> str:  # noqa: ARG001
@@ -147,3 +139,8 @@ KEYS: Mapping[str, tuple[Any, ...]] = {
     OLDER_CHANGED: (_older_changed, *_TRIAL_BALANCE),
 }
 """Every part of a partition: how it is read, and what goes with it when it is damaged."""
+
+
+def is_due(last: str | None, every: timedelta, now: datetime) -> bool:
+    """Return whether it is time again for what was done last at a moment; one ahead of the clock counts as none."""
+    return last is None or not timedelta() <= now - parse_moment(last) < every

@@ -81,11 +81,7 @@ class Deletions(Tracker):
         yield from ()
 
     def was_replaced(self, newest: str | None) -> bool:
-        """Return whether rows may have come to the list *and* gone from it during the read.
-
-        Args:
-            newest: the latest `updated_at` that was read.
-        """
+        """Return whether rows may have come *and* gone during the read; `newest` is the latest `updated_at` in it."""
         started = self.seen.started
         if started is None:
             return False

@@ -6,7 +6,6 @@ that was delivered is remembered in the state until it is found gone.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -15,8 +14,8 @@ from tap_sage_accounting.exceptions import EditionError
 from tap_sage_accounting.extraction.deletions.base import Deletions, is_gone
 from tap_sage_accounting.records.row_decoder import key_of
 from tap_sage_accounting.run.packed_ids import pack, unpack
-from tap_sage_accounting.run.state_parts import INVENTORY, INVENTORY_AT
-from tap_sage_accounting.timestamps import instant, parse_moment
+from tap_sage_accounting.run.state_parts import INVENTORY, INVENTORY_AT, is_due
+from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +68,8 @@ class MissingDeletions(Deletions):
     @override
     def find_missing(self) -> None:
         """Compare, when the read saw the whole list or when it is time to."""
-        self._is_compared = self.plan.since is None or self._is_due()
+        last = self.state.get(INVENTORY_AT)
+        self._is_compared = self.plan.since is None or is_due(last, self.plan.sweep_every, self.now)
         if not self._is_compared:
             self._keys |= self._known
             return
@@ -100,10 +100,6 @@ class MissingDeletions(Deletions):
                 f"{self.plan.label}: Sage lists nothing any more, and says of the business: {reason}. Nothing is taken "
                 "for deleted."
             )
-
-    def _is_due(self) -> bool:
-        last = self.state.get(INVENTORY_AT)
-        return not last or not timedelta() <= self.now - parse_moment(last) < self.plan.sweep_every
 
     def _listed_keys(self) -> set[str]:
         everything = {"updated_or_created_since": None, "attributes": None}
