@@ -201,12 +201,15 @@ class SageStream(SingerStream):
         return "all" if len(chosen) == len(own) else ",".join(chosen) or None
 
     def _since(self, state: dict[str, Any], start_date: datetime | None) -> datetime | None:
-        """Return the change filter: the bookmark less the look-back, else the start date, else none."""
+        """Return the change filter: the bookmark less the look-back, else the start date, else none.
+
+        Master data is read whole, because what changed since the start date refers to all of it.
+        """
         if self.replication_method != REPLICATION_INCREMENTAL:
             return None
         if bookmark := state.get(BOOKMARK):
             return parse_moment(bookmark) - self._lookback
-        return start_date
+        return None if self.master_data else start_date
 
     @property
     def _lookback(self) -> timedelta:

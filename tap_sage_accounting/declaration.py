@@ -49,6 +49,7 @@ class StreamDeclaration:
         countries: the countries whose businesses have it.
         retired: no longer in Sage's description, or for other countries only; not selected by default.
         static: reference data that hardly ever changes.
+        master_data: what other records refer to, so that the first run reads all of it, whatever `start_date` says.
         per_business: read once per business; otherwise once per user.
         in_books: part of a business's books, and not what Sage says of businesses and users.
         dated: its documents can be read by their date, with `from_date`.
@@ -73,6 +74,7 @@ class StreamDeclaration:
     countries: ClassVar[tuple[str, ...]] = ("CA", "GB", "IE")
     retired: ClassVar[bool] = False
     static: ClassVar[bool] = False
+    master_data: ClassVar[bool] = False
     per_business: ClassVar[bool] = True
     in_books: ClassVar[bool] = True
     dated: ClassVar[bool] = False

@@ -112,7 +112,7 @@ SETTINGS = th.PropertiesList(
         title="Start date",
         description=(
             "Earliest change to extract on the first run, as an ISO 8601 date or date-time. UTC when it has no zone. "
-            "Default: everything."
+            "Accounts, contacts, products and other master data come whole. Default: everything."
         ),
     ),
     th.Property(

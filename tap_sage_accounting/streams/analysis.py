@@ -11,6 +11,7 @@ class AnalysisTypeCategories(SageStream):
 
     name = "analysis_type_categories"
     changed_since = True
+    master_data = True
     deletable = True
     areas = (Area.SETTINGS,)
     editions = ("Standard", "Plus")
@@ -22,6 +23,7 @@ class AnalysisTypes(SageStream):
 
     name = "analysis_types"
     changed_since = True
+    master_data = True
     areas = (Area.SETTINGS,)
     full_access = True
     editions = ("Standard", "Plus")

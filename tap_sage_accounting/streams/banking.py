@@ -18,6 +18,7 @@ class BankAccounts(SageStream):
 
     name = "bank_accounts"
     changed_since = True
+    master_data = True
     deleted_since = True
     deletable = True
     areas = (Area.BANK,)

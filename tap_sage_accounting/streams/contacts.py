@@ -14,6 +14,7 @@ class Addresses(SageStream):
 
     name = "addresses"
     changed_since = True
+    master_data = True
     deleted_since = True
     deletable = True
     areas = ADDRESS_BOOK
@@ -25,6 +26,7 @@ class ContactPersons(SageStream):
 
     name = "contact_persons"
     changed_since = True
+    master_data = True
     deleted_since = True
     deletable = True
     areas = ADDRESS_BOOK
@@ -36,6 +38,7 @@ class Contacts(SageStream):
 
     name = "contacts"
     changed_since = True
+    master_data = True
     deleted_since = True
     deletable = True
     flags = ("show_balance", "show_unfinished_recurring_invoices_status")

@@ -11,6 +11,7 @@ class CoaAccounts(SageStream):
 
     name = "coa_accounts"
     changed_since = True
+    master_data = True
     static = True
 
 
@@ -35,6 +36,7 @@ class JournalCodes(SageStream):
 
     name = "journal_codes"
     changed_since = True
+    master_data = True
     deletable = True
     areas = (Area.JOURNALS, Area.SETTINGS)
     countries = ("FR",)
@@ -72,6 +74,7 @@ class LedgerAccounts(SageStream):
 
     name = "ledger_accounts"
     changed_since = True
+    master_data = True
     areas = (
         Area.SALES,
         Area.PURCHASES,

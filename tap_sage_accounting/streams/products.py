@@ -38,6 +38,7 @@ class Products(SageStream):
 
     name = "products"
     changed_since = True
+    master_data = True
     deleted_since = True
     deletable = True
     parts = INACTIVE_TOO
@@ -50,6 +51,7 @@ class ServiceRateTypes(SageStream):
 
     name = "service_rate_types"
     changed_since = True
+    master_data = True
     deletable = True
     parts = INACTIVE_TOO
     areas = CATALOGUE
@@ -61,6 +63,7 @@ class Services(SageStream):
 
     name = "services"
     changed_since = True
+    master_data = True
     deleted_since = True
     deletable = True
     parts = INACTIVE_TOO
@@ -73,6 +76,7 @@ class StockItems(SageStream):
 
     name = "stock_items"
     changed_since = True
+    master_data = True
     deleted_since = True
     deletable = True
     parts = INACTIVE_TOO

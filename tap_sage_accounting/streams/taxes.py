@@ -55,6 +55,7 @@ class TaxProfiles(SageStream):
 
     name = "tax_profiles"
     changed_since = True
+    master_data = True
     areas = (Area.SETTINGS,)
     static = True
 
@@ -64,6 +65,7 @@ class TaxRates(SageStream):
 
     name = "tax_rates"
     changed_since = True
+    master_data = True
     deletable = True
     # Both widen the list: by rates no longer in force, and by other countries' rates for sales across the border.
     flags = ("include_historical_data", "include_destination_vat_rates")

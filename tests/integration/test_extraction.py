@@ -199,24 +199,34 @@ def test_each_business_has_its_own_bookmark_in_utc(server: SandboxServer, run_ta
 
 def test_a_start_date_limits_the_first_run_only(server: SandboxServer, run_tap: RunTap) -> None:
     business: Business = next(iter(server.world.businesses.values()))
-    start = sorted(row.updated_at for row in business.collections["contacts"].rows.values() if row.updated_at)[1]
-    first = run_tap("contacts", start_date=timestamp(start), business_ids=[business.id])
-    rows = business.collections["contacts"].rows.values()
+    start = sorted(row.updated_at for row in business.collections["sales_invoices"].rows.values() if row.updated_at)[1]
+    first = run_tap("sales_invoices", start_date=timestamp(start), business_ids=[business.id])
+    rows = business.collections["sales_invoices"].rows.values()
     expected = {row.id for row in rows if row.updated_at and row.updated_at >= start}
-    assert {row["id"] for row in first.records["contacts"]} == expected
+    assert {row["id"] for row in first.records["sales_invoices"]} == expected
 
     with server.paused():
-        contact = next(iter(business.collections["contacts"].rows))
+        invoice = next(iter(business.collections["sales_invoices"].rows))
         server.world.clock.advance(timedelta(days=1))
-        business.collections["contacts"].change(contact, {}, server.world.clock.now())
+        business.collections["sales_invoices"].change(invoice, {}, server.world.clock.now())
         server.world.clock.advance(timedelta(days=30))
     later = run_tap(
-        "contacts",
+        "sales_invoices",
         start_date=timestamp(server.world.clock.now()),
         business_ids=[business.id],
         state=first.state,
     )
-    assert contact in {row["id"] for row in later.records["contacts"]}
+    assert invoice in {row["id"] for row in later.records["sales_invoices"]}
+
+
+def test_a_start_date_leaves_master_data_whole(server: SandboxServer, run_tap: RunTap) -> None:
+    business: Business = next(iter(server.world.businesses.values()))
+    late = timestamp(server.world.clock.now())
+    streams = ("ledger_accounts", "contacts", "products", "tax_rates", "sales_invoices")
+    run = run_tap(*streams, start_date=late, business_ids=[business.id])
+    assert not run.records.get("sales_invoices")
+    for stream in streams[:-1]:
+        assert {row["id"] for row in run.records[stream]} == business.collections[stream].rows.keys(), stream
 
 
 def test_records_without_updated_at_arrive(server: SandboxServer, run_tap: RunTap) -> None:
