@@ -13,6 +13,7 @@ from singer_sdk.exceptions import (
     MapExpressionError,
     StreamMapConfigError,
 )
+from singer_sdk.helpers._catalog import get_selected_schema
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
@@ -132,8 +133,13 @@ class TapSageAccounting(ConfiguredTap):
             self.logger.warning(difference_of(different))
 
     def _make_stream_maps(self, name: str) -> None:
-        """Make a stream's maps from its entry in the catalog."""
-        self.mapper.register_raw_streams_from_catalog(Catalog({name: self._entry(name)}))
+        """Make a stream's maps from what is selected of its schema, or of the catalog's."""
+        stream = cast("SageStream", self.streams[name])
+        given = self.input_catalog.get(name) if self.input_catalog else None
+        schema = given.schema.to_dict() if given else stream.schema
+        if stream.deselected:
+            schema = get_selected_schema(name, schema, stream.mask)
+        self.mapper.register_raw_stream_schema(name, schema, given.key_properties if given else [*stream.primary_keys])
 
     def _entry(self, name: str) -> CatalogEntry:
         """Find a stream's entry in the catalog; the discovered one where the catalog has none."""

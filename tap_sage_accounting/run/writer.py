@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import select
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
 from singer_sdk.exceptions import FatalSyncError
@@ -64,7 +65,7 @@ class WholeMessageWriter(MsgSpecWriter):
         if self.batches is not None:
             self._write_batched(self.batches, message)
         else:
-            encoder.encode_into(message.to_dict(), self._waiting, -1)
+            encoder.encode_into(fields_of(message), self._waiting, -1)
             self._waiting += b"\n"
             if len(self._waiting) >= FULL or not isinstance(message, RecordMessage):
                 self._send()
@@ -89,7 +90,7 @@ class WholeMessageWriter(MsgSpecWriter):
 
     def _announce(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            encoder.encode_into(message.to_dict(), self._waiting, -1)
+            encoder.encode_into(fields_of(message), self._waiting, -1)
             self._waiting += b"\n"
         if messages:
             self._send()
@@ -135,6 +136,13 @@ class WholeMessageWriter(MsgSpecWriter):
         if self._closed_because:
             self._waiting.clear()
             raise OutputClosedError(self._closed_because)
+
+
+def fields_of(message: Message) -> dict[str, Any]:
+    """Return the fields of a message, to be encoded at once: the SDK copies states and schemas in depth for it."""
+    if isinstance(message, RecordMessage):
+        return message.to_dict()
+    return {each.name: value for each in fields(message) if (value := getattr(message, each.name)) is not None}
 
 
 def reason_of(error: OSError) -> str:

@@ -14,7 +14,7 @@ from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.singerlib.catalog import SelectionMask
 from typing_extensions import override
 
-from tap_sage_accounting.run.writer import WholeMessageWriter
+from tap_sage_accounting.run.writer import WholeMessageWriter, fields_of
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Recorder(WholeMessageWriter):
 
     @override
     def write_message(self, message: Message) -> None:
-        line = encoder.encode(message.to_dict())
+        line = encoder.encode(fields_of(message))
         self.sent += len(line) + 1
         self.messages.append(_target.decode(line))
 
