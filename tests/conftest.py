@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
@@ -56,6 +57,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedModule
 def pytest_configure(config: pytest.Config) -> None:
     """Leave it before test modules are loaded, which make taps, but not where workers get their environment from."""
     if hasattr(config, "workerinput") or not config.getoption("numprocesses"):
+        gc.set_threshold(100_000)  # a sixth of the time went into looking for cycles
         leave_the_developers_environment()
         pass_no_ignored_signal_on()
 
