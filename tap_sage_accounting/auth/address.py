@@ -95,14 +95,9 @@ class StoreAddress:
         return cls(f"{scheme}{login}{address.netloc}{address.path}", options=options | dict(parse_qsl(address.query)))
 
     def places_beside(self, kind: str, *family: str) -> list[Path]:
-        """Return where a file of a token family can be: beside an SQLite store, and among the tap's own files.
+        """Return where a file of a token family can be, the best place first; none where this user has no home.
 
-        Args:
-            kind: what the file is for.
-            family: identifies the family.
-
-        Returns:
-            The places, the best first; none where this user has no home.
+        That is beside an SQLite store, and among the tap's own files.
         """
         ending = f"{kind}-{_digest(*family)}"
         beside = [] if self.file is None else [self.file.with_name(f"{self.file.name}.{ending}")]

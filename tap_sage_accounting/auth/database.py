@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
@@ -18,7 +18,7 @@ from tap_sage_accounting.timestamps import in_utc, parse_moment
 from tap_sage_accounting.transport.urls import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tap_sage_accounting.auth.address import StoreAddress
@@ -70,11 +70,11 @@ def as_database_error(*errors: type[Exception]) -> Iterator[None]:
         raise DatabaseError(error) from None
 
 
-def connector(address: StoreAddress, lock_wait: timedelta) -> Callable[[], Connection]:
-    """Return a function that opens the database at an address."""
+def connect(address: StoreAddress, lock_wait: timedelta) -> Connection:
+    """Open the database at an address."""
     if address.file is not None:
-        return partial(SqliteConnection, address.file, lock_wait)
-    return partial(PostgresConnection, address.options, lock_wait)
+        return SqliteConnection(address.file, lock_wait)
+    return PostgresConnection(address.options, lock_wait)
 
 
 class Connection(ABC):
@@ -108,13 +108,7 @@ class Connection(ABC):
         *,
         waits: bool = False,  # noqa: ARG002 - for PostgreSQL
     ) -> list[Row]:
-        """Run a statement that has a `?` for each of its values.
-
-        Args:
-            statement: the statement.
-            values: its values.
-            waits: whether another holder may be waited for.
-        """
+        """Run a statement that has a `?` for each of its values; `waits` where another holder may be waited for."""
         with as_database_error(self._driver.Error):
             cursor = self._driver.execute(statement, values)
             names = [column[0] for column in cursor.description or ()]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_sage_accounting.auth.database import Connection
-    from tap_sage_accounting.auth.rescue import Renewed
+    from tap_sage_accounting.auth.rescue import Renewed, RescueFile
     from tap_sage_accounting.auth.table import TokenTable
     from tap_sage_accounting.auth.tokens import TokenFamily, Tokens
 
@@ -36,24 +36,21 @@ logger = logging.getLogger(__name__)
 
 
 class UnsavedTokens:
-    """New tokens that the store did not take.
-
-    Args:
-        table: the rows of the store.
-        renewed: the tokens.
-        problem: why the store did not take them.
-        claim: makes others on this machine wait until they are saved.
+    """New tokens that the store did not take; the claim makes others on this machine wait until they are saved.
 
     Attributes:
         problem: why the store did not take them, the last time.
         kept_in: the file that keeps them; None where no file could be written.
     """
 
-    def __init__(self, table: TokenTable, renewed: Renewed, problem: TokenStoreError, claim: Claim) -> None:
+    def __init__(
+        self, table: TokenTable, renewed: Renewed, problem: TokenStoreError, rescue: RescueFile, claim: Claim
+    ) -> None:
         self.problem = problem
         self.kept_in: Path | None = None
         self._table = table
         self._renewed = renewed
+        self._rescue = rescue
         self._claim = claim
         self._keep()
 
@@ -69,11 +66,7 @@ class UnsavedTokens:
         return True
 
     def save_eventually(self, leaving: threading.Event) -> None:
-        """Try to save them for as long as the process lives, and `LAST_ATTEMPTS` longer.
-
-        Args:
-            leaving: set when the process is about to end.
-        """
+        """Try to save them until the process is about to end, which `leaving` says, and `LAST_ATTEMPTS` longer."""
         end: float | None = None
         while not self.save():
             if leaving.wait(SAVE_AGAIN_AFTER):
@@ -84,11 +77,7 @@ class UnsavedTokens:
         return logger.warning("The new tokens are saved in the token store %s now.", self._table.place)
 
     def report(self, *, is_last: bool = False) -> None:
-        """Log where they are.
-
-        Args:
-            is_last: whether no further attempt is made.
-        """
+        """Log where they are; `is_last` where no further attempt is made."""
         if self.kept_in is not None:
             logger.warning(
                 "%s Sage's new tokens are in the file %s; they are saved when the store works again, by this run or "
@@ -108,9 +97,8 @@ class UnsavedTokens:
 
     def _keep(self) -> None:
         if self.kept_in is None:
-            family = self._renewed.family
             with suppress(OSError):
-                self.kept_in = self._table.rescue_file(family.client_id, family.key).keep(self._renewed)
+                self.kept_in = self._rescue.keep(self._renewed)
 
 
 class HeldTokenFamily:
@@ -162,14 +150,11 @@ class HeldTokenFamily:
     def announce(self, lost_at: datetime) -> bool:
         """Commit that the refresh token is about to be used, lock the family again, and reserve a rescue file.
 
+        Return whether the family is unchanged: another run may have locked it in between.
+
         A database that cannot be written is found out before a token is spent. The costs of a first commit (SQLite
-        makes its log, statements are compiled) are paid here too.
-
-        Args:
-            lost_at: when the response counts as lost, unless something is stored before.
-
-        Returns:
-            Whether the family is unchanged; another run may have locked it in between.
+        makes its log, statements are compiled) are paid here too. The response counts as lost at `lost_at`, unless
+        something is stored before.
         """
         self._commit(replace(self.family, answer_lost_at=lost_at))
         with self._table.explained():
@@ -185,7 +170,7 @@ class HeldTokenFamily:
 
     def renew(self, tokens: Tokens) -> UnsavedTokens | None:
         """Commit new tokens; where the database fails, keep them in other ways, and return them to be saved later."""
-        renewed = self._table.remember(self.family, self.family.renewed(tokens))
+        renewed = self._table.remember(self.family, tokens)
         try:
             with self._rescued_if_slow(renewed):
                 self._commit(renewed.family)
@@ -195,7 +180,7 @@ class HeldTokenFamily:
             if not isinstance(error, TokenStoreError):
                 error = TokenStoreError(f"The token store {self._table.place} failed: {type(error).__name__}.")
             claim, self._claim = self._claim, Claim(None)
-            return UnsavedTokens(self._table, renewed, error, claim)
+            return UnsavedTokens(self._table, renewed, error, self._rescue, claim)
         self._rescue.remove()
         return None
 
@@ -217,13 +202,9 @@ class HeldTokenFamily:
             slow.join()
 
     def conclude(self, *, refused_at: datetime | None = None, answer_lost_at: datetime | None = None) -> None:
-        """Commit the outcome of a token request that brought no tokens.
+        """Commit the outcome of a token request that brought no tokens: when Sage refused it, or its response got lost.
 
         If the database fails now, the announcement stays in force, and other runs wait.
-
-        Args:
-            refused_at: when Sage called the refresh token invalid, so that no run sends it again.
-            answer_lost_at: when the response got lost.
         """
         concluded = replace(
             self.family,

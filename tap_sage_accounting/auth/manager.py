@@ -49,18 +49,13 @@ class TokenManager:
     store again and uses what another just stored. New tokens are committed before they are used. Where the store fails
     at that moment, the run uses them, and saves them as soon as it works again.
 
-    Args:
-        client_id: the application.
-        client_secret: its secret.
+    Args, beyond the attributes of `TokenEndpoint`:
         refresh_token: the configured first refresh token; None to use what `login` stored.
-        token_url: Sage's token endpoint.
         store: where tokens live between runs; checked before.
-        user_agent: the header of token requests.
         on_rotate: called with new tokens before they are used, for hosts that keep tokens themselves; from another
             thread.
         on_secret: called with each secret value that becomes known, so that logs can be kept free of it.
-        now: the present moment, UTC.
-        sleep: waits for a number of seconds before a request is repeated.
+        sleep: None to wait until the run ends, at most.
 
     Attributes:
         endpoint: Sage's token endpoint.
@@ -87,31 +82,26 @@ class TokenManager:
         now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        self._client_id = client_id
         self._configured = refresh_token or None
         self._store = store
         self._on_secret = on_secret
         self._now = now
         self._leaving = threading.Event()
-        pause = sleep or self._leaving.wait  # which the end of the run cuts short
         self.endpoint = TokenEndpoint(
             client_id=client_id,
             client_secret=client_secret,
             token_url=token_url,
             user_agent=user_agent,
             now=now,
-            sleep=pause,
+            sleep=sleep or self._leaving.wait,  # which the end of the run cuts short
         )
         self._renewer = Renewer(
-            client_id=client_id,
             configured=self._configured,
             store=store,
             endpoint=self.endpoint,
             usable=self._usable,
-            on_secret=self._on_secret,
+            on_secret=on_secret,
             on_rotate=on_rotate,
-            now=now,
-            sleep=pause,
             leaving=self._leaving,
         )
         self._lock = threading.Lock()
@@ -139,17 +129,13 @@ class TokenManager:
 
     def accept(self, token: str) -> None:
         """Note that the API accepted an access token."""
-        if self._accepted != token:
-            self._accepted = token
+        self._accepted = token
 
     def reject(self, token: str) -> bool:
-        """Note that the API responded with 401 to an access token, which is not used again if that can help.
+        """Note that the API responded with 401 to an access token; return whether there is another now, or will be.
 
         Many threads may report the same token; one that was replaced meanwhile changes nothing. A token that replaced a
         refused one a moment ago stays: the refusal may be about the resource.
-
-        Returns:
-            Whether there is another token now, or will be.
         """
         with self._lock:
             if self._current is not None and self._current.access_token != token:
@@ -160,13 +146,9 @@ class TokenManager:
             return True
 
     def condemn(self, token: str, refusal: str) -> None:
-        """Note that the API refuses an access token for every resource, a moment after its renewal.
+        """Note that the API refuses an access token for every resource, a moment after its renewal, and how.
 
         One that was accepted before has expired early and is renewed, unless that happens all the time.
-
-        Args:
-            token: the access token.
-            refusal: how the API refused it.
 
         Raises:
             AccessRefusedError: another renewal would not help.
@@ -191,7 +173,7 @@ class TokenManager:
             LoginRequiredError: there is none.
             TokenStoreError: the store cannot be used.
         """
-        found = self._store.read(self._client_id, self._configured)
+        found = self._read()
         if found is None:
             raise LoginRequiredError(
                 f"There is no login yet: the token store {self._store.place} has no tokens for this client_id, and the "
@@ -202,6 +184,9 @@ class TokenManager:
     def wait_for_refresh(self) -> None:
         """Wait until no token request is under way and all tokens are saved; nothing is renewed from now on."""
         self._renewer.wait_for_refresh()
+
+    def _read(self) -> TokenFamily | None:
+        return self._store.read(self.endpoint.client_id, self._configured)
 
     def _is_usable(self, tokens: Tokens) -> bool:
         return tokens.access_token != self._rejected and self._now() < tokens.renew_at
@@ -224,13 +209,12 @@ class TokenManager:
 
     def _known_usable(self) -> Tokens | None:
         """Read a usable access token from the store; an earlier run or another process may have left one there."""
-        if self._configured is None:
-            found: TokenFamily | None = self.family()
-        else:
-            found = self._store.read(self._client_id, self._configured)
+        found = self.family() if self._configured is None else self._read()
         if found is None:
             return None
-        self._warn_if_idle(found)
+        if not self._warned and (warning := idle_warning(found, self._now())):
+            logger.warning(warning)
+        self._warned = True
         return self._usable(found)
 
     def _usable(self, family: TokenFamily) -> Tokens | None:
@@ -240,11 +224,6 @@ class TokenManager:
             return None
         self._on_secret(tokens.access_token)
         return tokens if self._is_usable(tokens) else None
-
-    def _warn_if_idle(self, family: TokenFamily) -> None:
-        if not self._warned and (warning := idle_warning(family, self._now())):
-            logger.warning(warning)
-        self._warned = True
 
 
 def idle_warning(family: TokenFamily, now: datetime) -> str | None:

@@ -114,15 +114,12 @@ class Renewer:
         leaving: set when the process is about to end.
     """
 
-    client_id: str
     configured: str | None
     store: TokenStore
     endpoint: TokenEndpoint
     usable: Callable[[TokenFamily], Tokens | None]
     on_secret: Callable[[str], object]
     on_rotate: Callable[[Tokens], None] | None
-    now: Callable[[], datetime]
-    sleep: Callable[[float], object]
     leaving: threading.Event
     _requesting: set[threading.Thread] = field(default_factory=set, init=False)
     _change: threading.Condition = field(default_factory=threading.Condition, init=False)
@@ -180,7 +177,7 @@ class Renewer:
         wait = _Wait()
         while True:
             pause: Callable[[float], object] = self.leaving.wait
-            with self.store.locked(self.client_id, self.configured) as held:
+            with self.store.locked(self.endpoint.client_id, self.configured) as held:
                 if held is None:
                     raise LoginRequiredError(f"The login was removed from the token store. Run {LOGIN_COMMAND}.")
                 if held.is_ahead:
@@ -196,7 +193,7 @@ class Renewer:
                     try:
                         return self._refresh(held)
                     except InvalidGrantError as error:
-                        self._refused, pause = held.family.refresh_token, self.sleep
+                        self._refused, pause = held.family.refresh_token, self.endpoint.sleep
                         logger.warning("%s. Reading the token store once more.", error)
             # Without the lock: a holder whose database connection broke may be about to store its tokens.
             pause(LOOK_AGAIN_AFTER)
@@ -212,8 +209,8 @@ class Renewer:
         token = held.family.refresh_token
         if token == self._refused:
             if held.family.refused_at is None:
-                held.conclude(refused_at=self.now())
-            raise LoginRequiredError(_login_required_message(held.family, self.store.place, self.now()))
+                held.conclude(refused_at=self.endpoint.now())
+            raise LoginRequiredError(_login_required_message(held.family, self.store.place, self.endpoint.now()))
         if held.family.refused_at is None:
             return True
         self._refused = token
@@ -230,7 +227,7 @@ class Renewer:
         if held.claim():
             if held.is_local or lost_at is None or lost_at == self._announced:
                 return False
-            if not wait.is_worthwhile(held, lost_at, self.now()):
+            if not wait.is_worthwhile(held, lost_at, self.endpoint.now()):
                 return False
         elif wait.is_over():
             raise TokenStoreError(
@@ -241,7 +238,7 @@ class Renewer:
         return True
 
     def _announce(self, held: HeldTokenFamily) -> bool:
-        self._announced = self.now() + RESPONSE_WAIT
+        self._announced = self.endpoint.now() + RESPONSE_WAIT
         return held.announce(self._announced)
 
     def _refresh(self, held: HeldTokenFamily) -> Outcome:
@@ -252,12 +249,12 @@ class Renewer:
         except NoAccessTokenError as error:
             problem, tokens = error, error.tokens
         except RefreshOutcomeUnknownError as error:
-            held.conclude(answer_lost_at=self.now())
+            held.conclude(answer_lost_at=self.endpoint.now())
             raise RefreshOutcomeUnknownError(
                 f"{error} The next run tries the stored token once more; if Sage refuses it then, run {LOGIN_COMMAND}."
             ) from None
         except InvalidGrantError:
-            held.conclude(refused_at=self.now())
+            held.conclude(refused_at=self.endpoint.now())
             raise
         except BaseException:
             held.conclude()

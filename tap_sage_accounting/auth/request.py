@@ -114,11 +114,7 @@ def _send(session: requests.Session, url: str, body: _WatchedBody, outcome: Futu
 
 
 def _complete(response: requests.Response) -> Response:
-    """Read a response to its end.
-
-    Raises:
-        RequestException: it broke off, or is larger than any token.
-    """
+    """Read a response to its end, or raise a `RequestException`: it broke off, or is larger than any tokens."""
     body = bytearray()
     for chunk in response.iter_content(CHUNK_BYTES):
         body += chunk

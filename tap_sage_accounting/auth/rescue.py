@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting.auth.files import PRIVATE_FILE, UnsafeFileError, make_directory, problem_with
 from tap_sage_accounting.auth.rows import family_of, row_of
-from tap_sage_accounting.auth.tokens import fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_sage_accounting.auth.address import StoreAddress
-    from tap_sage_accounting.auth.encryption import TokenCipher
+    from tap_sage_accounting.auth.rows import TokenCipher
     from tap_sage_accounting.auth.tokens import TokenFamily
 
 ROOM = 16_384
@@ -36,32 +35,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """A token family after a renewal.
-
-    Attributes:
-        spent: fingerprints of refresh tokens that are known to be spent.
-        family: the family with its newest tokens.
-    """
+    """A token family after a renewal, and fingerprints of refresh tokens that are known to be spent."""
 
     spent: frozenset[str]
     family: TokenFamily
 
-    @classmethod
-    def after(cls, before: TokenFamily, renewed: TokenFamily, spent: frozenset[str] = frozenset()) -> Renewed:
-        """Note that the refresh token before is spent; those that the family began with were spent earlier."""
-        known = spent | {fingerprint(before.refresh_token), *renewed.seeds}
-        return cls(known - {fingerprint(renewed.refresh_token)}, renewed)
-
 
 class RescueFile:
-    """The file that keeps the newest tokens of one family while the store cannot.
-
-    Args:
-        address: the token store.
-        client_id: the application.
-        key: the family's key.
-        cipher: encrypts its tokens.
-    """
+    """The file that keeps the newest tokens of one family, identified by its key, while the store cannot."""
 
     def __init__(self, address: StoreAddress, client_id: str, key: str, cipher: TokenCipher) -> None:
         self._client_id = client_id
@@ -87,12 +68,7 @@ class RescueFile:
         return self._write(content.encode())
 
     def successor(self, spent: str) -> TokenFamily | None:
-        """Read the successor of a refresh token.
-
-        A file of other tokens is ignored, whatever its key.
-
-        Args:
-            spent: the token's fingerprint.
+        """Read the successor of the refresh token with a fingerprint; a file of other tokens is ignored.
 
         Raises:
             TokenStoreError: the successor was encrypted with a key that is not configured.

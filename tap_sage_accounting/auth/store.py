@@ -18,11 +18,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from tap_sage_accounting.auth.address import StoreAddress, default_store_url
-from tap_sage_accounting.auth.encryption import TokenCipher
 from tap_sage_accounting.auth.files import is_open_to_others
 from tap_sage_accounting.auth.held_family import HeldTokenFamily
 from tap_sage_accounting.auth.rescue import Renewed
-from tap_sage_accounting.auth.rows import resolve
+from tap_sage_accounting.auth.rows import TokenCipher, resolve
 from tap_sage_accounting.auth.table import SHORT_LOCK_WAIT, TokenTable
 from tap_sage_accounting.auth.tokens import TokenFamily, fingerprint
 from tap_sage_accounting.exceptions import StoreUnavailableError, TokenStoreError
@@ -116,14 +115,9 @@ class TokenStore:
             )
 
     def read(self, client_id: str, configured: str | None) -> TokenFamily | None:
-        """Read a token family without waiting for a holder.
+        """Read a token family without waiting for a holder; None where there is none yet.
 
-        Args:
-            client_id: the application.
-            configured: the refresh token of the settings; None selects the newest family that `login` stored.
-
-        Returns:
-            The family; None where there is none yet.
+        Without a configured refresh token, that is the newest one that `login` stored.
         """
         with self._table.connected() as connection:
             row = resolve(connection.rows(client_id), configured)
@@ -133,21 +127,14 @@ class TokenStore:
         if is_ahead:
             with suppress(TokenStoreError):  # it will be tried again, and the tokens are good all the same
                 self._table.save(Renewed(frozenset({row["refresh_fingerprint"]}), found), SHORT_LOCK_WAIT)
-        if configured is not None and fingerprint(configured) not in found.seeds:
-            return self._join(client_id, configured)
-        return found
-
-    def _join(self, client_id: str, configured: str) -> TokenFamily | None:
-        """Note that a configured token is the newest one of a family: the next renewal will replace it."""
-        with self._table.connected() as connection:
-            connection.begin()
-            row = self._table.lock(connection, client_id, configured)
-            found = None if row is None else self._table.newest(row)[0]
-            if found is not None and fingerprint(configured) not in found.seeds:
-                found = replace(found, seeds=(*found.seeds, fingerprint(configured)))
-                self._table.update(connection, found)
-            connection.commit()
-        return found
+        if configured is None or (seed := fingerprint(configured)) in found.seeds:
+            return found
+        # The configured token is the newest of its family. Note that it leads there: the next renewal replaces it.
+        with self.locked(client_id, configured) as held:
+            if held is not None and seed not in held.family.seeds:
+                held.family = replace(held.family, seeds=(*held.family.seeds, seed))
+                held.commit()
+            return None if held is None else held.family
 
     @contextmanager
     def locked(self, client_id: str, configured: str | None) -> Iterator[HeldTokenFamily | None]:

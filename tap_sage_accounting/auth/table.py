@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.auth.claim import Claim
-from tap_sage_accounting.auth.database import Connection, DatabaseError, Row, connector
+from tap_sage_accounting.auth.database import Connection, DatabaseError, Row, connect
 from tap_sage_accounting.auth.rescue import Renewed, RescueFile
 from tap_sage_accounting.auth.rows import family_of, resolve, row_of
 from tap_sage_accounting.auth.tokens import TokenFamily, fingerprint
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tap_sage_accounting.auth.address import StoreAddress
-    from tap_sage_accounting.auth.encryption import TokenCipher
+    from tap_sage_accounting.auth.rows import TokenCipher
+    from tap_sage_accounting.auth.tokens import Tokens
 
 SHORT_LOCK_WAIT = timedelta(seconds=2)
 """How long to wait for another run where the work can be done later."""
@@ -31,14 +32,6 @@ class TokenTable:
     """Reads and writes token families as rows, and keeps renewed ones in memory until they are saved.
 
     Methods raise a `TokenStoreError` where the database cannot be used.
-
-    Args:
-        address: the database.
-        cipher: encrypts tokens at rest.
-        lock_wait: how long to wait for another holder.
-
-    Attributes:
-        place: the address as it may be shown.
     """
 
     def __init__(self, address: StoreAddress, cipher: TokenCipher, lock_wait: timedelta) -> None:
@@ -51,7 +44,7 @@ class TokenTable:
     @contextmanager
     def connected(self, lock_wait: timedelta | None = None) -> Iterator[Connection]:
         """Open the database; what is not committed at the end of the block is rolled back."""
-        with self.explained(), closing(connector(self._address, lock_wait or self._lock_wait)()) as connection:
+        with self.explained(), closing(connect(self._address, lock_wait or self._lock_wait)) as connection:
             yield connection
 
     @contextmanager
@@ -123,11 +116,13 @@ class TokenTable:
             found, spent = successor, fingerprint(successor.refresh_token)
         return (self.family(row), False) if found is None else (with_seeds(found, row), True)
 
-    def remember(self, before: TokenFamily, renewed: TokenFamily) -> Renewed:
-        """Keep renewed tokens, and which refresh tokens are spent, in memory."""
-        known = self._renewed.get(before.key)
-        self._renewed[before.key] = Renewed.after(before, renewed, known.spent if known else frozenset())
-        return self._renewed[before.key]
+    def remember(self, before: TokenFamily, tokens: Tokens) -> Renewed:
+        """Keep new tokens in memory, and which refresh tokens are spent: the one before, and those before it."""
+        family, known = before.renewed(tokens), self._renewed.get(before.key)
+        spent = {fingerprint(before.refresh_token), *family.seeds, *(known.spent if known else ())}
+        renewed = Renewed(frozenset(spent - {fingerprint(tokens.refresh_token)}), family)
+        self._renewed[family.key] = renewed
+        return renewed
 
     def save(self, renewed: Renewed, lock_wait: timedelta | None = None) -> None:
         """Save renewed tokens through a connection of their own, unless the row has later ones."""

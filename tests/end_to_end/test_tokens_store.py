@@ -19,7 +19,7 @@ from sage_workbench.embedded_postgres import postgres_server
 from support.presence import present
 from tap_sage_accounting.auth import database as token_database
 from tap_sage_accounting.auth.address import StoreAddress, default_store_url
-from tap_sage_accounting.auth.database import LIBPQ_DEFAULTS, Connection, DatabaseError, connector
+from tap_sage_accounting.auth.database import LIBPQ_DEFAULTS, Connection, DatabaseError, connect
 from tap_sage_accounting.auth.store import TokenStore
 from tap_sage_accounting.auth.tokens import Tokens, fingerprint
 from tap_sage_accounting.exceptions import TokenStoreError
@@ -313,7 +313,7 @@ def test_a_spent_token_leaves_no_trace_in_the_file(tmp_path: Path) -> None:
 
 def test_commits_are_durable(tmp_path: Path) -> None:
     with closing(
-        connector(StoreAddress.parse(f"sqlite:///{tmp_path / 'tokens.sqlite'}"), timedelta(seconds=1))()
+        connect(StoreAddress.parse(f"sqlite:///{tmp_path / 'tokens.sqlite'}"), timedelta(seconds=1))
     ) as connection:
         connection.begin()
         found = {

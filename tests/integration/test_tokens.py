@@ -19,6 +19,7 @@ from tap_sage_accounting.auth.endpoint import RefreshOutcomeUnknownError
 from tap_sage_accounting.auth.manager import SageAuthenticator
 from tap_sage_accounting.auth.renewal import LoginRequiredError
 from tap_sage_accounting.auth.rescue import Renewed
+from tap_sage_accounting.auth.tokens import fingerprint
 from tap_sage_accounting.exceptions import AuthorizationError
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def test_a_refused_token_is_looked_up_once_more_because_somebody_may_have_rotate
     first.access_token()
     family = present(store.read(sage.client_id, sage.refresh_token))
     newer = first.endpoint.refresh(family.refresh_token)
-    late = Renewed.after(family, family.renewed(newer))
+    late = Renewed(frozenset({fingerprint(family.refresh_token)}), family.renewed(newer))
 
     tokens = manager(sage, store, sleep=lambda _: store._table.save(late))
     tokens.reject(present(family.tokens).access_token)
