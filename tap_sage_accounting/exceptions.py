@@ -48,7 +48,7 @@ import msgspec
 from singer_sdk.exceptions import FatalAPIError, FatalSyncError, RetriableAPIError, SkippableAPIError
 
 from tap_sage_accounting.printable import printable
-from tap_sage_accounting.transport.retry_after import retry_after
+from tap_sage_accounting.transport.faults import retry_after
 
 if TYPE_CHECKING:
     import requests
@@ -122,11 +122,7 @@ class TokenRejectedError(RetriableAPIError):
 
 
 class RateLimitedError(RetriableAPIError):
-    """Sage limits the rate of requests (429).
-
-    Attributes:
-        retry_after: seconds to wait by Sage's `Retry-After`; None without one.
-    """
+    """Sage limits the rate of requests (429), for `retry_after` seconds by its `Retry-After`; None without one."""
 
     def __init__(self, message: str, response: requests.Response | None, retry_after: float | None) -> None:
         super().__init__(message, response)
@@ -204,12 +200,9 @@ class SageError:
 
 
 def error_of(response: requests.Response, body: bytes, label: str) -> Exception | None:
-    """Return the error of a response; None for a success.
+    """Return the error of a response and its body; None for a success.
 
-    Args:
-        response: the response's head.
-        body: the response's body.
-        label: the request as messages name it: stream, page, business.
+    The label is the request as messages name it: stream, page, business.
     """
     status = response.status_code
     if status == HTTPStatus.OK:

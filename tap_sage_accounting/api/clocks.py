@@ -11,7 +11,7 @@ import logging
 import threading
 from datetime import UTC, datetime, timedelta
 
-from tap_sage_accounting.transport.retry_after import parse_http_date
+from tap_sage_accounting.transport.faults import parse_http_date
 
 TOLERANCE = timedelta(minutes=1)
 """Difference of the clocks that is not worth a warning."""

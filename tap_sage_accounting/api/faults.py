@@ -16,8 +16,7 @@ from tap_sage_accounting.api.responses import UndecodableResponseError
 from tap_sage_accounting.exceptions import UnreadableResponseError
 from tap_sage_accounting.transport import adapter
 from tap_sage_accounting.transport.adapter import DeadlineError, ResponseTooLargeError
-from tap_sage_accounting.transport.faults import causes, root_cause
-from tap_sage_accounting.transport.retry_after import retry_after
+from tap_sage_accounting.transport.faults import causes, retry_after, root_cause
 
 CONNECT_TIMEOUT = 10.0
 """Seconds."""

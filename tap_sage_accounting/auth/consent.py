@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from tap_sage_accounting.exceptions import AuthorizationError
 from tap_sage_accounting.printable import printable
-from tap_sage_accounting.transport.urls import is_loopback
+from tap_sage_accounting.transport.urls import is_loopback, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -143,10 +143,11 @@ def _denial(error: str, reason: str) -> str:
     return _DENIALS.get(error) or f"Sage refused the login ({shown}). Correct that, {LOGIN_AGAIN}"
 
 
-class CallbackServer:
+class CallbackServer(ThreadingHTTPServer):
     """Waits on a loopback port for the browser's callback.
 
-    Any page or program may send requests to the port. Other requests are refused, and the login goes on waiting.
+    Any page or program may send requests to the port. Other requests are refused, and the login goes on waiting. Each
+    connection has a thread, because browsers open some that they do not use.
 
     Args:
         request: the request for consent; the host of its redirect URI must be this machine.
@@ -156,33 +157,38 @@ class CallbackServer:
         ConsentError: the redirect URI is invalid or not on this machine, or its port is taken.
     """
 
+    daemon_threads = True
+    # On Windows the option would let two programs listen at once.
+    allow_reuse_address = os.name == "posix"
+
     def __init__(self, request: ConsentRequest, complete: Callable[[Mapping[str, str]], str]) -> None:
         address = _loopback_address(request.redirect_uri)
-        handler = type("Handler", (_CallbackHandler,), {"path_awaited": address.path or "/", "server_logic": self})
-        host, port = address.hostname or "", address.port or 80
-        server = _Ipv6Server if ":" in host else _LoopbackServer
+        host, port = address.hostname or "", address.port or HTTP_PORT
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.path_awaited = address.path or "/"
         try:
-            self._server = server(("127.0.0.1" if host == "localhost" else host, port), handler)
+            super().__init__(("127.0.0.1" if host == "localhost" else host, port), _CallbackHandler)
         except OSError as error:
             raise ConsentError(_unbindable(error, port)) from None
-        self._hosts = {f"{name}:{port}" for name in ("localhost", "127.0.0.1", "[::1]")}
-        if port == HTTP_PORT:
-            self._hosts |= {"localhost", "127.0.0.1", "[::1]"}
+        endings = (f":{port}", "") if port == HTTP_PORT else (f":{port}",)
+        self._hosts = {name + ending for name in ("localhost", "127.0.0.1", "[::1]") for ending in endings}
         self._request = request
         self._complete = complete
         self._outcome: Future[None] = Future()
         self._strays = 0
         self._once = threading.Lock()
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
+    @override
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
+    @override
     def __exit__(self, *_: object) -> None:
         with self._once:  # a signal does not interrupt the completion of a login
-            self._server.shutdown()
-        self._server.server_close()
+            self.shutdown()
+        self.server_close()
         self._thread.join()
 
     def wait(self, seconds: float) -> None:
@@ -208,9 +214,7 @@ class CallbackServer:
     def is_callback(self, host: str, parameters: Mapping[str, str]) -> bool:
         """Check whether a request is the callback; count it where it is not.
 
-        Args:
-            host: the request's `Host`; a name that is not this machine's may be an attacker's who made it lead here.
-            parameters: the request's parameters.
+        A `Host` that is not this machine's may be the name of an attacker who made it lead here.
         """
         if host.lower() in self._hosts and self._request.owns(parameters):
             return True
@@ -225,50 +229,36 @@ class CallbackServer:
                 return
             try:
                 text = self._complete(parameters)
-            except FatalSyncError as error:
-                show(page("The login did not work", str(error), good=False))
-                self._outcome.set_exception(error)
             except Exception as error:  # noqa: BLE001 - the waiting side raises it
-                show(page("The login did not work", "Something unexpected happened: see the terminal.", good=False))
+                unexpected = "Something unexpected happened: see the terminal."
+                problem = str(error) if isinstance(error, FatalSyncError) else unexpected
+                show(page("The login did not work", problem, good=False))
                 self._outcome.set_exception(error)
             else:
                 show(page("You are logged in", text, good=True))
                 self._outcome.set_result(None)
-
-
-class _LoopbackServer(ThreadingHTTPServer):
-    """Threads, because browsers open connections that they do not use."""
-
-    daemon_threads = True
-    # On Windows the option would let two programs listen at once.
-    allow_reuse_address = os.name == "posix"
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a client that closes its connection."""
 
 
-class _Ipv6Server(_LoopbackServer):
-    address_family = socket.AF_INET6
-
-
 class _CallbackHandler(BaseHTTPRequestHandler):
     """Handles the callback; refuses other requests."""
 
-    path_awaited: str
-    server_logic: CallbackServer
+    server: CallbackServer
     timeout = 30
     error_message_format = "%(code)d %(message)s\n"
     error_content_type = "text/plain;charset=utf-8"
 
     def do_GET(self) -> None:
         """Handle a request of the browser."""
-        if urlsplit(self.path).path != self.path_awaited:
+        if urlsplit(self.path).path != self.server.path_awaited:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         parameters = callback_parameters(self.path)
-        if self.server_logic.is_callback(self.headers.get("Host", ""), parameters):
-            self.server_logic.complete(parameters, self._show)
+        if self.server.is_callback(self.headers.get("Host", ""), parameters):
+            self.server.complete(parameters, self._show)
         else:
             self._show(page("Not the answer to this login", _STRAY, good=False), HTTPStatus.BAD_REQUEST)
 
@@ -298,17 +288,9 @@ def page(title: str, text: str, *, good: bool) -> str:
 
 
 def _loopback_address(redirect_uri: str) -> SplitResult:
-    """Parse a redirect URI that leads to this machine.
-
-    Raises:
-        ConsentError: it does not, or is invalid.
-    """
-    try:
-        address = urlsplit(redirect_uri)
-        is_address = bool(address.scheme and address.hostname) and address.port != 0 and redirect_uri.isprintable()
-    except ValueError:
-        is_address = False
-    if not is_address:
+    """Parse a redirect URI, or raise a `ConsentError`: it is invalid, or does not lead to this machine."""
+    address = parse_address(redirect_uri)
+    if address is None:
         raise ConsentError(
             "Setting 'redirect_uri' is no address. Write it like http://localhost:8765/callback, exactly as it is "
             "registered for your application."

@@ -22,7 +22,7 @@ from tap_sage_accounting.exceptions import AuthorizationError, SageError
 from tap_sage_accounting.printable import printable
 from tap_sage_accounting.redaction import quotes_secret
 from tap_sage_accounting.timestamps import now as utc_now
-from tap_sage_accounting.transport.retry_after import retry_after
+from tap_sage_accounting.transport.faults import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -94,7 +94,7 @@ class _Response(http.client.HTTPResponse):
     """A response that is read within bounds; interim responses are skipped."""
 
     def __init__(self, connection: _Bounds, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_Readable(connection, sock), *args, **kwargs)  # type: ignore[arg-type] # all it needs
+        super().__init__(_Reader(connection, sock), *args, **kwargs)  # type: ignore[arg-type] # all it needs
         self._interim = 0
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -108,17 +108,6 @@ class _Response(http.client.HTTPResponse):
             http.client.parse_headers(self.fp)
 
 
-class _Readable:
-    """The part of a socket that an HTTP response uses."""
-
-    def __init__(self, connection: _Bounds, sock: socket.socket) -> None:
-        self._connection = connection
-        self._sock = sock
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._connection, self._sock))
-
-
 class _Reader(io.RawIOBase):
     """Reads from a socket until a deadline, and no more than `LARGEST_RESPONSE`."""
 
@@ -128,6 +117,10 @@ class _Reader(io.RawIOBase):
         self._socket_io = sock.makefile("rb", buffering=0)
         self._pause = sock.gettimeout()
         self._left = LARGEST_RESPONSE
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return what a response reads from; it uses nothing else of a socket."""
+        return io.BufferedReader(self)
 
     @override
     def readable(self) -> bool:

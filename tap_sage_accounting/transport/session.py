@@ -14,20 +14,16 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 from singer_sdk.exceptions import ConfigValidationError
 
-from tap_sage_accounting.transport.urls import is_loopback
+from tap_sage_accounting.transport.urls import is_loopback, parse_address
 
 _CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
 def open_session(url: str, user_agent: str) -> requests.Session:
-    """Open a session for requests to one server.
+    """Open a session for requests to the server of a URL.
 
     The environment is read here, once, and not for each request.
-
-    Args:
-        url: an address of the server.
-        user_agent: the header of requests.
 
     Raises:
         ConfigValidationError: the environment names a proxy or certificates that cannot be used.
@@ -47,12 +43,8 @@ def _proxies(url: str) -> dict[str, str]:
     if not proxy:
         return proxies
     # As `requests` reads it: a proxy without a scheme is an HTTP proxy.
-    try:
-        address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        is_usable = bool(address.hostname) and address.scheme in _PROXY_SCHEMES and address.port != 0
-    except ValueError:
-        is_usable = False
-    if not is_usable:
+    address = parse_address(proxy if "://" in proxy else f"http://{proxy}")
+    if address is None or address.scheme not in _PROXY_SCHEMES:
         raise _unusable("The proxy of the environment is no address. Write HTTPS_PROXY like http://host:port.")
     if address.scheme.startswith("socks") and find_spec("socks") is None:
         raise _unusable("The proxy of the environment is a SOCKS proxy, which needs the package 'PySocks': install it.")

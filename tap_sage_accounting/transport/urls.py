@@ -1,11 +1,21 @@
-"""Checks of addresses that secrets are sent to."""
+"""Addresses that requests go to, and secrets with them."""
 
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from singer_sdk.exceptions import ConfigValidationError
+
+
+def parse_address(url: str) -> SplitResult | None:
+    """Return the parts of an address that has a scheme, a host and no impossible port; None where it has not."""
+    try:
+        address = urlsplit(url)
+        is_whole = bool(address.scheme and address.hostname) and address.port != 0 and url.isprintable()
+    except ValueError:
+        return None
+    return address if is_whole else None
 
 
 def require_safe_url(url: str, setting: str) -> None:
@@ -14,17 +24,12 @@ def require_safe_url(url: str, setting: str) -> None:
     Raises:
         ConfigValidationError: it is no URL, or neither HTTPS nor on this machine.
     """
-    try:
-        address = urlsplit(url)
-        host = address.hostname or ""
-        has_port = address.port != 0
-    except ValueError:
-        host, has_port = "", False
-    if not host or not has_port or address.scheme not in ("http", "https") or not url.isprintable():
+    address = parse_address(url)
+    if address is None or address.scheme not in ("http", "https"):
         raise ConfigValidationError(f"Setting '{setting}' is no web address: write it like https://host/path.")
     if address.username or address.password:
         raise ConfigValidationError(f"Setting '{setting}' must not hold a user name or a password.")
-    if address.scheme != "https" and not is_loopback(host):
+    if address.scheme != "https" and not is_loopback(address.hostname or ""):
         raise ConfigValidationError(
             f"Setting '{setting}' must begin with https://, because secrets are sent there; http:// is accepted only "
             "for this machine (localhost, 127.0.0.1)."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tap_sage_accounting.transport.retry_after import LONGEST_WAIT, retry_after
+from tap_sage_accounting.transport.faults import LONGEST_WAIT, retry_after
 
 SIX = "Tue, 30 Jun 2026 18:00:00 GMT"
 
