@@ -22,15 +22,15 @@ from singer_sdk.singerlib.schema import Schema
 
 from tap_sage_accounting import schemas
 from tap_sage_accounting.declaration import UPDATED_AT
+from tap_sage_accounting.printable import did_you_mean
+from tap_sage_accounting.records.conformance import SchemaError
 from tap_sage_accounting.streams import STREAMS
-from tap_sage_accounting.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.records.conformance import SchemaError
 
     Entry = dict[str, Any]
 
@@ -121,20 +121,19 @@ class CatalogCheck:
 
     def _metadata(self, name: str, given: Any) -> MetadataMapping | None:
         """Read the metadata of a stream; None where they are damaged."""
+        damaged = f"The catalog's {name!r} has damaged metadata"
         if not isinstance(given or [], list):
-            self.problems.append(f"The catalog's {name!r} has damaged metadata: they must be a list.")
+            self.problems.append(f"{damaged}: they must be a list.")
             return None
         mapping = MetadataMapping()
         for each in given or []:
             breadcrumb = each.get("breadcrumb") if isinstance(each, dict) else None
             values = (each.get("metadata") or {}) if isinstance(each, dict) else {}
             if not isinstance(breadcrumb, list) or not all(isinstance(step, str) for step in breadcrumb):
-                self.problems.append(
-                    f"The catalog's {name!r} has damaged metadata: a 'breadcrumb' must be a list of names."
-                )
+                self.problems.append(f"{damaged}: a 'breadcrumb' must be a list of names.")
                 return None
             if not isinstance(values, dict):
-                self.problems.append(f"The catalog's {name!r} has damaged metadata: 'metadata' must be an object.")
+                self.problems.append(f"{damaged}: 'metadata' must be an object.")
                 return None
             found = StreamMetadata.from_dict(values) if not breadcrumb else Metadata(values.get("inclusion"))
             found.selected = self._truth(name, "selected", values)
@@ -186,7 +185,6 @@ class CatalogCheck:
                 key = ", ".join(own)
                 text = f"the key is {key} whatever the catalog says; '__key_properties__' of a stream map changes it."
                 self._correct(text, stream.name)
-                break
         return own
 
     def _method(
@@ -253,19 +251,30 @@ def _has(schema: Schema, breadcrumb: tuple[str, ...]) -> bool:
     return len(breadcrumb) % 2 == 0
 
 
-def difference_of(streams: Mapping[str, list[str]]) -> str:
-    """Say which schemas of the catalog are not the tap's, and in which columns."""
-    named = [
-        f"{name!r} ({', '.join(columns[:SHOWN])}{', ...' * (len(columns) > SHOWN)})"
-        for name, columns in streams.items()
-    ]
-    return (
-        f"The catalog has other columns or types than this version with these settings: {', '.join(named)}. Records "
-        "follow the catalog, and what has no place there goes to additional_attributes. Discover again, unless that is "
-        "intended."
-    )
+def follow(entries: Iterable[tuple[SageStream, CatalogEntry]], logger: logging.Logger) -> None:
+    """Let the records of streams follow the schemas of the catalog, and log where it differs from the tap's.
 
-
-def problem_of(name: str, error: SchemaError) -> str:
-    """Say that no record can follow a schema."""
-    return f"The catalog's schema of {name!r} has {error}, which no record can follow. Discover again."
+    Raises:
+        ConfigValidationError: no record can follow one of them.
+    """
+    different, problems = [], []
+    for stream, entry in entries:
+        try:
+            columns = stream.follow(entry)
+        except SchemaError as error:
+            problems.append(
+                f"The catalog's schema of {stream.name!r} has {error}, which no record can follow. Discover again."
+            )
+        else:
+            if columns:
+                more = ", ..." if len(columns) > SHOWN else ""
+                different.append(f"{stream.name!r} ({', '.join(columns[:SHOWN])}{more})")
+    if problems:
+        raise ConfigValidationError("The catalog is not right", errors=problems)
+    if different:
+        logger.warning(
+            "The catalog has other columns or types than this version with these settings: %s. Records follow the "
+            "catalog, and what has no place there goes to additional_attributes. Discover again, unless that is "
+            "intended.",
+            ", ".join(different),
+        )

@@ -12,11 +12,7 @@ M_ARENA_MAX = -8
 
 
 def _begin(*, dies_of_signals: bool = False) -> None:
-    """Catch signals, and see to it that there is an input and an output.
-
-    Args:
-        dies_of_signals: whether the process ends by a signal itself, instead of with an exit code.
-    """
+    """Catch signals, to end with an exit code or by the signal itself; see to it that there are input and output."""
     try:
         from tap_sage_accounting.run.signals import die_of_it, stop_signals  # noqa: PLC0415
 
@@ -86,7 +82,7 @@ def logout() -> None:
 
 def source() -> None:
     """Run `source-sage-accounting`."""
-    _begin(dies_of_signals=True)
+    _begin(dies_of_signals=True)  # PyAirbyte takes any other end for a crash
     from tap_sage_accounting.airbyte.cli import main as command  # noqa: PLC0415
 
     command()

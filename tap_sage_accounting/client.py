@@ -173,12 +173,7 @@ class SageStream(SingerStream):
         )
 
     def _params(self, shown: dict[str, Any], since: datetime | None) -> dict[str, Any]:
-        """Return the query parameters of a read.
-
-        Args:
-            shown: those that decide what Sage shows of a row.
-            since: the change filter; None for everything.
-        """
+        """Return the query parameters of a read: what Sage shows of a row, its order, and the change filter."""
         params = dict(shown)
         if self._is_resumable:
             params["sort"] = IN_ORDER

@@ -171,11 +171,10 @@ class ConfiguredTap(RunLifecycle):
     @cached_property
     def token_store(self) -> TokenStore:
         """Where the rotating tokens live between runs."""
-        from tap_sage_accounting.auth.address import default_store_url  # noqa: PLC0415
         from tap_sage_accounting.auth.store import TokenStore  # noqa: PLC0415
 
         keys = [key.strip() for key in (self.config.get("token_store_key") or "").split(",") if key.strip()]
-        return TokenStore(self.config.get("token_store") or default_store_url(), encryption_keys=keys)
+        return TokenStore(self.config.get("token_store"), encryption_keys=keys)
 
     # The way to Sage
 

@@ -52,11 +52,7 @@ def read_settings(schema: Mapping[str, Any], prefix: str, environ: Mapping[str, 
 
 
 def _value(text: str, declared: Mapping[str, Any]) -> Any:
-    """Turn a text into a value of a declared kind.
-
-    Raises:
-        ValueError: it is none; the message says what it must be.
-    """
+    """Turn a text into a value of a declared kind, or raise a `ValueError` that says what it must be."""
     kinds = _kinds(declared)
     if "integer" in kinds:
         if not re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", text):

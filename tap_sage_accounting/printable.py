@@ -1,6 +1,11 @@
-"""Text from outside, as it may appear on a terminal or in a log."""
+"""Text in messages: from outside, as it may appear on a terminal or in a log, and what a person probably meant."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def printable(text: str) -> str:
@@ -11,3 +16,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = ".") -> str:
+    """Return the end of a sentence, with the name that was probably meant, if any is close."""
+    import difflib  # noqa: PLC0415 - few runs have a wrong name
+
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else otherwise

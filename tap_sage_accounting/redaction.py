@@ -155,12 +155,9 @@ def _letters(text: str) -> str:
 
 
 def install(secrets: Iterable[object]) -> SecretFilter:
-    """Add the process's filter to every log handler that exists now.
+    """Add the process's filter to every log handler that exists now, to mask some values.
 
     May be called again, when handlers were added or another tap begins: the same filter learns more.
-
-    Args:
-        secrets: configured values to mask.
     """
     handlers = list(all_handlers())
     present = (found for handler in handlers for found in handler.filters if isinstance(found, SecretFilter))

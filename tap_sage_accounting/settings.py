@@ -10,7 +10,7 @@ from singer_sdk import typing as th
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from tap_sage_accounting import timestamps
-from tap_sage_accounting.suggestions import did_you_mean
+from tap_sage_accounting.printable import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

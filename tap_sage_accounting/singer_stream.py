@@ -66,10 +66,7 @@ class SingerStream(StreamDeclaration, Stream):
             self.forced_replication_method = entry.replication_method
 
     def follow(self, entry: CatalogEntry) -> list[str]:
-        """Let records follow the schema of a given catalog.
-
-        Returns:
-            What differs from the stream's own schema, in words.
+        """Let records follow the schema of a given catalog; return what differs from the stream's own, in words.
 
         Raises:
             SchemaError: no record can follow it.

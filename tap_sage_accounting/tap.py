@@ -17,7 +17,6 @@ from singer_sdk.helpers._catalog import get_selected_schema
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
-from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.configured_tap import ConfiguredTap
 from tap_sage_accounting.extraction.businesses import (
     Business,
@@ -38,10 +37,11 @@ from tap_sage_accounting.streams.deletions import Deletions
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.helpers.types import Context
     from singer_sdk.mapper import StreamMap
     from singer_sdk.singerlib import CatalogEntry
 
+    from tap_sage_accounting.client import SageStream
     from tap_sage_accounting.stream_maps.check import StreamMapCheck
 
 
@@ -81,7 +81,9 @@ class TapSageAccounting(ConfiguredTap):
         """
         self.stream_map_definitions = deepcopy(self.config.get("stream_maps") or {})  # the SDK takes things out of it
         if self.input_catalog is not None:
-            self._follow_catalog(self.selected_names)
+            from tap_sage_accounting.catalog import follow  # noqa: PLC0415
+
+            follow([(stream, self._entry(name)) for name, stream in self.selected.items()], self.logger)
         check = self._check_stream_maps() if self.stream_map_definitions else None
         try:
             super(Tap, self).setup_mapper()
@@ -94,43 +96,26 @@ class TapSageAccounting(ConfiguredTap):
             check.require_own_tables(self._selected_stream_maps())
 
     @property
-    def selected_names(self) -> list[str]:
-        """The streams that are selected."""
-        return [name for name, stream in self.streams.items() if stream.selected]
+    def _sage_streams(self) -> dict[str, SageStream]:
+        return cast("dict[str, SageStream]", self.streams)  # as `discover_streams` made them
+
+    @property
+    def selected(self) -> dict[str, SageStream]:
+        """The streams that are selected, by name."""
+        return {name: stream for name, stream in self._sage_streams.items() if stream.selected}
 
     def _selected_stream_maps(self) -> dict[str, list[StreamMap]]:
-        return {name: self.mapper.stream_maps[name] for name in self.selected_names}
+        return {name: self.mapper.stream_maps[name] for name in self.selected}
 
     def _check_stream_maps(self) -> StreamMapCheck:
         from tap_sage_accounting.stream_maps.check import StreamMapCheck  # noqa: PLC0415
 
-        streams = cast("dict[str, SageStream]", self.streams)
+        streams = self._sage_streams
         conformers = {name: stream.conformer for name, stream in streams.items() if stream.conformer is not None}
         values = self.config.get("stream_map_config") or {}
         check = StreamMapCheck(self.stream_map_definitions, values, streams, conformers)
         check.require()
         return check
-
-    def _follow_catalog(self, names: list[str]) -> None:
-        """Let the records of streams follow the schemas of the catalog, and say where it differs from the tap's.
-
-        Raises:
-            ConfigValidationError: no record can follow one of them.
-        """
-        from tap_sage_accounting.catalog import difference_of, problem_of  # noqa: PLC0415
-        from tap_sage_accounting.records.conformance import SchemaError  # noqa: PLC0415
-
-        different, problems = {}, []
-        for name in names:
-            try:
-                if columns := cast("SageStream", self.streams[name]).follow(self._entry(name)):
-                    different[name] = columns
-            except SchemaError as error:
-                problems.append(problem_of(name, error))
-        if problems:
-            raise ConfigValidationError("The catalog is not right", errors=problems)
-        if different:
-            self.logger.warning(difference_of(different))
 
     def _make_stream_maps(self, name: str) -> None:
         """Make a stream's maps from what is selected of its schema, or of the catalog's."""
@@ -160,8 +145,8 @@ class TapSageAccounting(ConfiguredTap):
             self.state["bookmarks"] = self._earlier.bookmarks
 
     def _check_state(self, services: Services) -> None:
-        streams = [stream for stream in self.streams.values() if isinstance(stream, SageStream) and stream.selected]
-        self._earlier.check_partitions(streams, {*services.businesses}, services.began_at)
+        streams = self.selected
+        self._earlier.check_partitions([*streams.values()], {*services.businesses}, services.began_at)
         if self._earlier.bookmarks:
             self.state["bookmarks"] = self._earlier.bookmarks
         self._earlier.report(services.name_of)
@@ -179,11 +164,10 @@ class TapSageAccounting(ConfiguredTap):
     @cached_property
     def reads(self) -> list[tuple[SageStream, Context | None]]:
         """What the run reads, in order: each stream of each business."""
-        chosen = [stream for stream in self.streams.values() if isinstance(stream, SageStream) and stream.selected]
         businesses: list[Context] = [{"business_id": business.id} for business in self.businesses]
         return [
             (stream, context)
-            for stream in chosen
+            for stream in self.selected.values()
             if not isinstance(stream, Deletions)
             for context in (businesses if stream.per_business else (None,))
         ]
@@ -220,14 +204,13 @@ class TapSageAccounting(ConfiguredTap):
         # Requested here, so that no stream is blamed when there is no token or no such business.
         self.logger.info("Extracting %s.", "; ".join(map(str, self.businesses)))
         services = self._services()
-        for stream in self.streams.values():
-            if isinstance(stream, SageStream):
-                stream.services = services
+        for stream in self._sage_streams.values():
+            stream.services = services
         self._check_state(services)
         self._selected_stream_maps()  # made here, where no other thread looks them up
 
     def _services(self) -> Services:
-        deletions = self.streams[Deletions.name]
+        deletions = self.selected.get(Deletions.name)
         return Services(
             http_client=self.connection,
             executor=self.executor,
@@ -239,7 +222,7 @@ class TapSageAccounting(ConfiguredTap):
             began_at=self.began_at,
             stream_maps=self.stream_map_definitions,
             end_files=self._end_files,
-            add_deletion=deletions.add if isinstance(deletions, Deletions) and deletions.selected else _ignore,
+            add_deletion=deletions.add if isinstance(deletions, Deletions) else lambda _row: None,
         )
 
     @override
@@ -260,7 +243,3 @@ class TapSageAccounting(ConfiguredTap):
     @override
     def count_planned(self) -> int:
         return self.scheduler.planned if "scheduler" in vars(self) else 0
-
-
-def _ignore(row: Record) -> None:
-    """Write nothing: the stream `deletions` is not selected."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+from tap_sage_accounting.declaration import DELETED_AT
 from tap_sage_accounting.exceptions import SettingsError
 from tap_sage_accounting.run.state_forms import airbyte_states
 from tap_sage_accounting.streams.deletions import Deletions
@@ -29,31 +30,24 @@ def _stream(stream: SageStream) -> dict[str, Any]:
     None is resumable: a full refresh that fails starts anew, so that its second attempt holds every row once. Airbyte
     would keep the rows of the failed attempt, and a business that was read in part would be there twice.
     """
-    described = {
+    modes, cursor = [FULL_REFRESH], stream.replication_key
+    if stream.name == Deletions.name:
+        # Each sync brings the deletions since the one before: to replace the table with them would lose the others.
+        modes, cursor = [INCREMENTAL], DELETED_AT
+    elif cursor:
+        modes.append(INCREMENTAL)
+    return {
         "name": stream.name,
         "json_schema": {
             "$schema": "http://json-schema.org/draft-07/schema#",
             **schema_of(stream.schema),
             "additionalProperties": True,
         },
-        "supported_sync_modes": [FULL_REFRESH],
+        "supported_sync_modes": modes,
         "source_defined_primary_key": [[key] for key in stream.primary_keys],
         "is_resumable": False,
+        **({"source_defined_cursor": True, "default_cursor_field": [cursor]} if cursor else {}),
     }
-    if stream.name == Deletions.name:
-        # Each sync brings the deletions since the one before: to replace the table with them would lose the others.
-        return described | {
-            "supported_sync_modes": [INCREMENTAL],
-            "source_defined_cursor": True,
-            "default_cursor_field": ["deleted_at"],
-        }
-    if stream.replication_key:
-        return described | {
-            "supported_sync_modes": [FULL_REFRESH, INCREMENTAL],
-            "source_defined_cursor": True,
-            "default_cursor_field": [stream.replication_key],
-        }
-    return described
 
 
 def schema_of(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from tap_sage_accounting.console.logs import filter_handlers
 from tap_sage_accounting.exceptions import IncompleteRunError, RefusedRunError, SettingsError
 from tap_sage_accounting.printable import printable
 from tap_sage_accounting.redaction import install
-from tap_sage_accounting.run.signals import die_of_it, stop_signals
+from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.run.writer import OutputClosedError
 from tap_sage_accounting.settings import SECRETS
 from tap_sage_accounting.tap import TapSageAccounting
@@ -39,9 +39,6 @@ logger = logging.getLogger(TapSageAccounting.name)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command of this process's command line, unless others are given; exit with 0 if it succeeds."""
-    if arguments is None:
-        # PyAirbyte takes any other end for a crash.
-        stop_signals.install(exit_by=die_of_it)
     with ending_plainly(partial(show, err=True)):
         options = _options(arguments)
     writer = AirbyteWriter()

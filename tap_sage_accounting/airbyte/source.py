@@ -79,11 +79,9 @@ def words_of(error: BaseException) -> str:
 class AirbyteTap(TapSageAccounting):
     """The tap, run by Airbyte.
 
-    Args:
+    Args, beyond those of a Singer tap:
         config: the source's settings as Airbyte keeps them.
         writer: takes what the tap writes.
-        catalog: a Singer catalog; None to select by default.
-        state: a Singer state.
         replaced: streams whose tables are replaced by what this run brings.
 
     Raises:

@@ -74,12 +74,7 @@ def ending_plainly(say: Callable[[str], object]) -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Flush the standard output.
-
-    Raises:
-        OutputClosedError: it cannot be written.
-        SystemExit: nobody reads it any more.
-    """
+    """Flush the standard output; end the process where nobody reads it any more."""
     if (problem := drop_unwritable("stdout")) is not None:
         if problem.errno == errno.EPIPE:
             sys.exit(1)
@@ -131,19 +126,14 @@ def reading(read: Callable[[str], Content]) -> Callable[[click.Context, click.Pa
 
 @dataclass
 class GivenSettings:
-    """The settings of a command line.
-
-    Attributes:
-        config: those in files; a later file wins.
-        parse_env: whether the environment has some, too.
-    """
+    """The settings of a command line: those in files, and whether the environment has some, too."""
 
     config: dict[str, Any] = field(default_factory=dict)
     parse_env: bool = False
 
 
 def read_settings_options(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> GivenSettings:
-    """Read the files that `--config` names, each once: it may be a pipe. `ENV` is the environment.
+    """Read the files that `--config` names, each once: it may be a pipe. A later one wins; `ENV` is the environment.
 
     Raises:
         BadParameter: naming the file and what is wrong with it.
@@ -172,12 +162,10 @@ def read_json_object(path: str) -> dict[str, Any]:
 def read_json(path: str, *, strict: bool = False) -> Any:
     """Read a file that holds JSON, numbers with a fraction as exact decimals; `-` is the standard input.
 
-    Args:
-        path: its name.
-        strict: whether halves of surrogate pairs, which no message can hold, make it unreadable.
+    Where `strict`, halves of surrogate pairs, which no message can hold, make it unreadable.
 
     Raises:
-        UnreadableFileError: it does not.
+        UnreadableFileError: it does not, or cannot be read.
     """
     content = read_bytes(path)
     if not content.strip():

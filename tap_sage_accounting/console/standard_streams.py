@@ -32,13 +32,9 @@ def repair_streams() -> None:
 
 
 def drop_unwritable(name: str) -> OSError | None:
-    """Flush an output; where that fails, replace it, so that Python does not complain at its end.
+    """Flush `stdout` or `stderr`; return why it cannot be written, None where it can.
 
-    Args:
-        name: `stdout` or `stderr`.
-
-    Returns:
-        Why it cannot be written; None where it can.
+    Where it cannot, it is replaced, so that Python does not complain at its end.
     """
     try:
         getattr(sys, name).flush()

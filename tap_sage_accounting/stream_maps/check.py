@@ -20,8 +20,8 @@ from singer_sdk.mapper import (
     RemoveRecordTransform,
 )
 
+from tap_sage_accounting.printable import did_you_mean
 from tap_sage_accounting.stream_maps.mapping import Expression, source_of
-from tap_sage_accounting.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
