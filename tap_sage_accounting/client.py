@@ -21,6 +21,7 @@ from tap_sage_accounting.extraction.read import BusinessRead, SingleRead
 from tap_sage_accounting.extraction.resume import IN_ORDER
 from tap_sage_accounting.extraction.scheduler import StartedRead
 from tap_sage_accounting.records.converter import RowConversion, with_text_decimals
+from tap_sage_accounting.records.reference_ids import reference_ids, with_reference_ids
 from tap_sage_accounting.records.row_decoder import RowDecoder
 from tap_sage_accounting.run.state_parts import BOOKMARK, TOLD_UNTIL
 from tap_sage_accounting.settings import parse_start_date
@@ -86,7 +87,19 @@ class SageStream(SingerStream):
             del schema["properties"]["business_id"]
         if text := DECIMALS[self.config.get("decimals", "number")]:
             schema = with_text_decimals(schema, text)
-        return schema
+        return with_reference_ids(schema, self._reference_ids) if self._reference_ids else schema
+
+    @cached_property
+    def _reference_ids(self) -> dict[str, str]:
+        """The references beside which a column has their id, by the names of those columns."""
+        if not self.config.get("reference_ids"):
+            return {}
+        return reference_ids(schemas.load(self.name, type(self).primary_keys)["properties"])
+
+    @cached_property
+    @override
+    def filled_in(self) -> frozenset[str]:
+        return self.added_properties | self._reference_ids.keys()
 
     @property
     @override
@@ -146,7 +159,7 @@ class SageStream(SingerStream):
             report_deletion=partial(self._report_deletion, business_id),
             services=self.services,
             attributes=self.requested_attributes,
-            columns=self.schema["properties"].keys(),
+            columns=self.schema["properties"].keys() - self._reference_ids.keys(),
             start_date=start_date,
             since=since,
             lookback=self._lookback,
@@ -191,9 +204,20 @@ class SageStream(SingerStream):
 
         None requests no more than what Sage always sends: `id`, `displayed_as` and `$path`.
         """
-        own = [name for name in self.schema["properties"] if name not in self.added_properties | ALWAYS_SENT]
-        chosen = [name for name in own if self.mask["properties", name] or name == UPDATED_AT]
+        own = [name for name in self.schema["properties"] if name not in self.filled_in | ALWAYS_SENT]
+        needed = {UPDATED_AT, *self._wanted_ids.values()}
+        chosen = [name for name in own if self.mask["properties", name] or name in needed]
         return "all" if len(chosen) == len(own) else ",".join(chosen) or None
+
+    @cached_property
+    def _wanted_ids(self) -> dict[str, str]:
+        """Those of the columns with ids of references that the catalog has and selects."""
+        lacking = self.conformer.missing if self.conformer else ()
+        return {
+            column: reference
+            for column, reference in self._reference_ids.items()
+            if self.mask["properties", column] and column not in lacking
+        }
 
     def _since(self, state: dict[str, Any], start_date: datetime | None) -> datetime | None:
         """Return the change filter: the bookmark less the look-back, else the start date, else none.
@@ -230,6 +254,7 @@ class SageStream(SingerStream):
             key=key,
             key_reference=self.key_reference,
             business_id=business_id,
+            reference_ids=self._wanted_ids,
             passthrough=self.passthrough,
             report_damage=lambda record, places: report.note_damage(self.name, record, business, places),
         )
@@ -237,7 +262,7 @@ class SageStream(SingerStream):
     @cached_property
     def _decoder(self) -> RowDecoder | None:
         """The fast way from pages to records as declared; None where rows are not identified by their id."""
-        own = {name: part for name, part in self.schema["properties"].items() if name not in self.added_properties}
+        own = {name: part for name, part in self.schema["properties"].items() if name not in self.filled_in}
         return RowDecoder(own, for_json=self.passthrough) if {"id", "path"} <= own.keys() else None
 
 

@@ -189,6 +189,16 @@ SETTINGS = th.PropertiesList(
         ),
     ),
     th.Property(
+        "reference_ids",
+        th.BooleanType(nullable=False),
+        default=False,
+        title="Columns with ids of references",
+        description=(
+            "Add a text column with the id beside each reference, such as `contact_id` beside `contact`, for joins and "
+            "indexes. Costs some processor time per record."
+        ),
+    ),
+    th.Property(
         "emit_activate_version_messages",
         th.BooleanType(nullable=False),
         default=False,

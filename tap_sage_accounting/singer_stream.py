@@ -86,9 +86,14 @@ class SingerStream(StreamDeclaration, Stream):
         ]
 
     @cached_property
+    def filled_in(self) -> frozenset[str]:
+        """The columns that do not come from Sage's record."""
+        return self.added_properties
+
+    @cached_property
     def converter(self) -> RecordConverter:
         """The conversion of this stream's records, compiled from its schema."""
-        converter = RecordConverter(self.schema, self.added_properties)
+        converter = RecordConverter(self.schema, self.filled_in)
         self.services.report.drift[self.name] = converter.drift
         return converter
 
@@ -99,6 +104,7 @@ class SingerStream(StreamDeclaration, Stream):
             isinstance(self._tap.message_writer, WholeMessageWriter)
             and self.conformer is None
             and not self.deselected
+            and self.filled_in == self.added_properties
             and all(type(each) is SameRecordTransform and not each.flattening_enabled for each in self.stream_maps)
             and type(self).post_process is Stream.post_process
         )

@@ -17,11 +17,12 @@ import msgspec
 from tap_sage_accounting.declaration import ADDITIONAL
 from tap_sage_accounting.exceptions import KeylessRecordError
 from tap_sage_accounting.records.lenient_json import DamagedText, is_damaged
+from tap_sage_accounting.records.reference_ids import add_reference_ids
 from tap_sage_accounting.records.row_decoder import Row
 from tap_sage_accounting.records.values import TypeMismatchError, leaf_converter, string_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tap_sage_accounting.records.row_decoder import Item
     from tap_sage_accounting.records.values import Converter, Unmapped
@@ -238,6 +239,7 @@ class RowConversion:
         key: the column that identifies a record within its business.
         key_reference: the reference whose id is the key of records that have none of their own.
         business_id: the business; None for what belongs to the user.
+        reference_ids: the references whose ids go into columns of their own, by the names of those columns.
         passthrough: nobody looks into rows that were decoded by their schema, so that they stay as they are.
         report_damage: takes the key of a record and the places of its damaged texts.
     """
@@ -246,6 +248,7 @@ class RowConversion:
     key: str
     key_reference: str | None
     business_id: str | None
+    reference_ids: Mapping[str, str]
     passthrough: bool
     report_damage: Callable[[str, Sequence[str]], None]
 
@@ -264,6 +267,8 @@ class RowConversion:
             if converter.damaged:
                 places, converter.damaged = converter.damaged, []
                 self.report_damage(str(record.get(self.key)), places)
+        if self.reference_ids:
+            add_reference_ids(record, self.reference_ids)
         if self.business_id is not None:
             record["business_id"] = self.business_id
         return record

@@ -1,0 +1,47 @@
+"""Plain columns with the ids of references, for joins and indexes: `contact_id` beside `contact`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Record = dict[str, Any]
+
+
+def reference_ids(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Name the columns for ids, and the references beside which they stand.
+
+    Lists of references have none, and neither has a reference whose column's name is an attribute of Sage's.
+
+    Args:
+        properties: the stream's own columns.
+
+    Returns:
+        The names of the references, by the names of the columns.
+    """
+    return {
+        f"{name}_id": name
+        for name, part in properties.items()
+        if "id" in part.get("properties", ()) and f"{name}_id" not in properties
+    }
+
+
+def with_reference_ids(schema: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """Copy a schema with columns for ids, each behind its reference."""
+    beside = {reference: column for column, reference in columns.items()}
+    properties: dict[str, Any] = {}
+    for name, part in schema["properties"].items():
+        properties[name] = part
+        if name in beside:
+            description = f"Identifier of `{name}`, which is in that column too."
+            properties[beside[name]] = {"type": ["string", "null"], "description": description}
+    return {**schema, "properties": properties}
+
+
+def add_reference_ids(record: Record, columns: Mapping[str, str]) -> None:
+    """Fill in the ids of the references that a record has."""
+    for column, reference in columns.items():
+        if reference in record:
+            record[column] = (record[reference] or {}).get("id")
