@@ -38,6 +38,8 @@ COMMANDS = {
     "read": f"{SOURCE} read --config=config.json --catalog=configured.json",
     "source help": f"{SOURCE} --help",
 }
+ONE_OF_EACH_KIND = ("run", "about", "login", "read")
+"""Of messages, of text, of questions to a person, and of Airbyte's messages."""
 STOPPED = """
 import os, signal, sys
 
@@ -73,16 +75,13 @@ def shell(terminal: Terminal, line: str, **environment: Any) -> subprocess.Compl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
-    ("redirection", "cause"),
+    ("command", "redirection", "cause"),
     [
-        pytest.param(">&-", "Bad file descriptor", id="closed"),
-        pytest.param(
-            ">/dev/full",
-            "No space left on device",
-            id="full",
-            marks=NEEDS_FULL_DEVICE,
+        *((command, ">&-", "Bad file descriptor") for command in COMMANDS),
+        *(
+            pytest.param(command, ">/dev/full", "No space left on device", marks=NEEDS_FULL_DEVICE)
+            for command in ONE_OF_EACH_KIND
         ),
     ],
 )
@@ -96,8 +95,13 @@ def test_output_that_cannot_be_written_is_said_in_one_line(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("redirection", ["<&- 2>&-", pytest.param("2>/dev/full", marks=NEEDS_FULL_DEVICE)])
+@pytest.mark.parametrize(
+    ("command", "redirection"),
+    [
+        *((command, "<&- 2>&-") for command in COMMANDS),
+        *(pytest.param(command, "2>/dev/full", marks=NEEDS_FULL_DEVICE) for command in ONE_OF_EACH_KIND),
+    ],
+)
 def test_a_log_that_cannot_be_written_changes_nothing(terminal: Terminal, command: str, redirection: str) -> None:
     done = shell(terminal, f"exec {COMMANDS[command]} {redirection}")
     assert done.returncode == (command == "login")  # which nobody completes

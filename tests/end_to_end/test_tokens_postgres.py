@@ -63,7 +63,7 @@ def test_parallel_runs_do_not_mind_the_defaults_of_the_server(postgres: Restarta
             store = opened(postgres.url)
             tokens = manager(sage, store, sleep=None)
             seen = set()
-            for _ in range(8):
+            for _ in range(4):
                 together.wait(60)
                 seen.add(tokens.access_token())
                 threading.Event().wait(0.2)

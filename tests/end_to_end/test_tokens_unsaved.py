@@ -382,7 +382,7 @@ def test_a_rescue_file_that_was_left_behind_changes_nothing(
     sage: SandboxServer, start: Callable[..., Run], tmp_path: Path, kind: str
 ) -> None:
     """Nor does it matter that the key is gone with which it was encrypted."""
-    sage.faults.access_token_lifetime = 1.5
+    sage.faults.access_token_lifetime = 0.8
     old, new = (Fernet.generate_key().decode() for _ in range(2))
     with ExitStack() as stack:
         failure = FullDisk(stack, tmp_path)
@@ -457,7 +457,7 @@ def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
 def test_a_run_on_the_same_machine_waits_for_a_holder_however_long_it_takes_to_save(
     sage: SandboxServer, start: Callable[..., Run], failure: Failure
 ) -> None:
-    run = unsaved_in_memory(sage, failure, start, **{"auth.held_family.SAVE_AGAIN_AFTER": 10})
+    run = unsaved_in_memory(sage, failure, start, **{"auth.held_family.SAVE_AGAIN_AFTER": 5})
     run.process.send_signal(signal.SIGSTOP)  # between two attempts, so that it takes as long as the test likes
     failure.end()
     other = start(failure.url, seconds=NO_PATIENCE)

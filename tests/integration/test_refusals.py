@@ -132,7 +132,7 @@ def test_a_run_that_somebody_else_refuses_is_no_success(
     server: SandboxServer, books: Books, status: int, by: Any
 ) -> None:
     server.faults.add(Fault(BOOKS, status, by=by, times=None))
-    run = books.run()
+    run = books.run(patience=0)
     # JSON with status 200 looks like an answer of Sage's: then each read fails by itself.
     assert isinstance(run.error, IncompleteRunError if (status, by) == (200, "gateway") else ServiceUnavailableError)
     assert run.tap.report.skipped == []
@@ -164,7 +164,7 @@ def test_what_somebody_else_refuses_of_one_business_fails_there_only(
 ) -> None:
     refused, other = businesses_of(server)
     server.faults.add(Fault(BOOKS, status, by=by, business=refused.id, times=None))
-    run = books.run(concurrency=concurrency)
+    run = books.run(concurrency=concurrency, patience=1)
     assert isinstance(run.error, IncompleteRunError)
     assert "Everything else was delivered" in str(run.error)
     assert {outcome.business for outcome in run.tap.report.failed} == {f"{refused.name} ({refused.id})"}
@@ -178,7 +178,7 @@ def test_what_somebody_else_refuses_of_some_paths_fails_those_only(
     server: SandboxServer, books: Books, status: int, by: Any
 ) -> None:
     server.faults.add(Fault("s*", status, by=by, times=None))
-    run = books.run()
+    run = books.run(patience=1)
     assert isinstance(run.error, IncompleteRunError)
     assert {outcome.stream for outcome in run.tap.report.failed} == {"sales_quotes", "stock_items", "stock_movements"}
     assert any("in Sage's place" in line or "answer" in line for line in run.log if line.startswith("Failed:"))
@@ -196,7 +196,7 @@ def test_a_later_run_that_somebody_else_refuses_concludes_nothing(
         for stream in ("contacts", "sales_quotes", "stock_movements", "stock_items"):
             delete(server, business, stream)
     server.faults.add(Fault(BOOKS, status, by=by, times=None))
-    assert isinstance(books.run().error, (IncompleteRunError, ServiceUnavailableError))
+    assert isinstance(books.run(patience=0).error, (IncompleteRunError, ServiceUnavailableError))
     assert books.state == before
     assert books.told_deleted == set()
     books.check()
@@ -214,7 +214,7 @@ def test_a_record_that_somebody_else_refuses_is_not_deleted(
     known = books.kept(stream, first)["inventory"]
     delete(server, first, stream)
     fault = server.faults.add(Fault(f"{stream}/*", status, by=by, times=None))
-    run = books.run()
+    run = books.run(patience=1)
     assert isinstance(run.error, IncompleteRunError)
     assert {outcome.stream for outcome in run.tap.report.failed} == {stream}
     assert books.told_deleted == set()
@@ -238,7 +238,7 @@ def test_deletions_that_somebody_else_refuses_to_list_are_told_later(
     first, _ = businesses_of(server)
     delete(server, first, "contacts")
     server.faults.add(Fault("contacts", status, by=by, param="deleted_since", times=None))
-    run = books.run()
+    run = books.run(patience=1)
     assert isinstance(run.error, IncompleteRunError)
     assert {outcome.stream for outcome in run.tap.report.failed} == {"contacts"}
     books.check()

@@ -221,7 +221,7 @@ def test_streams_that_are_not_read_keep_their_state(case: Case) -> None:
 @pytest.mark.parametrize("name", ["since", "began", "part_began", "seen_at", "until", "rows", ""])
 def test_a_damaged_mark_of_a_long_read_loses_nothing(server: SandboxServer, run_tap: RunTap, name: str) -> None:
     rows = List(server.world, next(iter(server.world.businesses.values())), LONG_READ)
-    for number in range(60):
+    for number in range(40):
         rows.insert(LONG_AGO + timedelta(minutes=number))
     settings = {**SETTINGS, "concurrency": 1}
     first = run_tap(LONG_READ, **settings)
