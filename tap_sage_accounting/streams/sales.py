@@ -5,6 +5,9 @@ from __future__ import annotations
 from tap_sage_accounting.client import DocumentStream, SageStream
 from tap_sage_accounting.declaration import Area
 
+# By Sage's description, a document that is requested by its id is marked as sent, unless the request says not to.
+UNTOUCHED = {"mark_as_sent": "false"}
+
 
 class HostedArtefactPaymentSettings(SageStream):
     """Whether customers may pay a given sales document online."""
@@ -20,6 +23,7 @@ class SalesCorrectiveInvoices(DocumentStream):
 
     name = "sales_corrective_invoices"
     flags = ("show_payments_allocations", "show_analysis_types")
+    detail_params = UNTOUCHED
     areas = (Area.SALES,)
     countries = ("ES",)
     retired = True
@@ -30,6 +34,7 @@ class SalesCreditNotes(DocumentStream):
 
     name = "sales_credit_notes"
     flags = ("show_payments_allocations", "show_analysis_types")
+    detail_params = UNTOUCHED
     areas = (Area.SALES,)
 
 
@@ -48,6 +53,7 @@ class SalesInvoices(DocumentStream):
 
     name = "sales_invoices"
     flags = ("show_payments_allocations", "show_analysis_types", "show_corrections", "show_recurring_invoice")
+    detail_params = UNTOUCHED
     areas = (Area.SALES,)
 
 

@@ -231,6 +231,19 @@ def test_a_deletion_that_sage_cannot_show_whole_is_told_in_part(server: SandboxS
     assert {row_id for _, row_id in deleted(second)} == set(gone)
 
 
+def test_a_document_that_is_taken_for_deleted_is_not_marked_as_sent(server: SandboxServer, run_tap: RunTap) -> None:
+    rows = a_list(server, "sales_invoices", 3)
+    first = run_tap("sales_invoices", "deletions")
+    pass_time(server, hours=1)
+    server.faults.update({"deleted_since": "ignored", "detail_marks_sent": True})
+    for row_id in rows.keys:
+        rows.collection.change(row_id, {"notes": "Thank you"}, server.world.clock.now())
+    second = run_tap("sales_invoices", "deletions", state=first.state)
+    assert deleted(second) == {}
+    assert any(each.path.endswith(rows.keys[0]) for each in server.requests.of("sales_invoices"))
+    assert not any(row.render().get("sent") for row in rows.collection.rows.values())
+
+
 def test_deletions_that_could_not_be_read_are_read_next_time(server: SandboxServer, run_tap: RunTap) -> None:
     rows = a_list(server, "contacts", 3)
     first = run_tap("contacts", "deletions")

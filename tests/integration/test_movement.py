@@ -249,6 +249,19 @@ def test_a_record_that_spoils_its_page_is_read_by_its_id(server: SandboxServer, 
     assert sorted(row["id"] for row in run.records["contacts"]) == sorted(rows.keys)
 
 
+@pytest.mark.parametrize("stream", ["sales_credit_notes", "sales_invoices"])
+def test_a_document_that_is_read_by_its_id_is_not_marked_as_sent(
+    server: SandboxServer, run_tap: RunTap, stream: str
+) -> None:
+    rows = a_list(server, stream, 30)
+    server.faults.detail_marks_sent = True
+    server.faults.poison = {rows.keys[7]: "full"}
+    run = run_tap(stream, page_size=20)
+    assert any(each.path.endswith(rows.keys[7]) for each in server.requests.of(stream))
+    assert len(run.records[stream]) == 30
+    assert not any(row.render().get("sent") for row in rows.collection.rows.values())
+
+
 @pytest.mark.parametrize("poison", ["record", "always"])
 @pytest.mark.parametrize("stream", ["contacts", "sales_quotes", "stock_movements"])
 def test_a_record_that_sage_never_delivers_is_named_and_holds_up_the_bookmark_only(

@@ -250,6 +250,11 @@ def test_deletions_are_sought_where_sage_tells_them_and_where_it_does_not() -> N
     assert {stream.name for stream in STREAMS if stream.deletion_flag} == {"ledger_entries", "transactions"}
 
 
+def test_documents_that_sage_marks_as_sent_when_they_are_read_are_left_alone() -> None:
+    untouched = {stream.name for stream in STREAMS if stream.detail_params.get("mark_as_sent") == "false"}
+    assert untouched == {"sales_corrective_invoices", "sales_credit_notes", "sales_invoices"}
+
+
 def test_objects_that_no_current_business_has_are_not_selected() -> None:
     assert {stream.name for stream in STREAMS if stream.retired} == RETIRED
 
