@@ -30,6 +30,7 @@ fix:
     uv run python scripts/stream_table.py --write
     uv run python scripts/build_sources.py --write
     uv run python scripts/draw_architecture.py --write
+    uv run python scripts/draw_models.py --write
 
 # Show the documentation, and renew it while it is edited
 docs:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
-from stream_table import LEFT_OUT, LEGEND, by_area, code, deletions, offered_in, rights, selected
+from stream_table import LEFT_OUT, LEGEND, by_area, code, deletions, offered_in, rights, selected, table_row
 
 from tap_sage_accounting import schemas
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
@@ -265,11 +265,3 @@ def sdk_settings() -> str:
 def first_paragraph(text: str) -> str:
     """Give the first paragraph of a description, in one line."""
     return " ".join(text.partition("\n\n")[0].split())
-
-
-# Markdown
-
-
-def table_row(*cells: str) -> str:
-    """Write a row of a table."""
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

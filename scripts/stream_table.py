@@ -85,13 +85,18 @@ def code(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+def table_row(*cells: str) -> str:
+    """Write a row of a table."""
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
 def markdown() -> str:
     """Return everything that stands between the README's markers: a row for each area."""
     rows = [("Area", "Streams"), ("---", "---")]
     for area, streams in by_area():
         names = (f"*`{stream.name}`*" if stream.retired else f"`{stream.name}`" for stream in streams)
         rows.append((area, ", ".join(names)))
-    return "\n".join(["", *("| " + " | ".join(cells) + " |" for cells in rows), ""])
+    return "\n".join(["", *(table_row(*cells) for cells in rows), ""])
 
 
 def with_table(text: str, table: str) -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import psutil
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 from sqlalchemy import create_engine, text
 
 from sage_demo import cli, report
@@ -31,6 +32,7 @@ from sage_demo.supervision import MARK, Interrupted, marked_processes, supervise
 from sage_sandbox.books import advance, build_world
 from sage_sandbox.server import SandboxServer
 from sage_workbench.embedded_postgres import place_for_postgres, running
+from sage_workbench.mart_examples import as_table, examples
 from sage_workbench.small_sage import small_world
 from support.finance_books import main_figures
 from support.finance_page import Page
@@ -540,12 +542,17 @@ def check_report(output: str, world: World) -> Path:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A first run, after one that was killed, for somebody who has a Sage, a database and settings of their own."""
+    """A first run, after one that was killed, for somebody who has a Sage, a database and settings of their own.
+
+    Attributes:
+        answers: what the examples on the pages of the models find in it, by their titles.
+    """
 
     place: Path
     checkout: Path
     own_sage: SandboxServer
     first: subprocess.CompletedProcess[str]
+    answers: dict[str, str]
 
 
 def own_settings(own_sage: SandboxServer, place: Path) -> dict[str, str]:
@@ -584,7 +591,14 @@ def demonstration() -> Iterator[Demonstration]:
         (place / ".netrc").write_text(credentials)
         (place / ".netrc").chmod(0o600)
         kill_in_the_middle(checkout, **settings)
-        yield Demonstration(place, checkout, own_sage, demonstrate(checkout, **settings))
+        first = demonstrate(checkout, **settings)
+        yield Demonstration(place, checkout, own_sage, first, answers_in(checkout) if first.returncode == 0 else {})
+
+
+def answers_in(checkout: Path) -> dict[str, str]:
+    with running(checkout / ".meltano" / "demo") as server, psycopg.connect(server.conninfo) as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        return {example.title: as_table(cursor.execute(example.query).fetchall()) for example in examples()}
 
 
 @pytest.mark.meltano
@@ -632,6 +646,15 @@ def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_
     assert cli.main(["report"]) == 0
     assert str(page) in capsys.readouterr().out
     assert Page(page.read_text()).undated == shown
+
+
+@pytest.mark.meltano
+@pytest.mark.postgres
+@pytest.mark.slow
+def test_examples_on_the_pages_of_the_models_have_the_answers_shown(demonstration: Demonstration) -> None:
+    shown = {example.title: example.answer for example in examples()}
+    assert len(shown) > 20
+    assert demonstration.answers == shown
 
 
 @pytest.mark.meltano

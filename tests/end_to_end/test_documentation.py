@@ -367,8 +367,8 @@ def quiet_run(sage: SandboxServer, config: Record, streams: set[str]) -> int:
 QUERIES = [
     block
     for block in BLOCKS
-    # Those pages ask the finance models; tests/end_to_end/test_finance_models.py runs their queries.
-    if block.language == "sql" and not {"platforms", "uses", "questions.md"} & set(block.page.parts)
+    # Those pages ask the finance models; test_finance_models.py and test_demo.py run their queries.
+    if block.language == "sql" and not {"models", "platforms", "uses", "questions.md"} & set(block.page.parts)
 ]
 ASKED = {
     "businesses",

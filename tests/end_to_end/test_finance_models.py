@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,10 +14,14 @@ import duckdb
 import pytest
 
 from sage_sandbox.books import build_world
-from sage_workbench.finance_warehouse import MODELS, Warehouse, copy_to_duckdb, duckdb_dbt, loaded
+from sage_workbench.finance_warehouse import MODELS, SCHEMA, Warehouse, copy_to_duckdb, duckdb_dbt, loaded
+from sage_workbench.mart_examples import examples
+from sage_workbench.marts import joins, marts
 from support.finance_answers import QUESTIONS
 from support.finance_books import main_figures
 from support.finance_page import Page
+from tap_sage_accounting.schemas import load
+from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,22 +29,49 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.postgres
 
 DOCS = Path(__file__).parents[2] / "docs"
-SCRIPT = Path(__file__).parents[2] / "scripts" / "build_sources.py"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 PURCHASES = ("purchase_invoices", "purchase_credit_notes", "purchase_quick_entries")
+UNCHECKED = {"reconciliation", "stock_valuation", "dim_businesses", "dim_products", "dim_dates"}
+"""Models whose pages say that no check holds them, or that they hold the checks."""
 CHECKS = ("run", "--select", "+sage__reconciliation")
 CHECKS_AGAIN = (*CHECKS, "--exclude", "path:models/staging,config.materialized:view")
 """With the views on the tap's tables as they are."""
 
 
+@dataclass
+class Shared:
+    """The warehouse of this module, and whether its models are those of what was loaded."""
+
+    warehouse: Warehouse
+    is_built: bool = False
+
+
 @pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     world = build_world(size="tiny", businesses=3, frozen=True)
     with loaded(world, tmp_path_factory.mktemp("finance")) as warehouse:
-        yield warehouse
+        yield Shared(warehouse)
 
 
-def test_the_sources_are_those_of_the_schemas() -> None:
-    subprocess.run([sys.executable, SCRIPT], check=True)
+@pytest.fixture
+def warehouse(shared: Shared) -> Warehouse:
+    """What was loaded, for tests that change it, or build other models of it."""
+    shared.is_built = False
+    return shared.warehouse
+
+
+@pytest.fixture
+def built(shared: Shared) -> Warehouse:
+    """What was loaded with its models, for tests that change neither."""
+    if not shared.is_built:
+        shared.warehouse.dbt.run("run")
+        shared.is_built = True
+    return shared.warehouse
+
+
+@pytest.mark.parametrize("script", ["build_sources.py", "draw_models.py"])
+def test_what_is_made_from_schemas_and_descriptions_is_up_to_date(script: str) -> None:
+    subprocess.run([sys.executable, SCRIPTS / script], check=True)
 
 
 def test_everything_builds_and_ties(warehouse: Warehouse) -> None:
@@ -216,7 +248,6 @@ def test_a_name_cannot_steer_the_terminal_that_shows_a_difference(warehouse: War
         warehouse.dbt.attempt("test", "--select", "sage_reconciliation_errors")
     assert "Reconciliation, Red?[2J? Ltd, " in warehouse.dbt.output
     assert "\x1b" not in warehouse.dbt.output
-    warehouse.dbt.run("run")
 
 
 def test_what_an_edition_or_a_right_leaves_out_is_no_error(warehouse: Warehouse, subtests: pytest.Subtests) -> None:
@@ -244,11 +275,10 @@ def queries(*pages: Path) -> dict[str, str]:
 
 
 def test_twelve_questions_in_five_lines_have_the_answers_of_the_books(
-    warehouse: Warehouse, subtests: pytest.Subtests
+    built: Warehouse, subtests: pytest.Subtests
 ) -> None:
-    warehouse.dbt.run("run")
-    businesses = list(warehouse.server.world.businesses.values())
-    today = warehouse.server.world.clock.now().date()
+    businesses = list(built.server.world.businesses.values())
+    today = built.server.world.clock.now().date()
     assert list(queries()) == list(QUESTIONS)
     assert len(QUESTIONS) == 12
     for title, query in queries().items():
@@ -256,65 +286,114 @@ def test_twelve_questions_in_five_lines_have_the_answers_of_the_books(
             assert len(query.splitlines()) <= 5
             expected = QUESTIONS[title].of_books(businesses, today)
             assert expected
-            assert QUESTIONS[title].of_rows(warehouse.records(query)) == expected
+            assert QUESTIONS[title].of_rows(built.records(query)) == expected
     # This business accounts for tax on invoices, and its edition lists purchases: what is due is what was returned.
-    periods = [row for row in warehouse.records(queries()["vat-by-quarter"]) if row["business_id"] == businesses[0].id]
+    periods = [row for row in built.records(queries()["vat-by-quarter"]) if row["business_id"] == businesses[0].id]
     returned = [row for row in periods if row["returned"] is not None]
     assert len(returned) > 2
     assert all(row["due"] == row["returned"] for row in returned)
 
 
-def test_models_that_pages_of_uses_name_exist_and_their_queries_have_answers(warehouse: Warehouse) -> None:
-    warehouse.dbt.run("run")
+def test_models_that_pages_of_uses_name_exist_and_their_queries_have_answers(built: Warehouse) -> None:
     pages = sorted((DOCS / "uses").glob("*.md"))
-    built = {
+    relations = {
         str(name)
-        for (name,) in warehouse.ask(f"select relname from pg_class where relnamespace = '{MODELS}'::regnamespace")
+        for (name,) in built.ask(f"select relname from pg_class where relnamespace = '{MODELS}'::regnamespace")
     }
     for page in pages:
         named = set(re.findall(r"`((?:stg_)?sage__\w+)`", page.read_text()))
         assert len(named) >= 3
-        assert named <= built
+        assert named <= relations
     assert len(queries(*pages)) == len(pages) == 5
     for query in queries(*pages).values():
         assert len(query.splitlines()) <= 5
-        assert warehouse.ask(query)
+        assert built.ask(query)
 
 
-def test_the_report_shows_the_books(warehouse: Warehouse) -> None:
-    warehouse.dbt.run("run")
-    page = Page(warehouse.dbt.report())
+def test_the_models_join_as_the_diagrams_show(built: Warehouse, subtests: pytest.Subtests) -> None:
+    described = marts()
+    # What was deleted in Sage is in no other model.
+    there = {"changes_after_close": "what <> 'deleted'"}
+    for mart in described.values():
+        for other in joins(mart, described):
+            with subtests.test(f"{mart.name} joins {other.name}"):
+                column = other.key[-1]
+                unmatched = f"""select distinct {column} from sage__{mart.name}
+                    where {column} is not null and {there.get(mart.name, "true")}
+                    and ({", ".join(other.key)}) not in (select {", ".join(other.key)} from sage__{other.name})"""
+                assert built.ask(unmatched) == []
+
+
+def test_every_model_has_a_page_that_says_how_it_ties(built: Warehouse) -> None:
+    checks = {check for (check,) in built.ask("select distinct check_id from sage__reconciliation")}
+    pages = {page.stem: page.read_text() for page in (DOCS / "models").glob("*.md") if page.stem != "joins"}
+    assert pages.keys() == marts().keys()
+    ties = {name: re.findall(r"## How it ties\n(.*?)\n## ", page, re.DOTALL)[0] for name, page in pages.items()}
+    named = {name: checks.intersection(re.findall(r"`(\w+)`", text)) for name, text in ties.items()}
+    assert {name for name, found in named.items() if not found} == UNCHECKED
+    assert set().union(*named.values()) == checks
+    assert {example.page.stem for example in examples()} == pages.keys()
+    assert [example.title for example in examples() if len(example.query.splitlines()) > 5] == []
+
+
+def test_descriptions_reach_the_database(built: Warehouse) -> None:
+    built.dbt.run("run-operation", "sage_comment_sources")
+    undescribed = """select nspname, relname, attname
+        from pg_attribute join pg_class on pg_class.oid = attrelid join pg_namespace on pg_namespace.oid = relnamespace
+        where nspname in ('{}', '{}') and relkind in ('r', 'v') and attnum > 0 and not attisdropped
+        and attname not like '\\_sdc\\_%'
+        and (obj_description(attrelid, 'pg_class') is null or col_description(attrelid, attnum) is null)"""
+    retired = {stream.name for stream in STREAMS if stream.retired}
+    assert [name for name in built.ask(undescribed.format(MODELS, SCHEMA)) if name[1] not in retired] == []
+    [(said,)] = built.ask(
+        f"select col_description('{SCHEMA}.ledger_entries'::regclass, attnum) from pg_attribute"
+        f" where attrelid = '{SCHEMA}.ledger_entries'::regclass and attname = 'debit'"
+    )
+    assert said == load("ledger_entries", ())["properties"]["debit"]["description"]
+
+
+def test_dbt_documents_all_models_in_one_page(built: Warehouse) -> None:
+    built.dbt.run("--write-json", "docs", "generate", "--static")
+    page = (built.dbt.directory / "target" / "static_index.html").read_text()
+    assert [mart.name for mart in marts().values() if json.dumps(mart.description) not in page] == []
+    assert json.dumps(load("ledger_entries", ())["description"]) in page
+    assert '"send_anonymous_usage_stats": false' in page or '"send_anonymous_usage_stats":false' in page
+
+
+def test_the_report_shows_the_books(built: Warehouse) -> None:
+    page = Page(built.dbt.report())
     assert page.is_whole_and_needs_nothing_else
     assert "Everything ties." in page.text
-    today = warehouse.server.world.clock.now().date()
-    for business in warehouse.server.world.businesses.values():
+    today = built.server.world.clock.now().date()
+    for business in built.server.world.businesses.values():
         expected = main_figures(business, today)
         assert expected["profit_and_loss"] != 0
         assert page.figures[business.id] | expected == page.figures[business.id]
 
 
 @pytest.fixture(scope="module")
-def duckdb_copy(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def duckdb_copy(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copy what was loaded into a DuckDB, and build the models there."""
     path = tmp_path_factory.mktemp("duckdb") / "warehouse.duckdb"
-    copy_to_duckdb(warehouse, path)
+    copy_to_duckdb(shared.warehouse, path)
     with duckdb_dbt(path, "build") as dbt:
         dbt.run("build")
-    warehouse.dbt.run("run")
     return path
 
 
 @pytest.mark.slow
-def test_duckdb_finds_and_reports_the_same(warehouse: Warehouse, duckdb_copy: Path) -> None:
+def test_duckdb_finds_and_reports_the_same(built: Warehouse, duckdb_copy: Path) -> None:
     figures = """select business_id, check_id, month, expected, found, explained, verdict
         from sage_finance.sage__reconciliation order by 1, 2, 3"""
     with duckdb.connect(duckdb_copy) as connection:
-        assert connection.execute(figures).fetchall() == warehouse.ask(figures)
+        assert connection.execute(figures).fetchall() == built.ask(figures)
         connection.execute("set search_path = 'sage_finance'")
         for query in (queries() | queries(*(DOCS / "uses").glob("*.md"))).values():
-            assert len(connection.execute(query).fetchall()) == len(warehouse.ask(query)) > 0
+            assert len(connection.execute(query).fetchall()) == len(built.ask(query)) > 0
+        for example in examples():
+            assert len(connection.execute(example.query).fetchall()) == len(built.ask(example.query)), example.title
     with duckdb_dbt(duckdb_copy, "report") as dbt:
-        assert Page(dbt.report()).undated == Page(warehouse.dbt.report()).undated
+        assert Page(dbt.report()).undated == Page(built.dbt.report()).undated
 
 
 def test_texts_from_outside_are_no_part_of_the_reports_page(duckdb_copy: Path) -> None:

@@ -40,10 +40,14 @@ class Dbt:
         directory: where it writes artifacts and logs.
         variables: the environment variables that the project's profiles read.
         project: the dbt project.
+
+    Attributes:
+        directory: where it writes.
     """
 
     def __init__(self, directory: Path, variables: Mapping[str, str], project: Path = TRANSFORM) -> None:
         directory.mkdir()
+        self.directory = directory
         self._output = directory / "output.txt"
         places = {
             "DBT_PROJECT_DIR": project,
