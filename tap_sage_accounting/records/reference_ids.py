@@ -35,8 +35,7 @@ def with_reference_ids(schema: dict[str, Any], columns: Mapping[str, str]) -> di
     for name, part in schema["properties"].items():
         properties[name] = part
         if name in beside:
-            description = f"Identifier of `{name}`, which is in that column too."
-            properties[beside[name]] = {"type": ["string", "null"], "description": description}
+            properties[beside[name]] = {"type": ["string", "null"], "description": f"Identifier inside `{name}`."}
     return {**schema, "properties": properties}
 
 
