@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SMALL = 1 << 16
 """Bytes of a page whose rows are decoded at once: preparing the quick way would cost more."""
+DECODED = 8
+"""How many times as much memory rows take when they are decoded, about."""
 _DIGITS = re.compile(r"[0-9]{1,15}")
 _HIGHEST = 10**15
 """Of a total, a page number or a page size: what is higher is a mistake."""
@@ -126,6 +128,7 @@ class Page:
         has_next: whether Sage names a next page.
         served_at: a moment that is not after the one when Sage answered, by its clock or this machine's.
         served_by: a moment that is not before it; None where nobody needs it.
+        weight: bytes of memory that it takes before it is used, about.
     """
 
     asked: int
@@ -136,6 +139,7 @@ class Page:
     has_next: bool
     served_at: datetime
     served_by: datetime | None = None
+    weight: int = 0
 
     @classmethod
     def parse(cls, response: Response, *, asked: int, size: int, decoder: RowDecoder | None = None) -> Page:
@@ -170,6 +174,7 @@ class Page:
             has_next=bool(following),
             served_at=response.served_at,
             served_by=response.served_by,
+            weight=len(body) if envelope is not None else len(body) * DECODED,
         )
         page.check(label)
         return page

@@ -12,6 +12,7 @@ from tap_sage_accounting import timestamps
 from tap_sage_accounting.api.endpoint import Endpoint
 from tap_sage_accounting.exceptions import RefusedRunError, RequestTooLargeError, RetriesExhaustedError, SettingsError
 from tap_sage_accounting.extraction.list_reader import ListReader
+from tap_sage_accounting.extraction.prefetch import PagesAhead
 from tap_sage_accounting.records.row_decoder import key_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def visible_businesses(client: HttpClient, executor: Executor) -> tuple[list[Bus
         RefusedRunError: Sage refuses the list.
     """
     source = _BusinessList(client=client, path="/businesses", label="list of businesses", page_size=LARGEST_PAGE)
-    reading = ListReader(source, executor, label=source.label, max_prefetch=lambda: 1, size=LARGEST_PAGE)
+    reading = ListReader(source, executor, label=source.label, pages_ahead=lambda: PagesAhead(1, 1), size=LARGEST_PAGE)
     try:
         items = list(reading.rows())
     except SkippableAPIError as error:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from tap_sage_accounting.api.pages import Page
+    from tap_sage_accounting.extraction.prefetch import PageBudget, PagesAhead
     from tap_sage_accounting.records.row_decoder import Item
 
 
@@ -64,7 +65,8 @@ class ListReader:
         source: the list.
         executor: the threads that request pages ahead.
         label: the list in words, for the log.
-        max_prefetch: returns how many pages may be requested ahead of their use just now.
+        pages_ahead: returns how many pages may be requested ahead of their use just now.
+        budget: the memory for them, where a list may have more than every list may.
         size: records a page.
         delivered: called with each page when all of its records were taken.
 
@@ -79,7 +81,8 @@ class ListReader:
         executor: Executor,
         *,
         label: str,
-        max_prefetch: Callable[[], int],
+        pages_ahead: Callable[[], PagesAhead],
+        budget: PageBudget | None = None,
         size: int,
         delivered: Callable[[Page], None] | None = None,
     ) -> None:
@@ -87,7 +90,7 @@ class ListReader:
         self.undeliverable: list[str] = []
         self._source = source
         self._executor = executor
-        self._max_prefetch = max_prefetch
+        self._pages_ahead = pages_ahead
         self._label = label
         self._size = size
         self._delivered = delivered
@@ -95,7 +98,7 @@ class ListReader:
         self._not_found: set[str] = set()
         self._delivers = False
         self._failing_since: float | None = None
-        self._ahead = PagePrefetcher(self._page, executor, max_prefetch)
+        self._ahead = PagePrefetcher(self._page, executor, pages_ahead, budget=budget)
         self._logger = logging.getLogger("tap-sage-accounting.reading")
 
     def start(self) -> Self:
@@ -182,7 +185,7 @@ class ListReader:
 
     def _bare_pages(self) -> Iterator[Page]:
         fetch = partial(self._source.page, size=self._size, bare=True)
-        with PagePrefetcher(fetch, self._executor, self._max_prefetch) as pages:
+        with PagePrefetcher(fetch, self._executor, self._pages_ahead) as pages:
             yield from pages
 
     def _recovered(self, page: Page, unknown: set[str]) -> Iterator[Item]:

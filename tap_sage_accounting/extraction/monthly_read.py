@@ -74,8 +74,10 @@ class MonthlyRead:
             seen.idle = list(self._reader("ledger_accounts", {}).rows())
         months = begin.until(Month.of(now))
         fetch = partial(self._request_month, months)
-        executor, max_prefetch = self._plan.services.executor, self._plan.max_prefetch
-        with PagePrefetcher(fetch, executor, max_prefetch, counts_rows=False) as pages:
+        services, ahead = self._plan.services, self._plan.pages_ahead
+        with PagePrefetcher(
+            fetch, services.executor, ahead, budget=services.scheduler.budget, counts_rows=False
+        ) as pages:
             for month, page in zip(months, pages, strict=True):
                 yield [self._record(raw, month, page) for raw in seen.add_month(month, page)]
         while (stale := seen.stale_month(opened)) is not None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.declaration import StreamDeclaration
     from tap_sage_accounting.extraction.businesses import Business
     from tap_sage_accounting.extraction.list_reader import Source
+    from tap_sage_accounting.extraction.prefetch import PagesAhead
     from tap_sage_accounting.extraction.scheduler import ReadScheduler
     from tap_sage_accounting.records.converter import RowConversion
     from tap_sage_accounting.run.checkpoints import Checkpoints
@@ -122,9 +123,9 @@ class ReadPlan:
         return self.endpoint.label
 
     @property
-    def max_prefetch(self) -> Callable[[], int]:
+    def pages_ahead(self) -> Callable[[], PagesAhead]:
         """What returns how many pages may be requested ahead of their use just now."""
-        return partial(self.services.scheduler.max_prefetch, self.business_id)
+        return partial(self.services.scheduler.pages_ahead, self.business_id)
 
     def reader(
         self,
@@ -145,7 +146,8 @@ class ReadPlan:
             source or endpoint,
             self.services.executor,
             label=self.label,
-            max_prefetch=self.max_prefetch,
+            pages_ahead=self.pages_ahead,
+            budget=self.services.scheduler.budget,
             size=endpoint.page_size,
             delivered=delivered,
         )

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import threading
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor, Future
 
     from tap_sage_accounting.api.pages import Page
+
+BYTES_AHEAD = 16 << 20
+"""Bytes of pages that a run holds ahead of their use, all lists together: about a hundred pages of invoices."""
+
+
+class PagesAhead(NamedTuple):
+    """How many pages of a list may be requested ahead of their use: in any case, and where there is room for them."""
+
+    least: int
+    most: int
+
+
+class PageBudget:
+    """The memory for pages ahead of their use, which all lists of a run share; safe to use from any thread."""
+
+    def __init__(self, size: int = BYTES_AHEAD) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def reserve(self, size: int) -> bool:
+        """Reserve room for a page of a size, in bytes; return whether there was."""
+        with self._lock:
+            is_room = size <= self._left
+            self._left -= size if is_room else 0
+        return is_room
+
+    def release(self, size: int) -> None:
+        """Give room back."""
+        with self._lock:
+            self._left += size
 
 
 class PagePrefetcher:
@@ -17,7 +48,8 @@ class PagePrefetcher:
     Args:
         fetch: returns a page by its number.
         executor: the threads that send requests.
-        max_prefetch: returns how many pages may be requested ahead of their use just now, at least one.
+        ahead: returns how many pages may be requested ahead of their use just now.
+        budget: room for those that not every list may have; None for none.
         counts_rows: the total counts rows, so that one that is not reached shows that pages are shorter than they say.
     """
 
@@ -25,16 +57,19 @@ class PagePrefetcher:
         self,
         fetch: Callable[[int], Page],
         executor: Executor,
-        max_prefetch: Callable[[], int],
+        ahead: Callable[[], PagesAhead],
         *,
+        budget: PageBudget | None = None,
         counts_rows: bool = True,
     ) -> None:
         self._counts_rows = counts_rows
         self._fetch = fetch
         self._executor = executor
-        self._max_prefetch = max_prefetch
+        self._ahead = ahead
+        self._budget = budget or PageBudget(0)
         self._next = 1
         self._requested: dict[int, Future[Page]] = {}
+        self._reserved: dict[int, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -42,22 +77,41 @@ class PagePrefetcher:
     def __exit__(self, *_: object) -> None:
         for future in list(self._requested.values()):
             future.cancel()
-
-    def _request(self, first: int, last: int) -> None:
-        for number in range(first, last + 1):
-            if number not in self._requested:
-                self._requested[number] = self._executor.submit(self._fetch, number)
+        for number in list(self._reserved):
+            self._release(number)
 
     def start(self) -> None:
-        """Request the first page, and the second if there is one, to have them when they are needed."""
+        """Request the first page, and those that follow it as far as there is room, to have them when needed."""
         if not self._requested:
             self._requested[1] = self._executor.submit(self._first)
 
     def _first(self) -> Page:
         page = self._fetch(1)
         if page.has_more():
-            self._request(2, 2)
+            self._request(2, page, least=1)
         return page
+
+    def _request(self, first: int, page: Page, least: int | None = None) -> None:
+        """Request pages from the first on: those that every list may have, and more where there is room for such pages.
+
+        Args:
+            first: a page's number.
+            page: one of the list, which shows where that ends and how large its pages are.
+            least: how many in any case; None for as many as the run allows just now.
+        """
+        ahead = self._ahead()
+        least = least or ahead.least
+        for number in range(first, min(max(page.last, first), first - 1 + max(least, ahead.most)) + 1):
+            if number in self._requested:
+                continue
+            if number >= first + least:
+                if not self._budget.reserve(page.weight):
+                    return
+                self._reserved[number] = page.weight
+            self._requested[number] = self._executor.submit(self._fetch, number)
+
+    def _release(self, number: int) -> None:
+        self._budget.release(self._reserved.pop(number, 0))
 
     @property
     def awaited(self) -> Future[Page] | None:
@@ -75,13 +129,14 @@ class PagePrefetcher:
         while True:
             page = self._requested[self._next].result()
             del self._requested[self._next]
+            self._release(self._next)
             if page.repeats(before):
                 return
             self._next += 1
             rows += len(page.items)
             is_short = self._counts_rows and bool(page.items) and rows < (page.total or 0)
             if more := page.has_more() or is_short:
-                self._request(self._next, max(self._next, min(page.last, self._next + self._max_prefetch() - 1)))
+                self._request(self._next, page)
             yield page
             if not more:
                 return

@@ -11,6 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tap_sage_accounting.extraction.prefetch import PageBudget, PagesAhead
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 READS_PER_REQUEST = 4
 """Reads started before their turn, for each request that may be in flight."""
+PAGES_PER_REQUEST = 2
+"""Pages of one list requested ahead of their use, for each request that may be in flight: one may be late."""
 CHECK_INTERVAL = 0.2
 """Seconds to wait for a response before looking whether another business can go on meanwhile."""
 
@@ -63,6 +67,7 @@ class ReadScheduler:
 
     Attributes:
         planned: how many reads the run consists of.
+        budget: the memory for pages ahead of their use.
 
     Args:
         reads: streams and businesses, in the order in which they will be read.
@@ -78,15 +83,18 @@ class ReadScheduler:
     ) -> None:
         self._to_come = deque(reads)
         self.planned = len(self._to_come)
+        self.budget = PageBudget()
         self._concurrency = concurrency
         self._is_throttled = is_throttled
         self._started: dict[Key, StartedRead] = {}
         self._begun: set[Key] = set()
         self._finished: set[Key] = set()
 
-    def max_prefetch(self, business_id: str | None) -> int:
+    def pages_ahead(self, business_id: str | None) -> PagesAhead:
         """Return how many pages of a list may be requested ahead of their use: few while others need the threads."""
-        return 1 if self._is_throttled(business_id) else max(1, self._concurrency // max(1, len(self._begun)))
+        if self._is_throttled(business_id):
+            return PagesAhead(1, 1)
+        return PagesAhead(max(1, self._concurrency // max(1, len(self._begun))), PAGES_PER_REQUEST * self._concurrency)
 
     def records(self, stream: ReadableStream, context: Context | None) -> Batches:
         """Yield what a read brings, and what others of its stream bring while it is throttled; end when it ends."""

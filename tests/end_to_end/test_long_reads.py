@@ -116,7 +116,7 @@ def test_every_list_that_sage_sorts_goes_on_where_it_was(server: SandboxServer, 
 def test_the_quiet_case_costs_no_request(server: SandboxServer, run_tap: RunTap) -> None:
     long_list(server)
     run_tap(STREAM, **SETTINGS)
-    assert pages_asked(server) == list(range(1, PAGES + 1))
+    assert sorted(pages_asked(server)) == list(range(1, PAGES + 1))
     assert len(server.requests.of(STREAM)) == PAGES
 
 

@@ -18,6 +18,7 @@ from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.exceptions import RecordNotFoundError
 from tap_sage_accounting.extraction.consistency import SeenRows
 from tap_sage_accounting.extraction.list_reader import ListReader
+from tap_sage_accounting.extraction.prefetch import PagesAhead
 from tap_sage_accounting.records.row_decoder import identity
 
 if TYPE_CHECKING:
@@ -372,7 +373,11 @@ def test_rows_that_are_counted_but_never_listed_are_told_once_and_do_not_fail_th
 ) -> None:
     with ThreadPoolExecutor(1) as executor:
         reading = ListReader(
-            ListWithHiddenRows(), executor, label="'contacts' of Harbour Café", max_prefetch=lambda: 1, size=2
+            ListWithHiddenRows(),
+            executor,
+            label="'contacts' of Harbour Café",
+            pages_ahead=lambda: PagesAhead(1, 1),
+            size=2,
         )
         items = [item for page in reading.pages() for item in page.items]
         assert list(reading.recover_missed_rows(lambda: False)) == []

@@ -13,7 +13,7 @@ import pytest
 from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.api.request import Response
 from tap_sage_accounting.exceptions import MalformedResponseError
-from tap_sage_accounting.extraction.prefetch import PagePrefetcher
+from tap_sage_accounting.extraction.prefetch import PageBudget, PagePrefetcher, PagesAhead
 from tap_sage_accounting.records.row_decoder import identity
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def serve(records: int, of: int, /, **quirks: Any) -> tuple[Callable[[int], Page
 
 
 def read(fetch: Callable[[int], Page], executor: ThreadPoolExecutor, max_prefetch: int = 4) -> list[str]:
-    with PagePrefetcher(fetch, executor, lambda: max_prefetch) as pages:
+    with PagePrefetcher(fetch, executor, lambda: PagesAhead(max_prefetch, max_prefetch)) as pages:
         return [identity(item) for page in pages for item in page.items]
 
 
@@ -152,7 +152,7 @@ def test_a_failing_page_ends_the_read_with_its_error(executor: ThreadPoolExecuto
         return fetch(number)
 
     seen = []
-    with pytest.raises(MalformedResponseError), PagePrefetcher(fetch_some, executor, lambda: 4) as pages:
+    with pytest.raises(MalformedResponseError), PagePrefetcher(fetch_some, executor, lambda: PagesAhead(4, 4)) as pages:
         seen += [identity(item) for page in pages for item in page.items]
 
 
@@ -180,7 +180,42 @@ def test_pages_are_asked_for_in_parallel_but_never_more_than_allowed(executor: T
 
 def test_a_reader_who_stops_leaves_no_further_pages_coming(executor: ThreadPoolExecutor) -> None:
     fetch, asked = serve(1000, 2)
-    with PagePrefetcher(fetch, executor, lambda: 3) as pages:
+    with PagePrefetcher(fetch, executor, lambda: PagesAhead(3, 3)) as pages:
         next(iter(pages))
     executor.shutdown()
     assert len(asked) <= 4
+
+
+def test_pages_are_requested_before_their_use_as_far_as_there_is_room(executor: ThreadPoolExecutor) -> None:
+    fetch, asked = serve(40, 2)
+    weight = fetch(1).weight
+    asked.clear()
+    budget = PageBudget(5 * weight + weight // 2)
+    with PagePrefetcher(fetch, executor, lambda: PagesAhead(1, 8), budget=budget) as pages:
+        pages.start()
+        first = next(iter(pages))
+        executor.submit(int).result()
+        assert first.last == 20
+        assert sorted(asked) == list(range(1, 8))  # the next in any case, and room for five
+        assert not budget.reserve(weight)
+    assert budget.reserve(5 * weight), "room was not given back"
+
+
+def test_a_total_beyond_belief_requests_no_more_pages_than_may_be_on_their_way(executor: ThreadPoolExecutor) -> None:
+    fetch, asked = serve(5, 2, total=10**14)
+    with PagePrefetcher(fetch, executor, lambda: PagesAhead(1, 8), budget=PageBudget()) as pages:
+        assert [identity(item) for page in pages for item in page.items] == everything(5)
+    assert max(asked) <= 11
+
+
+def test_lists_share_the_room_and_none_waits_for_another(executor: ThreadPoolExecutor) -> None:
+    budget = PageBudget(1000)
+    one, other = serve(60, 2)[0], serve(60, 2)[0]
+    with (
+        PagePrefetcher(one, executor, lambda: PagesAhead(1, 50), budget=budget) as first,
+        PagePrefetcher(other, executor, lambda: PagesAhead(1, 50), budget=budget) as second,
+    ):
+        first.start()
+        assert [identity(item) for page in second for item in page.items] == everything(60)
+        assert [identity(item) for page in first for item in page.items] == everything(60)
+    assert budget.reserve(1000)
