@@ -266,13 +266,18 @@ class SageStream(SingerStream):
         return RowDecoder(own, for_json=self.passthrough) if {"id", "path"} <= own.keys() else None
 
 
-class DocumentStream(SageStream):
-    """A list of dated documents, which Sage sorts, lists by change, and whose deletions it reports."""
+class ReportingStream(SageStream):
+    """A list of which Sage reports changes and deletions."""
 
     changed_since = True
     deleted_since = True
-    sortable = True
     deletable = True
+
+
+class DocumentStream(ReportingStream):
+    """A list of dated documents, which Sage sorts, and of which it reports changes and deletions."""
+
+    sortable = True
     dated = True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.client import ReportingStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 
@@ -13,11 +13,8 @@ class AttachmentContextTypes(SageStream):
     static = True
 
 
-class Attachments(SageStream):
+class Attachments(ReportingStream):
     """Name, size and owner of each attached file; the file itself is not fetched."""
 
     name = "attachments"
-    changed_since = True
-    deleted_since = True
-    deletable = True
     areas = (Area.SALES, Area.PURCHASES)

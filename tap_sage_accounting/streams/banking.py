@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import DocumentStream, SageStream
+from tap_sage_accounting.client import DocumentStream, ReportingStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 
@@ -13,14 +13,11 @@ class BankAccountTypes(SageStream):
     static = True
 
 
-class BankAccounts(SageStream):
+class BankAccounts(ReportingStream):
     """The business's bank, cash, card and loan accounts with their balances and ledger accounts."""
 
     name = "bank_accounts"
-    changed_since = True
     master_data = True
-    deleted_since = True
-    deletable = True
     areas = (Area.BANK,)
 
 

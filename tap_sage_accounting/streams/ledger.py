@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.client import ReportingStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 
@@ -44,13 +44,10 @@ class JournalCodes(SageStream):
     static = True
 
 
-class Journals(SageStream):
+class Journals(ReportingStream):
     """Journals posted by hand, with their debit and credit lines."""
 
     name = "journals"
-    changed_since = True
-    deleted_since = True
-    deletable = True
     flags = ("show_analysis_types",)
     areas = (Area.JOURNALS,)
 
@@ -75,15 +72,7 @@ class LedgerAccounts(SageStream):
     name = "ledger_accounts"
     changed_since = True
     master_data = True
-    areas = (
-        Area.SALES,
-        Area.PURCHASES,
-        Area.PRODUCTS,
-        Area.CONTACTS,
-        Area.BANK,
-        Area.JOURNALS,
-        Area.SETTINGS,
-    )
+    areas = (Area.SALES, Area.PURCHASES, Area.PRODUCTS, Area.CONTACTS, Area.BANK, Area.JOURNALS, Area.SETTINGS)
 
 
 class LedgerEntries(SageStream):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.client import ReportingStream, SageStream
 
 
 class BankOpeningBalances(SageStream):
@@ -21,13 +21,10 @@ class ContactOpeningBalanceTypes(SageStream):
     static = True
 
 
-class ContactOpeningBalances(SageStream):
+class ContactOpeningBalances(ReportingStream):
     """Invoices and credit notes of customers and suppliers that were open when the books were started."""
 
     name = "contact_opening_balances"
-    changed_since = True
-    deleted_since = True
-    deletable = True
     static = True
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import DocumentStream, SageStream
+from tap_sage_accounting.client import DocumentStream, ReportingStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 
-class ContactAllocations(SageStream):
+class ContactAllocations(ReportingStream):
     """Which invoices, credit notes and payments of a contact were set against each other, and for how much."""
 
     name = "contact_allocations"
-    changed_since = True
-    deleted_since = True
     sortable = True
-    deletable = True
 
 
 class ContactPayments(DocumentStream):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.client import ReportingStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 if TYPE_CHECKING:
@@ -33,14 +33,11 @@ class ProductSalesPriceTypes(SageStream):
     static = True
 
 
-class Products(SageStream):
+class Products(ReportingStream):
     """Goods bought and sold, stock items among them, with prices, tax rates and default accounts."""
 
     name = "products"
-    changed_since = True
     master_data = True
-    deleted_since = True
-    deletable = True
     parts = INACTIVE_TOO
     areas = CATALOGUE
     static = True
@@ -58,27 +55,21 @@ class ServiceRateTypes(SageStream):
     static = True
 
 
-class Services(SageStream):
+class Services(ReportingStream):
     """Services bought and sold, with rates, tax rates and default accounts."""
 
     name = "services"
-    changed_since = True
     master_data = True
-    deleted_since = True
-    deletable = True
     parts = INACTIVE_TOO
     areas = CATALOGUE
     static = True
 
 
-class StockItems(SageStream):
+class StockItems(ReportingStream):
     """Goods kept in stock, with the quantity on hand, cost price, reorder level and location."""
 
     name = "stock_items"
-    changed_since = True
     master_data = True
-    deleted_since = True
-    deletable = True
     parts = INACTIVE_TOO
     areas = CATALOGUE
     editions = ("Plus",)
