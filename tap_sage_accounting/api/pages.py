@@ -76,18 +76,15 @@ class Rows(Sequence[Item]):
     def __init__(self, raw: msgspec.Raw, decoder: RowDecoder | None, label: str) -> None:
         self._raw = bytes(raw)
         self._decoder = decoder
-        self._what = label
+        self._label = label
         self._rows: Sequence[Item] | None = None
 
     def _decoded(self) -> Sequence[Item]:
         if self._rows is None:
             quick = self._decoder.decode(self._raw) if self._decoder is not None else None
-            self._rows = self._as_sent() if quick is None else quick
+            self._rows = _objects(parse_json(self._raw, self._label), self._label) if quick is None else quick
             self._raw = b""
         return self._rows
-
-    def _as_sent(self) -> Sequence[Item]:
-        return _objects(parse_json(self._raw, self._what), self._what)
 
     def __bool__(self) -> bool:
         return bool(self._rows) if self._rows is not None else not _NO_ROWS.match(self._raw)

@@ -18,7 +18,7 @@ from tap_sage_accounting.exceptions import RetriesExhaustedError
 from tap_sage_accounting.records.row_decoder import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from tap_sage_accounting.api.pages import Page
@@ -55,7 +55,7 @@ class SeenRows:
         self.total: int | None = None
         self._is_steady = True
         self._hashes: defaultdict[int, array[int]] = defaultdict(partial(array, "q"))
-        self._end = ListEnd(lambda: self.distinct)
+        self._end = ListEnd()
 
     def add_page(self, page: Page) -> None:
         """Look at a page of the pass.
@@ -67,7 +67,7 @@ class SeenRows:
         self.started = self.started or page.served_at
         self.total = page.total
         self.pages += 1
-        self._end.check(page, self.add(page.items))
+        self._end.check(self, page, self.add(page.items))
 
     def add(self, items: Sequence[Item]) -> bytes:
         """Count rows as seen; return their hashes."""
@@ -103,15 +103,9 @@ def _hashes_of(items: Sequence[Item]) -> array[int]:
 
 
 class ListEnd:
-    """Watches the pages of one pass through a list for its end.
+    """Watches the pages of one pass through a list for its end."""
 
-    Args:
-        distinct: counts the different rows seen.
-    """
-
-    def __init__(self, distinct: Callable[[], int]) -> None:
-        self._distinct = distinct
-        self._pages = 0
+    def __init__(self) -> None:
         self._rows = 0
         self._first_total: int | None = None
         self._max_pages = MAX_PAGES
@@ -119,35 +113,34 @@ class ListEnd:
         self._known: set[int] = set()
         self._repeated = 0
 
-    def check(self, page: Page, hashes: bytes) -> None:
-        """Look at a page whose rows were counted among the different ones; `hashes` are theirs, in their order.
+    def check(self, seen: SeenRows, page: Page, hashes: bytes) -> None:
+        """Look at the last page that was seen; `hashes` are those of its rows, in their order.
 
         Raises:
             RetriesExhaustedError: the list has no end.
         """
-        if not self._pages and page.total:
+        if seen.pages == 1 and page.total:
             self._first_total = page.total
             self._max_pages = MAX_GROWTH * page.last + SPARE_PAGES
-        self._pages += 1
         self._rows += len(page.items)
         mark = hash(hashes)
         self._repeated = self._repeated + 1 if hashes and mark in self._known else 0
         self._known.add(mark)
-        if self._repeated >= MAX_REPEATED_PAGES or self._holds_too_few():
+        if self._repeated >= MAX_REPEATED_PAGES or self._holds_too_few(seen):
             raise RetriesExhaustedError(
-                f"Sage's pages bring nothing new: {self._rows} rows on {self._pages} pages are {self._distinct()} "
+                f"Sage's pages bring nothing new: {self._rows} rows on {seen.pages} pages are {seen.distinct} "
                 "different ones, and there is no end. What was read was delivered; report it to Sage if it stays so."
             )
-        if self._pages > self._max_pages:
+        if seen.pages > self._max_pages:
             total = "no total" if self._first_total is None else f"{self._first_total} rows"
             raise RetriesExhaustedError(
-                f"The list has no end: Sage gave {total} at its beginning, and {self._pages} pages with {self._rows} "
+                f"The list has no end: Sage gave {total} at its beginning, and {seen.pages} pages with {self._rows} "
                 "rows were not all. What was read was delivered; report it to Sage if it stays so."
             )
 
-    def _holds_too_few(self) -> bool:
+    def _holds_too_few(self, seen: SeenRows) -> bool:
         """Return whether most rows of a list without a total came more than once."""
-        if self._first_total is not None or self._pages < self._count_at:
+        if self._first_total is not None or seen.pages < self._count_at:
             return False
         self._count_at *= 4
-        return self._rows > 2 * self._distinct()
+        return self._rows > 2 * seen.distinct

@@ -145,12 +145,7 @@ def compile_converter(schema: dict[str, Any]) -> Converter:
 
 
 def with_text_decimals(schema: dict[str, Any], text: dict[str, Any]) -> dict[str, Any]:
-    """Copy a schema with its numbers as text.
-
-    Args:
-        schema: the schema, or a part of it.
-        text: what stands in the place of a number, besides its description.
-    """
+    """Copy a schema, or a part of one, with `text` in the place of what it says of numbers, besides descriptions."""
     if schema.get("type") == ["number", "null"]:
         return {**schema, **text, "x-decimal": True}
     copy = dict(schema)
@@ -192,9 +187,7 @@ class RecordConverter:
     def clean(self, raw: Record) -> Record:
         """Convert one record; what does not fit goes to `additional_attributes` as JSON text."""
         leftovers: Unmapped = []
-        record: Record | None = self._convert(raw, leftovers)
-        if record is None:
-            raise TypeMismatchError
+        record: Record = self._convert(raw, leftovers)
         if leftovers:
             record[ADDITIONAL] = _NUL.sub(r"\1\\\\u0000", self._json.encode(dict(leftovers)).decode())
             if self.damaged:

@@ -74,8 +74,8 @@ class Checkpoints(StateWriter):
         self._state = state
         self._held = HeldRows()
         self._is_holding = False
-        self._to_name: dict[int, Tracker] = {}
-        self._named_before: dict[int, tuple[Tracker, str | None]] = {}
+        self._to_name: set[Tracker] = set()
+        self._named_before: dict[Tracker, str | None] = {}
         self._unfinished: list[Callable[[], None]] = []
         self._records = 0
         self._written = 0
@@ -137,13 +137,13 @@ class Checkpoints(StateWriter):
         self._held = HeldRows()
         self._unfinished.clear()
         self._to_name.clear()
-        for tracker, named in self._named_before.values():
+        for tracker, named in self._named_before.items():
             tracker.restore(named)
         self._named_before.clear()
         return rows, reads
 
     def _encoded(self) -> bytes:
-        for tracker in self._to_name.values():
+        for tracker in self._to_name:
             tracker.write_to_state()
         self._to_name.clear()
         return encoder.encode(self._state)
@@ -177,9 +177,8 @@ class Checkpoints(StateWriter):
     def hold(self, rows: Iterable[Item], tracker: Tracker) -> Iterator[Item]:
         """Pass on rows whose messages have to wait for a state that names them; packing their ids takes time."""
         self._is_holding = True
-        self._to_name[id(tracker)] = tracker
-        if id(tracker) not in self._named_before:
-            self._named_before[id(tracker)] = tracker, tracker.snapshot()
+        self._to_name.add(tracker)
+        self._named_before.setdefault(tracker, tracker.snapshot())
         try:
             yield from rows
         finally:
