@@ -135,11 +135,7 @@ class Endpoint:
         return self.get(parse, params, place=f"/{key}", part=f", record {key}")
 
     def single(self, attributes: AbstractSet[str]) -> Record:
-        """Return a resource that is a single object.
-
-        Args:
-            attributes: attributes of which it has at least one; what somebody else answers has none of them.
-        """
+        """Return a resource that is a single object, with at least one of its attributes: others' answers have none."""
 
         def parse(response: Response) -> Record:
             found = response.json()

@@ -84,13 +84,7 @@ class Fault:
 
 
 def fault_of(error: Exception, label: str, host: str) -> Fault:
-    """Find out what may cure a failed attempt.
-
-    Args:
-        error: what was raised, one of `FAULTS`.
-        label: the request in words: stream, page, business.
-        host: the server's name.
-    """
+    """Find out what may cure a failed attempt, which raised one of `FAULTS`."""
     if not isinstance(error, RetriableAPIError):
         kind, words = _transport_fault(error, host)
         return Fault(kind, RetriableAPIError(f"{label}: {words}."))

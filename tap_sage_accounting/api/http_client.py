@@ -248,11 +248,7 @@ class HttpClient:
 
     def _attempt(self, request: Request, parse: Callable[[Response], Parsed]) -> Parsed:
         unsigned = requests.Request(
-            "GET",
-            f"{self.api_url}{request.path}",
-            request.headers(),
-            params=request.params,
-            auth=self._authenticate,
+            "GET", f"{self.api_url}{request.path}", request.headers(), params=request.params, auth=self._authenticate
         )
         self._tokens.access_token()  # renewed, if need be, before a permit is taken
         with self._gate.acquire(request.business_id) as permit:

@@ -123,11 +123,7 @@ class RequestGate:
                 self._check_open()
 
     def close(self, reason: Exception | None = None) -> None:
-        """End the run: wake everybody who waits, let nobody in any more.
-
-        Args:
-            reason: raised where a request waits; the first one counts.
-        """
+        """End the run: let no request in any more; those that wait raise the reason, of which the first one counts."""
         with self._changed:
             self._closed_by = self._closed_by or reason or GateClosedError("The run is over.")
             self._changed.notify_all()

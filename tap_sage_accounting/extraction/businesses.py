@@ -99,11 +99,7 @@ def log_changes(known: AbstractSet[str], visible: Mapping[str, Business], logger
 
 
 def choose(visible: Mapping[str, Business], wanted: Sequence[str] | None) -> tuple[Business, ...]:
-    """Return the businesses to read, in Sage's order.
-
-    Args:
-        visible: those that the user sees, by id.
-        wanted: the setting `business_ids`.
+    """Return the businesses to read, in Sage's order: of those that the user sees, by id, the `wanted` ones, or all.
 
     Raises:
         SettingsError: it names one that the user cannot see, or there is none at all.

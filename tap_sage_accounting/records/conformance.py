@@ -83,11 +83,7 @@ class Conformer:
 
     @classmethod
     def between(cls, own: Schema, given: Schema) -> Conformer | None:
-        """Compare two schemas; None where records need no change.
-
-        Args:
-            own: the properties that the tap declares.
-            given: those that the catalog announces.
+        """Compare the tap's own properties with those that a catalog announces; None where records need no change.
 
         Raises:
             SchemaError: no record can follow a part of it.
@@ -100,13 +96,7 @@ class Conformer:
         return cls(missing, changed, added) if missing or changed or added else None
 
     def conform(self, record: Record, misfits: Counter[str], *, keep: bool = True) -> None:
-        """Change a record in place.
-
-        Args:
-            record: the record.
-            misfits: counts the values that do not fit their column.
-            keep: whether the record has `additional_attributes`.
-        """
+        """Change a record in place, count its misfits by column, and `keep` them in `additional_attributes`."""
         kept: Record = _json.decode(record.get(ADDITIONAL) or "{}") if self.added else {}
         for name in self.added.keys() & kept.keys():
             record[name] = kept.pop(name)

@@ -69,10 +69,7 @@ class HeldRows:
         return True
 
     def messages(self, *, as_sent: bool) -> Iterator[RecordMessage]:
-        """Yield the messages, the oldest first.
-
-        Args:
-            as_sent: records may stay as JSON, for writers that take it.
+        """Yield the messages, the oldest first; `as_sent` leaves their records JSON, for writers that take it.
 
         Raises:
             NoRoomError: the disk is full.

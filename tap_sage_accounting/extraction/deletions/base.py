@@ -46,11 +46,7 @@ def is_gone(endpoint: Endpoint, key: str) -> bool:
 
 
 class Deletions(Tracker):
-    """Finds what was deleted from one list of one business, beside a read of that list.
-
-    Args:
-        plan: the read.
-        seen: what it sees.
+    """Finds what was deleted from one list of one business, beside a read that sees the list.
 
     Attributes:
         observes: it looks at each record.

@@ -10,10 +10,7 @@ from singer_sdk.exceptions import SkippableAPIError
 from typing_extensions import override
 
 from tap_sage_accounting.declaration import DELETED_AT, UPDATED_AT
-from tap_sage_accounting.exceptions import (
-    KeylessRecordError,
-    RetriesExhaustedError,
-)
+from tap_sage_accounting.exceptions import KeylessRecordError, RetriesExhaustedError
 from tap_sage_accounting.extraction.deletions.base import Deletions, is_gone
 from tap_sage_accounting.records.row_decoder import key_of
 from tap_sage_accounting.run.state_parts import TOLD_UNTIL
