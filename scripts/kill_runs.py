@@ -46,11 +46,13 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from tap_sage_accounting.auth import database as token_database
+from tap_sage_accounting.auth import endpoint as token_endpoint
 from tap_sage_accounting.auth import held_family as token_family
 from tap_sage_accounting.auth import renewal as token_renewal
 from tap_sage_accounting.auth.endpoint import TokenEndpoint
 from tap_sage_accounting.auth.held_family import HeldTokenFamily
 from tap_sage_accounting.auth.manager import SageAuthenticator, TokenManager
+from tap_sage_accounting.auth.request import post_form
 from tap_sage_accounting.auth.store import TokenStore, retry_unavailable
 from tap_sage_accounting.run.signals import stop_signals
 
@@ -155,15 +157,16 @@ def _ask(tokens: TokenManager, api_url: str, end: float) -> None:
 
 def _watch(report: Connection) -> None:
     """Time the way from the answer's last byte to the end of the commit."""
-    genuine_attempt, genuine_save = TokenEndpoint._attempt, HeldTokenFamily.renew  # noqa: SLF001 - measured from inside
+    genuine_save = HeldTokenFamily.renew
     answered = 0.0
 
-    def attempt(self: TokenEndpoint, *arguments: Any) -> Response:
+    def post(*arguments: Any) -> Response:
         nonlocal answered
         report.send(("asking", 0.0))
-        response = genuine_attempt(self, *arguments)
-        answered = time.perf_counter()
-        report.send(("answered", time.monotonic()))
+        response = post_form(*arguments)
+        if response.status == requests.codes.ok:
+            answered = time.perf_counter()
+            report.send(("answered", time.monotonic()))
         return response
 
     def save(self: HeldTokenFamily, *arguments: Any) -> UnsavedTokens | None:
@@ -172,7 +175,8 @@ def _watch(report: Connection) -> None:
         report.send((outcome, time.perf_counter() - answered))
         return unsaved
 
-    TokenEndpoint._attempt, HeldTokenFamily.renew = attempt, save  # type: ignore[assignment, method-assign] # noqa: SLF001
+    token_endpoint.post_form = post  # type: ignore[assignment, attr-defined]
+    HeldTokenFamily.renew = save  # type: ignore[assignment, method-assign]
     report.send(("ready", 0.0))
 
 

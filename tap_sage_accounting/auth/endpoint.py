@@ -38,6 +38,8 @@ LIFETIME = timedelta(seconds=300)
 """Of an access token, unless the response says otherwise (Sage's documented value)."""
 REFRESH_LIFETIME = timedelta(seconds=2_678_400)
 """Of a refresh token, unless the response says otherwise: 31 days (Sage's documented value)."""
+REJECTED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+"""Statuses of requests on which Sage did not act."""
 LONGEST_TEXT = 200
 """Characters of a server's text that are shown."""
 SECRET_FIELDS = frozenset({"client_secret", "refresh_token", "token", "code", "code_verifier"})
@@ -71,14 +73,6 @@ class NoAccessTokenError(AuthorizationError):
 
 class UnreachableError(AuthorizationError):
     """No attempt of a token request had an effect; the grant is unchanged."""
-
-
-class _NotActedOnError(Exception):
-    """A request that had no effect and may be repeated."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -155,16 +149,28 @@ class TokenEndpoint:
 
     def _post(self, url: str, form: Mapping[str, str]) -> tuple[datetime, Response]:
         """Send a form, again while it has no effect; return when it was sent, and the successful response."""
+        sent = {"client_id": self.client_id, "client_secret": self.client_secret, **form}
         last = time.monotonic() + LAST_ATTEMPT_AFTER
         for wait in (*WAITS, None):
             requested_at = self.now()
             try:
-                return requested_at, self._attempt(url, form)
-            except _NotActedOnError as error:
-                fault = error
+                response = post_form(url, sent, self.user_agent)
+            except NotSentError as error:
+                fault, asked = str(error), 0.0
+            except NoResponseError as error:
+                raise RefreshOutcomeUnknownError(
+                    f"The token request was sent, but no complete response came ({error}): Sage may have replaced the "
+                    "tokens by ones that never arrived."
+                ) from None
+            else:
+                if response.status == HTTPStatus.OK:
+                    return requested_at, response
+                if response.status not in REJECTED:
+                    raise _refusal(response, url, [value for name, value in sent.items() if name in SECRET_FIELDS])
+                fault, asked = f"status {response.status}", retry_after(response.headers) or 0.0
             if wait is None or time.monotonic() > last:
                 break
-            delay = max(wait, min(fault.wait, LONGEST_WAIT))
+            delay = max(wait, min(asked, LONGEST_WAIT))
             logger.warning("Token request not accepted by %s: %s. Again in %.0f s.", _host(url), fault, delay)
             if self.sleep(delay):
                 break  # the run is ending
@@ -172,23 +178,6 @@ class TokenEndpoint:
             f"No token could be had from {_host(url)}: {fault}. "
             "The stored tokens are untouched; run again when the fault has passed."
         )
-
-    def _attempt(self, url: str, form: Mapping[str, str]) -> Response:
-        sent = {"client_id": self.client_id, "client_secret": self.client_secret, **form}
-        try:
-            response = post_form(url, sent, self.user_agent)
-        except NotSentError as error:
-            raise _NotActedOnError(str(error)) from None
-        except NoResponseError as error:
-            raise RefreshOutcomeUnknownError(
-                f"The token request was sent, but no complete response came ({error}): Sage may have replaced the "
-                "tokens by ones that never arrived."
-            ) from None
-        if response.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            raise _NotActedOnError(f"status {response.status}", retry_after(response.headers) or 0.0)
-        if response.status != HTTPStatus.OK:
-            raise _refusal(response, url, [value for name, value in sent.items() if name in SECRET_FIELDS])
-        return response
 
 
 def _read(body: Any, requested_at: datetime, refresh_token: str | None) -> Tokens:
