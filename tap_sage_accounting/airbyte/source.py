@@ -201,24 +201,22 @@ class AirbyteReport(RunReport):
         super().skip(stream, business, error)
         skipped = [outcome.reason for outcome in self.skipped if outcome.stream == stream]
         if stream in self.replaced:
-            if stream not in self._refused_streams and not self.tap.never_had(stream, business):
-                self._refused_streams.add(stream)
-                self.fail_stream(
-                    stream,
-                    f"'{stream}' of {business}: {skipped[-1]}. This sync replaces the table, and the rows of that "
-                    "business would be lost, so the stream is incomplete. Give the user the right in Sage, or upgrade; "
-                    "or deselect the stream, or name the other businesses in 'business_ids'.",
-                    "config_error",
-                    error,
-                )
-        elif set(skipped) == {WHY[RightsError]} and len(skipped) == len(self.tap.streams[stream].partitions or (None,)):
-            self.fail_stream(
-                stream,
-                f"'{stream}': the user's role does not include it in any business (403). Give the user the right in "
-                "Sage, or deselect the stream.",
-                "config_error",
-                error,
+            if stream in self._refused_streams or self.tap.never_had(stream, business):
+                return
+            self._refused_streams.add(stream)
+            problem = (
+                f" of {business}: {skipped[-1]}. This sync replaces the table, and the rows of that business would be "
+                "lost, so the stream is incomplete. Give the user the right in Sage, or upgrade; or deselect the "
+                "stream, or name the other businesses in 'business_ids'."
             )
+        elif set(skipped) == {WHY[RightsError]} and len(skipped) == len(self.tap.streams[stream].partitions or (None,)):
+            problem = (
+                ": the user's role does not include it in any business (403). Give the user the right in Sage, or "
+                "deselect the stream."
+            )
+        else:
+            return
+        self.fail_stream(stream, f"'{stream}'{problem}", "config_error", error)
 
 
 def require_own_settings(config: Mapping[str, Any]) -> None:

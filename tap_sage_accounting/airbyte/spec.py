@@ -120,8 +120,6 @@ def _property(name: str) -> dict[str, Any]:
         described["items"] = {**described["items"], "type": _single(described["items"]["type"])}
     if declared.get("secret"):
         described["airbyte_secret"] = True
-    if "enum" in described:
-        described["enum"] = [value for value in described["enum"] if value is not None]
     return described
 
 

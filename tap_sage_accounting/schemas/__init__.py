@@ -19,15 +19,6 @@ _DIRECTORY = resources.files(__package__)
 _SHARED = "shared.json"
 _SHARED_PREFIX = f"{_SHARED}#/$defs/"
 
-_BUSINESS_ID = {
-    "type": ["string", "null"],
-    "description": "Identifier of the business in Sage that the record was read from.",
-}
-_ADDITIONAL_ATTRIBUTES = {
-    "type": ["string", "null"],
-    "description": "JSON text of attributes that Sage sent and this schema has no fitting place for; null when none.",
-}
-
 
 def names() -> list[str]:
     """List the names of all streams that have a schema, in alphabetical order."""
@@ -50,13 +41,13 @@ def load(name: str, keys: Collection[str]) -> dict[str, Any]:
         FileNotFoundError: No such stream.
         KeyError: A key is not a property of the stream.
     """
-    stream = _read(f"{name}.json")
-    own = {attribute: _resolve(schema) for attribute, schema in stream["properties"].items()}
-    properties = {
-        "business_id": _resolve(_BUSINESS_ID),
-        **own,
-        "additional_attributes": _resolve(_ADDITIONAL_ATTRIBUTES),
+    stream, added = _read(f"{name}.json"), _shared()["added"]
+    columns = {
+        "business_id": added["business_id"],
+        **stream["properties"],
+        "additional_attributes": added["additional_attributes"],
     }
+    properties = {column: _resolve(schema) for column, schema in columns.items()}
     for key in keys:
         properties[key]["type"] = "string"
     return {"description": stream["description"], "type": "object", "properties": properties}
@@ -68,9 +59,8 @@ def _read(file: str) -> dict[str, Any]:
 
 
 @cache
-def _shared_parts() -> dict[str, Any]:
-    parts: dict[str, Any] = _read(_SHARED)["$defs"]
-    return parts
+def _shared() -> dict[str, Any]:
+    return _read(_SHARED)
 
 
 def _resolve(node: Any) -> Any:
@@ -80,6 +70,6 @@ def _resolve(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     if "$ref" in node:
-        part = _shared_parts()[node["$ref"].removeprefix(_SHARED_PREFIX)]
+        part = _shared()["$defs"][node["$ref"].removeprefix(_SHARED_PREFIX)]
         node = {**part, **{keyword: value for keyword, value in node.items() if keyword != "$ref"}}
     return {keyword: _resolve(value) for keyword, value in node.items()}
