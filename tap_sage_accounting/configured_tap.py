@@ -18,21 +18,18 @@ from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
 from typing_extensions import override
 
-from tap_sage_accounting.environment import load_env_file, read_settings
 from tap_sage_accounting.exceptions import TokenStoreError
+from tap_sage_accounting.given_settings import (
+    load_env_file,
+    problems_of,
+    read_settings,
+    stream_map_problems,
+    version_problems,
+)
 from tap_sage_accounting.redaction import SecretFilter, install
 from tap_sage_accounting.run.lifecycle import RunLifecycle
 from tap_sage_accounting.run.state_forms import read_state
-from tap_sage_accounting.settings import (
-    CONFIG_JSONSCHEMA,
-    SECRETS,
-    start_date_problems,
-    stream_map_problems,
-    text_problems,
-    unknown_settings,
-    value_problems,
-    version_problems,
-)
+from tap_sage_accounting.settings import CONFIG_JSONSCHEMA, SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,14 +121,13 @@ class ConfiguredTap(RunLifecycle):
         if not raise_errors and not self.config:
             return []  # discovery needs no settings
         _ = self.secrets  # before anything is logged
-        problems = unknown_settings(self.config, self.known_settings())
-        problems += start_date_problems(self.config)
-        if problems_of_maps := stream_map_problems(self.config):
-            raise ConfigValidationError("The settings are not right", errors=problems + problems_of_maps)
+        self.append_builtin_config(self.config_jsonschema)
+        schema = self.config_jsonschema
+        if stream_map_problems(self.config):  # which stop the SDK's check
+            raise ConfigValidationError("The settings are not right", errors=problems_of(self.config, schema))
         with suppress(ConfigValidationError):  # the SDK fills in the defaults; its words would show secrets
             super()._validate_config()
-        problems += value_problems(self.config, self.config_jsonschema)
-        problems += text_problems(self.config, self.known_settings())
+        problems = problems_of(self.config, schema)
         if self.config.get("batch_config") is not None and not problems:
             from tap_sage_accounting.run.batches import problems as batch_problems  # noqa: PLC0415
 
@@ -139,7 +135,7 @@ class ConfiguredTap(RunLifecycle):
         if not problems and raise_errors:
             problems += self._address_problems()
         if problems and raise_errors:
-            raise ConfigValidationError("The settings are not right", errors=problems, schema=self.config_jsonschema)
+            raise ConfigValidationError("The settings are not right", errors=problems, schema=schema)
         return problems
 
     @classmethod

@@ -1,21 +1,13 @@
-"""The tap's settings: declared once, checked before any request is sent."""
+"""The tap's settings: declared once, for the SDK, Airbyte, Meltano and the documentation."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from singer_sdk import typing as th
-from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
-
-from tap_sage_accounting import timestamps
-from tap_sage_accounting.printable import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from jsonschema import ValidationError  # type: ignore[import-untyped]
+    from datetime import datetime
 
 API_URL = "https://api.accounting.sage.com/v3.1"
 AUTH_URL = "https://www.sageone.com/oauth2/auth/central"
@@ -27,7 +19,6 @@ HIGHEST_CONCURRENCY = 150
 LONGEST_LOOKBACK = 366 * 86_400
 LONGEST_PATIENCE = 7 * 86_400
 LONGEST_DAYS = 3650
-EARLIEST_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 SETTINGS = th.PropertiesList(
     th.Property(
@@ -231,15 +222,6 @@ SECRETS = tuple(
 )
 """The settings whose values logs must not show. The address of a token store is shown without its password."""
 
-_KINDS = {
-    "array": "a list",
-    "boolean": "true or false",
-    "integer": "a whole number",
-    "number": "a number",
-    "object": "an object",
-    "string": "a text",
-}
-
 
 def parse_start_date(text: str) -> datetime:
     """Read a start date; UTC when it names no zone.
@@ -255,102 +237,3 @@ def parse_start_date(text: str) -> datetime:
     if isinstance(found, pendulum.Date):
         return pendulum.datetime(found.year, found.month, found.day, tz="UTC")
     raise ValueError(text)
-
-
-def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
-    """Name every setting that the tap does not have, with the one that was probably meant."""
-    otherwise = "; see --about for the settings that there are."
-    return [
-        f"Setting '{name}' does not exist{did_you_mean(name, known, otherwise)}" for name in config if name not in known
-    ]
-
-
-def text_problems(config: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
-    """Find what no request can carry, and credentials that were copied with something around them."""
-    sent = ("client_id", "user_agent")
-    texts = {name: config.get(name) for name, declared in known.items() if declared.get("secret") or name in sent}
-    ids = config.get("business_ids")
-    texts |= {f"business_ids[{place}]": each for place, each in enumerate(ids if isinstance(ids, list) else ())}
-    problems = [
-        f"Setting '{name}' holds a line break, a control character or a blank at one end: copy it again."
-        for name, text in texts.items()
-        if isinstance(text, str) and not (text.isprintable() and text == text.strip())
-    ]
-    user_agent = config.get("user_agent")
-    if isinstance(user_agent, str) and user_agent.encode("latin-1", "replace").decode("latin-1") != user_agent:
-        problems.append("Setting 'user_agent' must consist of Latin-1 characters: HTTP headers have no others.")
-    return problems
-
-
-def version_problems(api_url: str) -> list[str]:
-    """Check that the address of the API names its version; a gateway's may have a path of its own."""
-    address = urlsplit(api_url)
-    path = address.path.rstrip("/")
-    if path and (path == "/v3.1" or address.hostname != urlsplit(API_URL).hostname):
-        return []
-    return [f"Setting 'api_url' must end with the API's version: {API_URL}"]
-
-
-def start_date_problems(config: Mapping[str, Any]) -> list[str]:
-    """Check the start date, whose form no JSON schema validator checks."""
-    text = config.get("start_date")
-    if not text or not isinstance(text, str):
-        return []
-    try:
-        moment = parse_start_date(text)
-    except (OverflowError, ValueError):
-        return [f"Setting 'start_date' is no date: {text!r}. Write it like 2026-01-31 or 2026-01-31T18:00:00Z."]
-    if moment < EARLIEST_START:
-        return [f"Setting 'start_date' lies before 1970: {text!r}. Leave it out to read everything."]
-    if moment > timestamps.now() + timedelta(days=1):
-        return [f"Setting 'start_date' lies in the future: {text!r}. Nothing would be read before then."]
-    return []
-
-
-def stream_map_problems(config: Mapping[str, Any]) -> list[str]:
-    """Check what the schema of stream maps cannot: the SDK's part of it for `__else__` is none itself."""
-    stream_maps = config.get("stream_maps")
-    maps = [stream_maps, *stream_maps.values()] if isinstance(stream_maps, dict) else []
-    values = [each["__else__"] for each in maps if isinstance(each, dict) and "__else__" in each]
-    return (
-        ["Setting 'stream_maps': '__else__' must be null."] if set(map(repr, values)) - {"None", "'__NULL__'"} else []
-    )
-
-
-def value_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    """Check every value against its declaration, and say what would be right, without showing secrets."""
-    declared = schema["properties"]
-    found = DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(dict(config))
-    problems = [_in_words(error, declared) for error in found if error.path]
-    missing = [name for name in schema.get("required", ()) if name not in config]
-    return problems + [f"Setting '{name}' is missing: {first_sentence(declared[name])}" for name in missing]
-
-
-def _in_words(error: ValidationError, declared: Mapping[str, Any]) -> str:
-    place = list(error.path)
-    name = str(place[0])
-    inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place[1:])
-    shown = "" if declared[name].get("secret") or error.instance == "" else f", not {repr(error.instance)[:60]}"
-    return f"Setting '{name}{inside}' {_demand(error)}{shown}: {first_sentence(declared[name])}"
-
-
-def _demand(error: ValidationError) -> str:
-    """Say what a value must be."""
-    match error.validator:
-        case "minimum" | "maximum":
-            lowest, highest = error.schema.get("minimum"), error.schema.get("maximum")
-            return f"must be {lowest} to {highest}" if highest is not None else f"must be {lowest} or more"
-        case "enum":
-            return f"must be {' or '.join(map(repr, error.validator_value))}"
-        case "minLength":
-            return "must not be empty"
-        case "type":
-            kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
-            return f"must be {' or '.join(_KINDS[kind] for kind in kinds if kind != 'null')}"
-        case _:
-            return f"does not fit ({error.validator} {error.validator_value})"
-
-
-def first_sentence(declared: Mapping[str, Any]) -> str:
-    """Return the first sentence of a setting's description."""
-    return str(declared.get("description", "")).partition(". ")[0].rstrip(".") + "."

@@ -30,7 +30,7 @@ from support.browsers import Browser, allowing, command
 from support.package_index import PACKAGE_INDEX
 from tap_sage_accounting.commands.login import login
 from tap_sage_accounting.commands.status import status
-from tap_sage_accounting.settings import unknown_settings, value_problems
+from tap_sage_accounting.given_settings import unknown_settings, value_problems
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 
