@@ -121,19 +121,20 @@ class CatalogCheck:
 
     def _metadata(self, name: str, given: Any) -> MetadataMapping | None:
         """Read the metadata of a stream; None where they are damaged."""
-        damaged = f"The catalog's {name!r} has damaged metadata"
         if not isinstance(given or [], list):
-            self.problems.append(f"{damaged}: they must be a list.")
+            self.problems.append(f"The catalog's {name!r} has damaged metadata: they must be a list.")
             return None
         mapping = MetadataMapping()
         for each in given or []:
             breadcrumb = each.get("breadcrumb") if isinstance(each, dict) else None
             values = (each.get("metadata") or {}) if isinstance(each, dict) else {}
             if not isinstance(breadcrumb, list) or not all(isinstance(step, str) for step in breadcrumb):
-                self.problems.append(f"{damaged}: a 'breadcrumb' must be a list of names.")
+                self.problems.append(
+                    f"The catalog's {name!r} has damaged metadata: a 'breadcrumb' must be a list of names."
+                )
                 return None
             if not isinstance(values, dict):
-                self.problems.append(f"{damaged}: 'metadata' must be an object.")
+                self.problems.append(f"The catalog's {name!r} has damaged metadata: 'metadata' must be an object.")
                 return None
             found = StreamMetadata.from_dict(values) if not breadcrumb else Metadata(values.get("inclusion"))
             found.selected = self._truth(name, "selected", values)
