@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
@@ -30,12 +30,11 @@ from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from concurrent.futures import Future
 
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context
 
-    from tap_sage_accounting.extraction.scheduler import Batches
+    from tap_sage_accounting.extraction.monthly_read import MonthlyRead
 
 DECIMALS: dict[str, dict[str, Any]] = {
     "number": {},
@@ -47,27 +46,14 @@ ALWAYS_SENT = frozenset(("id", "displayed_as", "path"))
 """Attributes that Sage sends whatever is requested."""
 
 
-class Read(Protocol):
-    """A way to read a resource; the first requests are sent when it is made."""
-
-    def __init__(self, plan: ReadPlan) -> None: ...
-
-    @property
-    def awaited(self) -> Future[Any] | None:
-        """What the next batch waits for."""
-
-    def batches(self) -> Batches:
-        """Yield its records."""
-
-
 class SageStream(SingerStream):
     """A list in Sage, read business by business.
 
     Attributes:
-        read_class: how it is read.
+        read_class: how it is read; the first requests are sent when a read is made.
     """
 
-    read_class: ClassVar[type[Read]] = BusinessRead
+    read_class: ClassVar[type[BusinessRead | SingleRead | MonthlyRead]] = BusinessRead
 
     @override
     def __init_subclass__(cls, **kwargs: object) -> None:
