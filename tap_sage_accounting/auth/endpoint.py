@@ -86,6 +86,12 @@ class TokenEndpoint:
         user_agent: the header of requests.
         now: the present moment, UTC.
         sleep: waits for a number of seconds; returns something true when there is no time left.
+
+    Each method may raise:
+        InvalidGrantError: the refresh token or the code is dead.
+        RefreshOutcomeUnknownError: no response arrived. What was sent may be dead, and its successor lost.
+        UnreachableError: Sage cannot be reached.
+        AuthorizationError: Sage refuses this application.
     """
 
     client_id: str
@@ -99,40 +105,23 @@ class TokenEndpoint:
         """Exchange a refresh token for the next tokens; it is dead from then on.
 
         Raises:
-            InvalidGrantError: it is dead already.
-            RefreshOutcomeUnknownError: it may be dead, and its successor lost.
             NoAccessTokenError: it has a successor, but there is no access token.
-            UnreachableError: Sage cannot be reached.
-            AuthorizationError: Sage refuses this application.
         """
         return self._tokens({"grant_type": "refresh_token", "refresh_token": refresh_token}, refresh_token)
 
     def exchange(self, code: str, redirect_uri: str, verifier: str) -> Tokens:
-        """Exchange the code of a consent for the first tokens.
+        """Exchange the code of a consent for the first tokens, once, and within 60 seconds.
 
         Args:
             code: as in the callback, decoded once: with its country prefix, `GB/...`.
-            redirect_uri: the one of the consent request.
+            redirect_uri: the one of the consent request; the code is invalid with another.
             verifier: the PKCE secret whose hash was in the consent request.
-
-        Raises:
-            InvalidGrantError: the code was used before, is older than 60 seconds, or belongs to another redirect URI.
-            RefreshOutcomeUnknownError: no response arrived; the code is spent.
-            UnreachableError: Sage cannot be reached.
-            AuthorizationError: Sage refuses this application.
         """
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         return self._tokens({**form, "code_verifier": verifier}, None)
 
     def revoke(self, refresh_token: str) -> None:
-        """Revoke a refresh token.
-
-        Raises:
-            UnreachableError: Sage cannot be reached.
-            InvalidGrantError: Sage does not know it any more.
-            RefreshOutcomeUnknownError: no response arrived.
-            AuthorizationError: Sage refuses this application.
-        """
+        """Revoke a refresh token."""
         address = urlsplit(self.token_url)
         neighbour = address._replace(path=address.path.rpartition("/")[0] + "/revoke").geturl()
         self._post(neighbour, {"token": refresh_token})
