@@ -31,6 +31,8 @@ pytestmark = pytest.mark.postgres
 DOCS = Path(__file__).parents[2] / "docs"
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PURCHASES = ("purchase_invoices", "purchase_credit_notes", "purchase_quick_entries")
+RETIRED = {stream.name for stream in STREAMS if stream.retired}
+"""Streams that the models know nothing of."""
 UNCHECKED = {"reconciliation", "stock_valuation", "dim_businesses", "dim_products", "dim_dates"}
 """Models whose pages say that no check holds them, or that they hold the checks."""
 CHECKS = ("run", "--select", "+sage__reconciliation")
@@ -343,8 +345,7 @@ def test_descriptions_reach_the_database(built: Warehouse) -> None:
         where nspname in ('{}', '{}') and relkind in ('r', 'v') and attnum > 0 and not attisdropped
         and attname not like '\\_sdc\\_%'
         and (obj_description(attrelid, 'pg_class') is null or col_description(attrelid, attnum) is null)"""
-    retired = {stream.name for stream in STREAMS if stream.retired}
-    assert [name for name in built.ask(undescribed.format(MODELS, SCHEMA)) if name[1] not in retired] == []
+    assert [each for each in built.ask(undescribed.format(MODELS, SCHEMA)) if each[1] not in RETIRED] == []
     [(said,)] = built.ask(
         f"select col_description('{SCHEMA}.ledger_entries'::regclass, attnum) from pg_attribute"
         f" where attrelid = '{SCHEMA}.ledger_entries'::regclass and attname = 'debit'"
@@ -394,6 +395,11 @@ def test_duckdb_finds_and_reports_the_same(built: Warehouse, duckdb_copy: Path) 
             assert len(connection.execute(example.query).fetchall()) == len(built.ask(example.query)), example.title
     with duckdb_dbt(duckdb_copy, "report") as dbt:
         assert Page(dbt.report()).undated == Page(built.dbt.report()).undated
+        dbt.run("run-operation", "sage_comment_sources")
+    undescribed = f"""select table_name, column_name from duckdb_columns() where comment is null
+        and schema_name in ('{MODELS}', '{SCHEMA}') and column_name not like '_sdc_%'"""
+    with duckdb.connect(duckdb_copy) as connection:
+        assert [each for each in connection.execute(undescribed).fetchall() if each[0] not in RETIRED] == []
 
 
 def test_texts_from_outside_are_no_part_of_the_reports_page(duckdb_copy: Path) -> None:

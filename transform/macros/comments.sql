@@ -10,10 +10,14 @@
   {%- set relation = adapter.get_relation(node.database, node.schema, node.identifier) -%}
   {%- if relation -%}
     {%- set columns = {} -%}
-    {%- for name, column in node.columns.items() if column.description -%}
-      {%- do columns.update({name: {'description': column.description, 'quote': true}}) -%}
+    {%- for column in adapter.get_columns_in_relation(relation) if column.name | lower in node.columns -%}
+      {%- do columns.update({column.name: {'description': node.columns[column.name | lower].description, 'quote': true}}) -%}
     {%- endfor -%}
-    {%- do run_query(alter_relation_comment(relation, node.description) ~ alter_column_comment(relation, columns)) -%}
+    {%- call statement('comments', auto_begin=true) -%}
+      {{ alter_relation_comment(relation, node.description) }}
+      {{ alter_column_comment(relation, columns) }}
+    {%- endcall -%}
+    {%- do adapter.commit() -%}
     {%- do commented.append(relation) -%}
   {%- endif -%}
 {%- endfor -%}
