@@ -56,6 +56,40 @@ class Warehouse:
         return {str(check) for (check,) in found}
 
     @contextmanager
+    def copies(self) -> Iterator[Callable[[str, str, str], int]]:
+        """Yield what adds a copy of a business, changed by a statement, under an id of its own; remove all in the end.
+
+        The statement sees the tap's tables with the rows of the copy alone. What it does not change is not added.
+        """
+        with_business = f"""select table_name from information_schema.columns
+            where table_schema = '{SCHEMA}' and column_name = 'business_id'"""
+        tables = [(sql.Identifier(SCHEMA, str(name)), sql.Identifier(str(name))) for (name,) in self.ask(with_business)]
+        added = []
+
+        def add(original: str, copy: str, statement: str) -> int:
+            for table, own in tables:
+                self._do("create temp table {1} as select * from {0} where business_id = {2}", table, own, original)
+                self._do("update {0} set business_id = {1}", own, copy)
+            self._do("update businesses set id = {0}", copy)
+            if changed := self.connection.execute(statement).rowcount:
+                added.append(copy)
+            for table, own in tables:
+                if changed:
+                    self._do("insert into {0} table pg_temp.{1}", table, own)
+                self._do("drop table pg_temp.{0}", own)
+            return changed
+
+        try:
+            yield add
+        finally:
+            for table, _ in tables:
+                self.connection.execute(sql.SQL("delete from {} where business_id = any(%s)").format(table), [added])
+
+    def _do(self, statement: str, *parts: sql.Composable | str) -> None:
+        composed = [sql.Literal(part) if isinstance(part, str) else part for part in parts]
+        self.connection.execute(sql.SQL(statement).format(*composed))
+
+    @contextmanager
     def changed(self, table: str, statement: str) -> Iterator[int]:
         """Change a table of the tap's, and restore it. Yields how many rows were changed."""
         names = {"table": sql.Identifier(table), "schema": sql.Identifier(SCHEMA), "kept": sql.Identifier(KEPT)}
