@@ -188,7 +188,8 @@ def _read(read: Callable[[str], Any], path: str) -> Any:
 
 def _shape(config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings on which the streams' columns depend."""
-    return {"decimals": settings_of(config)["decimals"]}
+    settings = settings_of(config)
+    return {name: settings[name] for name in ("decimals", "reference_ids") if name in settings}
 
 
 _COMMANDS = {"spec": spec, "check": check, "discover": discover, "read": read}

@@ -13,7 +13,7 @@ GROUPS = {
     "login": ("Login", ("client_id", "client_secret", "refresh_token", "access_token", "token_expiry_date")),
     "data": (
         "What to extract",
-        ("start_date", "business_ids", "decimals", "deletion_sweep_days", "reread_documents_days"),
+        ("start_date", "business_ids", "decimals", "reference_ids", "deletion_sweep_days", "reread_documents_days"),
     ),
     "pace": ("Pace", ("requests_per_minute", "concurrency", "page_size", "patience", "lookback_window")),
     "tokens": ("Token store", ("token_store", "token_store_key")),

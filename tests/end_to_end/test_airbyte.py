@@ -303,10 +303,11 @@ def test_the_catalog_holds_every_stream_in_types_that_airbyte_knows(source: Sour
     assert streams["deletions"]["supported_sync_modes"] == ["incremental"]
 
 
-def test_the_setting_of_decimals_shapes_the_catalog(source: Source) -> None:
-    [catalog] = source("discover", config={"decimals": "number"}).of("CATALOG")
+def test_the_settings_that_columns_depend_on_shape_the_catalog(source: Source) -> None:
+    [catalog] = source("discover", config={"decimals": "number", "reference_ids": True}).of("CATALOG")
     [invoice] = [stream for stream in catalog["streams"] if stream["name"] == "sales_invoices"]
     assert invoice["json_schema"]["properties"]["total_amount"]["type"] == ["number", "null"]
+    assert invoice["json_schema"]["properties"]["contact_id"]["type"] == ["string", "null"]
 
 
 # Reads

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tap_sage_accounting import schemas
-from tap_sage_accounting.airbyte.catalog import airbyte_catalog
 from tap_sage_accounting.records.reference_ids import reference_ids
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from sage_sandbox.server import SandboxServer
     from sage_workbench.runs import Run
-    from tap_sage_accounting.client import SageStream
 
     Record = dict[str, Any]
     RunTap = Callable[..., Run]
@@ -119,10 +117,3 @@ def test_stream_maps_can_read_the_columns(run_tap: RunTap, stream_map: Record) -
     run = run_tap("sales_invoices", reference_ids=True, stream_maps={"sales_invoices": stream_map})
     assert run.error is None
     assert all(each["customer"] == plain[each["id"]]["contact"]["id"] for each in run.records["sales_invoices"])
-
-
-def test_airbyte_sees_the_columns() -> None:
-    tap = TapSageAccounting(config={"reference_ids": True}, parse_env_config=False, validate_config=False)
-    [described] = airbyte_catalog([cast("SageStream", tap.streams["sales_invoices"])])["streams"]
-    properties = described["json_schema"]["properties"]
-    assert properties["contact_id"]["type"] == ["string", "null"]
