@@ -121,7 +121,9 @@ def build(variables: dict[str, str], server: Watched, directory: Path) -> Cost:
         **variables, DBT_TARGET_PATH=str(directory), DBT_LOG_PATH=str(directory), DBT_SEND_ANONYMOUS_USAGE_STATS="false"
     )
     places = [f"--project-dir={PROJECT / 'transform'}", f"--profiles-dir={PROJECT / 'transform'}"]
-    command = [str(Path(sys.executable).with_name("dbt")), "--quiet", "build", *places]
+    # As meltano.yml does: unit tests are about the models, not about what was loaded.
+    selection = ["--exclude-resource-type", "unit_test"]
+    command = [str(Path(sys.executable).with_name("dbt")), "--quiet", "build", *selection, *places]
     used, busy = server.cpu(), _busy()
     with server.watching():
         ran = start(Command(command, environment), directory)

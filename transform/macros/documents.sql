@@ -82,8 +82,6 @@ select
     analysis_category,
     second_analysis_category
 from (
-    {{ sage_accounting.sage_fields(
-        sage_accounting.sage_elements(documents, lines, ['business_id', 'document_id']), ['business_id', 'document_id', 'position'], texts
-    ) }}
+    {{ sage_accounting.sage_element_fields(documents, lines, ['business_id', 'document_id'], texts) }}
 ) as fields_of_lines
 {% endmacro %}

@@ -1,21 +1,31 @@
 {#- What differs between warehouses in nested values. A path is a list of attributes. -#}
 
-{#- Make a null of the type that nested values have, or leave such a value alone. -#}
-{% macro sage_json(column) %}{{ adapter.dispatch('sage_json', 'sage_accounting')(column) }}{% endmacro %}
+{#- Make a null of the type that nested values have, or convert a column that holds such a value.
 
-{% macro default__sage_json(column) %}to_jsonb({{ 'cast(null as jsonb)' if column == 'null' else column }}){% endmacro %}
+    Args:
+        column: the column, or null.
+        type: its type, as the warehouse names it.
+-#}
+{% macro sage_json(column, type) %}{{ adapter.dispatch('sage_json', 'sage_accounting')(column, type) }}{% endmacro %}
 
-{% macro duckdb__sage_json(column) %}cast({{ column }} as json){% endmacro %}
+{#- What is jsonb already is left alone: a conversion copies it. -#}
+{% macro default__sage_json(column, type) %}
+{%- if column == 'null' -%}cast(null as jsonb){%- elif type == 'jsonb' -%}{{ column }}{%- else -%}to_jsonb({{ column }}){%- endif -%}
+{% endmacro %}
 
-{% macro snowflake__sage_json(column) %}cast({{ column }} as variant){% endmacro %}
+{% macro duckdb__sage_json(column, type) %}cast({{ column }} as json){% endmacro %}
 
-{% macro bigquery__sage_json(column) %}{{ 'cast(null as json)' if column == 'null' else 'to_json(' ~ column ~ ')' }}{% endmacro %}
+{% macro snowflake__sage_json(column, type) %}cast({{ column }} as variant){% endmacro %}
+
+{% macro bigquery__sage_json(column, type) %}{{ 'cast(null as json)' if column == 'null' else 'to_json(' ~ column ~ ')' }}{% endmacro %}
 
 
 {#- Read a text inside a nested value; null where a part of the path is absent or null. -#}
 {% macro sage_text(column, path) %}{{ adapter.dispatch('sage_text', 'sage_accounting')(column, path if path is not string else [path]) }}{% endmacro %}
 
-{% macro default__sage_text(column, path) %}({{ column }} #>> '{ {{- path | join(',') -}} }'){% endmacro %}
+{% macro default__sage_text(column, path) %}({{ column }}
+{%- for part in path %} {{ '->>' if loop.last else '->' }} {{ part if part is number else "'" ~ part ~ "'" }}{% endfor -%}
+){% endmacro %}
 
 {% macro duckdb__sage_text(column, path) %}json_extract_string({{ column }}, '${{ sage_accounting.sage_json_path(path) }}'){% endmacro %}
 
@@ -42,7 +52,7 @@ cast({{ sage_accounting.sage_text(column, path) }} as {{ sage_accounting.sage_nu
 -#}
 {% macro sage_json_list(column, type) %}{{ adapter.dispatch('sage_json_list', 'sage_accounting')(column, type) }}{% endmacro %}
 
-{% macro default__sage_json_list(column, type) %}{{ sage_accounting.sage_json(column) }}{% endmacro %}
+{% macro default__sage_json_list(column, type) %}{{ sage_accounting.sage_json(column, type) }}{% endmacro %}
 
 {#- target-postgres makes arrays, which need no conversion. -#}
 {% macro postgres__sage_json_list(column, type) %}
@@ -86,13 +96,6 @@ from {{ relation }} as source
 cross join lateral unnest(source.{{ column }}) with ordinality as element (item, position)
 {% endmacro %}
 
-{% macro duckdb__sage_elements(relation, column, keep) %}
-select {% for name in keep %}{{ name }}, {% endfor %}
-    unnest(from_json({{ column }}, '["json"]')) as item,
-    unnest(range(1, cast(json_array_length({{ column }}) as bigint) + 1)) as position
-from {{ relation }}
-{% endmacro %}
-
 {% macro snowflake__sage_elements(relation, column, keep) %}
 select {% for name in keep %}source.{{ name }}, {% endfor %}element.value as item, element.index + 1 as position
 from {{ relation }} as source
@@ -106,33 +109,50 @@ cross join unnest(json_query_array(source.{{ column }})) as item with offset as 
 {% endmacro %}
 
 
-{#- Select texts inside nested values, each under a name of its own.
+{#- Select texts inside the elements of a list, a row for each element, with its `position` from 1.
 
     Args:
-        query: a query with a column `item`.
-        keep: columns of the query to keep.
-        fields: paths in `item`, by name.
+        relation: a relation or the name of a CTE.
+        column: the list.
+        keep: columns of the relation to keep.
+        fields: paths in an element, by the name that its text gets.
 -#}
-{% macro sage_fields(query, keep, fields) %}{{ adapter.dispatch('sage_fields', 'sage_accounting')(query, keep, fields) }}{% endmacro %}
+{% macro sage_element_fields(relation, column, keep, fields) %}{{ adapter.dispatch('sage_element_fields', 'sage_accounting')(relation, column, keep, fields) }}{% endmacro %}
 
-{% macro default__sage_fields(query, keep, fields) %}
-select {{ keep | join(', ') }}
+{% macro default__sage_element_fields(relation, column, keep, fields) %}
+select {{ keep | join(', ') }}, position
     {%- for name, path in fields.items() %},
     {{ sage_accounting.sage_text('item', path) }} as {{ name }}
     {%- endfor %}
-from ({{ query }}) as elements
+from ({{ sage_accounting.sage_elements(relation, column, keep) }}) as elements
 {% endmacro %}
 
-{#- DuckDB reads a nested value once for all of its fields. -#}
-{% macro duckdb__sage_fields(query, keep, fields) %}
-select {{ keep | join(', ') }}
-    {%- for name in fields %},
-    fields[{{ loop.index }}] as {{ name }}
+{#- DuckDB reads the whole list once, into structs of what is wanted. -#}
+{% macro duckdb__sage_element_fields(relation, column, keep, fields) %}
+select {{ keep | join(', ') }}, position
+    {%- for name, path in fields.items() %},
+    item{% for part in ([path] if path is string else path) %}[{{ part + 1 if part is number else "'" ~ part ~ "'" }}]{% endfor %} as {{ name }}
     {%- endfor %}
 from (
-    select {{ keep | join(', ') }}, json_extract_string(item, [
-        {%- for path in fields.values() %}'${{ sage_accounting.sage_json_path([path] if path is string else path) }}'{{ ', ' if not loop.last }}{% endfor -%}
-    ]) as fields
-    from ({{ query }}) as elements
-) as read
+    select {{ keep | join(', ') }}, unnest(items) as item, unnest(range(1, len(items) + 1)) as position
+    from (
+        select {{ keep | join(', ') }}, from_json({{ column }}, '{{ tojson([sage_accounting.sage_json_structure(fields.values())]) }}') as items
+        from {{ relation }}
+    ) as lists
+) as elements
+{% endmacro %}
+
+{#- Describe a nested value that has texts at these paths, as DuckDB reads it. -#}
+{% macro sage_json_structure(paths) %}
+{%- set structure = {} -%}
+{%- for path in paths -%}
+  {%- set parts = [path] if path is string else path -%}
+  {%- set place = namespace(of=structure) -%}
+  {%- for part in parts if part is string -%}
+    {%- set is_list = parts[parts.index(part) + 1:] and parts[parts.index(part) + 1] is number -%}
+    {%- do place.of.setdefault(part, 'VARCHAR' if loop.last else [{}] if is_list else {}) -%}
+    {%- set place.of = place.of[part][0] if is_list else place.of[part] -%}
+  {%- endfor -%}
+{%- endfor -%}
+{{ return(structure) }}
 {% endmacro %}

@@ -83,7 +83,7 @@ select 1 as unknown_until_run
 {%- if kind == 'objects' -%}
   {{ sage_accounting.sage_json_list(column, type) }}
 {%- elif kind == 'object' or kind == 'texts' -%}
-  {{ sage_accounting.sage_json(column) }}
+  {{ sage_accounting.sage_json(column, type) }}
 {%- elif kind == 'number' -%}
   cast({{ column }} as {{ sage_accounting.sage_number_type(name) }})
 {%- elif kind == 'integer' -%}

@@ -17,11 +17,11 @@ with transactions as (
 
 loaded as (
     select business_id, transaction_id from {{ ref('stg_sage__documents') }}
-    union distinct
+    union all
     select business_id, transaction_id from {{ ref('stg_sage__payments') }}
-    union distinct
+    union all
     select business_id, transaction_id from {{ ref('stg_sage__allocations') }}
-    union distinct
+    union all
     select business_id, transaction_id from {{ ref('stg_sage__other_payments') }}
 ),
 

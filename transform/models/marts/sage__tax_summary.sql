@@ -11,6 +11,18 @@ returned as (
     group by 1
 ),
 
+days as (
+    select
+        business_id,
+        side,
+        tax_rate_id,
+        tax_date,
+        sum(base_net_amount) as base_net_amount,
+        sum(base_tax_amount) as base_tax_amount
+    from {{ ref('int_sage__tax_lines') }}
+    group by 1, 2, 3, 4
+),
+
 lines as (
     select
         lines.business_id,
@@ -31,7 +43,7 @@ lines as (
             returns.period_end_date,
             {{ sage_month_end(sage_plus_months(sage_month(dbt.date_trunc('quarter', 'lines.tax_date')), 2)) }}
         ) as period_end
-    from {{ ref('int_sage__tax_lines') }} as lines
+    from days as lines
     left join returns
         on lines.business_id = returns.business_id
         and lines.tax_date between returns.period_start_date and returns.period_end_date

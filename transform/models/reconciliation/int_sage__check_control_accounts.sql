@@ -19,6 +19,8 @@ entries as (
         sum(case when item_transactions.transaction_id is null then 0 else ledger.amount end) as of_items,
         sum(case when item_transactions.transaction_id is null then ledger.amount else 0 end) as of_others
     from {{ ref('int_sage__control_entries') }} as ledger
+    inner join {{ ref('int_sage__months') }} as months
+        on ledger.business_id = months.business_id and ledger.month = months.month
     left join item_transactions
         on ledger.business_id = item_transactions.business_id
         and ledger.transaction_id = item_transactions.transaction_id
@@ -47,46 +49,51 @@ contacts as (
     group by 1, 2, 3
 ),
 
-spread as (
-    select contacts.business_id, contacts.role, contacts.contact_id, months.month
-    from contacts
-    inner join {{ ref('int_sage__months') }} as months
-        on contacts.business_id = months.business_id and months.month >= contacts.first_month
+-- A row for every month of a contact, whether or not something happened in it.
+by_month as (
+    select
+        business_id,
+        role,
+        contact_id,
+        month,
+        sum(of_items) as of_items,
+        sum(of_others) as of_others,
+        sum(outstanding) as outstanding
+    from (
+        select business_id, role, contact_id, month, of_items, of_others, 0 as outstanding from entries
+        union all
+        select business_id, role, contact_id, month, 0 as of_items, 0 as of_others, outstanding from items
+        union all
+        select contacts.business_id, contacts.role, contacts.contact_id, months.month, 0 as of_items, 0 as of_others, 0 as outstanding
+        from contacts
+        inner join {{ ref('int_sage__months') }} as months
+            on contacts.business_id = months.business_id and months.month >= contacts.first_month
+    ) as everything
+    group by 1, 2, 3, 4
 ),
 
 balances as (
     select
-        spread.business_id,
-        spread.role,
-        spread.contact_id,
-        spread.month,
-        sum(coalesce(entries.of_items, 0)) over contact_so_far as balance_of_items,
-        sum(coalesce(entries.of_others, 0)) over contact_so_far as balance_of_others
-    from spread
-    left join entries
-        on spread.business_id = entries.business_id
-        and spread.role = entries.role
-        and spread.contact_id = entries.contact_id
-        and spread.month = entries.month
+        business_id,
+        role,
+        month,
+        outstanding,
+        sum(of_items) over contact_so_far as balance_of_items,
+        sum(of_others) over contact_so_far as balance_of_others
+    from by_month
     window contact_so_far as (
-        partition by spread.business_id, spread.role, spread.contact_id order by spread.month
-        rows between unbounded preceding and current row
+        partition by business_id, role, contact_id order by month rows between unbounded preceding and current row
     )
 )
 
 select
-    balances.business_id,
-    balances.month,
-    balances.role as check_id,
-    sum(balances.balance_of_items + balances.balance_of_others) as expected,
-    sum(coalesce(items.outstanding, 0)) as found,
-    sum(abs(balances.balance_of_items - coalesce(items.outstanding, 0))) as difference,
-    sum(balances.balance_of_others) as explained,
+    business_id,
+    month,
+    role as check_id,
+    sum(balance_of_items + balance_of_others) as expected,
+    sum(outstanding) as found,
+    sum(abs(balance_of_items - outstanding)) as difference,
+    sum(balance_of_others) as explained,
     count(*) as compared
 from balances
-left join items
-    on balances.business_id = items.business_id
-    and balances.role = items.role
-    and balances.contact_id = items.contact_id
-    and balances.month = items.month
 group by 1, 2, 3

@@ -28,44 +28,56 @@ posted as (
 
 -- Sage does not say whether a void document's entries are flagged, or taken back by another transaction.
 taken_back as (
-    select business_id, origin_id as document_id, transaction_id
-    from {{ ref('stg_sage__transactions') }}
-    where transaction_type_id in ('CORRECTION', 'VOID_PAYMENT') and origin_id is not null and not is_deleted
-),
-
-of_documents as (
-    select business_id, stream, document_id, transaction_id from documents
-    union all
-    select documents.business_id, documents.stream, documents.document_id, taken_back.transaction_id
-    from documents
-    inner join taken_back
-        on documents.business_id = taken_back.business_id and documents.document_id = taken_back.document_id
-    where not documents.is_posted
-),
-
-posted_by_document as (
     select
-        of_documents.business_id,
-        of_documents.stream,
-        of_documents.document_id,
+        documents.business_id,
+        documents.stream,
+        documents.document_id,
         sum(posted.total) as total,
         sum(posted.tax) as tax
-    from of_documents
+    from documents
+    inner join {{ ref('stg_sage__transactions') }} as transactions
+        on documents.business_id = transactions.business_id
+        and documents.document_id = transactions.origin_id
+        and transactions.transaction_type_id in ('CORRECTION', 'VOID_PAYMENT')
+        and not transactions.is_deleted
     inner join posted
-        on of_documents.business_id = posted.business_id and of_documents.transaction_id = posted.transaction_id
+        on transactions.business_id = posted.business_id and transactions.transaction_id = posted.transaction_id
+    where not documents.is_posted
     group by 1, 2, 3
 ),
 
 compared as (
     select
-        documents.*,
-        coalesce(posted.total, 0) as posted_total,
-        coalesce(posted.tax, 0) as posted_tax
+        documents.business_id,
+        documents.month,
+        documents.is_posted,
+        documents.is_opening_balance,
+        documents.total,
+        documents.tax,
+        coalesce(posted.total, 0) + coalesce(taken_back.total, 0) as posted_total,
+        coalesce(posted.tax, 0) + coalesce(taken_back.tax, 0) as posted_tax
     from documents
-    left join posted_by_document as posted
-        on documents.business_id = posted.business_id
-        and documents.stream = posted.stream
-        and documents.document_id = posted.document_id
+    left join posted on documents.business_id = posted.business_id and documents.transaction_id = posted.transaction_id
+    left join taken_back
+        on documents.business_id = taken_back.business_id
+        and documents.stream = taken_back.stream
+        and documents.document_id = taken_back.document_id
+),
+
+by_month as (
+    select
+        business_id,
+        month,
+        is_posted,
+        is_opening_balance,
+        {%- for part in ('total', 'tax') %}
+        sum(abs(posted_{{ part }})) as posted_{{ part }},
+        sum(abs({{ part }})) as {{ part }},
+        sum(abs(posted_{{ part }} - {{ part }})) as {{ part }}_difference,
+        {%- endfor %}
+        count(*) as documents
+    from compared
+    group by 1, 2, 3, 4
 )
 
 {% for check, part in {'document_totals': 'total', 'document_taxes': 'tax'}.items() %}
@@ -74,12 +86,12 @@ select
     business_id,
     month,
     '{{ check }}' as check_id,
-    sum(abs(posted_{{ part }})) as expected,
-    sum(abs({{ part }})) as found,
-    sum(case when is_posted then abs(posted_{{ part }} - {{ part }}) else 0 end) as difference,
-    sum(case when is_posted then 0 else abs(posted_{{ part }}) end) as explained,
-    count(*) as compared
-from compared
+    sum(posted_{{ part }}) as expected,
+    sum({{ part }}) as found,
+    sum(case when is_posted then {{ part }}_difference else 0 end) as difference,
+    sum(case when is_posted then 0 else posted_{{ part }} end) as explained,
+    sum(documents) as compared
+from by_month
 {% if part == 'tax' %}where not is_opening_balance{% endif %}
 group by 1, 2
 {% endfor %}

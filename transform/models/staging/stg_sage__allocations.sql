@@ -27,7 +27,11 @@ sources as (
 ),
 
 elements as (
-    {{ sage_elements('sources', 'allocated_artefacts', ['stream', 'business_id', 'source_id', 'settled_on', 'transaction_id', 'contact_id']) }}
+    {{ sage_element_fields(
+        'sources', 'allocated_artefacts',
+        ['stream', 'business_id', 'source_id', 'settled_on', 'transaction_id', 'contact_id'],
+        {'item_id': ['artefact', 'id'], 'amount': 'amount', 'discount': 'discount'}
+    ) }}
 )
 
 select
@@ -38,7 +42,7 @@ select
     settled_on,
     transaction_id,
     contact_id,
-    {{ sage_text('item', ['artefact', 'id']) }} as item_id,
-    {{ sage_number('item', 'amount') }} as amount,
-    coalesce({{ sage_number('item', 'discount') }}, 0) as discount
+    item_id,
+    cast(amount as {{ sage_number_type() }}) as amount,
+    coalesce(cast(discount as {{ sage_number_type() }}), 0) as discount
 from elements

@@ -7,8 +7,7 @@ with contacts as (
 ),
 
 types as (
-    select business_id, id, {{ sage_text('item', 'id') }} as contact_type_id
-    from ({{ sage_elements('contacts', 'contact_types', ['business_id', 'id']) }}) as elements
+    {{ sage_element_fields('contacts', 'contact_types', ['business_id', 'id'], {'contact_type_id': 'id'}) }}
 ),
 
 roles as (

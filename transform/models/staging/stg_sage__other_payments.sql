@@ -6,9 +6,20 @@ with payments as (
 ),
 
 elements as (
-    {{ sage_elements('payments', 'payment_lines', [
-        'business_id', 'id', 'date', 'transaction', 'transaction_type', 'contact', 'bank_account', 'reference',
-    ]) }}
+    {{ sage_element_fields(
+        'payments', 'payment_lines',
+        ['business_id', 'id', 'date', 'transaction', 'transaction_type', 'contact', 'bank_account', 'reference'],
+        {
+            'details': 'details',
+            'ledger_account_id': ['ledger_account', 'id'],
+            'tax_rate_id': ['tax_rate', 'id'],
+            'analysis_category': ['analysis_type_categories', 0, 'displayed_as'],
+            'second_analysis_category': ['analysis_type_categories', 1, 'displayed_as'],
+            'net_amount': 'net_amount',
+            'tax_amount': 'tax_amount',
+            'total_amount': 'total_amount',
+        }
+    ) }}
 )
 
 select
@@ -22,12 +33,12 @@ select
     {{ sage_text('contact', 'id') }} as contact_id,
     {{ sage_text('bank_account', 'id') }} as bank_account_id,
     reference,
-    {{ sage_text('item', 'details') }} as description,
-    {{ sage_text('item', ['ledger_account', 'id']) }} as ledger_account_id,
-    {{ sage_text('item', ['tax_rate', 'id']) }} as tax_rate_id,
-    {{ sage_text('item', ['analysis_type_categories', 0, 'displayed_as']) }} as analysis_category,
-    {{ sage_text('item', ['analysis_type_categories', 1, 'displayed_as']) }} as second_analysis_category,
-    {{ sage_number('item', 'net_amount') }} as net_amount,
-    coalesce({{ sage_number('item', 'tax_amount') }}, 0) as tax_amount,
-    {{ sage_number('item', 'total_amount') }} as total_amount
+    details as description,
+    ledger_account_id,
+    tax_rate_id,
+    analysis_category,
+    second_analysis_category,
+    cast(net_amount as {{ sage_number_type() }}) as net_amount,
+    coalesce(cast(tax_amount as {{ sage_number_type() }}), 0) as tax_amount,
+    cast(total_amount as {{ sage_number_type() }}) as total_amount
 from elements
