@@ -267,11 +267,16 @@ class DocumentStream(ReportingStream):
     dated = True
 
 
-class SingleObjectStream(SageStream):
+class ReferenceDataStream(SageStream):
+    """A list of reference data, which hardly ever changes."""
+
+    static = True
+
+
+class SingleObjectStream(ReferenceDataStream):
     """A single object, such as a business's settings: one row per business, without pages."""
 
     primary_keys: ClassVar[tuple[str, ...]] = ("business_id",)
-    static = True
     read_class = SingleRead
 
     @override
@@ -279,10 +284,9 @@ class SingleObjectStream(SageStream):
         return {} if self.requested_attributes == "all" else {"attributes": self.requested_attributes}
 
 
-class CurrencyKeyedStream(SageStream):
+class CurrencyKeyedStream(ReferenceDataStream):
     """A list of exchange rates, whose records have no id: the currency is their key."""
 
     primary_keys = ("business_id", "currency_id")
     added_properties = StreamDeclaration.added_properties | {"currency_id"}
     key_reference = "currency"
-    static = True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.client import ReferenceDataStream
 from tap_sage_accounting.declaration import Area
 
 
-class AnalysisTypeCategories(SageStream):
+class AnalysisTypeCategories(ReferenceDataStream):
     """Values of an analysis dimension, for instance the single departments."""
 
     name = "analysis_type_categories"
@@ -15,10 +15,9 @@ class AnalysisTypeCategories(SageStream):
     deletable = True
     areas = (Area.SETTINGS,)
     editions = ("Standard", "Plus")
-    static = True
 
 
-class AnalysisTypes(SageStream):
+class AnalysisTypes(ReferenceDataStream):
     """Dimensions by which the business breaks down its figures, such as department, project or cost centre."""
 
     name = "analysis_types"
@@ -27,4 +26,3 @@ class AnalysisTypes(SageStream):
     areas = (Area.SETTINGS,)
     full_access = True
     editions = ("Standard", "Plus")
-    static = True

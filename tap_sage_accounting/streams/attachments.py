@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import ReportingStream, SageStream
+from tap_sage_accounting.client import ReferenceDataStream, ReportingStream
 from tap_sage_accounting.declaration import Area
 
 
-class AttachmentContextTypes(SageStream):
+class AttachmentContextTypes(ReferenceDataStream):
     """Kinds of record that a file can be attached to."""
 
     name = "attachment_context_types"
-    static = True
 
 
 class Attachments(ReportingStream):

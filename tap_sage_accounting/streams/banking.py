@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import DocumentStream, ReportingStream, SageStream
+from tap_sage_accounting.client import DocumentStream, ReferenceDataStream, ReportingStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 
-class BankAccountTypes(SageStream):
+class BankAccountTypes(ReferenceDataStream):
     """Kinds of bank account: current, savings, card, cash in hand, loan and the like."""
 
     name = "bank_account_types"
-    static = True
 
 
 class BankAccounts(ReportingStream):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import CurrencyKeyedStream, SageStream
+from tap_sage_accounting.client import CurrencyKeyedStream, ReferenceDataStream
 from tap_sage_accounting.declaration import Area
 
 
@@ -14,11 +14,10 @@ class BusinessExchangeRates(CurrencyKeyedStream):
     areas = (Area.SETTINGS,)
 
 
-class Currencies(SageStream):
+class Currencies(ReferenceDataStream):
     """Currencies that Sage knows, by ISO code."""
 
     name = "currencies"
-    static = True
 
 
 class ExchangeRates(CurrencyKeyedStream):

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import ReportingStream, SageStream
+from tap_sage_accounting.client import ReferenceDataStream, ReportingStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 
-class CoaAccounts(SageStream):
+class CoaAccounts(ReferenceDataStream):
     """Accounts that Sage's standard charts propose and a business may add to its own chart."""
 
     name = "coa_accounts"
     changed_since = True
     master_data = True
-    static = True
 
 
-class CoaTemplates(SageStream):
+class CoaTemplates(ReferenceDataStream):
     """Sage's standard charts of accounts, by country."""
 
     name = "coa_templates"
-    static = True
 
 
-class JournalCodeTypes(SageStream):
+class JournalCodeTypes(ReferenceDataStream):
     """Kinds of journal that French bookkeeping distinguishes, such as sales, purchases and bank."""
 
     name = "journal_code_types"
     countries = ("CA", "ES", "FR", "GB", "IE", "US")
     retired = True
-    static = True
 
 
-class JournalCodes(SageStream):
+class JournalCodes(ReferenceDataStream):
     """The journals into which a French business sorts its postings."""
 
     name = "journal_codes"
@@ -41,7 +38,6 @@ class JournalCodes(SageStream):
     areas = (Area.JOURNALS, Area.SETTINGS)
     countries = ("FR",)
     retired = True
-    static = True
 
 
 class Journals(ReportingStream):
@@ -52,18 +48,16 @@ class Journals(ReportingStream):
     areas = (Area.JOURNALS,)
 
 
-class LedgerAccountClassifications(SageStream):
+class LedgerAccountClassifications(ReferenceDataStream):
     """Finer grouping of ledger accounts below their type, as financial statements show them."""
 
     name = "ledger_account_classifications"
-    static = True
 
 
-class LedgerAccountTypes(SageStream):
+class LedgerAccountTypes(ReferenceDataStream):
     """Main groups of ledger accounts, such as fixed assets, sales and overheads."""
 
     name = "ledger_account_types"
-    static = True
 
 
 class LedgerAccounts(SageStream):
@@ -84,11 +78,10 @@ class LedgerEntries(SageStream):
     areas = (Area.JOURNALS,)
 
 
-class TransactionTypes(SageStream):
+class TransactionTypes(ReferenceDataStream):
     """Kinds of transaction: sales invoice, supplier payment, journal, bank transfer and so on."""
 
     name = "transaction_types"
-    static = True
 
 
 class Transactions(SageStream):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import ReportingStream, SageStream
+from tap_sage_accounting.client import ReferenceDataStream, ReportingStream
 
 
-class BankOpeningBalances(SageStream):
+class BankOpeningBalances(ReferenceDataStream):
     """Balances of bank accounts on the day the books were started."""
 
     name = "bank_opening_balances"
     changed_since = True
     deletable = True
-    static = True
 
 
-class ContactOpeningBalanceTypes(SageStream):
+class ContactOpeningBalanceTypes(ReferenceDataStream):
     """Kinds of contact opening balance: open invoice or open credit note."""
 
     name = "contact_opening_balance_types"
-    static = True
 
 
 class ContactOpeningBalances(ReportingStream):
@@ -28,18 +26,16 @@ class ContactOpeningBalances(ReportingStream):
     static = True
 
 
-class LedgerAccountOpeningBalances(SageStream):
+class LedgerAccountOpeningBalances(ReferenceDataStream):
     """Balances of ledger accounts on the day the books were started."""
 
     name = "ledger_account_opening_balances"
     changed_since = True
     deletable = True
-    static = True
 
 
-class OpeningBalanceJournals(SageStream):
+class OpeningBalanceJournals(ReferenceDataStream):
     """Journals by which ledger opening balances were entered, with their lines."""
 
     name = "opening_balance_journals"
     deletable = True
-    static = True

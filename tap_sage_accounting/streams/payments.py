@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import DocumentStream, ReportingStream, SageStream
+from tap_sage_accounting.client import DocumentStream, ReferenceDataStream, ReportingStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 
@@ -28,11 +28,10 @@ class OtherPayments(DocumentStream):
     areas = (Area.BANK,)
 
 
-class PaymentMethods(SageStream):
+class PaymentMethods(ReferenceDataStream):
     """Ways to pay: cash, cheque, card, electronic transfer and the like."""
 
     name = "payment_methods"
-    static = True
 
 
 class UnallocatedArtefacts(SageStream):

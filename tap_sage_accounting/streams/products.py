@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.client import ReportingStream, SageStream
+from tap_sage_accounting.client import ReferenceDataStream, ReportingStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 if TYPE_CHECKING:
@@ -16,21 +16,19 @@ CATALOGUE = (Area.PRODUCTS, Area.SALES, Area.PURCHASES)
 INACTIVE_TOO: tuple[Mapping[str, str], ...] = ({}, {"active": "false"})
 
 
-class CatalogItemTypes(SageStream):
+class CatalogItemTypes(ReferenceDataStream):
     """Kinds of catalogue item: stock item, non-stock product or service."""
 
     name = "catalog_item_types"
-    static = True
 
 
-class ProductSalesPriceTypes(SageStream):
+class ProductSalesPriceTypes(ReferenceDataStream):
     """Names of the price lists at which products are sold, such as retail and wholesale."""
 
     name = "product_sales_price_types"
     deletable = True
     parts = INACTIVE_TOO
     areas = CATALOGUE
-    static = True
 
 
 class Products(ReportingStream):
@@ -43,7 +41,7 @@ class Products(ReportingStream):
     static = True
 
 
-class ServiceRateTypes(SageStream):
+class ServiceRateTypes(ReferenceDataStream):
     """Names of the rates at which services are charged, such as hourly and daily."""
 
     name = "service_rate_types"
@@ -52,7 +50,6 @@ class ServiceRateTypes(SageStream):
     deletable = True
     parts = INACTIVE_TOO
     areas = CATALOGUE
-    static = True
 
 
 class Services(ReportingStream):

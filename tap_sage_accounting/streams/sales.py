@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import DocumentStream, SageStream
+from tap_sage_accounting.client import DocumentStream, ReferenceDataStream, SageStream
 from tap_sage_accounting.declaration import Area
 
 # By Sage's description, a document that is requested by its id is marked as sent, unless the request says not to.
 UNTOUCHED = {"mark_as_sent": "false"}
 
 
-class HostedArtefactPaymentSettings(SageStream):
+class HostedArtefactPaymentSettings(ReferenceDataStream):
     """Whether customers may pay a given sales document online."""
 
     name = "hosted_artefact_payment_settings"
     deletable = True
     areas = (Area.SALES,)
-    static = True
 
 
 class SalesCorrectiveInvoices(DocumentStream):

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from tap_sage_accounting.client import SageStream
+from tap_sage_accounting.client import ReferenceDataStream
 from tap_sage_accounting.declaration import Area
 
 
-class DraftTaxReturns(SageStream):
+class DraftTaxReturns(ReferenceDataStream):
     """VAT returns being prepared and not yet final."""
 
     name = "draft_tax_returns"
     deletable = True
     areas = (Area.STATUTORY_REPORTING,)
     countries = ("GB",)
-    static = True
 
 
-class EuGoodsServicesTypes(SageStream):
+class EuGoodsServicesTypes(ReferenceDataStream):
     """Whether a sale within the EU counts as goods or services for VAT."""
 
     name = "eu_goods_services_types"
-    static = True
 
 
-class EuSalesDescriptions(SageStream):
+class EuSalesDescriptions(ReferenceDataStream):
     """Standard descriptions of sales to EU customers, as EC sales lists use them."""
 
     name = "eu_sales_descriptions"
-    static = True
 
 
-class MigrationTaxReturns(SageStream):
+class MigrationTaxReturns(ReferenceDataStream):
     """Earlier tax returns brought along when a business moved to Sage Accounting from another product."""
 
     name = "migration_tax_returns"
@@ -38,29 +35,26 @@ class MigrationTaxReturns(SageStream):
     full_access = True
     countries = ("GB", "IE")
     retired = True
-    static = True
 
 
-class TaxOffices(SageStream):
+class TaxOffices(ReferenceDataStream):
     """German tax offices with their numbers."""
 
     name = "tax_offices"
     countries = ("DE",)
     retired = True
-    static = True
 
 
-class TaxProfiles(SageStream):
+class TaxProfiles(ReferenceDataStream):
     """The business's registrations for a tax: its number, return frequency and region."""
 
     name = "tax_profiles"
     changed_since = True
     master_data = True
     areas = (Area.SETTINGS,)
-    static = True
 
 
-class TaxRates(SageStream):
+class TaxRates(ReferenceDataStream):
     """Tax rates with the percentages in force over time and the parts a combined rate consists of."""
 
     name = "tax_rates"
@@ -70,36 +64,31 @@ class TaxRates(SageStream):
     # Both widen the list: by rates no longer in force, and by other countries' rates for sales across the border.
     flags = ("include_historical_data", "include_destination_vat_rates")
     areas = (Area.SALES, Area.PURCHASES, Area.BANK, Area.SETTINGS)
-    static = True
 
 
-class TaxReturnFrequencies(SageStream):
+class TaxReturnFrequencies(ReferenceDataStream):
     """How often tax returns are due, such as monthly or quarterly."""
 
     name = "tax_return_frequencies"
-    static = True
 
 
-class TaxReturns(SageStream):
+class TaxReturns(ReferenceDataStream):
     """Final tax returns of a period with the amount due and whether it was paid."""
 
     name = "tax_returns"
     changed_since = True
     areas = (Area.STATUTORY_REPORTING,)
     full_access = True
-    static = True
 
 
-class TaxSchemes(SageStream):
+class TaxSchemes(ReferenceDataStream):
     """Ways to account for VAT: standard, cash, flat rate or none."""
 
     name = "tax_schemes"
     countries = ("GB", "IE")
-    static = True
 
 
-class TaxTypes(SageStream):
+class TaxTypes(ReferenceDataStream):
     """Taxes that apply in a country or region, such as GST, HST and PST, with their rates."""
 
     name = "tax_types"
-    static = True
