@@ -11,15 +11,9 @@ if TYPE_CHECKING:
 
 
 def reference_ids(properties: Mapping[str, Any]) -> dict[str, str]:
-    """Name the columns for ids, and the references beside which they stand.
+    """Return the names of the columns for ids, and of the references among a stream's columns that each stands beside.
 
     Lists of references have none, and neither has a reference whose column's name is an attribute of Sage's.
-
-    Args:
-        properties: the stream's own columns.
-
-    Returns:
-        The names of the references, by the names of the columns.
     """
     return {
         f"{name}_id": name

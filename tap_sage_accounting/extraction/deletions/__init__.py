@@ -17,12 +17,8 @@ __all__ = ["Deletions", "deletions_of"]
 
 def deletions_of(plan: ReadPlan, seen: SeenRows) -> Deletions:
     """Choose how deletions from a list are found, beside a read of it that sees its rows."""
-    stream = plan.stream
-    kind = Deletions
-    if stream.deleted_since:
-        kind = ReportedDeletions
-    elif stream.deletion_flag is not None:
-        kind = FlaggedDeletions
-    elif stream.deletable:
-        kind = MissingDeletions
-    return kind(plan, seen)
+    if plan.stream.deleted_since:
+        return ReportedDeletions(plan, seen)
+    if plan.stream.deletion_flag is not None:
+        return FlaggedDeletions(plan, seen)
+    return MissingDeletions(plan, seen) if plan.stream.deletable else Deletions(plan, seen)
