@@ -51,7 +51,7 @@ from tap_sage_accounting.auth import held_family as token_family
 from tap_sage_accounting.auth import renewal as token_renewal
 from tap_sage_accounting.auth.endpoint import TokenEndpoint
 from tap_sage_accounting.auth.held_family import HeldTokenFamily
-from tap_sage_accounting.auth.manager import SageAuthenticator, TokenManager
+from tap_sage_accounting.auth.manager import TokenManager
 from tap_sage_accounting.auth.request import post_form
 from tap_sage_accounting.auth.store import TokenStore, retry_unavailable
 from tap_sage_accounting.run.signals import stop_signals
@@ -147,7 +147,7 @@ def run(settings: dict[str, Any], seconds: float, report: Connection | None) -> 
 def _ask(tokens: TokenManager, api_url: str, end: float) -> None:
     with requests.Session() as session:
         while time.monotonic() < end:
-            answer = session.get(f"{api_url}/user", auth=SageAuthenticator(tokens), timeout=10)
+            answer = session.get(f"{api_url}/user", auth=tokens.sign, timeout=10)
             if answer.status_code == requests.codes.unauthorized:
                 tokens.reject(str(answer.request.headers["Authorization"]).removeprefix("Bearer "))
             else:

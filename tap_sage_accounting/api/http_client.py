@@ -27,7 +27,6 @@ from tap_sage_accounting.api.faults import FAULTS, Fault, FaultKind, fault_of
 from tap_sage_accounting.api.outages import EVERYTHING, Outages
 from tap_sage_accounting.api.request import Request, Response, require_business
 from tap_sage_accounting.api.responses import ACCEPTED, read_body
-from tap_sage_accounting.auth.manager import SageAuthenticator
 from tap_sage_accounting.exceptions import (
     NoWayToSageError,
     RateLimitedError,
@@ -100,7 +99,6 @@ class HttpClient:
         self.api_url = api_url
         self._host = urlsplit(api_url).hostname or ""
         self._tokens = tokens
-        self._authenticate = SageAuthenticator(tokens)
         self._gate = gate
         self._outages = Outages(patience, clock)
         self._clocks = Clocks()
@@ -248,7 +246,7 @@ class HttpClient:
 
     def _attempt(self, request: Request, parse: Callable[[Response], Parsed]) -> Parsed:
         unsigned = requests.Request(
-            "GET", f"{self.api_url}{request.path}", request.headers(), params=request.params, auth=self._authenticate
+            "GET", f"{self.api_url}{request.path}", request.headers(), params=request.params, auth=self._tokens.sign
         )
         self._tokens.access_token()  # renewed, if need be, before a permit is taken
         with self._gate.acquire(request.business_id) as permit:

@@ -120,11 +120,6 @@ class Connection(ABC):
         with as_database_error(self._driver.Error):
             self._driver.commit()
 
-    def rollback(self) -> None:
-        """Undo the transaction, which unlocks."""
-        with as_database_error(self._driver.Error):
-            self._driver.rollback()
-
     def close(self) -> None:
         """Close the connection; the database rolls back and unlocks."""
         with suppress(self._driver.Error):
@@ -139,7 +134,8 @@ class Connection(ABC):
             self.execute(f"CREATE TABLE {TABLE} ({_COLUMNS.format(moment=self.moment)})", waits=True)
             self.commit()
         except DatabaseError:
-            self.rollback()
+            with as_database_error(self._driver.Error):
+                self._driver.rollback()
             # Of two that create it at once, one waits for the other and then fails.
             if not self.execute(self.find_table, [TABLE]):
                 raise

@@ -9,9 +9,6 @@ from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import requests
-from typing_extensions import override
-
 from tap_sage_accounting.auth.endpoint import RefreshOutcomeUnknownError, TokenEndpoint
 from tap_sage_accounting.auth.renewal import LoginRequiredError, Renewer
 from tap_sage_accounting.auth.store import retry_unavailable
@@ -23,6 +20,8 @@ from tap_sage_accounting.timestamps import readable
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+
+    import requests
 
     from tap_sage_accounting.auth.store import TokenStore
     from tap_sage_accounting.auth.tokens import TokenFamily, Tokens
@@ -126,6 +125,11 @@ class TokenManager:
             if self._current is None or not self._is_usable(self._current):
                 self._current = self._stored_or_renewed()
             return self._current.access_token
+
+    def sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add a valid access token to a request; `requests` removes it when a redirect leads to another host."""
+        request.headers["Authorization"] = f"Bearer {self.access_token()}"
+        return request
 
     def accept(self, token: str) -> None:
         """Note that the API accepted an access token."""
@@ -235,18 +239,3 @@ def idle_warning(family: TokenFamily, now: datetime) -> str | None:
         f"{readable(family.tokens.refresh_expires_at)}. Run the tap at least every three weeks, or a login is needed "
         "again."
     )
-
-
-class SageAuthenticator(requests.auth.AuthBase):
-    """Signs requests with the manager's access token.
-
-    `requests` removes the header when a redirect leads to another host.
-    """
-
-    def __init__(self, tokens: TokenManager) -> None:
-        self._tokens = tokens
-
-    @override
-    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        r.headers["Authorization"] = f"Bearer {self._tokens.access_token()}"
-        return r

@@ -70,6 +70,10 @@ class Tokens:
     def access_token(self) -> str:
         return "access-token"
 
+    def sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self.access_token()}"
+        return request
+
     def accept(self, token: str) -> None:
         """Leave the token as it is."""
 

@@ -16,7 +16,6 @@ from sage_sandbox.server import SandboxServer
 from sage_workbench.small_sage import manager, small_world, store_at, token_requests
 from support.presence import present
 from tap_sage_accounting.auth.endpoint import RefreshOutcomeUnknownError
-from tap_sage_accounting.auth.manager import SageAuthenticator
 from tap_sage_accounting.auth.renewal import LoginRequiredError
 from tap_sage_accounting.auth.rescue import Renewed
 from tap_sage_accounting.auth.tokens import fingerprint
@@ -174,10 +173,10 @@ def test_an_expired_token_in_the_middle_of_a_run_costs_one_refresh(sage: Sandbox
     tokens.access_token()
     sage.grants._access.clear()
     url = f"{sage.api_url}/user"
-    answer = requests.get(url, auth=SageAuthenticator(tokens), timeout=60)
+    answer = requests.get(url, auth=tokens.sign, timeout=60)
     assert answer.status_code == 401
     tokens.reject(answer.request.headers["Authorization"].removeprefix("Bearer "))
-    assert requests.get(url, auth=SageAuthenticator(tokens), timeout=60).status_code == 200
+    assert requests.get(url, auth=tokens.sign, timeout=60).status_code == 200
     assert token_requests(sage) == 2
 
 
@@ -379,5 +378,5 @@ def test_a_redirect_to_another_host_never_carries_the_token(sage: SandboxServer,
 
     with target, requests.Session() as session:
         session.mount("http://", Watch())
-        session.get(f"{sage.api_url}/user", auth=SageAuthenticator(tokens), timeout=60)
+        session.get(f"{sage.api_url}/user", auth=tokens.sign, timeout=60)
     assert seen == [f"Bearer {tokens.access_token()}", None]

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import requests
 
-from tap_sage_accounting.auth.manager import SageAuthenticator, TokenManager
+from tap_sage_accounting.auth.manager import TokenManager
 from tap_sage_accounting.auth.store import TokenStore
 from tap_sage_accounting.exceptions import AuthorizationError
 
@@ -43,7 +43,7 @@ def main() -> None:
     with requests.Session() as session:
         while not ended.wait(0.05):
             try:
-                answer = session.get(url, auth=SageAuthenticator(tokens), timeout=10)
+                answer = session.get(url, auth=tokens.sign, timeout=10)
             except AuthorizationError as error:
                 sys.exit(f"{type(error).__name__}: {error}")
             if answer.status_code == requests.codes.unauthorized:

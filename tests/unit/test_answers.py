@@ -41,6 +41,10 @@ class Tokens:
     def access_token(self) -> str:
         return f"access-token-{len(self.rejected)}"
 
+    def sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self.access_token()}"
+        return request
+
     def reject(self, token: str) -> bool:
         self.rejected.append(token)
         return True
