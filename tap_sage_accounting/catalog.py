@@ -94,15 +94,18 @@ class CatalogCheck:
             if stream is None and (metadata is None or metadata.resolve_selection().get((), True)):
                 self._correct(f"there is no such stream{did_you_mean(name, _BY_NAME)}", name)
             return
-        schema = self._schema(name, entry.get("schema"))
-        if schema is None:
+        try:
+            schema = Schema.from_dict(entry.get("schema") or {})  # one that is missing has no properties
+        except (AttributeError, TypeError, ValueError):
+            place = _damage(entry["schema"], "")
+            self.problems.append(f"The catalog's schema of {name!r} is damaged{place}. Discover again.")
             return
         self._is_selected = metadata.resolve_selection()[()]
         if self._is_selected:
             self._check_columns(stream, metadata, schema)
         root = metadata.root
         root.table_key_properties = self._keys(stream, entry, root.table_key_properties)
-        method = self._method(stream, entry, metadata, [entry.get("replication_key"), root.replication_key])
+        method = self._method(stream, entry, root)
         root.forced_replication_method = method
         root.replication_key = replication_key_of(stream)
         if entry.get("stream") not in (None, name):
@@ -188,14 +191,12 @@ class CatalogCheck:
                 self._correct(text, stream.name)
         return own
 
-    def _method(
-        self, stream: type[SageStream], entry: Entry, metadata: MetadataMapping, replication_keys: Iterable[Any]
-    ) -> str:
+    def _method(self, stream: type[SageStream], entry: Entry, root: StreamMetadata) -> str:
         """Choose the way in which a stream is read: what the catalog asks for, where that differs and is possible."""
         own_key = replication_key_of(stream)
         own = REPLICATION_INCREMENTAL if own_key else REPLICATION_FULL_TABLE
         chosen = own
-        for given in (entry.get("replication_method"), metadata.root.forced_replication_method):
+        for given in (entry.get("replication_method"), root.forced_replication_method):
             if given in (None, own):
                 continue
             method = str(given).strip().upper().replace("-", "_")
@@ -208,21 +209,10 @@ class CatalogCheck:
                 break
             else:
                 self._correct(f"there is no such replication method; it is read by {own}.", stream.name)
-        if own == REPLICATION_INCREMENTAL and any(
-            key not in (None, stream.replication_key) for key in replication_keys
-        ):
+        keys = (entry.get("replication_key"), root.replication_key)
+        if own_key and any(key not in (None, own_key) for key in keys):
             self._correct(f"the replication key is {own_key}, and cannot be another.", stream.name)
         return chosen
-
-    # Schemas
-
-    def _schema(self, name: str, given: Any) -> Schema | None:
-        """Read a schema; None where it is damaged. One that is missing has no properties."""
-        try:
-            return Schema.from_dict(given or {})
-        except (AttributeError, TypeError, ValueError):
-            self.problems.append(f"The catalog's schema of {name!r} is damaged{_damage(given, '')}. Discover again.")
-            return None
 
 
 def replication_key_of(stream: type[SageStream]) -> str | None:

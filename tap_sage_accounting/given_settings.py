@@ -167,9 +167,9 @@ def stream_map_problems(config: Mapping[str, Any]) -> list[str]:
     stream_maps = config.get("stream_maps")
     maps = [stream_maps, *stream_maps.values()] if isinstance(stream_maps, dict) else []
     values = [each["__else__"] for each in maps if isinstance(each, dict) and "__else__" in each]
-    return (
-        ["Setting 'stream_maps': '__else__' must be null."] if set(map(repr, values)) - {"None", "'__NULL__'"} else []
-    )
+    if all(value in (None, "__NULL__") for value in values):
+        return []
+    return ["Setting 'stream_maps': '__else__' must be null."]
 
 
 def value_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
