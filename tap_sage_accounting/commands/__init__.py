@@ -1,1 +1,39 @@
-"""The commands beside the Singer one: login, status, logout."""
+"""The commands beside the Singer one: login, status, logout. They share an option, and a tap ready for requests."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tap_sage_accounting.console.command_line import log_level
+from tap_sage_accounting.console.logs import filter_handlers
+from tap_sage_accounting.tap import TapSageAccounting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+config_option = click.option(
+    "--config",
+    "config",
+    multiple=True,
+    callback=TapSageAccounting.cb_config,
+    help="Settings file, as for the tap; settings in the environment (TAP_SAGE_ACCOUNTING_...) win.",
+)
+
+
+@contextmanager
+def connected_tap(config: Any) -> Iterator[TapSageAccounting]:
+    """Make a tap from the settings; its connection is closed at the end of the block."""
+    logging.basicConfig(level=log_level("WARNING"))
+    filter_handlers()
+    tap = TapSageAccounting(config={**config.config, "business_ids": None}, parse_env_config=True)
+    with tap.connected():
+        yield tap
+
+
+def login_key(tap: TapSageAccounting) -> tuple[str, str | None]:
+    """Return what selects a login in the token store: the client id and the configured refresh token."""
+    return tap.config["client_id"], tap.config.get("refresh_token") or None

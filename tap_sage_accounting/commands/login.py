@@ -19,7 +19,7 @@ from tap_sage_accounting.auth.consent import (
 from tap_sage_accounting.auth.endpoint import InvalidGrantError
 from tap_sage_accounting.auth.manager import IDLE_WARNING
 from tap_sage_accounting.auth.store import retry_unavailable
-from tap_sage_accounting.commands.shared import config_option, connected_tap, login_key
+from tap_sage_accounting.commands import config_option, connected_tap, login_key
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.run.signals import stop_signals
 

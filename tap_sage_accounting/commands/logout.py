@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tap_sage_accounting.auth.endpoint import InvalidGrantError, RefreshOutcomeUnknownError
-from tap_sage_accounting.commands.shared import config_option, connected_tap, login_key
+from tap_sage_accounting.commands import config_option, connected_tap, login_key
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.exceptions import TokenStoreError
 from tap_sage_accounting.run.signals import stop_signals

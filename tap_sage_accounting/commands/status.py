@@ -9,7 +9,7 @@ import click
 from tap_sage_accounting.api.access import request_access
 from tap_sage_accounting.api.request import Request, Response
 from tap_sage_accounting.auth.manager import idle_warning
-from tap_sage_accounting.commands.shared import config_option, connected_tap, login_key
+from tap_sage_accounting.commands import config_option, connected_tap, login_key
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.timestamps import now, readable

@@ -248,7 +248,7 @@ def test_a_target_that_goes_during_a_stop_changes_nothing(tap: TapProcess, serve
         ((sys.executable, "-m", "tap_sage_accounting"), "requests", (HUP, INT)),
         (("tap-sage-accounting-login",), "click", (INT, INT)),
         (("tap-sage-accounting-status",), "msgspec", (TERM,)),
-        (("tap-sage-accounting-logout",), "tap_sage_accounting.commands.shared", (HUP,)),
+        (("tap-sage-accounting-logout",), "tap_sage_accounting.commands", (HUP,)),
         (("source-sage-accounting", "spec"), "tap_sage_accounting.airbyte.spec", (INT, TERM)),
         (("source-sage-accounting", "spec"), "singer_sdk", (TERM,)),
     ],
