@@ -163,8 +163,7 @@ def install(secrets: Iterable[object]) -> SecretFilter:
     present = (found for handler in handlers for found in handler.filters if isinstance(found, SecretFilter))
     secret_filter = next(present, None) or SecretFilter()
     for handler in handlers:
-        if not any(isinstance(found, SecretFilter) for found in handler.filters):
-            handler.addFilter(secret_filter)
+        handler.addFilter(secret_filter)  # once, however often
     for secret in secrets:
         secret_filter.learn(secret)
     return secret_filter

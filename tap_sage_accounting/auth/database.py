@@ -78,16 +78,13 @@ def connect(address: StoreAddress, lock_wait: timedelta) -> Connection:
 
 
 class Connection(ABC):
-    """An open database, where a statement outside a transaction is one; all but `close` may raise a `DatabaseError`.
-
-    Attributes:
-        is_local: whether all who use it are on this machine.
-    """
+    """An open database, where a statement outside a transaction is one; all but `close` may raise a `DatabaseError`."""
 
     moment: ClassVar[str]
     find_table: ClassVar[str]
     row_lock: ClassVar[str] = ""
     is_local: ClassVar[bool]
+    """Whether all who use it are on this machine."""
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver

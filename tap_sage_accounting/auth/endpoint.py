@@ -59,8 +59,7 @@ class RefreshOutcomeUnknownError(AuthorizationError):
 class NoAccessTokenError(AuthorizationError):
     """Sage replaced the refresh token, and sent no access token that a request can carry.
 
-    Attributes:
-        tokens: the new refresh token, with an empty access token that has expired.
+    `tokens` has the new refresh token, with an empty access token that has expired.
     """
 
     def __init__(self, tokens: Tokens) -> None:

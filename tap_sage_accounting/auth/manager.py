@@ -55,9 +55,6 @@ class TokenManager:
             thread.
         on_secret: called with each secret value that becomes known, so that logs can be kept free of it.
         sleep: None to wait until the run ends, at most.
-
-    Attributes:
-        endpoint: Sage's token endpoint.
     """
 
     _current: Tokens | None = None

@@ -87,6 +87,7 @@ def post_form(url: str, form: Mapping[str, str], user_agent: str) -> Response:
     """
     # A session of its own: no pooled connection that the server may have closed, no adapter that repeats.
     session = open_session(url, user_agent)
+    session.headers["Content-Type"] = "application/x-www-form-urlencoded"
     body = _WatchedBody(urlencode(form).encode())
     outcome: Future[Response] = Future()
     send = threading.Thread(target=_send, args=(session, url, body, outcome), name="token-request", daemon=True)
@@ -99,15 +100,9 @@ def post_form(url: str, form: Mapping[str, str], user_agent: str) -> Response:
 
 
 def _send(session: requests.Session, url: str, body: _WatchedBody, outcome: Future[Response]) -> None:
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
     timeouts = (CONNECT_TIMEOUT, TOTAL_TIMEOUT)
     try:
-        with (
-            session,
-            session.post(
-                url, data=body, headers=headers, timeout=timeouts, allow_redirects=False, stream=True
-            ) as response,
-        ):
+        with session, session.post(url, data=body, timeout=timeouts, allow_redirects=False, stream=True) as response:
             outcome.set_result(_complete(response))
     except Exception as error:  # noqa: BLE001 - the waiting side raises it
         outcome.set_exception(error)
