@@ -72,7 +72,7 @@ select
     payments.last_payment_date,
     coalesce(open_items.base_outstanding, 0) as base_outstanding,
     coalesce(open_items.base_overdue, 0) as base_overdue,
-    cast(speed.average_days_to_pay as numeric(28, 4)) as average_days_to_pay
+    cast(speed.average_days_to_pay as {{ sage_accounting.sage_number_type() }}) as average_days_to_pay
 from contacts
 left join documents on contacts.business_id = documents.business_id and contacts.contact_id = documents.contact_id
 left join open_items on contacts.business_id = open_items.business_id and contacts.contact_id = open_items.contact_id

@@ -43,8 +43,22 @@ select
     base_currency_outstanding_amount as base_outstanding_amount,
     {{ sage_accounting.sage_text('transaction', 'id') }} as transaction_id,
     {{ sage_accounting.sage_text('transaction_type', 'id') }} as transaction_type_id,
-    created_at, updated_at
+    created_at, updated_at, extracted_at
 from ({{ sage_accounting.sage_source(stream, columns) }}) as documents
+{% endmacro %}
+
+
+{#- Select the keys of the lines of posted documents, as sage__invoice_lines has them. -#}
+{% macro sage_posted_lines() %}
+(
+    select lines.business_id, lines.stream, lines.document_id, lines.line_number
+    from {{ ref('stg_sage__document_lines') }} as lines
+    inner join {{ ref('stg_sage__documents') }} as documents
+        on lines.business_id = documents.business_id
+        and lines.stream = documents.stream
+        and lines.document_id = documents.document_id
+    where documents.is_posted and not documents.is_opening_balance
+)
 {% endmacro %}
 
 

@@ -100,11 +100,24 @@ select 1 as unknown_until_run
 {% endmacro %}
 
 
-{#- Amounts have four decimals; prices, quantities, percentages and exchange rates up to ten. -#}
+{#- Amounts have four decimals, prices, quantities and percentages nine, exchange rates ten. -#}
 {% macro sage_number_type(name='amount') %}
-{%- if 'rate' in name or 'price' in name or 'quantity' in name or 'percentage' in name -%}
-  numeric(28, 10)
+{%- if 'rate' in name -%}
+  {{ sage_accounting.sage_decimal(28, 10) }}
+{%- elif 'price' in name or 'quantity' in name or 'percentage' in name -%}
+  {{ sage_accounting.sage_decimal(28, 9) }}
 {%- else -%}
-  numeric(28, 4)
+  {{ sage_accounting.sage_decimal(28, 4) }}
 {%- endif -%}
+{% endmacro %}
+
+
+{#- Name the type of exact numbers with so many digits, of which so many are decimals. -#}
+{% macro sage_decimal(digits, decimals) %}{{ return(adapter.dispatch('sage_decimal', 'sage_accounting')(digits, decimals)) }}{% endmacro %}
+
+{% macro default__sage_decimal(digits, decimals) %}{{ return('numeric(' ~ digits ~ ', ' ~ decimals ~ ')') }}{% endmacro %}
+
+{#- BigQuery's numeric has nine decimals and 29 digits before them at most. -#}
+{% macro bigquery__sage_decimal(digits, decimals) %}
+{{ return(('bignumeric' if decimals > 9 or digits - decimals > 29 else 'numeric') ~ '(' ~ digits ~ ', ' ~ decimals ~ ')') }}
 {% endmacro %}

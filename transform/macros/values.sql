@@ -3,7 +3,7 @@
 
 
 {#- Round an amount to the cent; halves go away from zero, in every warehouse. -#}
-{% macro sage_cents(amount) %}round(cast({{ amount }} as numeric(38, 10)), 2){% endmacro %}
+{% macro sage_cents(amount) %}round(cast({{ amount }} as {{ sage_accounting.sage_decimal(38, 10) }}), 2){% endmacro %}
 
 
 {#- Put the age of an open item into a band.

@@ -58,6 +58,6 @@ select
         when exchange_rate in (0, 1) then 1
         when abs(total_amount * exchange_rate - base_total_amount) <= abs(total_amount / exchange_rate - base_total_amount)
             then exchange_rate
-        else cast(1 as numeric(38, 10)) / exchange_rate
+        else cast(1 as {{ sage_decimal(38, 10) }}) / exchange_rate
     end as rate
 from items

@@ -1,11 +1,52 @@
+{{ config(
+    materialized='incremental' if var('sage_incremental') else 'table',
+    unique_key=['business_id', 'stream', 'document_id', 'line_number'],
+    on_schema_change='fail',
+    post_hook="{{ sage_accounting.sage_remove_missing(sage_accounting.sage_posted_lines(), 'true') }}",
+) }}
+{%- set attributes = {
+    'month': 'days.month',
+    'financial_year_end': 'days.financial_year_end',
+    'item_code': 'products.item_code',
+    'product': 'products.description',
+    'nominal_code': 'accounts.nominal_code',
+    'account_name': 'accounts.account_name',
+} -%}
+{%- set joins %}
+inner join {{ ref('int_sage__days') }} as days on joined.business_id = days.business_id and joined.document_date = days.day
+left join {{ ref('stg_sage__ledger_accounts') }} as accounts
+    on joined.business_id = accounts.business_id and joined.ledger_account_id = accounts.ledger_account_id
+left join {{ ref('stg_sage__products') }} as products
+    on joined.business_id = products.business_id and joined.product_id = products.product_id
+{%- endset -%}
 -- Lines of all posted sales and purchases; credit notes are negative. In base currency they add up to what was posted:
 -- lines are converted one by one, the document as a whole, and its last line takes the cents between them.
 {% call sage_contracted() %}
-with documents as (
+with {% if is_incremental() %}
+-- Documents of lines whose account, product or financial year is no longer what stands beside them.
+outdated as (
+    select distinct joined.business_id, joined.stream, joined.document_id
+    from {{ this }} as joined
+    {{ joins }}
+    where {% for name, value in attributes.items() %}{{ 'or ' if not loop.first }}joined.{{ name }} is distinct from {{ value }} {% endfor %}
+),
+
+documents as (
+    select documents.*
+    from {{ ref('stg_sage__documents') }} as documents
+    left join outdated
+        on documents.business_id = outdated.business_id
+        and documents.stream = outdated.stream
+        and documents.document_id = outdated.document_id
+    where documents.is_posted and not documents.is_opening_balance
+        and (outdated.document_id is not null or {{ sage_is_recent('documents.extracted_at') }})
+),
+{% else %}
+documents as (
     select * from {{ ref('stg_sage__documents') }}
     where is_posted and not is_opening_balance
 ),
-
+{% endif %}
 joined as (
     select
         documents.business_id,
@@ -19,6 +60,7 @@ joined as (
         documents.contact_name,
         documents.currency_id,
         documents.status_id,
+        documents.extracted_at,
         lines.line_number,
         lines.description,
         lines.product_id,
@@ -59,43 +101,11 @@ joined as (
 )
 
 select
-    joined.business_id,
-    joined.stream,
-    joined.side,
-    joined.document_id,
-    joined.line_number,
-    joined.document_number,
-    joined.document_date,
-    days.month,
-    days.financial_year_end,
-    joined.transaction_id,
-    joined.contact_id,
-    joined.contact_name,
-    joined.status_id,
-    joined.currency_id,
-    joined.description,
-    joined.product_id,
-    products.item_code,
-    products.description as product,
-    joined.ledger_account_id,
-    accounts.nominal_code,
-    accounts.account_name,
-    joined.tax_rate_id,
-    joined.analysis_category,
-    joined.second_analysis_category,
-    joined.quantity,
-    joined.unit_price,
-    joined.discount_amount,
-    joined.net_amount,
-    joined.tax_amount,
-    joined.total_amount,
-    joined.base_net_amount,
-    joined.base_tax_amount,
+    joined.*,
     joined.base_net_amount + joined.base_tax_amount as base_total_amount
+    {%- for name, value in attributes.items() %},
+    {{ value }} as {{ name }}
+    {%- endfor %}
 from joined
-inner join {{ ref('int_sage__days') }} as days on joined.business_id = days.business_id and joined.document_date = days.day
-left join {{ ref('stg_sage__ledger_accounts') }} as accounts
-    on joined.business_id = accounts.business_id and joined.ledger_account_id = accounts.ledger_account_id
-left join {{ ref('stg_sage__products') }} as products
-    on joined.business_id = products.business_id and joined.product_id = products.product_id
+{{ joins }}
 {% endcall %}

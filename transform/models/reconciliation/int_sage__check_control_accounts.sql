@@ -78,12 +78,12 @@ balances as (
         role,
         month,
         outstanding,
-        sum(of_items) over contact_so_far as balance_of_items,
-        sum(of_others) over contact_so_far as balance_of_others
+        {%- for part in ('items', 'others') %}
+        sum(of_{{ part }}) over (
+            partition by business_id, role, contact_id order by month rows between unbounded preceding and current row
+        ) as balance_of_{{ part }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from by_month
-    window contact_so_far as (
-        partition by business_id, role, contact_id order by month rows between unbounded preceding and current row
-    )
 )
 
 select

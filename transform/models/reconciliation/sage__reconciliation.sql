@@ -9,10 +9,10 @@ with checked as (
     {% for check in checks %}
     select
         business_id, month, check_id,
-        cast(expected as numeric(28, 4)) as expected,
-        cast(found as numeric(28, 4)) as found,
-        cast(difference as numeric(28, 4)) as difference,
-        cast(explained as numeric(28, 4)) as explained,
+        cast(expected as {{ sage_number_type() }}) as expected,
+        cast(found as {{ sage_number_type() }}) as found,
+        cast(difference as {{ sage_number_type() }}) as difference,
+        cast(explained as {{ sage_number_type() }}) as explained,
         cast(compared as {{ dbt.type_bigint() }}) as compared
     from {{ ref('int_sage__check_' ~ check) }}
     {{ 'union all' if not loop.last }}

@@ -1,0 +1,125 @@
+"""Models that keep what did not change hold, row by row, what a full build makes of the same books."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+import yaml
+
+from sage_sandbox.books import advance, build_world
+from sage_workbench.dbt_process import TRANSFORM, Dbt
+from sage_workbench.finance_warehouse import ALL, MODELS, SCHEMA, Warehouse, copy_to_duckdb, loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+
+KEPT = ("sage__general_ledger", "sage__invoice_lines")
+BUILD = ("run", "--select", *(f"+{name}" for name in KEPT))
+NOW = "_sdc_extracted_at = now() at time zone 'utc'"
+CLOSED = "not deleted and date between '2025-03-01' and '2025-09-30'"
+EDITS = (
+    # An entry is dated back and gets another amount; one is deleted, one flagged, and one dropped without a trace.
+    f"""update ledger_entries set date = date - 60, debit = debit + 5, {NOW}
+    where id = (select min(id) from ledger_entries where {CLOSED} and debit > 0)""",
+    f"""update ledger_entries set _sdc_deleted_at = now()
+    where id = (select max(id) from ledger_entries where {CLOSED})""",
+    f"""update ledger_entries set deleted = true, {NOW}
+    where id = (select id from ledger_entries where {CLOSED} order by id offset 7 limit 1)""",
+    f"""delete from ledger_entries
+    where id = (select id from ledger_entries where {CLOSED} order by id offset 9 limit 1)""",
+    # Names beside old entries and lines change, and nothing of the entries and lines themselves.
+    "update contacts set name = name || ' & Co'",
+    "update ledger_accounts set name = 'Sundry ' || name where nominal_code % 3 = 0",
+    "update transactions set reference = 'R-' || reference where reference is not null",
+    "update products set description = 'New ' || description",
+    "update financial_settings set year_end_date = '2025-06-30' where business_id = (select min(id) from businesses)",
+    # A document loses a line, one is void, and a payment settles another invoice than before.
+    f"""update sales_invoices set invoice_lines = invoice_lines[2:], {NOW}
+    where id = (select min(id) from sales_invoices where cardinality(invoice_lines) > 1)""",
+    f"""update sales_invoices set status = jsonb_build_object('id', 'VOID'), {NOW}
+    where id = (select max(id) from sales_invoices where status ->> 'id' = 'UNPAID')""",
+    "delete from purchase_invoices where id = (select min(id) from purchase_invoices)",
+)
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    world = build_world(size="tiny", businesses=2, frozen=True)
+    with loaded(world, tmp_path_factory.mktemp("incremental")) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture(scope="module")
+def incremental(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the models, which keeps what did not change, and looks back at nothing else."""
+    project = tmp_path_factory.mktemp("project")
+    for name in ("models", "macros", "tests"):
+        (project / name).symlink_to(TRANSFORM / name)
+    settings = yaml.safe_load((TRANSFORM / "dbt_project.yml").read_text())
+    settings["vars"] |= {"sage_incremental": True, "sage_lookback_days": 0}
+    (project / "dbt_project.yml").write_text(yaml.safe_dump(settings))
+    return project
+
+
+def days(warehouse: Warehouse) -> Iterator[int]:
+    """Let days pass in the books, and on the last one change what was loaded long ago."""
+    yield 0
+    for day in (1, 2):
+        with warehouse.server.paused():
+            advance(warehouse.server.world)
+        warehouse.loading.run(ALL)
+        yield day
+    warehouse.connection.execute(f"set search_path to {SCHEMA}")
+    for edit in EDITS:
+        assert warehouse.connection.execute(edit).rowcount > 0, edit
+    yield 3
+
+
+def test_an_incremental_build_holds_what_a_full_one_does(
+    warehouse: Warehouse, incremental: Path, tmp_path: Path
+) -> None:
+    file, fresh = tmp_path / "warehouse.duckdb", tmp_path / "fresh.duckdb"
+    of_duckdb = {"DBT_TARGET": "duckdb", "DBT_DUCKDB_PATH": str(file)}
+    full = ("run", "--full-refresh", "--select", *KEPT)
+    with Dbt(tmp_path / "postgres", warehouse.variables, incremental) as dbt:
+        for day in days(warehouse):
+            dbt.run(*BUILD)
+            if day == 2:
+                assert warehouse.ask("select count(distinct xmin::text) > 2 from sage__general_ledger") == [(True,)]
+            if day != 1:
+                copy_to_duckdb(warehouse, fresh)
+                replace_loaded(file, fresh)
+                with Dbt(tmp_path / f"duckdb-{day}", of_duckdb, incremental) as in_duckdb:
+                    in_duckdb.run(*BUILD)
+        kept = rows_of(warehouse.ask), rows_of(lambda query: read(file, query))
+        dbt.run(*full)
+    with Dbt(tmp_path / "duckdb-full", of_duckdb, incremental) as dbt:
+        dbt.run(*full)
+    assert kept == (rows_of(warehouse.ask), rows_of(lambda query: read(file, query)))
+
+
+def rows_of(ask: Callable[[str], list[tuple[object, ...]]]) -> dict[str, list[tuple[object, ...]]]:
+    """Read both models, sorted."""
+    rows = {name: sorted(ask(f"select * from {MODELS}.{name}"), key=repr) for name in KEPT}
+    assert all(rows.values())
+    return rows
+
+
+def read(file: Path, query: str) -> list[tuple[object, ...]]:
+    with duckdb.connect(file) as connection:
+        return connection.execute(query).fetchall()
+
+
+def replace_loaded(file: Path, fresh: Path) -> None:
+    """Put what was loaded now in the place of what was loaded before, beside the models."""
+    with duckdb.connect(file) as connection:
+        connection.execute(f"attach '{fresh}' as fresh (read_only); create schema if not exists {SCHEMA}")
+        tables = "select table_name from information_schema.tables where table_catalog = 'fresh'"
+        for (table,) in connection.execute(tables).fetchall():
+            connection.execute(f'create or replace table {SCHEMA}."{table}" as from fresh.{SCHEMA}."{table}"')
+    fresh.unlink()
