@@ -17,12 +17,11 @@ from singer_sdk.exceptions import SkippableAPIError
 
 from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.declaration import CREATED_AT, UPDATED_AT
-from tap_sage_accounting.exceptions import MalformedResponseError
+from tap_sage_accounting.exceptions import MalformedResponseError, UndeliverableError
 from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, MonthlyBalances, first_month
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
-from tap_sage_accounting.run.packed_ids import pack
 from tap_sage_accounting.run.signals import stop_signals
-from tap_sage_accounting.run.state_parts import ALL_READ_AT, CLOSINGS, LISTED, OLDER_CHANGED, READ_AT, is_due
+from tap_sage_accounting.run.state_parts import ALL_READ_AT, OLDER_CHANGED, READ_AT, is_due
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
@@ -40,6 +39,9 @@ if TYPE_CHECKING:
 
 MONTHS_WITHOUT_SETTINGS = 24
 """How far back to read where neither the settings nor `start_date` say when the accounts begin."""
+
+SHORT_HISTORY = 12
+"""Months that are read without a look at where the postings begin."""
 
 
 class MonthlyRead:
@@ -59,20 +61,20 @@ class MonthlyRead:
     def batches(self) -> Batches:
         """Yield the months that may have changed, then note when they were read."""
         state, seen = self._state, self._seen
-        now, opened = self._beginning()
-        if opened > Month.of(now):
+        now, claimed = self._beginning()
+        last = Month.of(now)
+        if claimed > last:
             return  # no month has begun
         is_quiet = False
-        opened = begin = self._first_month(opened, Month.of(now))
+        opened = begin = max(claimed, last.plus(-MOST_MONTHS))
         if (last_read := state.get(READ_AT)) and not (seen.closings and opened < min(seen.closings)):
             changed, is_quiet = self._first_changed(last_read, now)
             begin = max(begin, changed)
-        if seen.listed:
-            accounts = self._reader("ledger_accounts", {}).rows()
-            seen.idle = [account for account in accounts if account.get("id") in seen.listed]
-        elif state.get(OLDER_CHANGED):  # accounts may have been listed that no part of the state names any more
-            seen.idle = list(self._reader("ledger_accounts", {}).rows())
-        months = begin.until(Month.of(now))
+        if is_whole := begin == opened:
+            begin = self._first_posted(claimed, opened, last)
+        floor = opened if claimed == opened else min(begin, seen.first_read or begin)
+        undeliverable = self._add_idle()
+        months = begin.until(last)
         fetch = partial(self._request_month, months)
         services, ahead = self._plan.services, self._plan.pages_ahead
         with PagePrefetcher(
@@ -80,15 +82,19 @@ class MonthlyRead:
         ) as pages:
             for month, page in zip(months, pages, strict=True):
                 yield [self._record(raw, month, page) for raw in seen.add_month(month, page)]
-        while (stale := seen.stale_month(opened)) is not None:
+        while (stale := seen.stale_month(floor)) is not None:
             page = self._request_month([stale], 1)
             yield [self._record(raw, stale, page) for raw in seen.add_month(stale, page)]
+        if undeliverable:
+            raise UndeliverableError(
+                f"Sage lists ledger accounts that it does not deliver ({', '.join(undeliverable)}). The months came; "
+                "the next run reads them again. If it goes on, report the request ids above to Sage."
+            )
         with stop_signals.deferred():  # a state that is half of this read and half of the last one would be wrong
             if not is_quiet:  # else nothing changed since, whatever the clocks say
                 state[READ_AT] = instant(now)
-            state[LISTED] = pack(seen.listed)
-            state[CLOSINGS] = seen.packed_closings()
-            if begin == opened:
+            seen.write(state)
+            if is_whole:
                 state[ALL_READ_AT] = instant(now)
                 state.pop(OLDER_CHANGED, None)
 
@@ -104,21 +110,40 @@ class MonthlyRead:
             return now, Month.of(start.date())
         return now, Month.parse(opened) if opened else Month.of(now).plus(-MONTHS_WITHOUT_SETTINGS)
 
-    def _first_month(self, claimed: Month, last: Month) -> Month:
-        """Find the month with which to begin, where the accounts are said to begin implausibly long ago."""
-        transactions = self._sibling("transactions")
+    def _first_posted(self, claimed: Month, opened: Month, last: Month) -> Month:
+        """Find the month with which to begin where all are due, and leave out those before: nothing was posted yet.
 
-        def has_postings(first: Month, final: Month) -> bool:
-            span = {"from_date": first.first_day, "to_date": final.last_day}
-            return bool(transactions.narrowed(span).page(1, 1).items)
+        Months that were read once are read again: rows of them may have been delivered. In the end as many transactions
+        must be dated from the month on as there are, or some have no date.
+        """
+        transactions, known = self._sibling("transactions"), self._seen.first_read
+        start = {} if claimed == opened else {"from_date": opened.first_day}
 
+        def count(span: dict[str, str]) -> int | None:
+            return transactions.narrowed(span).page(1, 1).total
+
+        def is_empty_until(month: Month) -> bool:
+            return count({**start, "to_date": month.last_day}) == 0
+
+        if last - opened < SHORT_HISTORY or (READ_AT not in self._state and OLDER_CHANGED in self._state):
+            return opened  # nothing to gain, or an earlier run delivered rows that the state knows nothing of
         try:
-            found = first_month(claimed, last, min(self._seen.closings, default=None), has_postings)
+            found = first_month(opened, known or last, known.plus(-1) if known else opened, is_empty_until)
+            if found > opened and not 0 != count({"from_date": found.first_day}) == count(start):
+                found = opened
         except SkippableAPIError:
-            found = max(claimed, last.plus(-MOST_MONTHS))
+            return opened
         if found != claimed:
             self._plan.logger.info("%s should begin in %s; it is read from %s on.", self._plan.label, claimed, found)
+        self._seen.leave_out(opened.until(found.plus(-1)))
         return found
+
+    def _add_idle(self) -> list[str]:
+        """Find the accounts that Sage may list no longer; return those that it does not deliver."""
+        accounts, listed = self._reader("ledger_accounts", {}), self._seen.listed
+        if listed or self._state.get(OLDER_CHANGED):  # then no part of the state may name some that were listed
+            self._seen.idle = [each for each in accounts.rows() if not listed or each.get("id") in listed]
+        return accounts.undeliverable
 
     def _first_changed(self, last_read: str, now: datetime) -> tuple[Month, bool]:
         """Find the first month whose balances may differ from what was read last time.
@@ -136,11 +161,13 @@ class MonthlyRead:
             rows = list(transactions.rows())
         except SkippableAPIError:
             return FIRST_MONTH, False
+        if transactions.undeliverable:  # of any date
+            return FIRST_MONTH, False
         if any(_may_have_moved(row, last_read) for row in rows):
             state[OLDER_CHANGED] = True
         if state.get(OLDER_CHANGED) and is_due(state.get(ALL_READ_AT, last_read), self._plan.sweep_every, now):
             return FIRST_MONTH, not rows
-        changed = [Month.parse(day) for row in rows if (day := row.get("date"))]
+        changed = [Month.parse(row.get("date")) for row in rows]
         return min([*changed, Month.of(now).plus(-1)]), not rows
 
     # Requests

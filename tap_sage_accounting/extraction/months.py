@@ -13,8 +13,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 from zlib import crc32
 
-from tap_sage_accounting.run.packed_ids import unpack
-from tap_sage_accounting.run.state_parts import CLOSINGS, LISTED
+from tap_sage_accounting.run.packed_ids import pack, unpack
+from tap_sage_accounting.run.state_parts import CLOSINGS, EMPTY_SINCE, LISTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-PLAUSIBLE_MONTHS = 120
-"""Months of history that are believed; where a longer one is claimed, the first posting is looked for."""
 MOST_MONTHS = 600
 """Months that are read at most: fifty years. What is dated earlier was mistyped."""
 NOTHING = {"debit": "0", "credit": "0"}
+NOTHING_HELD = "0" * 8
+"""What `_sum_of` makes of accounts that hold nothing."""
 _UNKNOWN = "-" * 8
 
 
@@ -82,32 +82,22 @@ class Month:
 FIRST_MONTH = Month(1, 1)
 
 
-def first_month(
-    claimed: Month, last: Month, known: Month | None, has_postings: Callable[[Month, Month], bool]
-) -> Month:
-    """Find the month with which to begin: before the first posting no account holds anything.
+def first_month(opened: Month, last: Month, likely: Month, is_empty_until: Callable[[Month], bool]) -> Month:
+    """Find the month of the first posting: before it no account holds anything.
 
     Args:
-        claimed: when the accounts begin, as somebody typed it.
-        last: the present month.
-        known: the month with which an earlier run began, None for the first one.
-        has_postings: asks Sage whether anything was posted from one month to another.
-
-    Returns:
-        The claimed month where that is plausible, else the one of the first posting, at most `MOST_MONTHS` back.
+        opened: the first month in question.
+        last: the month to return where there is no earlier one.
+        likely: the month that is looked at first.
+        is_empty_until: asks Sage whether nothing was posted up to the end of a month.
     """
-    if last - claimed <= PLAUSIBLE_MONTHS or (known is not None and known <= claimed):
-        return claimed
-    earliest = last.plus(-MOST_MONTHS)
-    if known is not None and known > earliest and not has_postings(earliest, known.plus(-1)):
-        return known
-    first, beyond = max(claimed, earliest), last
-    while first < beyond:
-        middle = first.plus((beyond - first) // 2)
-        if has_postings(earliest, middle):
-            beyond = middle
-        else:
+    first, middle = opened, likely
+    while first < last:
+        if is_empty_until(middle):
             first = middle.plus(1)
+        else:
+            last = middle
+        middle = first.plus((last - first) // 2)
     return first
 
 
@@ -118,6 +108,7 @@ class MonthlyBalances:
     Attributes:
         listed: accounts that were ever listed.
         closings: what each month closed with when it was read last, in eight digits.
+        empty: months that were never read, because nothing had been posted up to their end.
         idle: accounts to add to a month where Sage lists them no longer.
         met: accounts that were listed in this run for the first time.
         openings: what each month opened with that was read in this run.
@@ -126,6 +117,7 @@ class MonthlyBalances:
 
     listed: set[str]
     closings: dict[Month, str]
+    empty: set[Month] = field(default_factory=set)
     idle: list[Item] = field(default_factory=list)
     met: dict[str, Item] = field(default_factory=dict)
     openings: dict[Month, str] = field(default_factory=dict)
@@ -136,24 +128,38 @@ class MonthlyBalances:
         """Read what the last run left in the state."""
         first, _, sums = state.get(CLOSINGS, "").partition(":")
         parts = [sums[place : place + len(_UNKNOWN)] for place in range(0, len(sums), len(_UNKNOWN))]
-        closings = {
-            Month.of(date.fromisoformat(first)).plus(number): part
-            for number, part in enumerate(parts)
-            if part != _UNKNOWN
-        }
-        return cls(unpack(state[LISTED]) if LISTED in state else set(), closings)
+        closings = {Month.parse(first).plus(number): part for number, part in enumerate(parts) if part != _UNKNOWN}
+        found = cls(unpack(state[LISTED]) if LISTED in state else set(), closings)
+        if closings and EMPTY_SINCE in state:
+            found.leave_out(Month.parse(state[EMPTY_SINCE]).until(min(closings).plus(-1)))
+        return found
 
-    def packed_closings(self) -> str:
-        """Write down what months closed with, from the first one on without a gap."""
-        first = min(self.closings)
+    @property
+    def first_read(self) -> Month | None:
+        """The first month that was ever read."""
+        return min(self.closings.keys() - self.empty, default=None)
+
+    def leave_out(self, months: list[Month]) -> None:
+        """Take for granted that months hold nothing, and close with nothing."""
+        self.empty.update(months)
+        self.closings |= dict.fromkeys(months, NOTHING_HELD)
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Leave in the state what the next run needs: closings from the first month read on, without a gap."""
+        state[LISTED] = pack(self.listed)
+        first = min(self.closings.keys() - self.empty)
         sums = [self.closings.get(month, _UNKNOWN) for month in first.until(max(self.closings))]
-        return f"{first.first_day}:{''.join(sums)}"
+        state[CLOSINGS] = f"{first.first_day}:{''.join(sums)}"
+        state.pop(EMPTY_SINCE, None)
+        if self.empty:
+            state[EMPTY_SINCE] = min(self.empty).first_day
 
     def add_month(self, month: Month, page: Page) -> list[Record]:
         """Look at the accounts of a month, and add those that Sage lists there no longer."""
         found = cast("list[Record]", page.items)
         self.openings[month] = _sum_of(found, "opening_balance")
         self.closings[month] = _sum_of(found, "closing_balance")
+        self.empty.discard(month)
         new = {str(raw.get("id")): raw for raw in found}
         rows = _with_idle(found, [*self.idle, *self.met.values()] if month in self.again else self.idle)
         self.met |= {account: raw for account, raw in new.items() if account not in self.listed}

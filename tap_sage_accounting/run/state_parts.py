@@ -32,6 +32,8 @@ LISTED = "accounts"
 """Of the trial balance: the accounts that were ever listed, packed."""
 CLOSINGS = "closings"
 """Of the trial balance: what each month closed with, the first month, and eight digits for each one from there."""
+EMPTY_SINCE = "empty_since"
+"""Of the trial balance: the first of the months before those, which were never read, because nothing was posted yet."""
 ALL_READ_AT = "all_read_at"
 """Of the trial balance: when all months were read last."""
 OLDER_CHANGED = "older_changed"
@@ -122,7 +124,7 @@ def _older_changed(value: Any, now: datetime) -> bool:  # noqa: ARG001
     return True
 
 
-_TRIAL_BALANCE = (READ_AT, CLOSINGS, ALL_READ_AT, OLDER_CHANGED)
+_TRIAL_BALANCE = (READ_AT, CLOSINGS, EMPTY_SINCE, ALL_READ_AT, OLDER_CHANGED)
 KEYS: Mapping[str, tuple[Any, ...]] = {
     REPLICATION_KEY: (_replication_key, BOOKMARK, INTERRUPTED),
     BOOKMARK: (_past, REPLICATION_KEY, INTERRUPTED),
@@ -135,6 +137,7 @@ KEYS: Mapping[str, tuple[Any, ...]] = {
     READ_AT: (_past, *_TRIAL_BALANCE),
     LISTED: (_packed, *_TRIAL_BALANCE),
     CLOSINGS: (_closings, *_TRIAL_BALANCE),
+    EMPTY_SINCE: (_past, *_TRIAL_BALANCE),
     ALL_READ_AT: (_past, *_TRIAL_BALANCE),
     OLDER_CHANGED: (_older_changed, *_TRIAL_BALANCE),
 }

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sage_sandbox.books import advance, trial_balance
+from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import AMOUNTS, Warehouse, trial_balance_disagreements
 from sage_workbench.plain_books import Ledger, plain_world
-from tap_sage_accounting.extraction import monthly_read, months
+from tap_sage_accounting.extraction import monthly_read
 from tap_sage_accounting.extraction.months import Month
 
 if TYPE_CHECKING:
@@ -253,27 +254,27 @@ class Beginning:
         self.warehouse = Warehouse()
         self.asked = 0
         self._run_tap = run_tap
-        self._state: dict[str, Any] = {}
+        self.state: dict[str, Any] = {}
         for month in (2, 3, 5):
             book(ledger, f"2026-0{month}-15")
 
     def claim(self, begins: Any) -> None:
         self.ledger.owner.objects["financial_settings"]["accounts_start_date"] = begins
 
-    def sync(self, **settings: Any) -> Run:
+    def sync(self, *, may_fail: bool = False, **settings: Any) -> Run:
         pass_hour(self.server)
         self.server.requests.clear()
-        run = self._run_tap("trial_balance", state=self._state, **self.server.tap_config(**settings))
-        assert run.error is None, run.log
-        self._state = run.state
+        run = self._run_tap("trial_balance", state=self.state, **self.server.tap_config(**settings))
+        assert may_fail or run.error is None, run.log
+        self.state = run.state
         self.warehouse.load(run.messages)
         self.asked = len(self.server.requests.of("trial_balance"))
         return run
 
     def differences(self, since: str = "2026") -> list[str]:
-        """Compare with the books of this year, before which there are none."""
+        """Compare with the books from a year on, before which there are none."""
         claimed = self.ledger.owner.objects["financial_settings"]["accounts_start_date"]
-        self.claim("2026-01-01")
+        self.claim(f"{since[:4]}-01-01")
         found = trial_balance_disagreements(self.ledger.owner, self.server.world.clock.now(), self.warehouse)
         self.claim(claimed)
         return [each for each in found if each > f"('{since}"]
@@ -349,11 +350,207 @@ def test_a_posting_whose_date_is_none_is_no_failure(beginning: Beginning, day: A
 def test_without_the_right_to_postings_the_read_has_an_end(
     beginning: Beginning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (months, monthly_read):
-        monkeypatch.setattr(module, "MOST_MONTHS", 20)
-    monkeypatch.setattr(months, "PLAUSIBLE_MONTHS", 10)
+    monkeypatch.setattr(monthly_read, "MOST_MONTHS", 20)
     beginning.claim("0202-01-01")
     beginning.ledger.owner.permissions["journals"] = "no_access"
     beginning.sync()
     assert beginning.asked == 21
+    assert beginning.differences() == []
+
+
+# Years before the first posting
+
+
+EMPTY_YEARS = "2019-01-01"
+"""Ninety months of which the last six have postings, and the first of these none."""
+
+
+def searches(beginning: Beginning) -> int:
+    return len(beginning.server.requests.of("transactions"))
+
+
+def test_months_before_the_first_posting_are_found_empty_and_left_out(beginning: Beginning) -> None:
+    beginning.claim(EMPTY_YEARS)
+    run = beginning.sync()
+    assert beginning.differences(since="2019") == []
+    assert min(row["from_date"] for row in run.records["trial_balance"]) == "2026-02-01"
+    assert beginning.asked == 5
+    assert searches(beginning) <= 10
+    for _ in range(2):
+        beginning.sync()
+        assert (beginning.asked, searches(beginning)) == (2, 1)
+    assert beginning.differences(since="2019") == []
+
+
+def test_where_the_first_month_has_a_posting_one_request_shows_it(beginning: Beginning) -> None:
+    beginning.claim(EMPTY_YEARS)
+    book(beginning.ledger, "2018-12-31")
+    beginning.sync()
+    assert (beginning.asked, searches(beginning)) == (90, 1)
+    assert beginning.differences(since="2019") == []
+
+
+@pytest.mark.parametrize("day", ["2019-01-31", "2021-07-15", "2026-01-01", "2018-12-31"])
+def test_a_posting_into_years_that_were_empty_brings_the_months_from_there_on(beginning: Beginning, day: str) -> None:
+    beginning.claim(EMPTY_YEARS)
+    beginning.sync()
+    book(beginning.ledger, day)
+    beginning.sync()
+    assert beginning.differences(since="2019") == []
+    move(beginning.ledger, len(beginning.ledger.transactions.keys) - 1, "2026-04-04")
+    for _ in range(2):
+        beginning.sync(deletion_sweep_days=0)
+        assert beginning.differences(since="2019") == []
+
+
+def test_a_posting_into_empty_years_while_they_are_searched_comes_with_the_next_run(beginning: Beginning) -> None:
+    """Two amounts that make up for each other: no balance of a later month shows them."""
+    beginning.claim(EMPTY_YEARS)
+    left = [True]
+
+    def act(call: Call) -> None:
+        if call.path == "trial_balance" and left:
+            left.pop()
+            book(beginning.ledger, "2020-05-05")
+            book(beginning.ledger, "2020-09-05", reverse=True)
+
+    beginning.server.on_request = act
+    beginning.sync(lookback_window=0)
+    beginning.server.on_request = None
+    beginning.sync(lookback_window=0)
+    assert beginning.differences(since="2019") == []
+
+
+def test_amounts_of_the_first_years_that_make_up_for_each_other_are_no_empty_years(beginning: Beginning) -> None:
+    beginning.claim(EMPTY_YEARS)
+    for day, reverse in (("2020-05-05", False), ("2020-09-05", True)):
+        move(beginning.ledger, book(beginning.ledger, day, reverse=reverse), day)
+    beginning.sync()
+    assert beginning.differences(since="2019") == []
+    assert beginning.asked == 6 * 12 + 6 - 4
+
+
+def undated(beginning: Beginning) -> None:
+    """Book two amounts that make up for each other, whose transactions have no date though their entries have."""
+    transactions = beginning.ledger.transactions
+    for day, reverse in (("2020-05-05", False), ("2020-09-05", True)):
+        number = book(beginning.ledger, day, reverse=reverse)
+        transactions.collection.change(transactions.keys[number], {"date": None}, None)
+
+
+def without_total(beginning: Beginning) -> None:
+    beginning.server.faults.add(Fault("transactions", "envelope", times=None, envelope={"$total": None}))
+
+
+def without_rights(beginning: Beginning) -> None:
+    beginning.ledger.owner.permissions["journals"] = "no_access"
+
+
+def silent(beginning: Beginning) -> None:
+    without_rights(beginning)
+    beginning.server.faults.lists_without_offer = "empty"
+
+
+@pytest.mark.parametrize("doubt", [undated, without_total, without_rights, silent])
+def test_where_sage_leaves_a_doubt_every_month_is_read(
+    beginning: Beginning, doubt: Callable[[Beginning], None]
+) -> None:
+    beginning.claim(EMPTY_YEARS)
+    doubt(beginning)
+    beginning.sync()
+    assert beginning.asked == 90
+    assert beginning.differences(since="2019") == []
+
+
+def test_a_balance_that_no_transaction_explains_brings_the_months_before(beginning: Beginning) -> None:
+    beginning.claim(EMPTY_YEARS)
+    number = book(beginning.ledger, "2025-10-15")
+    transactions = beginning.ledger.transactions
+    transactions.collection.rows.pop(transactions.keys[number])
+    transactions.collection.version += 1
+    beginning.sync()
+    assert beginning.differences(since="2019") == []
+    assert 9 <= beginning.asked <= 12
+
+
+def test_a_full_look_leaves_the_empty_years_out_and_no_month_that_was_delivered(beginning: Beginning) -> None:
+    """The only amounts of the first two months, which make up for each other in the third, move to May."""
+    beginning.claim(EMPTY_YEARS)
+    beginning.sync()
+    for number in (0, 1):
+        move(beginning.ledger, number, "2026-05-20")
+    beginning.sync(deletion_sweep_days=0)
+    assert beginning.differences(since="2019") == []
+    assert (beginning.asked, searches(beginning)) == (5, 4)
+
+
+@pytest.mark.parametrize("part", ["read_at", "closings", "empty_since"])
+def test_a_state_that_lost_the_months_leaves_none_out(beginning: Beginning, part: str) -> None:
+    beginning.claim(EMPTY_YEARS)
+    beginning.sync()
+    for number in range(3):
+        move(beginning.ledger, number, "2026-06-20")
+    [partition] = [
+        each
+        for each in beginning.state["bookmarks"]["trial_balance"]["partitions"]
+        if each["context"]["business_id"] == beginning.ledger.owner.id
+    ]
+    assert partition[part]
+    partition[part] = "soon"
+    beginning.sync()
+    assert beginning.differences(since="2019") == []
+
+
+def test_an_earlier_claim_is_searched_once(beginning: Beginning) -> None:
+    beginning.claim("2026-01-01")
+    beginning.sync()
+    beginning.claim(EMPTY_YEARS)
+    beginning.sync()
+    assert searches(beginning) <= 4
+    assert beginning.differences(since="2019") == []
+    beginning.sync()
+    assert (beginning.asked, searches(beginning)) == (2, 1)
+
+
+# What Sage lists and does not deliver
+
+
+@pytest.mark.parametrize("day", ["2026-01-02", "2026-03-05"])
+def test_a_changed_transaction_that_sage_does_not_deliver_may_be_of_any_month(beginning: Beginning, day: str) -> None:
+    """Two amounts that make up for each other: no balance of a later month shows that one of them is new."""
+    beginning.claim("2026-01-01")
+    beginning.sync()
+    numbers = [book(beginning.ledger, day), book(beginning.ledger, "2026-04-10", reverse=True)]
+    now = beginning.server.world.clock.now()
+    transactions = beginning.ledger.transactions
+    for number in numbers:
+        transactions.collection.change(transactions.keys[number], {}, now)
+        beginning.server.faults.poison[transactions.keys[number]] = "record"
+    beginning.sync()
+    assert beginning.differences() == []
+    assert beginning.asked == 6
+
+
+def test_a_changed_transaction_without_a_date_may_be_of_any_month(beginning: Beginning) -> None:
+    beginning.claim("2026-01-01")
+    beginning.sync()
+    undated_day = book(beginning.ledger, "2026-01-02"), book(beginning.ledger, "2026-04-10", reverse=True)
+    transactions = beginning.ledger.transactions
+    for number in undated_day:
+        transactions.collection.change(transactions.keys[number], {"date": None}, beginning.server.world.clock.now())
+    beginning.sync()
+    assert beginning.differences() == []
+
+
+def test_an_account_that_sage_does_not_deliver_fails_the_read_until_it_comes(beginning: Beginning) -> None:
+    beginning.claim("2026-01-01")
+    beginning.sync()
+    for number in (1, 2):
+        beginning.ledger.void(number)
+    beginning.server.faults.poison[beginning.ledger.accounts.keys[0]] = "always"
+    run = beginning.sync(may_fail=True)
+    assert run.error is not None
+    assert [line for line in run.log if "ledger accounts that it does not deliver" in line]
+    beginning.server.faults.poison.clear()
+    beginning.sync()
     assert beginning.differences() == []

@@ -89,6 +89,7 @@ class BooksInMotion(RuleBasedStateMachine):
         concurrency=st.sampled_from((1, 8)),
         sweep_days=st.sampled_from((0, 7)),
         rows=st.integers(0, 9),
+        opened=st.sampled_from(("2026-01-01", "2024-09-01", "2014-05-01")),
     )
     def open(
         self,
@@ -99,6 +100,7 @@ class BooksInMotion(RuleBasedStateMachine):
         concurrency: int,
         sweep_days: int,
         rows: int,
+        opened: str,
     ) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.server = SandboxServer(plain_world(BUSINESSES + 1)).__enter__()
@@ -107,6 +109,7 @@ class BooksInMotion(RuleBasedStateMachine):
         *others, bookkeeper = world.businesses.values()
         self.lists = [List(world, business, stream) for business in others for stream in STREAMS]
         self.ledger = Ledger(world, bookkeeper)
+        bookkeeper.objects["financial_settings"]["accounts_start_date"] = opened
         for number in range(rows):
             self.ledger.post(number)
         for each in self.lists:
