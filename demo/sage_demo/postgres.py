@@ -58,12 +58,16 @@ class Postgres:
     Args:
         directory: Where `pgdata/` and `postgres.log` are kept; made when absent.
         environment: Environment of the server's processes.
+        options: Settings of the server that differ from those of the demonstration.
     """
 
-    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, environment: Mapping[str, str], options: Mapping[str, str] | None = None
+    ) -> None:
         self.data = directory / "pgdata"
         self.log = directory / "postgres.log"
         self._environment = dict(environment)
+        self._differing = dict(options or {})
         self._account = _unprivileged_account()
 
     @property
@@ -150,7 +154,7 @@ class Postgres:
     def _options(self, scratch: Path) -> list[str]:
         if self._account:
             os.chown(scratch, self._account["user"], self._account["group"])
-        options = {**_SERVER_OPTIONS, "unix_socket_directories": str(scratch)}
+        options = {**_SERVER_OPTIONS, **self._differing, "unix_socket_directories": str(scratch)}
         return [argument for name, value in options.items() for argument in ("-c", f"{name}={value}")]
 
     def _create(self) -> None:
