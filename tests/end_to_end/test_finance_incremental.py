@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 KEPT = ("sage__general_ledger", "sage__invoice_lines")
 BUILD = ("run", "--select", *(f"+{name}" for name in KEPT))
 NOW = "_sdc_extracted_at = now() at time zone 'utc'"
-CLOSED = "not deleted and date between '2025-03-01' and '2025-09-30'"
+HERE = "business_id = (select max(id) from businesses)"
+CLOSED = f"{HERE} and not deleted and date between '2025-03-01' and '2025-09-30'"
 EDITS = (
     # An entry is dated back and gets another amount; one is deleted, one flagged, and one dropped without a trace.
     f"""update ledger_entries set date = date - 60, debit = debit + 5, {NOW}
@@ -32,18 +33,23 @@ EDITS = (
     where id = (select id from ledger_entries where {CLOSED} order by id offset 7 limit 1)""",
     f"""delete from ledger_entries
     where id = (select id from ledger_entries where {CLOSED} order by id offset 9 limit 1)""",
-    # Names beside old entries and lines change, and nothing of the entries and lines themselves.
-    "update contacts set name = name || ' & Co'",
-    "update ledger_accounts set name = 'Sundry ' || name where nominal_code % 3 = 0",
-    "update transactions set reference = 'R-' || reference where reference is not null",
-    "update products set description = 'New ' || description",
-    "update financial_settings set year_end_date = '2025-06-30' where business_id = (select min(id) from businesses)",
-    # A document loses a line, one is void, and a payment settles another invoice than before.
+    # What stands beside old entries and lines changes, and nothing of the entries and lines themselves.
+    "update contacts set name = name || ' & Co' where id = (select min(contact ->> 'id') from sales_invoices)",
+    f"""update ledger_accounts set name = 'Sundry ' || name
+    where id = (select min(ledger_account ->> 'id') from ledger_entries where {HERE})""",
+    f"""update transactions set reference = 'Other' where id in (
+        select transaction ->> 'id' from ledger_entries where {CLOSED} order by id limit 5)""",
+    """update products set description = 'New ' || description where id = (
+        select min(products.id) from products
+        inner join sales_invoices on invoice_lines[1] -> 'product' ->> 'id' = products.id)""",
+    """update financial_settings set year_end_date = '2025-06-30'
+    where business_id = (select min(id) from businesses)""",
+    # A document loses a line, one is void, and one is dropped.
     f"""update sales_invoices set invoice_lines = invoice_lines[2:], {NOW}
-    where id = (select min(id) from sales_invoices where cardinality(invoice_lines) > 1)""",
+    where id = (select min(id) from sales_invoices where {HERE} and cardinality(invoice_lines) > 1)""",
     f"""update sales_invoices set status = jsonb_build_object('id', 'VOID'), {NOW}
-    where id = (select max(id) from sales_invoices where status ->> 'id' = 'UNPAID')""",
-    "delete from purchase_invoices where id = (select min(id) from purchase_invoices)",
+    where id = (select max(id) from sales_invoices where {HERE} and status ->> 'id' = 'UNPAID')""",
+    f"delete from purchase_invoices where id = (select min(id) from purchase_invoices where {HERE})",
 )
 
 
