@@ -210,12 +210,10 @@ class HttpClient:
             RetriesExhaustedError: only this path or this business was not answered for so long.
         """
         scope = request.scope
-        delay = fault.error.delay if isinstance(fault.error, RateLimitedError) else None
-        if self._outages.fail(scope, fault.wait, is_refusal=delay is not None):
+        is_refusal = isinstance(fault.error, RateLimitedError)
+        if self._outages.fail(scope, fault.wait, is_refusal=is_refusal):
             self._logger.warning("%s Trying again for up to %d s in all.", fault.error, self._patience)
         if (exhausted := self._outages.exhausted(scope)) is None:
-            if delay:
-                self._gate.pause(delay)
             return
         widest, seconds = exhausted
         if widest != EVERYTHING:
@@ -264,7 +262,7 @@ class HttpClient:
                 self._tokens.accept(_token_of(response.request))  # before a request that follows can find it dead
         error = error_of(response, body, request.label)
         if isinstance(error, RateLimitedError):
-            error.delay = self._gate.refused(permit, error.retry_after)
+            self._gate.refused(permit, error.retry_after)
         if isinstance(error, RetriableAPIError):
             raise error  # which says nothing of limits, unless it is a refusal, and nothing of the service's health
         parsed: Parsed | Exception
