@@ -220,10 +220,11 @@ class ListReader:
         last = parts[-1]
         items = [item for part in parts for item in part.items]
         more = number * self._size < last.total if last.total is not None else last.has_next or bool(items)
+        is_end = last.number is not None and last.number < last.asked
         return replace(
             parts[0],
             asked=number,
-            number=number,
+            number=None if last.number is None else number - (is_end and not items),  # as Sage answers beyond the end
             size=self._size,
             items=items,
             total=last.total,

@@ -9,7 +9,7 @@ import pytest
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import Warehouse, disagreements
-from sage_workbench.plain_books import List, plain_world
+from sage_workbench.plain_books import List, key, plain_world
 from tap_sage_accounting.exceptions import IncompleteRunError
 from tap_sage_accounting.extraction import consistency
 
@@ -128,6 +128,18 @@ def test_a_total_that_cannot_be_breaks_nothing(server: SandboxServer, run_tap: R
     run = run_tap(*LISTS, page_size=PAGE)
     assert {len(run.records[stream]) for stream in LISTS} == {ROWS}
     assert all("unexpected" not in outcome.reason for outcome in run.tap.report.failed)
+
+
+@pytest.mark.parametrize("total", [ROWS + 2 * PAGE, 10**9])
+@pytest.mark.parametrize("page", [{}, {"$page": None}], ids=["numbered", "without a number"])
+def test_a_total_that_is_too_high_does_not_lead_beyond_the_end_of_a_list_that_is_read_in_parts(
+    server: SandboxServer, run_tap: RunTap, page: dict[str, Any], total: int
+) -> None:
+    server.faults.poison = {key(2): "full"}
+    server.faults.add(Fault("contacts", "envelope", envelope={"$total": total, **page}, times=None))
+    run = run_tap("contacts", page_size=PAGE)
+    assert {row["id"] for row in run.records["contacts"]} == {key(number) for number in range(1, ROWS + 1)}
+    assert len(server.requests) < 20 * ROWS
 
 
 @pytest.mark.parametrize("stream", LISTS)
