@@ -31,9 +31,9 @@ SHARED = re.compile(r"""scope=["'](?:module|class)["']""")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return two workers for each processor: many tests wait, for a process, a server or a moment."""
+    """Return three workers for two processors: some tests wait, for a process, a server or a moment."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 2 * processors
+    return processors + processors // 2
 
 
 class SharedModules(LoadScopeScheduling):  # type: ignore[misc] # untyped

@@ -73,17 +73,15 @@ def incremental(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def days(warehouse: Warehouse) -> Iterator[int]:
-    """Let days pass in the books, and on the last one change what was loaded long ago."""
+    """Let a day pass in the books, and change what was loaded long ago."""
     yield 0
-    for day in (1, 2):
-        with warehouse.server.paused():
-            advance(warehouse.server.world)
-        warehouse.loading.run(ALL)
-        yield day
+    with warehouse.server.paused():
+        advance(warehouse.server.world)
+    warehouse.loading.run(ALL)
     warehouse.connection.execute(f"set search_path to {SCHEMA}")
     for edit in EDITS:
         assert warehouse.connection.execute(edit).rowcount > 0, edit
-    yield 3
+    yield 1
 
 
 def test_an_incremental_build_holds_what_a_full_one_does(
@@ -95,13 +93,11 @@ def test_an_incremental_build_holds_what_a_full_one_does(
     with Dbt(tmp_path / "postgres", warehouse.variables, incremental) as dbt:
         for day in days(warehouse):
             dbt.run(*BUILD)
-            if day == 2:
-                assert warehouse.ask("select count(distinct xmin::text) > 2 from sage__general_ledger") == [(True,)]
-            if day != 1:
-                copy_to_duckdb(warehouse, fresh)
-                replace_loaded(file, fresh)
-                with Dbt(tmp_path / f"duckdb-{day}", of_duckdb, incremental) as in_duckdb:
-                    in_duckdb.run(*BUILD)
+            copy_to_duckdb(warehouse, fresh)
+            replace_loaded(file, fresh)
+            with Dbt(tmp_path / f"duckdb-{day}", of_duckdb, incremental) as in_duckdb:
+                in_duckdb.run(*BUILD)
+        assert warehouse.ask("select count(distinct xmin::text) from sage__general_ledger") > [(1,)]
         kept = rows_of(warehouse.ask), rows_of(lambda query: read(file, query))
         dbt.run(*full)
     with Dbt(tmp_path / "duckdb-full", of_duckdb, incremental) as dbt:

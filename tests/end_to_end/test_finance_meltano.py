@@ -85,32 +85,42 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield Project(server, database, tmp_path_factory.mktemp("finance-meltano"))
 
 
-@pytest.mark.slow
-def test_one_command_loads_builds_and_reconciles(project: Project) -> None:
-    done = project.meltano("run", "tap-sage-accounting", "target-postgres", "dbt-postgres:build")
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert project.ask("select count(*) from sage_finance.sage__general_ledger where debit > 0") > [(100,)]
-    assert project.ask("select distinct verdict from sage_finance.sage__reconciliation where verdict = 'differs'") == []
+@pytest.fixture(scope="module")
+def job(project: Project) -> subprocess.CompletedProcess[str]:
+    """The one command that loads, builds and reconciles."""
+    return project.meltano("run", "tap-sage-accounting", "target-postgres", "dbt-postgres:build")
+
+
+@pytest.fixture
+def built(project: Project, job: subprocess.CompletedProcess[str]) -> Project:
+    assert job.returncode == 0, job.stderr[-4000:]
+    return project
 
 
 @pytest.mark.slow
-def test_a_check_that_differs_fails_the_job_with_its_figures(project: Project) -> None:
-    project.ask(STALE.format(-10))
-    failed = project.meltano("run", "dbt-postgres:build")
-    project.ask(STALE.format(10))
+def test_one_command_loads_builds_and_reconciles(built: Project) -> None:
+    assert built.ask("select count(*) from sage_finance.sage__general_ledger where debit > 0") > [(100,)]
+    assert built.ask("select distinct verdict from sage_finance.sage__reconciliation where verdict = 'differs'") == []
+
+
+@pytest.mark.slow
+def test_a_check_that_differs_fails_the_job_with_its_figures(built: Project) -> None:
+    built.ask(STALE.format(-10))
+    failed = built.meltano("run", "dbt-postgres:build")
+    built.ask(STALE.format(10))
     assert failed.returncode != 0
     assert "outstanding_amounts differs by 10.0000 (expected" in failed.stderr
 
 
-def test_the_report_is_printed_alone(project: Project) -> None:
-    done = project.meltano("invoke", "dbt-postgres:report")
+def test_the_report_is_printed_alone(built: Project) -> None:
+    done = built.meltano("invoke", "dbt-postgres:report")
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.startswith("<!doctype html>")
     assert done.stdout.rstrip().endswith("</html>")
 
 
 @pytest.mark.slow
-def test_another_project_installs_the_package_by_git(project: Project, tmp_path: Path) -> None:
+def test_another_project_installs_the_package_by_git(built: Project, tmp_path: Path) -> None:
     repository, own = tmp_path / "repository", tmp_path / "own"
     copy_models(repository / "transform")
     git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
@@ -137,8 +147,8 @@ def test_another_project_installs_the_package_by_git(project: Project, tmp_path:
     (own / "meltano.yml").write_text(
         yaml.safe_dump({"environments": [{"name": "prod"}], "plugins": {"utilities": [definition]}})
     )
-    done = project.meltano("run", "dbt-postgres:deps", "dbt-postgres:build", directory=own)
+    done = built.meltano("run", "dbt-postgres:deps", "dbt-postgres:build", directory=own)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert project.ask("select count(*) from own_finance.sales") == [(1,)]
-    report = project.meltano("invoke", "dbt-postgres:report", directory=own)
+    assert built.ask("select count(*) from own_finance.sales") == [(1,)]
+    report = built.meltano("invoke", "dbt-postgres:report", directory=own)
     assert "<h2>Does it tie?</h2>" in report.stdout, report.stderr[-4000:]
