@@ -267,7 +267,7 @@ def test_rows_that_wait_are_read_again_after_a_stop(tmp_path: Path) -> None:
         tap = TapProcess(server, tmp_path, (*UNREPORTED, "deletions"), page_size=20, deletion_sweep_days=0)
         slow = server.faults.add(Fault("tax_rates", "slow", seconds=60, page=2))
         process = start(tap.command())
-        until(lambda: slow.times == 0)
+        until(lambda: slow.times == 0 and process.is_idle())
         process.send([TERM])
         assert process.code() == 128 + TERM, process.log
         warehouse = Warehouse()

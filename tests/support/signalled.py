@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -79,6 +80,13 @@ class Process:
             self._process.send_signal(number)
             time.sleep(between if len(signals) < 10 else 0.005)
 
+    def is_idle(self) -> bool:
+        """Return whether it waits: for a moment it takes no time of a processor."""
+        process = psutil.Process(self._process.pid)
+        before = process.cpu_times()
+        time.sleep(0.2)
+        return process.cpu_times() == before
+
     def is_over(self) -> bool:
         return self._process.poll() is not None
 
@@ -109,9 +117,11 @@ def processes_in(directory: Path) -> Iterator[Start]:
         started.append(Process(command, home, **options))
         return started[-1]
 
-    yield begin
-    for each in started:
-        each.end()
+    try:
+        yield begin
+    finally:
+        for each in started:
+            each.end()
 
 
 def read_until(process: Process, text: bytes) -> bytes:
