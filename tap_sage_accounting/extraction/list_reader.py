@@ -230,6 +230,7 @@ class ListReader:
             total=last.total,
             has_next=more,
             served_by=last.served_by,
+            weight=sum(part.weight for part in parts),
         )
 
     def _range(self, first: int, end: int, size: int) -> Iterator[Page]:

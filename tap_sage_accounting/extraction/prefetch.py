@@ -70,6 +70,7 @@ class PagePrefetcher:
         self._next = 1
         self._requested: dict[int, Future[Page]] = {}
         self._reserved: dict[int, int] = {}
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -79,6 +80,10 @@ class PagePrefetcher:
             future.cancel()
         for number in list(self._reserved):
             self._release(number)
+
+    def __del__(self) -> None:
+        """Give the room back of a list that was never looked at, because a read failed before."""
+        self.__exit__()
 
     def start(self) -> None:
         """Request the first page, and those that follow it as far as there is room, to have them when needed."""
@@ -108,10 +113,19 @@ class PagePrefetcher:
                 if not self._budget.reserve(page.weight):
                     return
                 self._reserved[number] = page.weight
-            self._requested[number] = self._executor.submit(self._fetch, number)
+            self._requested[number] = self._executor.submit(self._fetch_ahead, number)
+
+    def _fetch_ahead(self, number: int) -> Page:
+        page = self._fetch(number)
+        with self._lock:
+            if number in self._reserved:  # for a page as large as another one
+                self._budget.release(self._reserved[number] - page.weight)
+                self._reserved[number] = page.weight
+        return page
 
     def _release(self, number: int) -> None:
-        self._budget.release(self._reserved.pop(number, 0))
+        with self._lock:
+            self._budget.release(self._reserved.pop(number, 0))
 
     @property
     def awaited(self) -> Future[Page] | None:

@@ -42,7 +42,7 @@ class BusinessRead:
         self._plan = plan
         parts = plan.stream.parts
         self._readers = ResumableRead(plan).readers() if plan.is_resumable else [plan.reader(part) for part in parts]
-        self._deletions = deletions_of(plan, self._readers[0].seen)
+        self._deletions = deletions_of(plan, [reader.seen for reader in self._readers])
         self._reread = Reread(plan)
         self._newest: str | None = None
         self._keyless = 0
@@ -116,7 +116,7 @@ class BusinessRead:
         new came, the bookmark follows a day behind: then clocks that are wrong by less do no harm. Where no row came at
         all, it stays: nothing would be read again for longer, and a list may be said to be empty that is not.
         """
-        started, newest, state = self._readers[0].seen.started, self._newest, self._plan.state
+        started, newest, state = self._deletions.started, self._newest, self._plan.state
         if started is None or not self._plan.is_incremental:
             return
         bookmark = state.get(BOOKMARK)

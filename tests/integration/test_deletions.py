@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from sage_sandbox.store import Row, timestamp
 from sage_workbench.merge import Warehouse, disagreements
 from sage_workbench.plain_books import LONG_AGO, List, before_page, key, plain_world
 from tap_sage_accounting.api import endpoint, pages
+from tap_sage_accounting.api.endpoint import Endpoint
 from tap_sage_accounting.extraction.deletions import missing
 from tap_sage_accounting.run.packed_ids import pack, unpack
 from tap_sage_accounting.streams import STREAMS
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from sage_sandbox.api import Call
     from sage_sandbox.store import Body
     from sage_workbench.runs import Run
+    from tap_sage_accounting.api.pages import Page
 
     RunTap = Callable[..., Run]
 
@@ -321,6 +324,46 @@ def test_deactivated_items_are_no_deletions(
     second = run_tap(stream, "deletions", state=first.state)
     assert {row["id"]: row["active"] for row in second.records[stream]}[rows.keys[0]] is False
     assert deleted(second) == {}
+
+
+@pytest.mark.parametrize("stream", ["products", "services", "stock_items"])
+def test_what_happens_between_the_parts_of_a_list_arrives_whichever_part_is_served_first(
+    server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    """The second part is served ten minutes before the first, as in an outage of one address."""
+    rows = a_list(server, stream, 6)
+    *inactive, active, other = rows.keys
+    for row_id in rows.keys:
+        rows.collection.change(row_id, {"active": row_id not in inactive}, LONG_AGO)
+    warehouse, first = Warehouse(), run_tap(stream)
+    warehouse.load(first.messages)
+    pass_time(server, hours=2)
+    request, second_part, held = Endpoint.page, threading.Event(), threading.Lock()
+
+    def in_turn(self: Endpoint, *arguments: Any, **options: Any) -> Page:
+        if self.path != f"/{stream}" or "deleted_since" in self.params:
+            return request(self, *arguments, **options)
+        if self.params.get("active") == "false":
+            page = request(self, *arguments, **options)
+            second_part.set()
+            return page
+        if held.acquire(blocking=False):
+            assert second_part.wait(60)
+            pass_time(server, seconds=5)
+            rows.edit(inactive[0])
+            rows.delete(inactive[1])
+            pass_time(server, minutes=10)
+            rows.edit(active)
+            rows.delete(other)
+        return request(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Endpoint, "page", in_turn)
+        second = run_tap(stream, state=first.state)
+    warehouse.load(second.messages)
+    pass_time(server, hours=1)
+    warehouse.load(run_tap(stream, state=second.state).messages)
+    assert disagreements(server.world, warehouse, [stream]) == []
 
 
 def test_deactivated_contacts_still_arrive(server: SandboxServer, run_tap: RunTap) -> None:

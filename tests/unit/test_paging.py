@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +200,35 @@ def test_pages_are_requested_before_their_use_as_far_as_there_is_room(executor: 
         assert sorted(asked) == list(range(1, 8))  # the next in any case, and room for five
         assert not budget.reserve(weight)
     assert budget.reserve(5 * weight), "room was not given back"
+
+
+def test_pages_that_are_larger_than_the_first_take_the_room_of_others(executor: ThreadPoolExecutor) -> None:
+    plain, _ = serve(40, 2)
+
+    def fetch(number: int) -> Page:
+        return replace(plain(number), weight=100 if number == 1 else 1000)
+
+    budget = PageBudget(5000)
+    with PagePrefetcher(fetch, executor, lambda: PagesAhead(1, 8), budget=budget) as pages:
+        pages.start()
+        assert pages.awaited is not None
+        pages.awaited.result()
+        executor.shutdown()
+        assert not budget.reserve(1)
+    assert budget.reserve(5000)
+
+
+def test_a_list_that_nobody_looks_at_any_more_gives_its_room_back(executor: ThreadPoolExecutor) -> None:
+    fetch, _ = serve(40, 2)
+    budget = PageBudget(10_000)
+    pages = PagePrefetcher(fetch, executor, lambda: PagesAhead(1, 8), budget=budget)
+    pages.start()
+    assert pages.awaited is not None
+    pages.awaited.result()
+    executor.shutdown()
+    assert not budget.reserve(10_000)
+    del pages
+    assert budget.reserve(10_000)
 
 
 def test_a_total_beyond_belief_requests_no_more_pages_than_may_be_on_their_way(executor: ThreadPoolExecutor) -> None:

@@ -9,14 +9,16 @@ from tap_sage_accounting.extraction.deletions.missing import MissingDeletions
 from tap_sage_accounting.extraction.deletions.reported import ReportedDeletions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tap_sage_accounting.extraction.consistency import SeenRows
     from tap_sage_accounting.extraction.plan import ReadPlan
 
 __all__ = ["Deletions", "deletions_of"]
 
 
-def deletions_of(plan: ReadPlan, seen: SeenRows) -> Deletions:
-    """Choose how deletions from a list are found, beside a read of it that sees its rows."""
+def deletions_of(plan: ReadPlan, seen: Sequence[SeenRows]) -> Deletions:
+    """Choose how deletions from a list are found, beside reads of its parts that see its rows."""
     if plan.stream.deleted_since:
         return ReportedDeletions(plan, seen)
     if plan.stream.deletion_flag is not None:

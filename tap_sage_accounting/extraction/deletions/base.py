@@ -18,7 +18,7 @@ from tap_sage_accounting.run.checkpoints import Tracker
 from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from tap_sage_accounting.api.endpoint import Endpoint
@@ -55,16 +55,21 @@ class Deletions(Tracker):
 
     observes = False
 
-    def __init__(self, plan: ReadPlan, seen: SeenRows) -> None:
+    def __init__(self, plan: ReadPlan, seen: Sequence[SeenRows]) -> None:
         self.plan = plan
-        self.seen = seen
+        self._seen = seen
         self.state = plan.state
         self.keyless = 0
 
     @property
     def now(self) -> datetime:
         """A moment that is not after the one when the first page was served."""
-        return self.seen.started or timestamps.now()
+        return self.started or timestamps.now()
+
+    @property
+    def started(self) -> datetime | None:
+        """When the first page was served of the part of the list that was served first; None before."""
+        return min((each.started for each in self._seen if each.started is not None), default=None)
 
     def start(self) -> None:
         """Send the first requests, to have their responses when they are needed."""
@@ -78,7 +83,7 @@ class Deletions(Tracker):
 
     def was_replaced(self, newest: str | None) -> bool:
         """Return whether rows may have come *and* gone during the read; `newest` is the latest `updated_at` in it."""
-        started = self.seen.started
+        started = self.started
         if started is None:
             return False
         if UPDATED_AT not in self.plan.columns:

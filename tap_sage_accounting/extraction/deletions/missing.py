@@ -33,7 +33,7 @@ class MissingDeletions(Deletions):
 
     observes = True
 
-    def __init__(self, plan: ReadPlan, seen: SeenRows) -> None:
+    def __init__(self, plan: ReadPlan, seen: Sequence[SeenRows]) -> None:
         super().__init__(plan, seen)
         self._known = unpack(self.state[INVENTORY]) if INVENTORY in self.state else set()
         self._keys: set[str] = set()

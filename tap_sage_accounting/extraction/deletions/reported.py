@@ -17,7 +17,7 @@ from tap_sage_accounting.run.state_parts import TOLD_UNTIL
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from tap_sage_accounting.extraction.consistency import SeenRows
@@ -34,7 +34,7 @@ _SUMMARY = frozenset(("id", "displayed_as", "$path", "created_at", "updated_at",
 class ReportedDeletions(Deletions):
     """Reads the list of deletions since the last read, for each part of the list."""
 
-    def __init__(self, plan: ReadPlan, seen: SeenRows) -> None:
+    def __init__(self, plan: ReadPlan, seen: Sequence[SeenRows]) -> None:
         super().__init__(plan, seen)
         self._readers: list[ListReader] = []
         self._found: set[str] = set()
@@ -118,7 +118,7 @@ class ReportedDeletions(Deletions):
     @override
     def was_replaced(self, newest: str | None) -> bool:
         """Return whether rows may have come and gone; costs a request only where something came."""
-        started = self.seen.started
+        started = self.started
         may_be = super().was_replaced(newest)
         if started is None or not may_be or UPDATED_AT not in self.plan.columns:
             return may_be
