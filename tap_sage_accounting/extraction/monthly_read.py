@@ -93,7 +93,7 @@ class MonthlyRead:
         with stop_signals.deferred():  # a state that is half of this read and half of the last one would be wrong
             if not is_quiet:  # else nothing changed since, whatever the clocks say
                 state[READ_AT] = instant(now)
-            seen.write(state)
+            seen.write(state, opened)
             if is_whole:
                 state[ALL_READ_AT] = instant(now)
                 state.pop(OLDER_CHANGED, None)

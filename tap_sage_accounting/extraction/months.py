@@ -144,9 +144,15 @@ class MonthlyBalances:
         self.empty.update(months)
         self.closings |= dict.fromkeys(months, NOTHING_HELD)
 
-    def write(self, state: dict[str, Any]) -> None:
-        """Leave in the state what the next run needs: closings from the first month read on, without a gap."""
+    def write(self, state: dict[str, Any], opened: Month) -> None:
+        """Leave in the state what the next run needs: closings from the first month read on, without a gap.
+
+        Those before the accounts begin are left out: nothing is noticed that changes there, so that they must be read
+        again where the accounts begin earlier once more.
+        """
         state[LISTED] = pack(self.listed)
+        self.empty = {month for month in self.empty if month >= opened}
+        self.closings = {month: held for month, held in self.closings.items() if month >= opened}
         first = min(self.closings.keys() - self.empty)
         sums = [self.closings.get(month, _UNKNOWN) for month in first.until(max(self.closings))]
         state[CLOSINGS] = f"{first.first_day}:{''.join(sums)}"

@@ -296,6 +296,31 @@ def test_accounts_that_begin_later_are_no_failure_and_cost_no_request(beginning:
     assert beginning.differences() == []
 
 
+@pytest.mark.parametrize("how", ["start date", "claim", "settings refused"])
+def test_what_is_posted_before_a_beginning_that_is_later_for_a_while_arrives_after_it(
+    beginning: Beginning, how: str
+) -> None:
+    beginning.claim("2026-01-01")
+    if how == "settings refused":  # then the accounts are taken to begin two years ago
+        beginning.claim("2023-01-01")
+        book(beginning.ledger, "2023-05-15")
+    beginning.sync()
+    book(beginning.ledger, "2023-05-20" if how == "settings refused" else "2026-02-20")
+    match how:
+        case "start date":
+            beginning.sync(start_date="2026-04-01")
+        case "claim":
+            beginning.claim("2026-04-01")
+            beginning.sync()
+            beginning.claim("2026-01-01")
+        case _:
+            refused = beginning.server.faults.add(Fault("financial_settings", 403, times=None))
+            beginning.sync()
+            beginning.server.faults.script.remove(refused)
+    beginning.sync()
+    assert beginning.differences("2023" if how == "settings refused" else "2026") == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("begins", ["0202-01-01", "0001-01-01", "1024-07-01", "1995-03-01", "soon", 5, ["x"]])
 def test_accounts_that_begin_ages_ago_are_read_from_the_first_posting(beginning: Beginning, begins: Any) -> None:
