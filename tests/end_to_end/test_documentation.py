@@ -368,7 +368,8 @@ QUERIES = [
     block
     for block in BLOCKS
     # Those pages ask the finance models; test_finance_models.py and test_demo.py run their queries.
-    if block.language == "sql" and not {"models", "platforms", "uses", "questions.md"} & set(block.page.relative_to(ROOT).parts)
+    if block.language == "sql"
+    and not {"models", "platforms", "uses", "questions.md"} & set(block.page.relative_to(ROOT).parts)
 ]
 ASKED = {
     "businesses",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -298,7 +299,7 @@ def test_a_process_that_is_told_to_stop_leaves_whole_lines_and_a_true_state(
     assert "Traceback" not in log
     assert "The run ended early: " in log
     assert "of 4 reads done" in log
-    messages = [json.loads(line) for line in output.read_text().splitlines()]
+    messages = [json.loads(line, parse_float=Decimal) for line in output.read_text().splitlines()]
     assert messages[-1]["type"] == "STATE"
     state = messages[-1]["value"]
     assert len(state["bookmarks"]["contacts"]["partitions"]) == 2
