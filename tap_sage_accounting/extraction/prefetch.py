@@ -49,7 +49,7 @@ class PagePrefetcher:
         fetch: returns a page by its number.
         executor: the threads that send requests.
         ahead: returns how many pages may be requested ahead of their use just now.
-        budget: room for those that not every list may have; None for none.
+        budget: the memory for those beyond what every list may have; None for none of them.
         counts_rows: the total counts rows, so that one that is not reached shows that pages are shorter than they say.
     """
 

@@ -1,62 +1,25 @@
-"""The readable objects of Sage Accounting, one stream each, grouped as Sage's own reference groups them."""
+"""The readable objects of Sage Accounting, one stream each; each module is an area of Sage's own reference."""
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import TYPE_CHECKING
+from importlib import import_module
+from pkgutil import iter_modules
 
 from tap_sage_accounting.client import SageStream
-from tap_sage_accounting.streams import (
-    analysis,
-    attachments,
-    banking,
-    businesses,
-    contacts,
-    currencies,
-    deletions,
-    ledger,
-    opening_balances,
-    payments,
-    products,
-    purchases,
-    reference,
-    sales,
-    settings,
-    taxes,
-    trial_balance,
-)
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 __all__ = ["STREAMS"]
 
-_AREAS = (
-    analysis,
-    attachments,
-    banking,
-    businesses,
-    contacts,
-    currencies,
-    deletions,
-    ledger,
-    opening_balances,
-    payments,
-    products,
-    purchases,
-    reference,
-    sales,
-    settings,
-    taxes,
-    trial_balance,
+
+def _declared_in(area: str) -> list[type[SageStream]]:
+    """List the streams that a module of this package declares, without what it imports."""
+    module = import_module(f"{__name__}.{area}")
+    classes = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, SageStream)]
+    return [each for each in classes if each.__module__ == module.__name__]
+
+
+STREAMS = tuple(
+    sorted(
+        (stream for area in iter_modules(__path__) for stream in _declared_in(area.name)), key=lambda each: each.name
+    )
 )
-
-
-def _declared_in(area: ModuleType) -> list[type[SageStream]]:
-    """List the streams that a module declares, without what it imports."""
-    classes = [each for each in vars(area).values() if isinstance(each, type) and issubclass(each, SageStream)]
-    return [each for each in classes if each.__module__ == area.__name__]
-
-
-STREAMS = tuple(sorted(chain.from_iterable(map(_declared_in, _AREAS)), key=lambda stream: stream.name))
 """Every stream of the tap, in the order of their names."""

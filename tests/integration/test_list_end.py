@@ -130,7 +130,7 @@ def test_a_total_that_cannot_be_breaks_nothing(server: SandboxServer, run_tap: R
     assert all("unexpected" not in outcome.reason for outcome in run.tap.report.failed)
 
 
-@pytest.mark.parametrize("total", [ROWS + 2 * PAGE, 10**9])
+@pytest.mark.parametrize("total", [ROWS + 2 * PAGE, 50 * ROWS])
 @pytest.mark.parametrize("page", [{}, {"$page": None}], ids=["numbered", "without a number"])
 def test_a_total_that_is_too_high_does_not_lead_beyond_the_end_of_a_list_that_is_read_in_parts(
     server: SandboxServer, run_tap: RunTap, page: dict[str, Any], total: int
@@ -139,7 +139,7 @@ def test_a_total_that_is_too_high_does_not_lead_beyond_the_end_of_a_list_that_is
     server.faults.add(Fault("contacts", "envelope", envelope={"$total": total, **page}, times=None))
     run = run_tap("contacts", page_size=PAGE)
     assert {row["id"] for row in run.records["contacts"]} == {key(number) for number in range(1, ROWS + 1)}
-    assert len(server.requests) < 20 * ROWS
+    assert len(server.requests) < 5 * ROWS
 
 
 @pytest.mark.parametrize("stream", LISTS)
