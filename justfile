@@ -29,6 +29,7 @@ fix:
     uv run python scripts/sync_settings.py --write
     uv run python scripts/stream_table.py --write
     uv run python scripts/build_sources.py --write
+    uv run python scripts/build_assumptions.py --write
     uv run python scripts/draw_architecture.py --write
     uv run python scripts/draw_models.py --write
 

@@ -188,7 +188,8 @@ class SageStream(SingerStream):
     def requested_attributes(self) -> str | None:
         """Everything, unless the catalog deselects columns: then those that are selected, the bookmark always.
 
-        None requests no more than what Sage always sends: `id`, `displayed_as` and `$path`.
+        With everything, lists show all that single records do (records.complete). None requests no more than what Sage
+        always sends: `id`, `displayed_as` and `$path`.
         """
         own = [name for name in self.schema["properties"] if name not in self.filled_in | ALWAYS_SENT]
         needed = {UPDATED_AT, *self._wanted_ids.values()}
@@ -208,7 +209,8 @@ class SageStream(SingerStream):
     def _since(self, state: dict[str, Any], start_date: datetime | None) -> datetime | None:
         """Return the change filter: the bookmark less the look-back, else the start date, else none.
 
-        Master data is read whole, because what changed since the start date refers to all of it.
+        The filter lets its own second through (changes.inclusive). Master data is read whole, because what changed
+        since the start date refers to all of it.
         """
         if self.replication_method != REPLICATION_INCREMENTAL:
             return None
@@ -274,7 +276,7 @@ class ReferenceDataStream(SageStream):
 
 
 class SingleObjectStream(ReferenceDataStream):
-    """A single object, such as a business's settings: one row per business, without pages."""
+    """A single object, such as a business's settings: one row per business, without pages (records.object_ids)."""
 
     primary_keys: ClassVar[tuple[str, ...]] = ("business_id",)
     read_class = SingleRead

@@ -219,17 +219,18 @@ def error_of(response: requests.Response, body: bytes, label: str) -> Exception 
         return RateLimitedError(f"{message}. Sage asks for fewer requests.", response, retry_after(response.headers))
     if sage.is_sages:
         return _refusal(sage, status, message, response)
+    # The body for a dead token is not documented (tokens.expired_answer).
     if status == HTTPStatus.UNAUTHORIZED and not body.lstrip().startswith(b"<"):
         return TokenRejectedError(f"{message}. The access token was not accepted.", response)
     return _foreign(status, printable(f"{label}: {status_text}"), body, response)
 
 
 def _refusal(sage: SageError, status: int, message: str, response: requests.Response) -> Exception:
-    """Return the error of a response in the form of Sage's errors."""
+    """Return the error of a response in the form of Sage's errors; 401 and 404 may be the edition (rights.edition)."""
     match status:
         case HTTPStatus.UNAUTHORIZED if "subscription" in sage.message.lower():
             return EditionError(f"{message}. The business's subscription or edition does not offer this object.")
-        case HTTPStatus.UNAUTHORIZED:
+        case HTTPStatus.UNAUTHORIZED:  # a foreign business, or a dead token (requests.foreign_business)
             return TokenRejectedError(f"{message}. The access token was not accepted.", response)
         case HTTPStatus.FORBIDDEN:
             return RightsError(f"{message}. The user's role in this business does not include it.")

@@ -116,7 +116,7 @@ SETTINGS = th.PropertiesList(
         ),
     ),
     th.Property(
-        "page_size",
+        "page_size",  # (pages.over_200)
         th.IntegerType(minimum=1, maximum=HIGHEST_PAGE_SIZE, nullable=False),
         default=HIGHEST_PAGE_SIZE,
         title="Page size",

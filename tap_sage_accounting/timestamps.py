@@ -1,4 +1,4 @@
-"""Moments: this machine's clock, and how moments are read and written."""
+"""Moments: this machine's clock, and how moments are read (records.timestamps) and written (changes.fractions)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """When Sage served a response: by two clocks, Sage's and this machine's, of which either may be wrong.
 
+(requests.clock)
+
 A bookmark that is too early costs a few rows that are read again. One that is too late loses rows. So what a read may
 rely on is the earlier clock for the moment from which changes are to come, and the later one for the moment until which
 they came.

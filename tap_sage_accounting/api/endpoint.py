@@ -95,7 +95,7 @@ class Endpoint:
         return self.client.get(request, parse, max_attempts)
 
     def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
-        """Return a page of the list.
+        """Return a page of the list, by its number: `$next` may lack parameters (pages.next_filters).
 
         Args:
             number: from 1.

@@ -140,7 +140,7 @@ class Page:
 
     @classmethod
     def parse(cls, response: Response, *, asked: int, size: int, decoder: RowDecoder | None = None) -> Page:
-        """Open Sage's envelope; `/businesses` spells the page size another way.
+        """Open Sage's envelope; `/businesses` spells the page size another way (businesses.size_key).
 
         Args:
             response: Sage's.
@@ -199,7 +199,7 @@ class Page:
         return self.asked if self.total is None else max(1, -(-self.total // self.size))
 
     def repeats(self, before: Page | None) -> bool:
-        """Return whether this is the last page once more: Sage answers it for every number beyond the end.
+        """Return whether this is the last page once more, as for every number beyond the end (pages.beyond_last).
 
         Raises:
             RetriesExhaustedError: it is the page before, a full one, although the list goes on.
@@ -217,9 +217,9 @@ class Page:
     def has_more(self) -> bool:
         """Return whether another page is worth requesting.
 
-        `$next` is not always filled in, so the total counts as well; an empty page with nothing left by the total is
-        the end whatever it names. Where Sage says neither, a page with rows is not taken for the last one: it may be
-        shorter than was asked for.
+        `$next` is not always filled in (pages.next), so the total counts as well; an empty page with nothing left by
+        the total is the end whatever it names. Where Sage says neither, a page with rows is not taken for the last one:
+        it may be shorter than was asked for.
         """
         if self.asked < self.last:
             return True
@@ -247,7 +247,7 @@ def _whole(value: object) -> int | None:
 
 
 def _page_size(stated: int | None, requested: int, items: Sequence[Item]) -> int:
-    """Find out how many records a full page holds: what Sage says counts unless the page itself says otherwise."""
+    """Find out how many records a full page holds: what Sage says, unless the page itself differs (pages.full)."""
     if stated == requested:
         return requested
     if not stated:

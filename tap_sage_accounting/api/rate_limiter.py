@@ -1,6 +1,7 @@
 """How fast we may ask: requests in flight, requests a minute, and what Sage's refusals teach.
 
-Sage does not say which limit applies: figures of 60, 100 and 900 requests a minute are in circulation, for an
+Sage does not say which limit applies (limits.minute), (limits.scope), (limits.window), nor does any header
+(limits.headers): figures of 60, 100 and 900 requests a minute are in circulation, for an
 application or for each business. So the limit is found: requests of the last minute are counted, and the count at which
 Sage refuses is the limit. Counting, not pacing, is what Sage does too: it lets bursts through, and wastes nothing.
 """

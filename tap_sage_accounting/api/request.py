@@ -103,7 +103,7 @@ def parse_json(body: bytes, label: str) -> Any:
 
 
 def require_business(response: requests.Response, business_id: str | None, label: str) -> None:
-    """Refuse a response about another business than was asked for.
+    """Refuse a response about another business than was asked for (requests.echo).
 
     Raises:
         FatalAPIError: it is.

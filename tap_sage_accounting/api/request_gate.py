@@ -21,7 +21,7 @@ class RequestGate:
     """The one door through which every request of a run goes, whatever stream, business or thread it comes from.
 
     Args:
-        concurrency: requests in flight at most.
+        concurrency: requests in flight at most (limits.concurrency).
         per_minute: a ceiling for the requests of any minute; None for Sage's published limit.
         minute: seconds that Sage's minute has.
         clock: seconds, monotonic.

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from requests import Response
 
 ACCEPTED = "gzip"
-"""The value of `Accept-Encoding`: it is decompressed here, so that the size is bounded with any version of urllib3."""
+"""The value of `Accept-Encoding` (requests.compression).
+
+It is decompressed here, so that the size is bounded with any version of urllib3.
+"""
 CHUNK_BYTES = 1 << 20
 """Bytes that are taken from the connection at once."""
 MOST_MEMBERS = 1000

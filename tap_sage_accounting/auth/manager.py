@@ -1,4 +1,4 @@
-"""Keep a valid access token, rotating Sage's single-use refresh tokens."""
+"""Keep a valid access token, rotating Sage's single-use refresh tokens (tokens.reuse)."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ class Tokens:
     """The tokens of one response of Sage's token endpoint.
 
     Attributes:
-        access_token: opens the API for `lifetime` from `issued_at`; cannot be revoked.
-        refresh_token: gets the next tokens, once, within `refresh_lifetime`.
+        access_token: opens the API for `lifetime` from `issued_at` (tokens.access_lifetime); cannot be revoked.
+        refresh_token: gets the next tokens, once, within `refresh_lifetime` (tokens.refresh_lifetime).
         issued_at: when the tokens were requested, by this machine's clock; never later than Sage's moment of issue.
         scope: `readonly` or `full_access`.
         requested_by_id: Sage's id of the user who consented, or "".

@@ -34,6 +34,7 @@ EXPIRED_CODE = (
     "Sage does not accept the code any more: it is valid for 60 seconds, once, and only with the redirect URI of the "
     "consent. Run the login again, and return to the terminal soon after the consent."
 )
+"""What a login ends with when the code has expired (tokens.code_lifetime)."""
 
 
 def _require_seconds(ctx: click.Context, param: click.Parameter, value: float) -> float:

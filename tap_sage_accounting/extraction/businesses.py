@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.api.pages import Page
 
 LARGEST_PAGE = 500
-"""Businesses that Sage puts on a page at most; before mid-2025 it put all of them on one."""
+"""Businesses that Sage puts on a page at most (businesses.paged); before mid-2025 it put all of them on one."""
 SMALLEST_PAGE = 25
 """Businesses that Sage puts on a page at least: smaller pages would not begin where they should."""
 

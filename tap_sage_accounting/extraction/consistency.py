@@ -4,7 +4,7 @@ Sage has neither cursors nor snapshots. What it has is a total in every response
 the same total, and exactly that many different rows were seen: whatever changes places is seen twice or not at all, and
 the count falls short. Only a row that comes while another goes leaves the count right. Then the one that came is among
 those that were seen: had it come to where the read had already been, nothing would have slipped. So rows that bear a
-time show at no cost that none came, and the rest is looked for separately.
+time, as most do (records.times), show at no cost that none came, and the rest is looked for separately.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 MAX_ATTEMPTS_LARGE_PAGE = 2
-"""Attempts at a page that may be too heavy, before smaller ones are tried."""
+"""Attempts at a page that may be too heavy (pages.heavy), before smaller ones are tried."""
 SMALLER = (100, 50, 25, 5, 1)
 MAX_UNDELIVERABLE = 10
 """Undeliverable records of one list after which Sage counts as not well."""

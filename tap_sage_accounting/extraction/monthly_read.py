@@ -2,9 +2,10 @@
 
 A transaction that changed shows the month that it is in, not the one that it was in before. What each account holds at
 the end of a month is what it holds at the beginning of the next one; where that is not so, the earlier month is read
-again, and the one before it, as far back as it takes. Changes that make up for each other account by account before the
-first month that is read anyway would escape this; so after changes of older transactions all months are read again at
-times, as often as other lists are swept for deletions.
+again, and the one before it, as far back as it takes. What the trial balance lags behind (ledger.trial_balance_lag),
+the next run reads. Changes that make up for each other account by account before the first month that is read anyway
+would escape this; so after changes of older transactions all months are read again at times, as often as other lists
+are swept for deletions.
 """
 
 from __future__ import annotations
@@ -212,7 +213,8 @@ class MonthlyRead:
         """Lay out one account of one month flat."""
         known = {"id", "opening_balance", "closing_balance"}
         flat = {name: value for name, value in raw.items() if name not in known}
-        flat |= {"from_date": month.first_day, "to_date": month.last_day, "ledger_account_id": raw.get("id")}
+        flat |= {"from_date": month.first_day, "to_date": month.last_day}
+        flat["ledger_account_id"] = raw.get("id")  # without one, the read fails (ledger.trial_balance_ids)
         flat[READ_AT] = instant(page.served_at)
         for balance in ("opening_balance", "closing_balance"):
             for side, amount in (raw.get(balance) or {}).items():

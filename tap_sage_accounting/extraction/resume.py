@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.records.row_decoder import Item
 
 IN_ORDER = f"{CREATED_AT}:asc"
-"""The order, as Sage's parameter `sort` spells it."""
+"""The order, as Sage's parameter `sort` spells it (pages.sort)."""
 FEW_PAGES = 3
 """Pages at the beginning of a list that are not worth a word in the state."""
 MOMENT_LENGTH = len("2026-06-30T18:00:00Z")

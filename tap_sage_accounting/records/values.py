@@ -52,7 +52,7 @@ def _bounded(number: Decimal | int) -> Decimal | int:
 
 
 def _number(value: Any, _: Unmapped) -> Decimal | int | None:
-    """Sage writes decimals as strings in plain notation; real JSON numbers occur too."""
+    """Sage writes decimals as strings in plain notation; real JSON numbers occur too (records.decimals)."""
     if isinstance(value, str):
         return _decimal(value)
     if isinstance(value, int | Decimal) and not isinstance(value, bool):

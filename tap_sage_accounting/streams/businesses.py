@@ -10,6 +10,7 @@ from tap_sage_accounting.client import SingleObjectStream
 class Businesses(SingleObjectStream):
     """The businesses that the user may see, with their address, subscriptions and the user's rights in them."""
 
+    # One request for each: the list has no more than names (businesses.attributes).
     name = "businesses"
     primary_keys = ("business_id", "id")
     in_books = False

@@ -72,6 +72,7 @@ class LedgerAccounts(SageStream):
 class LedgerEntries(SageStream):
     """Every debit and credit posted to a ledger account, in the business's base currency."""
 
+    # A void flags them, or posts others that take them back (ledger.voids).
     name = "ledger_entries"
     changed_since = True
     deletion_flag = "deleted"

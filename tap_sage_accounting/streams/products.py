@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Sage opens the catalogue to those who sell or buy, not only to those with the right to products.
 CATALOGUE = (Area.PRODUCTS, Area.SALES, Area.PURCHASES)
-# Sage's guide to the inventory says that what is not active shows only where it is asked for.
+# Sage's guide to the inventory says that what is not active shows only where it is asked for (records.inactive).
 INACTIVE_TOO: tuple[Mapping[str, str], ...] = ({}, {"active": "false"})
 
 

@@ -6,7 +6,10 @@ from tap_sage_accounting.client import DocumentStream
 from tap_sage_accounting.declaration import Area
 
 NOT_ON_START = ("Standard", "Plus")
-"""Sage's guide to its editions leaves these lists out of Start; its API description does not. Either is fine here."""
+"""Sage's guide to its editions leaves these lists out of Start; its API description does not (rights.start_purchases).
+
+Either is fine here.
+"""
 
 
 class PurchaseCorrectiveInvoices(DocumentStream):

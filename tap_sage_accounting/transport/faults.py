@@ -57,7 +57,8 @@ def _message_of(error: BaseException) -> str:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds to wait by `Retry-After`; None where that header is absent or makes no sense.
 
-    A date counts from the response's own `Date`, where there is one: no two clocks agree.
+    Sage was seen to send it and not (limits.retry_after). A date counts from the response's own `Date`, where there is
+    one: no two clocks agree.
     """
     text = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(text):

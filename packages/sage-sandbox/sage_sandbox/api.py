@@ -153,7 +153,8 @@ class Api:
         if endpoint.kind == "object":
             if endpoint.name not in business.objects:
                 raise not_found(f"The {endpoint.name}")
-            return encode(business.objects[endpoint.name])
+            shown = {"id": business.id} if self._faults.object_ids else {}
+            return encode({**shown, **business.objects[endpoint.name]})
         if call.key:
             return self._record(business, endpoint, call)
         query = list_query(endpoint, call.params, self._faults)
@@ -186,12 +187,21 @@ class Api:
         versions = tuple(business.collection(name).version for name in ("ledger_entries", "ledger_accounts"))
         as_of = behind(business, self._world.clock.now())
         return self._reports.get(
-            (business.id, versions, from_date, to_date, as_of, self._faults.trial_balance_ids),
+            (
+                business.id,
+                versions,
+                from_date,
+                to_date,
+                as_of,
+                self._faults.trial_balance,
+                self._faults.trial_balance_ids,
+            ),
             lambda: encode(self._report(business, from_date, to_date, as_of)),
         )
 
     def _report(self, business: Business, from_date: date, to_date: date, as_of: datetime | None) -> Body:
-        body = trial_balance(business, from_date, to_date, as_of)
+        gross = self._faults.trial_balance == "gross"
+        body = trial_balance(business, from_date, to_date, as_of, gross=gross)
         if not self._faults.trial_balance_ids:
             for account in body["ledger_accounts"]:
                 account["id"] = None

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
+from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +185,7 @@ class SandboxApp:
         response = _json(self._with_raw_texts(answer))
         if age is not None and self.faults.cache != "lying":
             response.headers["Age"] = str(round(age))
+        self._add_headers(response)
         if self.faults.echo_business and answer.business is not None:
             response.headers["X-Business"] = answer.business
         if fault is not None:
@@ -192,6 +194,12 @@ class SandboxApp:
                 response.body = _with_envelope(bytes(response.body), fault, asked)
                 response.headers["content-length"] = str(len(response.body))
         return self._compress(request, response)
+
+    def _add_headers(self, response: Response) -> None:
+        if self.faults.etags:
+            response.headers["ETag"] = f'"{sha256(bytes(response.body)).hexdigest()[:32]}"'
+        if self.faults.limit_headers:
+            response.headers.update({"X-RateLimit-Limit": "150", "X-RateLimit-Remaining": "149"})
 
     def _answer(self, call: Call, request: Request) -> tuple[Answer, float | None]:
         """Answer, or repeat what was answered before, with its age in seconds, where something on the way does so."""

@@ -1,4 +1,4 @@
-"""Switches of the simulated Sage: what nobody knows about the real one, its limits, and what can go wrong."""
+"""What can go wrong with the simulated Sage, besides how it behaves."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
+
+from sage_sandbox.behaviour import Behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -145,114 +147,32 @@ class Fault:
 
 
 @dataclass
-class Faults:
-    """How this Sage behaves where the real one is unknown, and how badly it is doing.
+class Faults(Behaviour):
+    """What goes wrong with this Sage, and how fast it is. How it behaves is in `Behaviour`, whose switches it has, too.
 
     All may be changed while the server runs. Seconds are real seconds; the simulated clock does not enter.
 
     Attributes:
-        echo_business: Answers carry the `X-Business` that they are about.
-        next_present: `$next` is filled where there is a next page.
-        next_keeps_filters: `$next` carries the change and date filters too, not only `attributes` and `sort`.
-        items_per_page_over_200: A larger page is cut down to 200 (`clamp`) or refused (`error`).
-        decimals: Decimals travel as strings, as Sage does, or as JSON numbers.
-        gzip: Answers are compressed for clients that accept it.
-        fractional_seconds: A change filter may carry fractions of a second.
-        tombstones: What `deleted_since` lists: the whole record, its id with `deleted_at`, or no more than the id,
-            `displayed_as` and `$path`.
-        deleted_since: The filter for deletions is honoured, or ignored as if it were none of Sage's parameters.
-        sort: The parameter is honoured, or ignored: the rows come newest first.
-        short_pages: Records on a page at most, whatever was asked for and the page says of itself; None for no such
-            limit.
-        changed_and_deleted: Both change filters at once give tombstones only, or changed records and tombstones.
-        detail_flags_on_lists: Lists honour the opt-in flags that are described for single records only.
-        detail_marks_sent: Reading a sales document without `mark_as_sent=false` marks it as sent.
-        inactive_items: Inactive products, services and stock items are listed, or hidden unless `active=false`.
-        trial_balance_ids: Whether the accounts of a trial balance come with their id.
-        foreign_business: Status for a business that the user does not have.
-        edition_refusal: Status for a path that the business's edition or country does not have: 401 with "No active
-            subscription", or 404.
-        start_has_purchases: The edition Start has purchase invoices, credit notes and quick entries.
-        lists_without_offer: Lists that edition, country, subscription or role do not offer are refused, or answer as if
-            nothing were in them; their single records are refused in either case.
-        expired_body: What comes with a 401 for a dead access token: Sage's error list, an OAuth error object, a
-            gateway's HTML page, or nothing.
         refuse_tokens: Every access token counts as dead.
-        businesses_attributes: Whether the list of businesses takes `attributes`.
-        businesses_paged: Whether the list of businesses comes in pages of 25 to 500, as since 2025, or all at once.
-        businesses_size_key: What the list of businesses calls the size of its pages.
-        clock_offsets: Seconds by which the `Date` of an answer is off; several are those of servers that answer in
-            turn. The records keep the world's time.
-        date_header: `Date` says the time, is left out, says something that is no date, or says the beginning of 1970.
-        line_changes_move_time: Whether a change of a document's lines moves its `updated_at` (`edit_lines` of the
-            server).
-        reuse_kills_grant: A refresh token that is used twice takes the newest one with it.
-        access_token_lifetime: Seconds.
-        refresh_token_lifetime: Seconds.
-        code_lifetime: Seconds an authorization code lives.
-        rate_limit: Requests a minute; None for no limit.
-        rate_limit_per: The limit is the application's, or each business's own.
-        rate_window: The limit holds in any minute (`sliding`), or in each minute by itself (`fixed`).
         minute: Length of the limit's minute in seconds, to make tests shorter.
-        retry_after: How a 429 of the limits says when to come back: whole seconds, an exact fraction (for shortened
-            minutes), an HTTP date, or not at all.
         cache_seconds: For how many seconds of the world's time something on the way keeps answers; 0 for not at all.
         cache: It asks Sage where a client wants no old answer, and says how old an answer is (`honest`), does the
             second only (`stubborn`), or passes an old answer off as new (`lying`).
-        concurrency_limit: Requests in flight beyond which a 429 answers.
         latency: Seconds that an answer takes.
         latency_jitter: Seconds more, at most, by chance.
         jitter_seed: The chance.
-        big_pages: Glob over paths -> the most records with `attributes=all` in a page; more answer 504.
         poison: Record id -> which answers it spoils.
         raw: Text -> the bytes (as Latin-1) that stand in answers in the place of a JSON string that is this text.
         script: Faults that hit requests, in order; the first that matches is taken.
     """
 
-    echo_business: bool = True
-    next_present: bool = True
-    next_keeps_filters: bool = False
-    items_per_page_over_200: Literal["clamp", "error"] = "clamp"
-    decimals: Literal["strings", "numbers"] = "strings"
-    gzip: bool = False
-    fractional_seconds: bool = True
-    tombstones: Literal["full", "dated_id", "id_only"] = "full"
-    deleted_since: Literal["honoured", "ignored"] = "honoured"
-    sort: Literal["honoured", "ignored"] = "honoured"
-    short_pages: int | None = None
-    changed_and_deleted: Literal["tombstones", "union"] = "tombstones"
-    detail_flags_on_lists: bool = False
-    detail_marks_sent: bool = False
-    inactive_items: Literal["listed", "hidden"] = "listed"
-    trial_balance_ids: bool = True
-    foreign_business: Literal[401, 403, 404] = 403
-    edition_refusal: Literal[401, 404] = 401
-    start_has_purchases: bool = False
-    lists_without_offer: Literal["refused", "empty"] = "refused"
-    expired_body: Literal["errors", "oauth", "html", "empty"] = "errors"
     refuse_tokens: bool = False
-    businesses_attributes: Literal["ignored", "honoured"] = "ignored"
-    businesses_paged: bool = True
-    businesses_size_key: Literal["$items_per_page", "$itemsPerPage"] = "$items_per_page"
-    clock_offsets: list[float] = field(default_factory=list)
-    date_header: Literal["time", "absent", "garbled", "unset"] = "time"
-    line_changes_move_time: bool = True
-    reuse_kills_grant: bool = False
-    access_token_lifetime: float = 300
-    refresh_token_lifetime: float = 2_678_400
-    code_lifetime: float = 60
-    rate_limit: int | None = None
-    rate_limit_per: Literal["app", "business"] = "app"
-    rate_window: Literal["sliding", "fixed"] = "sliding"
     minute: float = 60.0
-    retry_after: Literal["seconds", "fraction", "date", "absent"] = "seconds"
     cache_seconds: float = 0.0
     cache: Literal["honest", "stubborn", "lying"] = "honest"
-    concurrency_limit: int = 150
     latency: float = 0.0
     latency_jitter: float = 0.0
     jitter_seed: int = 0
-    big_pages: dict[str, int] = field(default_factory=dict)
     poison: dict[str, Poison] = field(default_factory=dict)
     raw: dict[str, str] = field(default_factory=dict)
     script: list[Fault] = field(default_factory=list)
@@ -285,6 +205,10 @@ class Faults:
             self.changed_and_deleted,
             self.detail_flags_on_lists,
             self.inactive_items,
+            self.lists_in_full,
+            self.undated_before,
+            self.last_paid,
+            self.exchange_rates,
         )
 
     def update(self, changes: Mapping[str, Any]) -> None:

@@ -5,9 +5,7 @@ A page is rendered once and kept until its collection changes, so that a client 
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +13,7 @@ import msgspec
 from sage_sandbox.books import balance_details
 from sage_sandbox.endpoints import ENDPOINTS, LEGACY_ID, Endpoint
 from sage_sandbox.refusals import not_found, unexpected
+from sage_sandbox.rendering import REFERENCE, project, shape, strip_lines, stump
 from sage_sandbox.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 _KEPT_ROWS = 6_000_000
 _KEPT_BYTES = 256 * 1024 * 1024
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_REFERENCE = frozenset({"id", "displayed_as", "$path"})
-_DECIMAL = re.compile(r"-?\d+\.\d+")
 _NEVER_IN_ALL = frozenset({"detailed_tax_analysis"})
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -48,16 +45,20 @@ class Pages:
         self._bytes: Shelf[bytes] = Shelf(kept_bytes)
 
     def page(self, business: Business, endpoint: Endpoint, query: ListQuery) -> bytes:
-        """Render one page of a list; the last one where there are fewer.
+        """Render one page of a list; where there are fewer, what answers for it.
 
         Raises:
-            RefusalError: A record of the page is poisoned.
+            RefusalError: A record of the page is poisoned, or there is no such page.
         """
         collection = business.collection(endpoint.name)
         rows = self._ordered(business, collection, endpoint, query.selection)
         size = min(query.per_page, self._faults.short_pages or query.per_page)
         last = max(1, -(-len(rows) // size))
         number = min(query.page, last)
+        if query.page > last and self._faults.beyond_last != "last":
+            if self._faults.beyond_last == "refused":
+                raise not_found("The page")
+            number = query.page
         shown = rows[(number - 1) * size : number * size]
         self._check_poison((row.id for row in shown), spoiled={"always"} if query.view.summary else None)
 
@@ -138,14 +139,15 @@ class Pages:
             if balances:
                 body["balance_details"] = balances.get(row.id)
             if row.deleted_at is not None and self._faults.tombstones != "full":
-                bodies.append(_stump(body, dated=self._faults.tombstones == "dated_id"))
+                bodies.append(stump(body, dated=self._faults.tombstones == "dated_id"))
                 continue
-            shown = _project(body, view.attributes, hidden)
+            shown = project(body, view.attributes, hidden)
             if bare_lines:
-                _strip_lines(shown)
+                strip_lines(shown)
             if view.nested:
                 self._expand(business, shown)
-            bodies.append(_as_numbers(shown) if self._faults.decimals == "numbers" else shown)
+            country, is_entry = business.country, endpoint.name == "ledger_entries"
+            bodies.append(shape(shown, self._faults, country=country, is_entry=is_entry, single=single))
         return bodies
 
     def _balances_of(self, business: Business, view: View) -> dict[str, Body]:
@@ -185,7 +187,7 @@ class Pages:
     def _expand(self, business: Business, body: Body) -> None:
         """Replace first-level references by the records that they point to."""
         for name, value in body.items():
-            if isinstance(value, dict) and value.keys() == _REFERENCE and (whole := self._whole(business, value)):
+            if isinstance(value, dict) and value.keys() == REFERENCE and (whole := self._whole(business, value)):
                 body[name] = whole
 
     def _whole(self, business: Business, reference: Body) -> Body | None:
@@ -196,9 +198,9 @@ class Pages:
         if row is None:
             return None
         hidden = frozenset({opt_in.attribute for opt_in in (*ENDPOINTS[name].opt_ins, LEGACY_ID)}) | _NEVER_IN_ALL
-        whole = _project(row.render(), None, hidden)
+        whole = project(row.render(), None, hidden)
         if ENDPOINTS[name].line_analysis:
-            _strip_lines(whole)
+            strip_lines(whole)
         return whole
 
 
@@ -251,29 +253,3 @@ def _is(value: Any, wanted: str) -> bool:
     if isinstance(value, bool):
         return value == (wanted.lower() in {"true", "1"})
     return value is not None and str(value) == wanted
-
-
-def _project(body: Body, attributes: frozenset[str] | None, hidden: frozenset[str]) -> Body:
-    if attributes is None:
-        return {name: value for name, value in body.items() if name not in hidden}
-    return {name: value for name, value in body.items() if name in attributes and name not in hidden}
-
-
-def _strip_lines(body: Body) -> None:
-    for name, value in body.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict) and "analysis_type_categories" in value[0]:
-            body[name] = [{k: v for k, v in line.items() if k != "analysis_type_categories"} for line in value]
-
-
-def _stump(body: Body, *, dated: bool) -> Body:
-    """Cut a tombstone down to what points to the record."""
-    kept = _REFERENCE | {"deleted_at"} if dated else _REFERENCE
-    return {name: value for name, value in body.items() if name in kept}
-
-
-def _as_numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _as_numbers(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_as_numbers(each) for each in value]
-    return Decimal(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value

@@ -175,13 +175,14 @@ def _balance_period(params: Params) -> tuple[date, date] | None:
 def _selection(endpoint: Endpoint, params: Params, faults: Faults) -> Selection:
     changed_from, changed_to = _change_window(endpoint, params, faults)
     sort, descending = _order(endpoint, params) if faults.sort == "honoured" else ("created_at", True)
-    takes_deleted_since = endpoint.deleted_since and faults.deleted_since == "honoured"
+    dead_from = _since if faults.deleted_since == "inclusive" else _after
+    takes_deleted_since = endpoint.deleted_since and faults.deleted_since != "ignored"
     from_date, to_date = (read_date(params, name) if endpoint.dated else None for name in ("from_date", "to_date"))
     hides_inactive = faults.inactive_items == "hidden" and "active" in endpoint.equals and "active" not in params
     return Selection(
         changed_from=changed_from,
         changed_to=changed_to,
-        deleted_from=_after(params, "deleted_since", faults) if takes_deleted_since else None,
+        deleted_from=dead_from(params, "deleted_since", faults) if takes_deleted_since else None,
         from_date=from_date.isoformat() if from_date else "",
         to_date=to_date.isoformat() if to_date else "",
         equals=tuple((attribute, params[name]) for name, attribute in endpoint.equals.items() if params.get(name)),
@@ -197,7 +198,9 @@ _ACTIVE_FILTERS = {"contacts": ("filter_inactive_contacts",), "bank_accounts": (
 
 def _change_window(endpoint: Endpoint, params: Params, faults: Faults) -> tuple[datetime | None, datetime | None]:
     """Read the change filter, and the bounded window that only the list of transactions has."""
-    lower = _since(params, "updated_or_created_since", faults) if endpoint.changed_since else None
+    first = _after if faults.changed_since == "exclusive" else _since
+    takes_changed_since = endpoint.changed_since and faults.changed_since != "ignored"
+    lower = first(params, "updated_or_created_since", faults) if takes_changed_since else None
     if endpoint.name != "transactions":
         return lower, None
     window = _since(params, "updated_from_date", faults)

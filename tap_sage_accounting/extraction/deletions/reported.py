@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 _SUMMARY = frozenset(("id", "displayed_as", "$path", "created_at", "updated_at", DELETED_AT))
-"""What a deleted record has when it is listed by its id only."""
+"""What a deleted record has when it is listed by its id only (deletions.content)."""
 
 
 class ReportedDeletions(Deletions):
@@ -83,8 +83,9 @@ class ReportedDeletions(Deletions):
             raise RetriesExhaustedError(f"Sage shows the list, but not what was deleted from it. {error}") from None
 
     def _deleted_since(self, moment: datetime) -> dict[str, Any]:
-        """Return the query parameters for deletions from a moment on; the filter itself leaves that moment out."""
+        """Return the parameters for deletions from a moment on, which the filter leaves out (deletions.exclusive)."""
         since = instant(moment - timedelta(seconds=1))
+        # Never with the filter for changes (changes.with_deletions).
         changes = {"updated_or_created_since": None, "sort": None, "deleted_since": since}
         if self.plan.attributes not in (None, "all"):
             changes["attributes"] = f"{self.plan.attributes},{DELETED_AT}"

@@ -41,21 +41,26 @@ def behind(business: Business, now: datetime) -> datetime | None:
     return now - timedelta(seconds=lag) if lag else None
 
 
-def trial_balance(business: Business, from_date: date, to_date: date, as_of: datetime | None = None) -> Body:
+def trial_balance(
+    business: Business, from_date: date, to_date: date, as_of: datetime | None = None, *, gross: bool = False
+) -> Body:
     """Add the ledger up as `/trial_balance` does, with what was known at a moment if one is given.
 
-    Movements are net per account, balances run over all history without closing years, deleted entries do not count,
-    and only accounts with a balance or a movement are listed.
+    Movements are net per account, unless `gross` wants debits and credits each. Balances run over all history without
+    closing years, deleted entries do not count, and only accounts with a balance or a movement are listed.
     """
     opening: defaultdict[str, Decimal] = defaultdict(Decimal)
     period: defaultdict[str, Decimal] = defaultdict(Decimal)
+    credited: defaultdict[str, Decimal] = defaultdict(Decimal)
     for row in _entries(business):
         day, account_id, amount, deleted = _movement(row)
         counts = not deleted if as_of is None else _counted(row, as_of, deleted=deleted)
         if counts and day <= to_date:
             (opening if day < from_date else period)[account_id] += amount
+            if gross and day >= from_date:
+                credited[account_id] += max(-amount, ZERO)
     listed = [
-        _trial_line(account, opening[account["id"]], period[account["id"]])
+        _trial_line(account, opening[account["id"]], period[account["id"]], credited[account["id"]])
         for account in _accounts(business)
         if opening[account["id"]] or period[account["id"]]
     ]
@@ -76,12 +81,13 @@ def _accounts(business: Business) -> list[Body]:
     return [{name: body[name] for name in ("id", "displayed_as", "$path")} for body in bodies]
 
 
-def _trial_line(account: Body, opening: Decimal, movement: Decimal) -> Body:
+def _trial_line(account: Body, opening: Decimal, movement: Decimal, credited: Decimal) -> Body:
+    both = {"debit": plain(movement + credited), "credit": plain(credited)} if credited else _two_columns(movement)
     return {
         **account,
         "opening_balance": _two_columns(opening),
         "closing_balance": _two_columns(opening + movement),
-        **_two_columns(movement),
+        **both,
     }
 
 

@@ -1,0 +1,120 @@
+"""How this Sage behaves where the real one is unknown: a switch for each thing that a client has to assume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass
+class Behaviour:
+    """How this Sage behaves; what goes wrong with it besides is in `Faults`. The defaults are what is thought likely.
+
+    Attributes:
+        echo_business: Answers carry the `X-Business` that they are about.
+        next_present: `$next` is filled where there is a next page.
+        next_keeps_filters: `$next` carries the change and date filters too, not only `attributes` and `sort`.
+        items_per_page_over_200: A larger page is cut down to 200 (`clamp`) or refused (`error`).
+        beyond_last: What answers for a page beyond the last one: the last one, a page without rows, or a 404.
+        decimals: Decimals travel as strings, as Sage does, or as JSON numbers.
+        gzip: Answers are compressed for clients that accept it.
+        fractional_seconds: A change filter may carry fractions of a second.
+        tombstones: What `deleted_since` lists: the whole record, its id with `deleted_at`, or no more than the id,
+            `displayed_as` and `$path`.
+        changed_since: The filter for changes lets the very second of its moment through (`inclusive`) or not
+            (`exclusive`), or is ignored.
+        deleted_since: The filter for deletions is honoured, which keeps the very second out, lets that second through
+            (`inclusive`), or is ignored as if it were none of Sage's parameters.
+        sort: The parameter is honoured, or ignored: the rows come newest first.
+        short_pages: Records on a page at most, whatever was asked for and the page says of itself; None for no such
+            limit.
+        changed_and_deleted: Both change filters at once give tombstones only, or changed records and tombstones.
+        detail_flags_on_lists: Lists honour the opt-in flags that are described for single records only.
+        lists_in_full: Lists show the lines of documents, or only single records do.
+        object_ids: Single objects, such as settings, have an `id`.
+        undated_before: Ledger entries of days before this one have null in `created_at` and `updated_at`; "" for none.
+        last_paid: The day of the last payment is in the country's format (`local`) or in that of all dates (`iso`).
+        exchange_rates: A document's rate is what a unit of its currency costs (`price`), or what a unit of the base
+            currency buys (`inverse`).
+        detail_marks_sent: Reading a sales document without `mark_as_sent=false` marks it as sent.
+        inactive_items: Inactive products, services and stock items are listed, or hidden unless `active=false`.
+        trial_balance: An account's debit and credit in a period are net, or what was debited and credited (`gross`).
+        trial_balance_ids: Whether the accounts of a trial balance come with their id.
+        foreign_business: Status for a business that the user does not have.
+        edition_refusal: Status for a path that the business's edition or country does not have: 401 with "No active
+            subscription", or 404.
+        start_has_purchases: The edition Start has purchase invoices, credit notes and quick entries.
+        lists_without_offer: Lists that edition, country, subscription or role do not offer are refused, or answer as if
+            nothing were in them; their single records are refused in either case.
+        expired_body: What comes with a 401 for a dead access token: Sage's error list, an OAuth error object, a
+            gateway's HTML page, or nothing.
+        businesses_attributes: Whether the list of businesses takes `attributes`.
+        businesses_paged: Whether the list of businesses comes in pages of 25 to 500, as since 2025, or all at once.
+        businesses_size_key: What the list of businesses calls the size of its pages.
+        clock_offsets: Seconds by which the `Date` of an answer is off; several are those of servers that answer in
+            turn. The records keep the world's time.
+        date_header: `Date` says the time, is left out, says something that is no date, or says the beginning of 1970.
+        etags: Answers carry an `ETag`.
+        limit_headers: Answers carry headers that speak of limits (`X-RateLimit-Limit`, ...).
+        line_changes_move_time: Whether a change of a document's lines moves its `updated_at` (`edit_lines` of the
+            server).
+        reuse_kills_grant: A refresh token that is used twice takes the newest one with it.
+        access_token_lifetime: Seconds.
+        refresh_token_lifetime: Seconds.
+        code_lifetime: Seconds an authorization code lives.
+        rate_limit: Requests a minute; None for no limit.
+        rate_limit_per: The limit is the application's, or each business's own.
+        rate_window: The limit holds in any minute (`sliding`), or in each minute by itself (`fixed`).
+        retry_after: How a 429 of the limits says when to come back: whole seconds, an exact fraction (for shortened
+            minutes), an HTTP date, or not at all.
+        concurrency_limit: Requests in flight beyond which a 429 answers.
+        big_pages: Glob over paths -> the most records with `attributes=all` in a page; more answer 504.
+    """
+
+    echo_business: bool = True
+    next_present: bool = True
+    next_keeps_filters: bool = False
+    items_per_page_over_200: Literal["clamp", "error"] = "clamp"
+    beyond_last: Literal["last", "empty", "refused"] = "last"
+    decimals: Literal["strings", "numbers"] = "strings"
+    gzip: bool = False
+    fractional_seconds: bool = True
+    tombstones: Literal["full", "dated_id", "id_only"] = "full"
+    changed_since: Literal["inclusive", "exclusive", "ignored"] = "inclusive"
+    deleted_since: Literal["honoured", "inclusive", "ignored"] = "honoured"
+    sort: Literal["honoured", "ignored"] = "honoured"
+    short_pages: int | None = None
+    changed_and_deleted: Literal["tombstones", "union"] = "tombstones"
+    detail_flags_on_lists: bool = False
+    lists_in_full: bool = True
+    object_ids: bool = False
+    undated_before: str = ""
+    last_paid: Literal["local", "iso"] = "local"
+    exchange_rates: Literal["price", "inverse"] = "price"
+    detail_marks_sent: bool = False
+    inactive_items: Literal["listed", "hidden"] = "listed"
+    trial_balance: Literal["net", "gross"] = "net"
+    trial_balance_ids: bool = True
+    foreign_business: Literal[401, 403, 404] = 403
+    edition_refusal: Literal[401, 404] = 401
+    start_has_purchases: bool = False
+    lists_without_offer: Literal["refused", "empty"] = "refused"
+    expired_body: Literal["errors", "oauth", "html", "empty"] = "errors"
+    businesses_attributes: Literal["ignored", "honoured"] = "ignored"
+    businesses_paged: bool = True
+    businesses_size_key: Literal["$items_per_page", "$itemsPerPage"] = "$items_per_page"
+    clock_offsets: list[float] = field(default_factory=list)
+    date_header: Literal["time", "absent", "garbled", "unset"] = "time"
+    etags: bool = False
+    limit_headers: bool = False
+    line_changes_move_time: bool = True
+    reuse_kills_grant: bool = False
+    access_token_lifetime: float = 300
+    refresh_token_lifetime: float = 2_678_400
+    code_lifetime: float = 60
+    rate_limit: int | None = None
+    rate_limit_per: Literal["app", "business"] = "app"
+    rate_window: Literal["sliding", "fixed"] = "sliding"
+    retry_after: Literal["seconds", "fraction", "date", "absent"] = "seconds"
+    concurrency_limit: int = 150
+    big_pages: dict[str, int] = field(default_factory=dict)
