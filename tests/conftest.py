@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-SHARED = re.compile(r"""scope=["'](?:module|class)["']""")
+SHARED = re.compile(r"""scope=["'](?:module|class)["']|pytest\.mark\.waits\b""")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return three workers for two processors: some tests wait, for a process, a server or a moment."""
+    """Return two workers for each processor: many tests wait, for a process, a server or a moment."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return processors + processors // 2
+    return 2 * processors
 
 
 class SharedModules(LoadScopeScheduling):  # type: ignore[misc] # untyped
-    """Lets one worker run the tests that share what their module makes, such as a loaded database."""
+    """Lets one worker run the tests of a module that share what it makes, such as a loaded database, or that wait."""
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, _ = nodeid.partition("::")
@@ -50,7 +50,7 @@ def _shares(path: str) -> bool:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedModules:
-    """Distribute tests one by one, but for those that share something."""
+    """Distribute tests one by one, but for those that share something, or wait beside others that compute."""
     return SharedModules(config, log)
 
 

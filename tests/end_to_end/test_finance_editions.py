@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from sage_sandbox.books import Plan, Practice, build_world
-from sage_workbench.dbt_process import TRANSFORM, Dbt
 from sage_workbench.finance_warehouse import ALL, Warehouse, loaded
 
 if TYPE_CHECKING:
@@ -70,20 +65,3 @@ def test_statements_of_an_incomplete_ledger_are_those_of_sage(built: Warehouse) 
             where business_id = '{business}'
             and check_id in ('trial_balance', 'balance_sheet', 'earnings', 'cash_flow')""")
         assert set(verdicts) == {(check, "ties") for check in expected}
-
-
-def test_another_project_installs_the_package_from_a_directory(warehouse: Warehouse, tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    (own / "models").mkdir(parents=True)
-    (own / "packages.yml").write_text(yaml.safe_dump({"packages": [{"local": str(TRANSFORM)}]}))
-    (own / "dbt_project.yml").write_text(yaml.safe_dump({"name": "own", "version": "1.0.0", "profile": "sage"}))
-    (own / "models" / "profit.sql").write_text(
-        "select business_id, sum(amount) as profit from {{ ref('sage__profit_and_loss') }} group by 1"
-    )
-    dbt = [str(Path(sys.executable).with_name("dbt")), "deps", f"--project-dir={own}", f"--profiles-dir={TRANSFORM}"]
-    subprocess.run(dbt, check=True, capture_output=True, cwd=tmp_path)
-    variables = warehouse.variables | {"DBT_SCHEMA": "own_finance"}
-    with Dbt(tmp_path / "dbt", variables, own) as process:
-        process.run("run", "--select", "+profit")
-    profits = warehouse.ask("select business_id from own_finance.profit where profit <> 0")
-    assert set(profits) == {(business,) for business in warehouse.server.world.businesses}

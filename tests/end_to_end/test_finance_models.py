@@ -43,32 +43,49 @@ CHECKS_AGAIN = (*CHECKS, "--exclude", "path:models/staging,config.materialized:v
 
 @dataclass
 class Shared:
-    """The warehouse of this module, and whether its models are those of what was loaded."""
+    """The warehouse of this module, and what a full build of its models said, while they are those of what was loaded.
+
+    Attributes:
+        statuses: of each model and test; empty where a test has changed the models.
+    """
 
     warehouse: Warehouse
-    is_built: bool = False
+    statuses: dict[str, str]
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     world = build_world(size="tiny", businesses=3, frozen=True)
     with loaded(world, tmp_path_factory.mktemp("finance")) as warehouse:
-        yield Shared(warehouse)
+        yield Shared(warehouse, {})
 
 
 @pytest.fixture
-def warehouse(shared: Shared) -> Warehouse:
-    """What was loaded, for tests that change it, or build other models of it."""
-    shared.is_built = False
+def statuses(shared: Shared) -> dict[str, str]:
+    """Build the models; a build that an earlier test asked for will do, if none has changed them since."""
+    if not shared.statuses:
+        shared.statuses = shared.warehouse.dbt.run("build")
+    return shared.statuses
+
+
+@pytest.fixture
+def built(shared: Shared, statuses: dict[str, str]) -> Warehouse:
+    """What was loaded with its models, for tests that change neither."""
+    assert statuses
     return shared.warehouse
 
 
 @pytest.fixture
-def built(shared: Shared) -> Warehouse:
-    """What was loaded with its models, for tests that change neither."""
-    if not shared.is_built:
-        shared.warehouse.dbt.run("run")
-        shared.is_built = True
+def changing(shared: Shared, built: Warehouse) -> Iterator[Warehouse]:
+    """What was loaded with its models, for tests that change the models."""
+    yield built
+    shared.statuses = {}
+
+
+@pytest.fixture
+def warehouse(shared: Shared) -> Warehouse:
+    """What was loaded, for tests that build other models of it."""
+    shared.statuses = {}
     return shared.warehouse
 
 
@@ -77,10 +94,9 @@ def test_what_is_made_from_schemas_and_descriptions_is_up_to_date(script: str) -
     subprocess.run([sys.executable, SCRIPTS / script], check=True)
 
 
-def test_everything_builds_and_ties(warehouse: Warehouse) -> None:
-    statuses = warehouse.dbt.run("build")
+def test_everything_builds_and_ties(built: Warehouse, statuses: dict[str, str]) -> None:
     assert {status for status in statuses.values() if status not in ("success", "pass")} == set(), statuses
-    verdicts = warehouse.ask("select distinct check_id, verdict from sage__reconciliation")
+    verdicts = built.ask("select distinct check_id, verdict from sage__reconciliation")
     assert {check for check, _ in verdicts} == {
         "balance_sheet",
         "bank_balances",
@@ -109,13 +125,13 @@ def test_everything_builds_and_ties(warehouse: Warehouse) -> None:
         "tax_on_sales",
     }
     unchecked = "select distinct business_id, check_id from sage__reconciliation where verdict = 'not checked'"
-    start = list(warehouse.server.world.businesses)[2]
-    assert set(warehouse.ask(unchecked)) == {
+    start = list(built.server.world.businesses)[2]
+    assert set(built.ask(unchecked)) == {
         (start, "payables"),
         (start, "tax_on_purchases"),
         (start, "contact_balances"),
     }
-    assert warehouse.ask("select count(*) from sage__general_ledger where debit > 0") > [(100,)]
+    assert built.ask("select count(*) from sage__general_ledger where debit > 0") > [(100,)]
 
 
 @dataclass(frozen=True)
@@ -216,66 +232,6 @@ CORRUPTIONS = {
     ),
 }
 """Most are of the kinds that the mistakes of others with the same data were of."""
-
-
-@pytest.mark.slow
-def test_what_is_wrong_with_the_data_is_seen(warehouse: Warehouse, subtests: pytest.Subtests) -> None:
-    """Each fault is in a copy of a business, and each copy has one, but for the one that nothing is wrong with."""
-    businesses = list(warehouse.server.world.businesses)
-    with warehouse.copies() as add:
-        for name, each in CORRUPTIONS.items():
-            assert any(add(business, name, each.statement) for business in businesses), name
-        add(businesses[0], "nothing", "update businesses set id = id")
-        warehouse.dbt.run(*CHECKS)
-        differing = defaultdict(set)
-        for business, check in warehouse.ask(
-            "select distinct business_id, check_id from sage__reconciliation where verdict = 'differs'"
-        ):
-            differing[business].add(check)
-    assert set(differing) == set(CORRUPTIONS)
-    for name, each in CORRUPTIONS.items():
-        with subtests.test(name):
-            assert each.caught_by <= differing[name]
-
-
-def test_a_check_that_differs_fails_the_build_with_its_figures(warehouse: Warehouse) -> None:
-    warehouse.dbt.run("run")
-    with warehouse.changed("sales_invoices", CORRUPTIONS["an outstanding amount is stale"].statement):
-        warehouse.dbt.run(*CHECKS_AGAIN)
-        outcome = warehouse.dbt.attempt("test", "--select", "sage_reconciliation_errors")
-        page = warehouse.dbt.report()
-    assert not outcome["success"]
-    assert "It does not tie." in page
-    assert re.search(r"What Sage says is open with totals less settlements</th>.{,200}>10\.00</td>", page, re.DOTALL)
-    assert "outstanding_amounts differs by 10.0000 (expected" in warehouse.dbt.output
-
-
-def test_a_name_cannot_steer_the_terminal_that_shows_a_difference(warehouse: Warehouse) -> None:
-    warehouse.dbt.run("run")
-    with warehouse.changed("sales_invoices", CORRUPTIONS["an outstanding amount is stale"].statement):
-        warehouse.dbt.run(*CHECKS_AGAIN)
-        warehouse.ask("update sage__dim_businesses set business_name = E'Red\\x1b[2J\\u202e Ltd' returning 1")
-        warehouse.dbt.attempt("test", "--select", "sage_reconciliation_errors")
-    assert "Reconciliation, Red?[2J? Ltd, " in warehouse.dbt.output
-    assert "\x1b" not in warehouse.dbt.output
-
-
-def test_what_an_edition_or_a_right_leaves_out_is_no_error(warehouse: Warehouse, subtests: pytest.Subtests) -> None:
-    verdicts = "select distinct verdict from sage__reconciliation"
-    missing = {
-        "no stock, no purchases, no returns": ("stock_items", "tax_returns", *PURCHASES),
-        "no right to the ledger": ("ledger_entries", "transactions"),
-    }
-    for name, tables in missing.items():
-        with subtests.test(name), warehouse.without(*tables):
-            warehouse.dbt.run("run")
-            assert set(warehouse.ask(verdicts)) <= {("ties",), ("explained",), ("not checked",)}
-            if name == "no right to the ledger":
-                assert warehouse.ask("select distinct ledger_source from sage__dim_businesses") == [("trial balance",)]
-                assert warehouse.ask("select count(*) from sage__balance_sheet where balance <> 0") > [(100,)]
-            page = Page(warehouse.dbt.report())
-            assert page.is_whole_and_needs_nothing_else
-            assert set(page.figures) == set(warehouse.server.world.businesses)
 
 
 def queries(*pages: Path) -> dict[str, str]:
@@ -380,50 +336,91 @@ def test_the_report_shows_the_books(built: Warehouse) -> None:
         assert page.figures[business.id] | expected == page.figures[business.id]
 
 
-@pytest.fixture(scope="module")
-def duckdb_copy(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy what was loaded into a DuckDB, and build the models there."""
-    path = tmp_path_factory.mktemp("duckdb") / "warehouse.duckdb"
-    copy_to_duckdb(shared.warehouse, path)
+@pytest.mark.slow
+def test_duckdb_finds_and_reports_the_same(built: Warehouse, tmp_path: Path) -> None:
+    copy_to_duckdb(built, path := tmp_path / "warehouse.duckdb")
     with duckdb_dbt(path, "build") as dbt:
         dbt.run("build")
-    return path
-
-
-@pytest.mark.slow
-def test_duckdb_finds_and_reports_the_same(built: Warehouse, duckdb_copy: Path) -> None:
+        assert Page(dbt.report()).undated == Page(built.dbt.report()).undated
+        dbt.run("run-operation", "sage_comment_sources")
     figures = """select business_id, check_id, month, expected, found, explained, verdict
         from sage_finance.sage__reconciliation order by 1, 2, 3"""
-    with duckdb.connect(duckdb_copy) as connection:
+    undescribed = f"""select table_name, column_name from duckdb_columns() where comment is null
+        and schema_name in ('{MODELS}', '{SCHEMA}') and column_name not like '_sdc_%'"""
+    with duckdb.connect(path) as connection:
         assert connection.execute(figures).fetchall() == built.ask(figures)
+        assert [each for each in connection.execute(undescribed).fetchall() if each[0] not in RETIRED] == []
         connection.execute("set search_path = 'sage_finance'")
         for query in (queries() | queries(*(DOCS / "uses").glob("*.md"))).values():
             assert len(connection.execute(query).fetchall()) == len(built.ask(query)) > 0
         for example in examples():
             assert len(connection.execute(example.query).fetchall()) == len(built.ask(example.query)), example.title
-    with duckdb_dbt(duckdb_copy, "report") as dbt:
-        assert Page(dbt.report()).undated == Page(built.dbt.report()).undated
-        dbt.run("run-operation", "sage_comment_sources")
-    undescribed = f"""select table_name, column_name from duckdb_columns() where comment is null
-        and schema_name in ('{MODELS}', '{SCHEMA}') and column_name not like '_sdc_%'"""
-    with duckdb.connect(duckdb_copy) as connection:
-        assert [each for each in connection.execute(undescribed).fetchall() if each[0] not in RETIRED] == []
 
 
-def test_texts_from_outside_are_no_part_of_the_reports_page(duckdb_copy: Path) -> None:
+def test_a_check_that_differs_fails_the_build_with_its_figures_and_printable_names(changing: Warehouse) -> None:
+    with changing.changed("sales_invoices", CORRUPTIONS["an outstanding amount is stale"].statement):
+        changing.dbt.run(*CHECKS_AGAIN)
+        changing.ask("update sage__dim_businesses set business_name = E'Red\\x1b[2J\\u202e Ltd' returning 1")
+        outcome = changing.dbt.attempt("test", "--select", "sage_reconciliation_errors")
+        page = changing.dbt.report()
+    assert not outcome["success"]
+    assert "It does not tie." in page
+    assert re.search(r"What Sage says is open with totals less settlements</th>.{,200}>10\.00</td>", page, re.DOTALL)
+    assert "outstanding_amounts differs by 10.0000 (expected" in changing.dbt.output
+    assert "Reconciliation, Red?[2J? Ltd, " in changing.dbt.output
+    assert "\x1b" not in changing.dbt.output.partition("<!doctype html>")[0]
+
+
+def test_texts_from_outside_are_no_part_of_the_reports_page(changing: Warehouse) -> None:
     hostile = "</table><script src=https://example.com>alert(1)</script>\"onclick='x' & "
-    with duckdb.connect(duckdb_copy) as connection:
-        texts = connection.execute(
-            """select table_name, column_name from information_schema.columns
-            where table_schema = 'sage_finance' and table_name like 'sage\\_\\_%' escape '\\'
-            and (column_name like '%name' or column_name in ('section', 'currency_id', 'base_currency_id',
-            'tax_return_number'))"""
-        ).fetchall()
-        assert len(texts) > 20
-        for table, column in texts:
-            connection.execute(f"update sage_finance.{table} set {column} = ? || {column}", [hostile])
-    with duckdb_dbt(duckdb_copy, "hostile") as dbt:
-        page = dbt.report()
+    texts = changing.ask(
+        f"""select table_name, column_name from information_schema.columns
+        where table_schema = '{MODELS}' and table_name like 'sage\\_\\_%'
+        and (column_name like '%name' or column_name in ('section', 'currency_id', 'base_currency_id',
+        'tax_return_number'))"""
+    )
+    assert len(texts) > 20
+    for table, column in texts:
+        changing.connection.execute(f"update {MODELS}.{table} set {column} = %s || {column}", [hostile])
+    page = changing.dbt.report()
     assert "<script" not in page
     assert "onclick='" not in page
     assert page.count("&lt;/table&gt;&lt;script") > 50
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_the_data_is_seen(warehouse: Warehouse, subtests: pytest.Subtests) -> None:
+    """Each fault is in a copy of a business, and each copy has one, but for the one that nothing is wrong with."""
+    businesses = list(warehouse.server.world.businesses)
+    with warehouse.copies() as add:
+        for name, each in CORRUPTIONS.items():
+            assert any(add(business, name, each.statement) for business in businesses), name
+        add(businesses[0], "nothing", "update businesses set id = id")
+        warehouse.dbt.run(*CHECKS)
+        differing = defaultdict(set)
+        for business, check in warehouse.ask(
+            "select distinct business_id, check_id from sage__reconciliation where verdict = 'differs'"
+        ):
+            differing[business].add(check)
+    assert set(differing) == set(CORRUPTIONS)
+    for name, each in CORRUPTIONS.items():
+        with subtests.test(name):
+            assert each.caught_by <= differing[name]
+
+
+def test_what_an_edition_or_a_right_leaves_out_is_no_error(warehouse: Warehouse, subtests: pytest.Subtests) -> None:
+    verdicts = "select distinct verdict from sage__reconciliation"
+    missing = {
+        "no stock, no purchases, no returns": ("stock_items", "tax_returns", *PURCHASES),
+        "no right to the ledger": ("ledger_entries", "transactions"),
+    }
+    for name, tables in missing.items():
+        with subtests.test(name), warehouse.without(*tables):
+            warehouse.dbt.run("run")
+            assert set(warehouse.ask(verdicts)) <= {("ties",), ("explained",), ("not checked",)}
+            if name == "no right to the ledger":
+                assert warehouse.ask("select distinct ledger_source from sage__dim_businesses") == [("trial balance",)]
+                assert warehouse.ask("select count(*) from sage__balance_sheet where balance <> 0") > [(100,)]
+            page = Page(warehouse.dbt.report())
+            assert page.is_whole_and_needs_nothing_else
+            assert set(page.figures) == set(warehouse.server.world.businesses)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     RunTap = Callable[..., Run]
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.waits]
 
 STREAMS = ("contacts", "sales_invoices", "purchase_invoices", "ledger_accounts", "products", "journals")
 

@@ -27,6 +27,8 @@ from tap_sage_accounting.exceptions import TokenStoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.waits
+
 ASKING = Path(__file__).parents[1] / "support" / "asking.py"
 PATIENCE = 60.0
 """Seconds to wait for what must come, on a machine under load."""

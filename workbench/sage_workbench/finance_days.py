@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from sage_sandbox.books import Conventions, Plan, Practice, advance, build_world
-from sage_workbench.finance_warehouse import ALL, MODELS, copy_to_duckdb, duckdb_dbt, loaded
+from sage_workbench.finance_warehouse import ALL, MODELS, Warehouse, copy_to_duckdb, duckdb_dbt, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sage_workbench.dbt_process import Dbt
 
 FLAT_RATE = Practice(
     year_end=(4, 5), scheme="FLAT_RATE_INVOICE", flat_rate=Decimal("12.5"), incorporated=False, control_journals=True
@@ -43,7 +45,7 @@ PLANS = (
 )
 """Each switch of what is not known of Sage stands both ways, in some business or other."""
 RECONCILE = ("run", "--select", "+sage__reconciliation")
-VERDICTS = f"""select check_id, verdict, severity, count(*), max(difference) from {MODELS}.sage__reconciliation
+VERDICTS = """select check_id, verdict, severity, count(*), max(difference) from {}.sage__reconciliation
     group by 1, 2, 3 order by 1, 2"""
 
 
@@ -75,16 +77,21 @@ def verdicts(directory: Path, days: int, *, with_duckdb: bool) -> Iterator[Verdi
                 with warehouse.server.paused():
                     advance(world)
                 warehouse.loading.run(ALL)
-            warehouse.dbt.attempt(*RECONCILE)
-            yield from _read(day, "Postgres", warehouse.ask(VERDICTS))
+            yield from reconciled(day, warehouse.dbt, warehouse)
             if with_duckdb:
                 path = directory / f"day-{day}.duckdb"
                 copy_to_duckdb(warehouse, path)
                 with duckdb_dbt(path, f"dbt-{day}") as dbt:
                     dbt.attempt(*RECONCILE)
                 with duckdb.connect(path) as connection:
-                    yield from _read(day, "DuckDB", connection.execute(VERDICTS).fetchall())
+                    yield from _read(day, "DuckDB", connection.execute(VERDICTS.format(MODELS)).fetchall())
                 path.unlink()
+
+
+def reconciled(day: int, dbt: Dbt, warehouse: Warehouse, schema: str = MODELS) -> Iterator[Verdict]:
+    """Build and reconcile what is loaded into a Postgres; `schema` is where dbt builds."""
+    dbt.attempt(*RECONCILE)
+    yield from _read(day, "Postgres", warehouse.ask(VERDICTS.format(schema)))
 
 
 def _read(day: int, warehouse: str, rows: list[tuple[object, ...]]) -> Iterator[Verdict]:
