@@ -72,6 +72,14 @@ def status() -> None:
     command()
 
 
+def doctor() -> None:
+    """Run `tap-sage-accounting-doctor`."""
+    _begin()
+    from tap_sage_accounting.commands.doctor.command import doctor as command  # noqa: PLC0415
+
+    command()
+
+
 def logout() -> None:
     """Run `tap-sage-accounting-logout`."""
     _begin()

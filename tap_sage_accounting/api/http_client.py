@@ -13,7 +13,7 @@ import random
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -39,11 +39,13 @@ from tap_sage_accounting.exceptions import (
     error_of,
 )
 from tap_sage_accounting.transport.adapter import BoundedAdapter
+from tap_sage_accounting.transport.faults import retry_after
 from tap_sage_accounting.transport.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tap_sage_accounting.api.rate_limiter import Permit
     from tap_sage_accounting.api.request_gate import RequestGate
     from tap_sage_accounting.auth.manager import TokenManager
 
@@ -53,6 +55,15 @@ MAX_ATTEMPTS = 6
 """Attempts at one request that meets passing faults of its own."""
 LIGHT = Request("/user", {}, None, "the user")
 """Something that every user may read, and that costs Sage little: it shows whether Sage answers anything."""
+
+
+class Exchange(NamedTuple):
+    """What one request brought: any status, and its body as sent, decompressed."""
+
+    response: requests.Response
+    body: bytes
+    sent_at: datetime
+    permit: Permit
 
 
 @dataclass(slots=True)
@@ -244,7 +255,44 @@ class HttpClient:
             return False
         return True
 
+    def look(self, request: Request) -> Exchange:
+        """Send a GET request a single time, and return whatever comes; a refusal slows the next requests down.
+
+        No token is given up for what comes back: a 401 may say something of the request.
+
+        Raises:
+            requests.RequestException: nothing came, or not all of it.
+            GateClosedError: the run ended.
+        """
+        exchange = self._send(request)
+        if exchange.response.status_code == requests.codes.too_many_requests:
+            self._gate.refused(exchange.permit, retry_after(exchange.response.headers))
+        else:
+            self._gate.accepted(exchange.permit)
+        return exchange
+
     def _attempt(self, request: Request, parse: Callable[[Response], Parsed]) -> Parsed:
+        exchange = self._send(request)
+        response, body, permit = exchange.response, exchange.body, exchange.permit
+        error = error_of(response, body, request.label)
+        if isinstance(error, RateLimitedError):
+            self._gate.refused(permit, error.retry_after)
+        if isinstance(error, RetriableAPIError):
+            raise error  # which says nothing of limits, unless it is a refusal, and nothing of the service's health
+        parsed: Parsed | Exception
+        if error is None:
+            require_business(response, request.business_id, request.label)
+            served = self._clocks.served(response.headers.get("Date"), exchange.sent_at, timestamps.now())
+            parsed = parse(Response(body, *served, request.label))
+        else:
+            parsed = error
+        self._gate.accepted(permit)
+        self._outages.succeed(request.scope)
+        if isinstance(parsed, Exception):
+            raise parsed
+        return parsed
+
+    def _send(self, request: Request) -> Exchange:
         unsigned = requests.Request(
             "GET", f"{self.api_url}{request.path}", request.headers(), params=request.params, auth=self._tokens.sign
         )
@@ -260,23 +308,7 @@ class HttpClient:
             body = read_body(response)
             if response.status_code == requests.codes.ok and not body.lstrip().startswith(b"<"):
                 self._tokens.accept(_token_of(response.request))  # before a request that follows can find it dead
-        error = error_of(response, body, request.label)
-        if isinstance(error, RateLimitedError):
-            self._gate.refused(permit, error.retry_after)
-        if isinstance(error, RetriableAPIError):
-            raise error  # which says nothing of limits, unless it is a refusal, and nothing of the service's health
-        parsed: Parsed | Exception
-        if error is None:
-            require_business(response, request.business_id, request.label)
-            served = self._clocks.served(response.headers.get("Date"), sent_at, timestamps.now())
-            parsed = parse(Response(body, *served, request.label))
-        else:
-            parsed = error
-        self._gate.accepted(permit)
-        self._outages.succeed(request.scope)
-        if isinstance(parsed, Exception):
-            raise parsed
-        return parsed
+        return Exchange(response, body, sent_at, permit)
 
     def close(self) -> None:
         """Close the connections that are kept open."""

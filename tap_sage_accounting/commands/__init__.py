@@ -1,4 +1,4 @@
-"""The commands beside the Singer one: login, status, logout. They share an option, and a tap ready for requests."""
+"""The commands beside the Singer one, which share an option, and a tap ready for requests."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ ENTRIES = {
     "tap-sage-accounting": "main",
     "tap-sage-accounting-login": "login",
     "tap-sage-accounting-status": "status",
+    "tap-sage-accounting-doctor": "doctor",
     "tap-sage-accounting-logout": "logout",
     "source-sage-accounting": "source",
 }

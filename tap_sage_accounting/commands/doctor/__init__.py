@@ -1,0 +1,1 @@
+"""The command that looks at an account: each assumption of Sage's API is checked there, with GET requests only."""

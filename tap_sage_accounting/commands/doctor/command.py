@@ -1,0 +1,90 @@
+"""Look at an account with GET requests only: is it ready to load, and does Sage behave there as assumed?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tap_sage_accounting.api.http_client import LIGHT
+from tap_sage_accounting.api.request import Response
+from tap_sage_accounting.commands import config_option, connected_tap
+from tap_sage_accounting.commands.doctor import report
+from tap_sage_accounting.commands.doctor.look import choose, look_at
+from tap_sage_accounting.commands.doctor.subject import BUDGET, DEEP_BUDGET, Looker
+from tap_sage_accounting.commands.doctor.text import lines_of
+from tap_sage_accounting.console.command_line import PlainCommand, show
+
+if TYPE_CHECKING:
+    from tap_sage_accounting.commands.doctor.look import Look
+    from tap_sage_accounting.tap import TapSageAccounting
+
+LOGIN_LOOK = 2
+"""Requests that a look takes for the user and the list of businesses."""
+
+
+@click.command(
+    cls=PlainCommand,
+    help=(
+        "Look at an account before the first load: what Sage lets one read, how much there is, and whether Sage "
+        "behaves as the tap assumes. Sends GET requests only."
+    ),
+)
+@config_option
+@click.option(
+    "--business", "businesses", multiple=True, metavar="ID", help="Business to look at; may be repeated. Default: one."
+)
+@click.option("--deep", is_flag=True, help=f"Send up to {DEEP_BUDGET} requests for each business instead of {BUDGET}.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option(
+    "--report",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    help=f"Write {report.NAME}.md and .json there: verdicts and shapes, and no value of the books. Nothing is sent.",
+)
+def doctor(config: Any, businesses: tuple[str, ...], directory: Path | None, *, deep: bool, as_json: bool) -> None:
+    """Look at the businesses of a login."""
+    with connected_tap(config) as tap:
+        tap.connection.get(LIGHT, Response.json)  # which renews the tokens, and says what to do where none are valid
+        looks = _looks(tap, businesses, deep=deep)
+        if as_json:
+            show(*json.dumps([look.facts() for look in looks], indent=2).splitlines())
+        else:
+            for look in looks:
+                show(*lines_of(look))
+        if directory is not None:
+            _share(report.report_of(looks, tap.plugin_version, tap.config["api_url"]), directory, is_shown=not as_json)
+    if any(look.problem for look in looks):
+        raise click.exceptions.Exit(1)
+
+
+def _share(found: report.Report, directory: Path, *, is_shown: bool) -> None:
+    """Write the report, and show it before anything is suggested."""
+    paths = report.write(found, directory)
+    if is_shown:
+        show("", *report.markdown(found).splitlines(), "")
+    show(
+        f"Written: {' and '.join(map(str, paths))}. Nothing was sent. Read them; if you want to help, put them into an "
+        "issue of the kind 'The doctor's report'.",
+        err=True,
+    )
+
+
+def _looks(tap: TapSageAccounting, businesses: tuple[str, ...], *, deep: bool) -> list[Look]:
+    looker = Looker(tap.connection, (DEEP_BUDGET if deep else BUDGET) - 1)
+    chosen = choose(looker, businesses)
+    looks = []
+    for number, business in enumerate(chosen):
+        if number:
+            looker.left = (DEEP_BUDGET if deep else BUDGET) - LOGIN_LOOK
+        looks.append(look_at(looker, business, _lifetimes(tap), deep=deep))
+    return looks
+
+
+def _lifetimes(tap: TapSageAccounting) -> tuple[float, float] | None:
+    """Return the lifetimes that Sage stated with the newest tokens, in seconds."""
+    tokens = tap.tokens.family().tokens
+    return None if tokens is None else (tokens.lifetime.total_seconds(), tokens.refresh_lifetime.total_seconds())

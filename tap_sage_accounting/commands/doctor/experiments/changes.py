@@ -1,0 +1,91 @@
+"""Experiments with the filter for changes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.commands.doctor.findings import (
+    Finding,
+    contradicted,
+    decided,
+    experiment,
+    undecided,
+)
+from tap_sage_accounting.commands.doctor.subject import SAMPLE
+from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
+from tap_sage_accounting.timestamps import instant, parse_moment
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tap_sage_accounting.commands.doctor.subject import Answer, Subject
+
+CHANGING = ("sales_invoices", "purchase_invoices", "contacts", "contact_payments", "ledger_accounts", "products")
+"""Lists with a filter for changes, and not too many rows that changed lately."""
+BAD_REQUESTS = (400, 422)
+
+
+def changed_at(row: dict[str, object]) -> datetime | None:
+    """Return when a row changed; None where it does not say."""
+    try:
+        return parse_moment(str(row.get("updated_at")))
+    except ValueError:
+        return None
+
+
+def newest(answer: Answer) -> datetime | None:
+    """Return the latest change among the rows of an answer."""
+    return max((moment for row in answer.rows if (moment := changed_at(row))), default=None)
+
+
+@experiment("changes.inclusive")
+def inclusive(subject: Subject) -> Finding:
+    """Ask for what changed since the very second of a row, and since a second later."""
+    for name in CHANGING:
+        sample = subject.sample(name)
+        moment = newest(sample)
+        if not sample.ok or moment is None:
+            continue
+        there = {str(row.get("id")) for row in sample.rows if changed_at(row) == moment}
+        since, after = (_changed(subject, name, moment + timedelta(seconds=late)) for late in (0, 1))
+        if not (since.ok and after.ok) or (since.total or 0) > HIGHEST_PAGE_SIZE:
+            continue
+        if there & {*after.ids}:
+            return contradicted(f"Rows came that had not changed since: {len(there & {*after.ids})}. It is ignored.")
+        found = len(there & {*since.ids})
+        evidence = f"Of {len(there)} rows of one second, {found} come when the filter names that second."
+        return decided(holds=found == len(there), evidence=evidence)
+    return undecided("No list has few rows that changed lately.")
+
+
+def _changed(subject: Subject, name: str, moment: datetime) -> Answer:
+    return subject.get(name, items_per_page=HIGHEST_PAGE_SIZE, updated_or_created_since=instant(moment))
+
+
+@experiment("changes.fractions")
+def fractions(subject: Subject) -> Finding:
+    """Ask with a fraction of a second."""
+    sample = subject.first_with_rows(*CHANGING)
+    if sample is None:
+        return undecided("No list with such a filter has rows.")
+    answer = subject.get(sample[0], items_per_page=1, updated_or_created_since="2000-01-01T00:00:00.500Z")
+    if not answer.ok and answer.status not in BAD_REQUESTS:
+        return undecided(f"Sage answers {answer.status}.")
+    return decided(holds=answer.ok, evidence=f"Sage answers {answer.status}.")
+
+
+@experiment("changes.with_deletions")
+def with_deletions(subject: Subject) -> Finding:
+    """Send both filters at once, and compare the number of rows with that of each."""
+    from tap_sage_accounting.commands.doctor.experiments.deletions import EVER, with_tombstones  # noqa: PLC0415
+
+    if (found := with_tombstones(subject)) is None:
+        return undecided("No list shows a deleted record.")
+    name, dead = found
+    both = subject.get(name, items_per_page=SAMPLE, updated_or_created_since=EVER, deleted_since=EVER)
+    alive = subject.sample(name).total or 0
+    if not both.ok or both.total is None or not alive or not dead.total:
+        return undecided(f"Sage answers {both.status}.")
+    evidence = f"{both.total} rows; {dead.total} are deleted, and {alive} are not."
+    return decided(holds=both.total == dead.total, evidence=evidence)

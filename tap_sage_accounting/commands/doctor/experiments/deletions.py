@@ -1,0 +1,92 @@
+"""Experiments with the filter for deletions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting import timestamps
+from tap_sage_accounting.commands.doctor.findings import (
+    Finding,
+    contradicted,
+    decided,
+    experiment,
+    undecided,
+)
+from tap_sage_accounting.commands.doctor.subject import SAMPLE
+from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
+from tap_sage_accounting.timestamps import instant, parse_moment
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tap_sage_accounting.commands.doctor.subject import Answer, Subject
+
+EVER = "2000-01-01T00:00:00Z"
+DELETING = ("contact_payments", "sales_invoices", "journals", "contacts", "purchase_invoices", "other_payments")
+"""Lists whose deletions Sage reports, the likeliest first."""
+FEW = 4
+"""Lists that are looked through for a deleted record, unless the look is deep."""
+SUMMARY = frozenset(("id", "displayed_as", "$path"))
+TIMES = frozenset(("created_at", "updated_at", "deleted_at"))
+NONE = "No list shows a deleted record."
+
+
+def ignores(subject: Subject) -> tuple[int, int] | None:
+    """Return how many rows a list has that were deleted since tomorrow, and how many it has; None without rows."""
+    if (found := subject.first_with_rows(*DELETING)) is None:
+        return None
+    tomorrow = instant(timestamps.now() + timedelta(days=1))
+    answer = subject.get(found[0], items_per_page=1, deleted_since=tomorrow)
+    return (answer.total or 0, found[1].total or 0) if answer.ok else None
+
+
+def with_tombstones(subject: Subject) -> tuple[str, Answer] | None:
+    """Return the first list that shows deleted records, and what it shows of them."""
+    if (counts := ignores(subject)) is not None and counts[0]:
+        return None  # what comes are records that are there
+    for name in DELETING if subject.deep else DELETING[:FEW]:
+        answer = subject.get(name, items_per_page=SAMPLE, attributes="all", deleted_since=EVER)
+        if answer.ok and answer.rows:
+            return name, answer
+    return None
+
+
+@experiment("deletions.content")
+def content(subject: Subject) -> Finding:
+    """See what a deleted record shows of itself."""
+    if (found := with_tombstones(subject)) is None:
+        return undecided(NONE)
+    rows = found[1].rows
+    dated = sum(bool(row.get("deleted_at")) for row in rows)
+    whole = sum(bool(row.keys() - SUMMARY - TIMES) for row in rows)
+    evidence = f"Of {len(rows)} deleted records, {whole} come with their attributes and {dated} with `deleted_at`."
+    return decided(holds=whole == dated == len(rows), evidence=evidence)
+
+
+@experiment("deletions.exclusive")
+def exclusive(subject: Subject) -> Finding:
+    """Ask for deletions since tomorrow, and since the very second of one."""
+    if (counts := ignores(subject)) is not None and counts[0]:
+        return contradicted(f"{counts[0]} of {counts[1]} rows are said to be deleted since tomorrow. It is ignored.")
+    if (found := with_tombstones(subject)) is None:
+        return undecided(NONE)
+    name, answer = found
+    latest = max((moment for row in answer.rows if (moment := deleted_at(row))), default=None)
+    if latest is None:
+        return undecided("Deleted records do not say when they were deleted.")
+    there = {str(row.get("id")) for row in answer.rows if deleted_at(row) == latest}
+    since = subject.get(name, items_per_page=HIGHEST_PAGE_SIZE, deleted_since=instant(latest))
+    if not since.ok:
+        return undecided(f"Sage answers {since.status}.")
+    found_again = len(there & {*since.ids})
+    evidence = f"Of {len(there)} deletions of one second, {found_again} come when the filter names that second."
+    return decided(holds=not found_again, evidence=evidence)
+
+
+def deleted_at(row: dict[str, object]) -> datetime | None:
+    """Return when a row was deleted; None where it does not say."""
+    try:
+        return parse_moment(str(row.get("deleted_at")))
+    except ValueError:
+        return None

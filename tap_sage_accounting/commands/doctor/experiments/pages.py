@@ -1,0 +1,128 @@
+"""Experiments with the pages of lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.commands.doctor.findings import (
+    Finding,
+    contradicted,
+    decided,
+    experiment,
+    undecided,
+)
+from tap_sage_accounting.commands.doctor.subject import SAMPLE, whole
+from tap_sage_accounting.extraction.resume import IN_ORDER
+from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
+
+if TYPE_CHECKING:
+    from tap_sage_accounting.commands.doctor.subject import Answer, Subject
+
+LONG_LISTS = ("ledger_entries", "transactions", "ledger_accounts", "contacts", "sales_invoices", "purchase_invoices")
+"""Lists that most businesses have, the longest first."""
+SORTED = ("sales_invoices", "purchase_invoices", "contact_payments", "other_payments")
+CHANGING = ("ledger_entries", "contacts", "sales_invoices")
+"""Lists with a filter for changes."""
+NO_LIST = "No list has more rows than a page."
+NOT_FOUND = 404
+NO_ROWS = "No list of documents has rows that were made at different times."
+
+
+def long_list(subject: Subject) -> tuple[str, Answer] | None:
+    """Return a list that has more rows than its sample."""
+    return subject.first_with_rows(*LONG_LISTS, least=SAMPLE + 1)
+
+
+def last_page(subject: Subject, name: str, total: int) -> Answer:
+    """Return the answer to a page far beyond the last one of a list."""
+    return subject.get(name, page=total + 1, items_per_page=1, attributes="all")
+
+
+@experiment("pages.beyond_last")
+def beyond_last(subject: Subject) -> Finding:
+    """Ask for a page beyond the last one."""
+    if (found := subject.first_with_rows(*LONG_LISTS)) is None or (total := found[1].total) is None:
+        return undecided("No list has rows.")
+    answer = last_page(subject, found[0], total)
+    number = whole(answer.fields.get("$page"))
+    if answer.status == NOT_FOUND:
+        return contradicted("Sage answers 404.")
+    if not answer.ok:
+        return undecided(f"Sage answers {answer.status}.")
+    if not answer.rows:
+        return contradicted("The page has no rows.")
+    evidence = f"Of page {total + 1} of {total}, Sage answers {len(answer.rows)} rows, as page {number}."
+    return decided(holds=number == total, evidence=evidence)
+
+
+@experiment("pages.next")
+def next_page(subject: Subject) -> Finding:
+    """See whether the first page of a long list names the next one."""
+    if (found := long_list(subject)) is None:
+        return undecided(NO_LIST)
+    present = bool(found[1].fields.get("$next"))
+    return decided(holds=present, evidence=f"`$next` is {'filled' if present else 'empty'} on page 1.")
+
+
+@experiment("pages.next_filters")
+def next_filters(subject: Subject) -> Finding:
+    """See what `$next` repeats of a filter."""
+    found = subject.first_with_rows(*CHANGING, least=2)
+    if found is None:
+        return undecided(NO_LIST)
+    answer = subject.get(found[0], items_per_page=1, updated_or_created_since="2000-01-01T00:00:00Z")
+    following = answer.fields.get("$next")
+    if not isinstance(following, str):
+        return undecided("The page of a filtered list names no next one.")
+    repeats = "updated_or_created_since" in following
+    return decided(holds=not repeats, evidence=f"`$next` {'repeats' if repeats else 'leaves out'} the filter.")
+
+
+@experiment("pages.over_200")
+def over_200(subject: Subject) -> Finding:
+    """Ask for a page of 201 rows."""
+    if (found := subject.first_with_rows(*LONG_LISTS)) is None:
+        return undecided("No list has rows.")
+    answer = subject.get(found[0], items_per_page=HIGHEST_PAGE_SIZE + 1)
+    if not answer.ok:
+        return contradicted(f"Sage answers {answer.status} to 201 rows a page.")
+    size = whole(answer.fields.get("$itemsPerPage"))
+    holds = len(answer.rows) <= HIGHEST_PAGE_SIZE and (size is None or size <= HIGHEST_PAGE_SIZE)
+    return decided(holds=holds, evidence=f"It states {size} rows a page, and has {len(answer.rows)}.")
+
+
+@experiment("pages.heavy")
+def heavy(subject: Subject) -> Finding:
+    """Ask for a page of 200 whole records, as a load does."""
+    names = [name for name in SORTED if (answer := subject.sample(name)).ok and answer.rows]
+    name = max(names, key=lambda name: subject.sample(name).total or 0, default=None)
+    if name is None or (subject.sample(name).total or 0) <= SAMPLE:
+        return undecided("No list of documents has enough rows.")
+    answer = subject.get(name, items_per_page=HIGHEST_PAGE_SIZE, attributes="all")
+    evidence = f"Sage answers {answer.status} after {answer.seconds:.1f} s, to {len(answer.rows)} rows."
+    return decided(holds=answer.ok, evidence=evidence)
+
+
+@experiment("pages.full")
+def full(subject: Subject) -> Finding:
+    """Compare how many rows the first page of a long list has with what was asked for."""
+    if (found := long_list(subject)) is None:
+        return undecided(NO_LIST)
+    return decided(holds=len(found[1].rows) == SAMPLE, evidence=f"Of {SAMPLE} rows, {len(found[1].rows)} came.")
+
+
+@experiment("pages.sort")
+def in_order(subject: Subject) -> Finding:
+    """Ask for a list in one order and in the other, and compare the times of its rows."""
+    for name in SORTED:
+        upwards = subject.get(name, items_per_page=SAMPLE, attributes="created_at,updated_at", sort=IN_ORDER)
+        times = [str(row.get("created_at") or "") for row in upwards.rows]
+        if len(set(times)) < 2:  # noqa: PLR2004 - two differ
+            continue
+        downwards = subject.get(name, items_per_page=SAMPLE, attributes="created_at", sort="created_at:desc")
+        others = [str(row.get("created_at") or "") for row in downwards.rows]
+        holds = times == sorted(times) and others == sorted(others, reverse=True)
+        return decided(
+            holds=holds, evidence=f"Of {len(times)} rows each, both orders {'are' if holds else 'are not'} kept."
+        )
+    return undecided(NO_ROWS)

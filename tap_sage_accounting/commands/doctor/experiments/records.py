@@ -1,0 +1,156 @@
+"""Experiments with what records hold, mostly in samples that are requested anyway."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from tap_sage_accounting import schemas
+from tap_sage_accounting.commands.doctor.findings import Finding, decided, experiment, undecided
+from tap_sage_accounting.commands.doctor.subject import LISTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tap_sage_accounting.commands.doctor.subject import Row, Subject
+
+DOCUMENTS = ("sales_invoices", "purchase_invoices", "sales_credit_notes", "purchase_credit_notes")
+WITH_AMOUNTS = (*DOCUMENTS[:2], "ledger_entries", "contact_payments", "journals")
+WITH_LINES = {
+    "purchase_invoices": "invoice_lines",
+    "contact_payments": "allocated_artefacts",
+    "journals": "journal_lines",
+}
+"""Lists whose single records can be read without a thought: reading a sales document might mark it as sent."""
+WITH_TIMES = ("ledger_entries", "transactions", "contacts", "sales_invoices", "ledger_accounts")
+SETTINGS = ("financial_settings", "business_settings", "invoice_settings")
+DETAIL_FLAGS = {
+    "sales_invoices": {"show_corrections": "corrections", "show_recurring_invoice": "recurring_invoice"},
+    "purchase_invoices": {"show_corrections": "corrections"},
+}
+"""Flags that Sage describes for the single record only, and the attributes that they show."""
+CATALOGUE = ("products", "services", "stock_items")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
+NO_ROWS = "No list with such an attribute has rows."
+
+
+def sampled(subject: Subject, *names: str) -> list[Row]:
+    """Return the rows of some lists' samples."""
+    return [row for name in names for row in subject.sample(name).rows]
+
+
+@experiment("records.decimals")
+def decimals(subject: Subject) -> Finding:
+    """Count how amounts, quantities and rates are written in documents and the ledger."""
+    kinds: Counter[bool] = Counter()
+    for name in WITH_AMOUNTS:
+        properties = schemas.load(name, ())["properties"]
+        for row in subject.sample(name).rows:
+            kinds.update(isinstance(value, str) for value in _numbers(row, properties))
+    if not kinds:
+        return undecided(NO_ROWS)
+    return decided(holds=not kinds[False], evidence=f"{kinds[True]} are strings, and {kinds[False]} are numbers.")
+
+
+def _numbers(row: Row, properties: Mapping[str, Any]) -> Iterator[object]:
+    for name, schema in properties.items():
+        value = row.get(name)
+        if isinstance(value, list):
+            for each in value:
+                if isinstance(each, dict):
+                    yield from _numbers(each, schema.get("items", {}).get("properties", {}))
+        elif "number" in schema["type"] and isinstance(value, str | int | Decimal) and value != "":
+            yield value
+
+
+@experiment("records.last_paid")
+def last_paid(subject: Subject) -> Finding:
+    """See how the day of the last payment is written."""
+    texts = [text for row in sampled(subject, *DOCUMENTS) if isinstance(text := row.get("last_paid"), str) and text]
+    if not texts:
+        return undecided("No document in the samples was ever paid.")
+    usual = sum(bool(DAY.match(text)) for text in texts)
+    return decided(holds=not usual, evidence=f"{usual} of {len(texts)} are written like all other dates.")
+
+
+@experiment("records.timestamps")
+def moments(subject: Subject) -> Finding:
+    """See how the times of records are written."""
+    names = ("created_at", "updated_at")
+    texts = [text for row in sampled(subject, *WITH_TIMES) for name in names if isinstance(text := row.get(name), str)]
+    if not texts:
+        return undecided(NO_ROWS)
+    usual = sum(bool(MOMENT.fullmatch(text)) for text in texts)
+    return decided(holds=usual == len(texts), evidence=f"{usual} of {len(texts)} are.")
+
+
+@experiment("records.times")
+def times(subject: Subject) -> Finding:
+    """Count the rows without a time of their last change; a list of ledger entries begins with the newest."""
+    rows = sampled(subject, *WITH_TIMES)
+    if not rows:
+        return undecided(NO_ROWS)
+    without = sum(not row.get("updated_at") for row in rows)
+    return decided(holds=not without, evidence=f"{without} of {len(rows)} rows have none.")
+
+
+@experiment("records.object_ids")
+def object_ids(subject: Subject) -> Finding:
+    """Look for ids in the settings."""
+    found = [answer.fields for name in SETTINGS if (answer := subject.sample(name)).ok]
+    if not found:
+        return undecided("Sage refuses the settings.")
+    with_id = sum("id" in fields for fields in found)
+    return decided(holds=not with_id, evidence=f"{with_id} of {len(found)} have one.")
+
+
+@experiment("records.complete")
+def complete(subject: Subject) -> Finding:
+    """Compare a row of a list with the same record by itself, for documents and journals."""
+    compared, lacking = 0, set()
+    for name, lines in WITH_LINES.items():
+        sample = subject.sample(name)
+        if not sample.ids:
+            continue
+        key, row = next((str(row["id"]), row) for row in sample.rows if isinstance(row.get("id"), str))
+        flags = dict.fromkeys(LISTS[name].flags, "true")
+        single = subject.get(f"{name}/{key}", **flags, **LISTS[name].detail_params)
+        if single.ok:
+            compared += 1
+            known = schemas.load(name, ())["properties"]
+            absent = (single.fields.keys() - row.keys() - {*DETAIL_FLAGS.get(name, {}).values()}) & known.keys()
+            absent |= {lines} if len(row.get(lines) or ()) < len(single.fields.get(lines) or ()) else set()
+            lacking |= {f"{name}.{each}" for each in absent}
+    if not compared:
+        return undecided("There are no documents and no journals.")
+    evidence = f"{compared} records compared; lists lack: {', '.join(sorted(lacking)) or 'nothing'}."
+    return decided(holds=not lacking, evidence=evidence)
+
+
+@experiment("records.detail_flags")
+def detail_flags(subject: Subject) -> Finding:
+    """Look in lists for what flags show that are for single records."""
+    rows = {name: subject.sample(name).rows for name in DETAIL_FLAGS}
+    if not any(rows.values()):
+        return undecided(NO_ROWS)
+    shown = sum(name in row for each, flags in DETAIL_FLAGS.items() for name in flags.values() for row in rows[each])
+    return decided(holds=not shown, evidence=f"They show {shown} attributes in {sum(map(len, rows.values()))} rows.")
+
+
+@experiment("records.inactive")
+def inactive(subject: Subject) -> Finding:
+    """Count the active and the inactive ones, and compare with all."""
+    for name in CATALOGUE:
+        answer = subject.sample(name)
+        if not answer.ok or not answer.total:
+            continue
+        hidden = subject.get(name, items_per_page=1, active="false")
+        if not hidden.ok or not hidden.total:
+            continue
+        active = subject.get(name, items_per_page=1, active="true").total or 0
+        evidence = f"{active} are active and {hidden.total} are not; a list without filter has {answer.total}."
+        return decided(holds=answer.total == active + hidden.total, evidence=evidence)
+    return undecided("No product, service or stock item is inactive.")

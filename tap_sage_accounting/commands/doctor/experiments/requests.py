@@ -1,0 +1,93 @@
+"""Experiments with headers, mostly of answers that came for other experiments."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from tap_sage_accounting.api.clocks import TOLERANCE
+from tap_sage_accounting.api.request import BUSINESS
+from tap_sage_accounting.commands.doctor.findings import (
+    Finding,
+    confirmed,
+    contradicted,
+    decided,
+    experiment,
+    undecided,
+)
+
+if TYPE_CHECKING:
+    from tap_sage_accounting.commands.doctor.subject import Answer, Subject
+
+ABOUT_LIMITS = re.compile(r"(x-)?rate-?limit[a-z-]{0,30}|x-[a-z-]{0,20}quota[a-z-]{0,20}")
+"""Names of headers that speak of limits."""
+COMPRESSIBLE = 2_000
+"""Bytes of a body that is worth compressing."""
+USER_LEVEL = ("/businesses", "/user")
+FORBIDDEN, UNAUTHORIZED = 403, 401
+
+
+def _answered(subject: Subject) -> list[Answer]:
+    return [answer for answer in subject.looker.answers if answer.ok]
+
+
+@experiment("requests.echo")
+def echo(subject: Subject) -> Finding:
+    """Count the answers about the business that name it."""
+    answers = [answer for answer in subject.looker.about(subject.id) if answer.ok]
+    named = [answer.headers[BUSINESS.lower()] for answer in answers if BUSINESS.lower() in answer.headers]
+    if not answers:
+        return undecided("Nothing about the business was answered.")
+    others = sum(name != subject.id for name in named)
+    evidence = f"{len(named)} of {len(answers)} answers name a business, {others} of them another one."
+    return decided(holds=len(named) == len(answers) and not others, evidence=evidence)
+
+
+@experiment("requests.foreign_business")
+def foreign_business(subject: Subject) -> Finding:
+    """Ask for a list of a business that does not exist."""
+    answer = subject.looker.get("/contacts", {"items_per_page": 1}, uuid4().hex)
+    return decided(holds=answer.status == FORBIDDEN, evidence=f"An invented business is answered with {answer.status}.")
+
+
+@experiment("requests.compression")
+def compression(subject: Subject) -> Finding:
+    """Count the larger answers that came compressed; each request accepts gzip."""
+    large = [answer for answer in _answered(subject) if answer.size >= COMPRESSIBLE]
+    if not large:
+        return undecided("No answer was large enough.")
+    packed = sum("content-encoding" in answer.headers for answer in large)
+    return decided(holds=not packed, evidence=f"{packed} of {len(large)} larger answers were compressed.")
+
+
+@experiment("requests.etags")
+def etags(subject: Subject) -> Finding:
+    """Count the answers with an `ETag`."""
+    answers = _answered(subject)
+    tagged = sum("etag" in answer.headers for answer in answers)
+    return decided(holds=not tagged, evidence=f"{tagged} of {len(answers)} answers have one.")
+
+
+@experiment("requests.clock")
+def clock(subject: Subject) -> Finding:
+    """Compare `Date` with this machine's clock."""
+    answers = _answered(subject)
+    skews = [answer.skew for answer in answers if answer.skew is not None]
+    if len(skews) < len(answers):
+        return contradicted(f"{len(answers) - len(skews)} of {len(answers)} answers have no `Date` that makes sense.")
+    if not skews:
+        return undecided("Nothing was answered.")
+    largest = max(map(abs, skews))
+    seconds = round(largest / timedelta(seconds=1))
+    if largest <= TOLERANCE:
+        return confirmed(f"The clocks are {seconds} s apart at most.")
+    return contradicted(f"The clocks are {seconds} s apart; this machine's may be the wrong one.")
+
+
+@experiment("limits.headers")
+def limit_headers(subject: Subject) -> Finding:
+    """Look for headers that speak of limits."""
+    names = sorted(name for name in subject.looker.header_names if ABOUT_LIMITS.fullmatch(name))
+    return decided(holds=not names, evidence=f"Headers: {', '.join(names) or 'none'}.")

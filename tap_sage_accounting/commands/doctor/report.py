@@ -1,0 +1,217 @@
+"""The report that may be shared: verdicts and shapes. Whatever is in it is on a list of what may be.
+
+Everything in it is a name of this program's own, a number of this program's own counting, a status, or a class. Names
+that Sage sends are compared with lists, and shown only if they are on one, or by the rule of `shapes`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from tap_sage_accounting import schemas
+from tap_sage_accounting.api.access import EDITIONS
+from tap_sage_accounting.assumptions import assumptions
+from tap_sage_accounting.client import SingleObjectStream
+from tap_sage_accounting.commands.doctor.experiments.requests import ABOUT_LIMITS
+from tap_sage_accounting.commands.doctor.findings import Verdict
+from tap_sage_accounting.commands.doctor.shapes import new_names, shape_of
+from tap_sage_accounting.commands.doctor.subject import LISTS
+from tap_sage_accounting.exceptions import SettingsError
+from tap_sage_accounting.settings import API_URL
+from tap_sage_accounting.streams.trial_balance import TrialBalance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tap_sage_accounting.commands.doctor.look import Look
+    from tap_sage_accounting.commands.doctor.subject import Answer, Looker
+
+    Report = dict[str, Any]
+
+FORMAT = 1
+"""Of the report; another number means another form."""
+NAME = "doctor-report"
+COUNTRIES = frozenset(("CA", "DE", "ES", "FR", "GB", "IE", "US"))
+HEADERS = frozenset(
+    (
+        "age",
+        "cache-control",
+        "cf-cache-status",
+        "cf-ray",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "etag",
+        "expires",
+        "keep-alive",
+        "last-modified",
+        "pragma",
+        "retry-after",
+        "server",
+        "set-cookie",
+        "strict-transport-security",
+        "transfer-encoding",
+        "vary",
+        "via",
+        "x-business",
+        "x-request-id",
+        "x_request_id",
+    )
+)
+"""Names of headers that may be shown, besides those that speak of limits."""
+COUNTS = (0, 19, 199, 1_999, 19_999, 199_999)
+"""Rows at which a class of counts ends."""
+
+
+def report_of(looks: Sequence[Look], version: str, api_url: str) -> Report:
+    """Build the report from what was found out."""
+    looker = looks[0].subject.looker
+    return {
+        "format": FORMAT,
+        "versions": {
+            "tap": version,
+            "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+            "system": platform.system(),
+        },
+        "api": "Sage's" if api_url.rstrip("/") == API_URL else "another address",
+        "headers": _headers(looker),
+        "seconds": _seconds(looker),
+        "businesses": [_business(look) for look in looks],
+    }
+
+
+def _headers(looker: Looker) -> Report:
+    names = looker.header_names
+    shown = sorted(name for name in names if name in HEADERS or ABOUT_LIMITS.fullmatch(name))
+    return {"names": shown, "others": len(names) - len(shown)}
+
+
+def _seconds(looker: Looker) -> Report:
+    """Give the time that an answer takes, in the middle, by the size of page that was asked for."""
+    return {str(size): round(median(times), 2) for size, times in sorted(looker.seconds.items())}
+
+
+def _business(look: Look) -> Report:
+    access = look.subject.access
+    country, edition = (access.country, access.edition) if access else ("", "")
+    return {
+        "country": country if country in COUNTRIES else "another" if country else "unknown",
+        "edition": edition if edition in EDITIONS.values() else "unknown",
+        "ready": not look.problem,
+        "assumptions": {
+            each: {"verdict": finding.verdict.value, "evidence": finding.evidence}
+            for each, finding in look.findings.items()
+        },
+        "lists": {name: _list(name, answer) for name, answer in sorted(look.subject.samples.items())},
+    }
+
+
+def _list(name: str, answer: Answer) -> Report:
+    described: Report = {"status": answer.status}
+    if answer.status != 0 and not answer.ok:
+        return described
+    properties = schemas.load(name, ())["properties"]
+    own = {each: part for each, part in properties.items() if each not in LISTS[name].added_properties}
+    is_object = issubclass(LISTS[name], SingleObjectStream)
+    rows = [answer.fields] if is_object and answer.fields else answer.rows
+    if not is_object and answer.total is not None:
+        described["rows"] = _class(answer.total)
+    if rows and name != TrialBalance.name:
+        described["attributes"] = shape_of(rows, own)
+    return described
+
+
+def _class(count: int) -> str:
+    least = 0
+    for most in COUNTS:
+        if count <= most:
+            return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        least = most + 1
+    return f"{least:,} or more"
+
+
+# As a text
+
+
+def markdown(report: Report) -> str:
+    """Write a report as a page; it holds nothing that the report does not."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    versions = report["versions"]
+    yield "# Report of the doctor"
+    yield ""
+    yield f"tap-sage-accounting {versions['tap']}, Python {versions['python']}, {versions['system']}."
+    yield f"The API is {report['api']}."
+    headers = report["headers"]
+    yield f"Headers: {', '.join(headers['names']) or 'none'}; {headers['others']} others."
+    times = ", ".join(f"{seconds} s for pages of {size}" for size, seconds in report["seconds"].items())
+    yield f"Time of an answer: {times or 'not measured'}."
+    for number, business in enumerate(report["businesses"], 1):
+        yield ""
+        yield from _business_lines(number, business)
+    yield ""
+    yield f"The shapes of all lists are in {NAME}.json."
+
+
+def _business_lines(number: int, business: Report) -> Iterator[str]:
+    state = "ready" if business["ready"] else "not ready"
+    yield f"## Business {number}: {business['country']}, {business['edition']}, {state}"
+    for verdict in (Verdict.CONTRADICTED, Verdict.CONFIRMED, Verdict.UNDECIDED):
+        found = {each: says for each, says in business["assumptions"].items() if says["verdict"] == verdict}
+        if not found:
+            continue
+        yield ""
+        yield f"### {verdict.capitalize()}"
+        yield ""
+        yield "| Assumption | Evidence |"
+        yield "|---|---|"
+        for each, says in found.items():
+            if each in assumptions():
+                yield f"| `{each}` | {says['evidence']} |"
+    yield ""
+    yield "### Lists"
+    yield ""
+    yield "| List | Status | Rows | Attributes that the schemas do not know |"
+    yield "|---|---|---|---|"
+    for name, each in business["lists"].items():
+        shape = each.get("attributes", {})
+        names = ", ".join(f"`{new}`" for new in new_names(shape))
+        hidden = f"{shape['']} not shown" if shape.get("") else ""
+        yield f"| {name} | {each['status']} | {each.get('rows', '')} | {'; '.join(filter(None, (names, hidden)))} |"
+
+
+def _json(value: object, indent: str = "") -> str:
+    """Write JSON with a line for each object that holds no other."""
+    nested = isinstance(value, dict) and any(isinstance(each, dict) for each in value.values())
+    inner = f"{indent} "
+    if isinstance(value, dict) and nested:
+        members = (f"{inner}{json.dumps(name)}: {_json(each, inner)}" for name, each in value.items())
+        return "{\n" + ",\n".join(members) + f"\n{indent}" + "}"
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        return "[" + ",".join(_json(each, indent) for each in value) + "]"
+    return json.dumps(value)
+
+
+def write(report: Report, directory: Path) -> list[Path]:
+    """Write a report into two files.
+
+    Raises:
+        SettingsError: they cannot be written.
+    """
+    texts = {".md": markdown(report), ".json": _json(report) + "\n"}
+    paths = [directory / f"{NAME}{suffix}" for suffix in texts]
+    try:
+        for path, text in zip(paths, texts.values(), strict=True):
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"The report cannot be written to {directory} ({error.strerror}). Name another.") from None
+    return paths

@@ -1,0 +1,115 @@
+"""The shape of rows: names, types, formats and lengths as classes. No value of a row, and no part of one, is in it.
+
+A name is shown where the schemas know it. Others are shown where they are plain words and several rows have them: a
+name that only one row has may be a value that somebody made a key of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Shape = dict[str, Any]
+DEEPEST = 4
+"""Levels of nested objects that are described."""
+PLAIN = re.compile(r"[a-z]{2,20}(_[a-z]{1,20}){0,5}(_\d)?")
+"""A name that the schemas do not know and that may be shown."""
+LEAST_ROWS = 2
+"""Rows that must have such a name."""
+FORMATS = (
+    ("empty", re.compile(r"")),
+    ("date", re.compile(r"\d{4}-\d\d-\d\d")),
+    ("moment", re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")),
+    ("moment of another form", re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*")),
+    ("local date", re.compile(r"\d\d/\d\d/\d{4}")),
+    ("whole number", re.compile(r"-?\d+")),
+    ("decimal", re.compile(r"-?\d+\.\d+")),
+    ("id", re.compile(r"[0-9a-f]{32}")),
+    ("GUID", re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")),
+    ("path", re.compile(r"/\S*")),
+    ("address", re.compile(r"https?://.*", re.DOTALL)),
+    ("code", re.compile(r"[A-Z][A-Z0-9_-]*")),
+    ("text", re.compile(r".*", re.DOTALL)),
+)
+"""Formats of texts; the first that fits counts."""
+TYPES = {bool: "boolean", int: "integer", Decimal: "number", str: "string", list: "array"}
+LENGTHS = (9, 31, 99, 999)
+"""Characters at which a class of lengths ends."""
+
+
+def shape_of(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Any], depth: int = DEEPEST) -> Shape:
+    """Describe the attributes of some rows.
+
+    Args:
+        rows: objects as sent.
+        known: the properties that the schema has for them.
+        depth: levels of nested objects that are described.
+
+    Returns:
+        Descriptions by name, and under `""` how many names are not shown, where there are any.
+    """
+    counts = Counter(name for row in rows for name in row)
+    described: Shape = {}
+    hidden = 0
+    for name, count in counts.items():
+        own = name.replace("$", "")
+        if own in known or (count >= LEAST_ROWS and PLAIN.fullmatch(name)):
+            values = [row[name] for row in rows if name in row]
+            described[own] = _describe(values, known.get(own, {}), depth, is_known=own in known)
+            if count < len(rows):
+                described[own]["absent"] = True
+        else:
+            hidden += 1
+    shape = dict(sorted(described.items()))
+    return {**shape, "": hidden} if hidden else shape
+
+
+def _describe(values: Sequence[object], schema: Mapping[str, Any], depth: int, *, is_known: bool) -> Shape:
+    texts = [value for value in values if isinstance(value, str)]
+    objects = [value for value in values if isinstance(value, dict)]
+    items = [item for value in values if isinstance(value, list) for item in value]
+    shape: Shape = {"types": sorted({_type(value) for value in values})}
+    if not is_known:
+        shape["new"] = True
+    if texts:
+        shape["formats"] = sorted({_format(text) for text in texts})
+        shape["lengths"] = sorted({_length(text) for text in texts})
+    if depth and objects:
+        shape["attributes"] = shape_of(objects, schema.get("properties", {}), depth - 1)
+    if depth and items:
+        shape["items"] = _describe(items, schema.get("items", {}), depth - 1, is_known=is_known)
+    return shape
+
+
+def _type(value: object) -> str:
+    return "null" if value is None else TYPES.get(type(value), "object")
+
+
+def _format(text: str) -> str:
+    return next(name for name, pattern in FORMATS if pattern.fullmatch(text))
+
+
+def _length(text: str) -> str:
+    """Return the class of a length: `10 to 31`."""
+    least = 0
+    for most in LENGTHS:
+        if len(text) <= most:
+            return f"{least} to {most}"
+        least = most + 1
+    return f"{least} or more"
+
+
+def new_names(shape: Shape, prefix: str = "") -> Iterable[str]:
+    """Yield the places of the attributes that the schemas do not know."""
+    for name, each in shape.items():
+        if name:
+            nested = each.get("attributes") or each.get("items", {}).get("attributes") or {}
+            if each.get("new"):
+                yield f"{prefix}{name}"
+            else:
+                yield from new_names(nested, f"{prefix}{name}.")

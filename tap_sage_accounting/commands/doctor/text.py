@@ -1,0 +1,103 @@
+"""What a person sees of a look: the verdict first, in lines of 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.assumptions import assumptions
+from tap_sage_accounting.commands.doctor.findings import Verdict
+from tap_sage_accounting.commands.doctor.survey import PACES, minutes
+from tap_sage_accounting.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from tap_sage_accounting.commands.doctor.look import Look
+
+WIDTH = 80
+MOST_LISTED = 12
+"""Lists whose rows are shown one by one."""
+
+
+def lines_of(look: Look) -> Iterator[str]:
+    """Write what was found out about one business."""
+    yield from _wrapped(f"{printable(look.name) or 'Business'} ({printable(look.subject.id)})")
+    yield from _wrapped(_verdict(look))
+    yield ""
+    yield from _rights(look)
+    if look.survey.rows:
+        yield from _rows(look)
+    yield from _contradicted(look)
+    yield from _wrapped(_counts(look))
+
+
+def _verdict(look: Look) -> str:
+    if look.problem:
+        return f"Not ready to load: {look.problem}"
+    if not sum(look.survey.rows.values()):
+        return "Ready to load, and empty: little can be found out about books without rows."
+    found = len(look.having(Verdict.CONTRADICTED))
+    if found:
+        points = "1 point" if found == 1 else f"{found} points"
+        return f"Ready to load. Sage differs in {points} from what was assumed: see below."
+    return "Ready to load. Sage behaves as assumed, as far as these books show."
+
+
+def _rights(look: Look) -> Iterator[str]:
+    access = look.subject.access
+    if access is None:
+        yield "Rights: Sage does not say."
+    else:
+        yield f"{printable(access.country) or 'Country unknown'}, {printable(access.subscription)}"
+        roles = ", ".join(f"{area} {printable(role.replace('_', ' '))}" for area, role in access.roles.items())
+        yield from _wrapped(f"Rights: {roles or 'Sage does not say'}", "  ")
+    yield from _lists("Will refuse", look.survey.foreseen)
+    yield from _lists("Refused", look.survey.refused)
+    yield ""
+
+
+def _lists(title: str, names: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    for reason, lists in names.items():
+        yield from _wrapped(f"{title} ({printable(reason)}): {', '.join(lists)}", "  ")
+
+
+def _rows(look: Look) -> Iterator[str]:
+    rows = sorted(look.survey.rows.items(), key=lambda each: -each[1])
+    yield f"{'List':<32}{'Rows':>14}"
+    for name, count in rows[:MOST_LISTED]:
+        yield f"{name:<32}{count:>14,}"
+    if others := rows[MOST_LISTED:]:
+        yield f"{f'{len(others)} other lists':<32}{sum(count for _, count in others):>14,}"
+    yield ""
+    yield f"{'':<32}{'Requests':>14}" + "".join(f"{f'at {pace}/min':>11}" for pace in PACES)
+    for title, requests in (
+        ("First load, about", look.survey.first_load),
+        ("Run without changes", look.survey.quiet_run),
+    ):
+        times = "".join(f"{f'{minutes(requests, pace):,} min':>11}" for pace in PACES)
+        yield f"{title:<32}{requests:>14,}{times}"
+    yield ""
+
+
+def _contradicted(look: Look) -> Iterator[str]:
+    found = look.having(Verdict.CONTRADICTED)
+    if not found:
+        return
+    yield "Sage differs from what was assumed:"
+    for each in found:
+        fact = assumptions()[each]
+        yield ""
+        yield from _wrapped(f"{each}: {look.findings[each].evidence}", "  ")
+        yield from _wrapped(f"  Assumed: {fact.statement}", "  ")
+        yield from _wrapped(f"  Then: {fact.otherwise}", "  ")
+    yield ""
+
+
+def _counts(look: Look) -> str:
+    numbers = [f"{len(look.having(verdict))} {verdict}" for verdict in Verdict]
+    return f"Of {len(look.findings)} assumptions: {', '.join(numbers)}."
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False) or [""]

@@ -1,0 +1,210 @@
+"""The report that may be shared holds no value of the books, whatever Sage sends."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import requests
+from click.testing import CliRunner
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from sage_sandbox.books import advance, build_world
+from sage_sandbox.server import SandboxServer
+from tap_sage_accounting import schemas, timestamps
+from tap_sage_accounting.api.http_client import Exchange, HttpClient
+from tap_sage_accounting.commands.doctor.command import doctor
+from tap_sage_accounting.commands.doctor.look import look_at
+from tap_sage_accounting.commands.doctor.report import markdown, report_of
+from tap_sage_accounting.commands.doctor.shapes import new_names, shape_of
+from tap_sage_accounting.commands.doctor.subject import BUDGET, Looker
+from tap_sage_accounting.commands.doctor.text import lines_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sage_sandbox.store import Body, World
+
+MARK = "Zq7-secret"
+AMOUNT = "7316"
+"""Digits that no count and no status in these tests has."""
+BUSINESS = "5ec2e7" + "0" * 26
+EXAMPLES = 100
+"""Looks at hostile bodies, of up to 60 each. Once, 1,700 were done: 100,000 bodies."""
+
+
+# Books with marks
+
+
+def marked(value: Any, name: str = "") -> Any:
+    """Put a mark into every text that is no date, number, id or path, and other digits into every amount."""
+    if isinstance(value, dict):
+        return {key: marked(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [marked(each, name) for each in value]
+    if not isinstance(value, str) or name in {"id", "$path", "date", "created_at", "updated_at"}:
+        return value
+    if re.fullmatch(r"-?\d+\.\d+", value):
+        return f"{AMOUNT}.{value.rpartition('.')[2]}" if value.strip("-0.") else value
+    return f"{MARK} {value}"
+
+
+@pytest.fixture
+def world() -> World:
+    """Books whose every record shows marks; what the ledger and dates say is left, and is searched for by its form."""
+    world = build_world(size="tiny", businesses=1, frozen=True)
+    advance(world, days=20, seed=1)
+    [business] = world.businesses.values()
+    for name, rows in business.collections.items():
+        for row in (*rows.rows.values(), *rows.tombstones.values()):
+            if name not in {"ledger_entries", "transactions"}:
+                row._body = marked(row._body)
+    for name, body in business.objects.items():
+        business.objects[name] = marked(body)
+    business.name = f"{MARK} Ltd"
+    business.body = {**marked(business.body), **{key: business.body[key] for key in ("id", "country", "subscriptions")}}
+    world.user = {**world.user, "displayed_as": MARK, "email": f"{MARK}@example.com"}
+    return world
+
+
+FORMS = {
+    "an id": re.compile(r"\b[0-9a-f]{32}\b"),
+    "a GUID": re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-"),
+    "a date": re.compile(r"\b(19|20)\d\d-\d\d-\d\d"),
+    "a local date": re.compile(r"\b\d\d/\d\d/\d{4}\b"),
+    "an amount": re.compile(r"\b\d{2,}\.\d\d?\b"),
+    "an address": re.compile(r"https?://|@"),
+}
+
+
+def test_no_value_of_the_books_is_in_the_report(world: World, tmp_path: Path) -> None:
+    with SandboxServer(world) as server:
+        config = tmp_path / "config.json"
+        store = f"sqlite:///{tmp_path / 'tokens.sqlite'}"
+        config.write_text(json.dumps(server.tap_config(token_store=store)))
+        result = CliRunner().invoke(doctor, ["--config", str(config), "--deep", "--report", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+        secrets = server.issued_secrets | {server.client_id, server.client_secret, server.refresh_token}
+    files = {name: (tmp_path / name).read_text() for name in ("doctor-report.md", "doctor-report.json")}
+    assert MARK in result.output.partition("# Report of the doctor")[0]  # the business's name, for its owner only
+    for name, text in files.items():
+        assert len(text) > 3_000
+        assert not [secret for secret in (MARK, AMOUNT, *secrets) if secret.casefold() in text.casefold()], name
+        bare = re.sub(r'"tap": "[^"]*"|^tap-sage-accounting .*$', "", text, flags=re.MULTILINE)
+        assert {form: found[0] for form, pattern in FORMS.items() if (found := pattern.search(bare))} == {}, name
+    report = json.loads(files["doctor-report.json"])
+    assert report["businesses"][0]["lists"]["sales_invoices"]["attributes"]["contact_name"]["formats"] == ["text"]
+    shown = result.output.index("# Report of the doctor")
+    assert shown < result.output.index("Nothing was sent. Read them")
+
+
+def test_a_report_that_cannot_be_written_is_a_line(tmp_path: Path, world: World) -> None:
+    (tmp_path / "doctor-report.md").mkdir()
+    with SandboxServer(world) as server:
+        config = tmp_path / "config.json"
+        config.write_text(json.dumps(server.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}")))
+        result = CliRunner().invoke(doctor, ["--config", str(config), "--json", "--report", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "The report cannot be written to" in result.output
+
+
+# What is shown of names that the schemas do not know
+
+
+def rows_with(*names: str) -> list[Body]:
+    return [dict.fromkeys(names, "x") for _ in range(2)]
+
+
+def test_a_new_attribute_is_named() -> None:
+    known = schemas.load("contacts", ())["properties"]
+    shape = shape_of([{"carbon_footprint": "1.5", "main_address": {"floor": None}}] * 2, known)
+    assert shape["carbon_footprint"] == {
+        "types": ["string"],
+        "new": True,
+        "formats": ["decimal"],
+        "lengths": ["0 to 9"],
+    }
+    assert list(new_names(shape)) == ["carbon_footprint", "main_address.floor"]
+
+
+@pytest.mark.parametrize(
+    "name", ["Acme Ltd", "GB12BARC", "6fa4546e90412c8aab9e912c4f5cde3f", "jo@x.example", "", "été"]
+)
+def test_names_that_look_like_values_are_counted_only(name: str) -> None:
+    assert shape_of(rows_with(name), {}) == {"": 1}
+
+
+def test_a_name_that_one_row_has_may_be_a_value() -> None:
+    assert shape_of([{"acme": 1}, {"smith": 1}], {}) == {"": 2}
+
+
+# Hostile bodies
+
+
+LISTS = ("sales_invoices", "contacts", "ledger_entries")
+OWN_NAMES = sorted({name for each in LISTS for name in schemas.load(each, ())["properties"]})
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.builds(lambda n: int(f"{AMOUNT}{n}"), st.integers(0, 99)),
+    st.builds(lambda n: f"{AMOUNT}.{n}", st.integers(0, 99)),
+    st.builds(lambda text: f"{MARK}{text}", st.text(max_size=4)),
+    st.sampled_from((f"/{MARK}", f"https://{MARK}", "2026-06-30T18:00:00Z", "2026-06-30", "", f"{MARK}@x")),
+)
+KEYS = st.one_of(
+    st.sampled_from((*OWN_NAMES, "$path", "id", "currency", "contact")),
+    st.builds(lambda text: f"{MARK}{text}", st.text(max_size=4)),
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=5)),
+    max_leaves=12,
+)
+ENVELOPES = st.fixed_dictionaries(
+    {"$items": st.one_of(st.lists(st.dictionaries(KEYS, VALUES, max_size=6), max_size=4), VALUES)},
+    optional={
+        "$total": st.one_of(st.integers(0, 60), VALUES),
+        "$page": st.one_of(st.integers(0, 3), VALUES),
+        "$next": VALUES,
+        "$itemsPerPage": VALUES,
+        "$items_per_page": VALUES,
+    },
+)
+BODIES = st.lists(st.one_of(ENVELOPES, ENVELOPES, ENVELOPES, VALUES), min_size=20, max_size=40)
+
+
+class HostileSage:
+    """Answers each request with one of some bodies."""
+
+    def __init__(self, bodies: list[Any], seed: int) -> None:
+        self._bodies = bodies
+        self._chance = random.Random(seed)
+        self.served = 0
+
+    def look(self, request: Any) -> Exchange:
+        self.served += 1
+        body: Any = self._chance.choice(self._bodies)
+        if request.path.startswith("/businesses/"):
+            body = {"id": BUSINESS, "country": {"id": MARK}, "subscriptions": [{"id": MARK, "status": MARK}]}
+        response = requests.Response()
+        response.status_code = self._chance.choice((200, 200, 200, 200, 401, 403, 404, 500))
+        response.headers[f"X-{MARK}"] = MARK
+        response.headers[f"X-RateLimit-{MARK}"] = MARK
+        response.headers["Date"] = MARK
+        return Exchange(response, json.dumps(body).encode(), timestamps.now(), cast("Any", None))
+
+
+@pytest.mark.slow
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@given(bodies=BODIES, seed=st.integers(0, 2**32))
+def test_nothing_of_hostile_bodies_is_in_the_report(bodies: list[Any], seed: int) -> None:
+    looker = Looker(cast("HttpClient", HostileSage(bodies, seed)), BUDGET)
+    look = look_at(looker, (BUSINESS, MARK), (300.0, 2_678_400.0), deep=bool(seed % 2))
+    found = report_of([look], "1.0", "https://api.example.com/v3.1")
+    for text in (json.dumps(found), markdown(found)):
+        assert not [secret for secret in (MARK, AMOUNT, BUSINESS, "2026-06") if secret.casefold() in text.casefold()]
+    assert list(lines_of(look))
