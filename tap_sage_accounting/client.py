@@ -92,7 +92,7 @@ class SageStream(SingerStream):
     def partitions(self) -> list[dict[str, Any]] | None:
         if not self.per_business:
             return None
-        return [{"business_id": business_id} for business_id in self.services.businesses]
+        return self.services.partitions
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Any]:
@@ -100,6 +100,8 @@ class SageStream(SingerStream):
 
         Rows that nobody looks into are yielded as they were decoded.
         """
+        if self.per_business and context is None:
+            return  # all businesses rest, which the SDK takes for a stream without any
         count, name = self.services.report.records, self.name
         for batch in self.services.scheduler.records(self, context):
             for record in batch:

@@ -159,6 +159,16 @@ SETTINGS = th.PropertiesList(
         ),
     ),
     th.Property(
+        "idle_business_hours",
+        th.IntegerType(minimum=0, maximum=24 * LONGEST_DAYS, nullable=False),
+        default=0,
+        title="Hours for which an idle business rests",
+        description=(
+            "Where nothing was posted in a business since its lists were read, read them again only after so many "
+            "hours. One request finds out. For logins that reach many businesses. 0 reads everything on every run."
+        ),
+    ),
+    th.Property(
         "reread_documents_days",
         th.IntegerType(minimum=0, maximum=LONGEST_DAYS, nullable=False),
         default=0,

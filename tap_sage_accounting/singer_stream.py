@@ -157,8 +157,8 @@ class SingerStream(StreamDeclaration, Stream):
             and self.whole
             and not self.config.get("business_ids")
         )
-        lost = len(self.services.lost_businesses) if self.per_business else 0
-        reads = len(self.partitions or [{}]) + lost
+        left_out = self.services.lost_businesses | self.services.resting if self.per_business else ()
+        reads = len([{}] if self.partitions is None else self.partitions) + len(left_out)
         return FullTableVersion(reads, self._begin_version, self._activate_version if is_wanted else None)
 
     def _begin_version(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from copy import deepcopy
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +26,7 @@ from tap_sage_accounting.extraction.businesses import (
     log_changes,
     visible_businesses,
 )
+from tap_sage_accounting.extraction.idle import IdleBusinesses
 from tap_sage_accounting.extraction.plan import Services
 from tap_sage_accounting.extraction.scheduler import ReadScheduler
 from tap_sage_accounting.run.state import State
@@ -144,15 +146,17 @@ class TapSageAccounting(ConfiguredTap):
         if self._earlier.bookmarks:
             self.state["bookmarks"] = self._earlier.bookmarks
 
-    def _check_state(self, services: Services) -> None:
-        streams = self.selected
-        self._earlier.check_partitions([*streams.values()], {*services.businesses}, services.began_at)
+    def _check_state(self) -> None:
+        names = {business.id: str(business) for business in self.businesses}
+        self._earlier.check_partitions([*self.selected.values()], names.keys(), self.began_at)
         if self._earlier.bookmarks:
             self.state["bookmarks"] = self._earlier.bookmarks
-        self._earlier.report(services.name_of)
-        if not streams:
+        self._earlier.report(lambda business_id: names.get(business_id, business_id))
+
+    def _check_selection(self) -> None:
+        if not self.selected:
             self.logger.warning("No stream is selected, so nothing is read.")
-        elif not self.reads:
+        elif not self.reads and not self.resting:
             self.logger.warning(
                 "Only '%s' is selected, so nothing is read: it collects what the reads of other streams find. Select "
                 "those, too.",
@@ -164,13 +168,39 @@ class TapSageAccounting(ConfiguredTap):
     @cached_property
     def reads(self) -> list[tuple[SageStream, Context | None]]:
         """What the run reads, in order: each stream of each business."""
-        businesses: list[Context] = [{"business_id": business.id} for business in self.businesses]
+        businesses = [{"business_id": each.id} for each in self.businesses if each.id not in self.resting]
         return [
             (stream, context)
             for stream in self.selected.values()
             if not isinstance(stream, Deletions)
             for context in (businesses if stream.per_business else (None,))
         ]
+
+    @cached_property
+    def idle(self) -> IdleBusinesses | None:
+        """What knows which businesses are idle; None where none may rest."""
+        hours, witness = self.config["idle_business_hours"], self.selected.get(IdleBusinesses.WITNESS)
+        if not hours or self.report.replaced:
+            return None
+        if witness is None:
+            self.logger.warning(
+                "No business rests (idle_business_hours): select '%s', which show whether anything was posted.",
+                IdleBusinesses.WITNESS,
+            )
+            return None
+        return IdleBusinesses(
+            client=self.connection,
+            state_of=lambda business_id: witness.get_context_state({"business_id": business_id}),
+            streams=self.selected.keys(),
+            rest=timedelta(hours=hours),
+            lookback=timedelta(seconds=self.config["lookback_window"]),
+            now=self.began_at,
+        )
+
+    @cached_property
+    def resting(self) -> frozenset[str]:
+        """Ids of the businesses whose lists wait, because nothing was posted in them."""
+        return self.idle.find(self.businesses, self.executor) if self.idle else frozenset()
 
     @cached_property
     def scheduler(self) -> ReadScheduler:
@@ -203,10 +233,12 @@ class TapSageAccounting(ConfiguredTap):
     def prepare_run(self) -> None:
         # Requested here, so that no stream is blamed when there is no token or no such business.
         self.logger.info("Extracting %s.", "; ".join(map(str, self.businesses)))
+        self._check_state()
+        self._check_selection()
         services = self._services()
         for stream in self._sage_streams.values():
             stream.services = services
-        self._check_state(services)
+        self.report.resting = len(self.resting)
         self._selected_stream_maps()  # made here, where no other thread looks them up
 
     def _services(self) -> Services:
@@ -218,6 +250,7 @@ class TapSageAccounting(ConfiguredTap):
             checkpoints=self.checkpoints,
             report=self.report,
             businesses={business.id: business for business in self.businesses},
+            resting=self.resting,
             lost_businesses=self.lost_businesses,
             began_at=self.began_at,
             stream_maps=self.stream_map_definitions,
@@ -234,6 +267,13 @@ class TapSageAccounting(ConfiguredTap):
         first = [stream.begin_first_read(context) for stream, context in self.reads]
         if any(first):
             self.checkpoints.write()
+
+    @override
+    def note_whole_reads(self) -> None:
+        if self.idle:
+            failed = {outcome.business for outcome in self.report.failed}
+            read = {each.id for each in self.businesses if str(each) not in failed}
+            self.idle.note(read - self.resting)
 
     def _end_files(self) -> None:
         """Complete the files of a read, where records go into files."""

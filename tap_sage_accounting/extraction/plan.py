@@ -44,6 +44,7 @@ class Services:
         checkpoints: writes states, and the rows that wait for them.
         report: the outcome of every read.
         businesses: those that are read, by id, in Sage's order.
+        resting: ids of those whose lists wait, as nothing was posted in them.
         lost_businesses: ids of those that earlier runs read and the user no longer sees.
         began_at: a moment that is not after the beginning of the run.
         stream_maps: the setting, as the user wrote it.
@@ -57,11 +58,17 @@ class Services:
     checkpoints: Checkpoints
     report: RunReport
     businesses: Mapping[str, Business]
+    resting: frozenset[str]
     lost_businesses: frozenset[str]
     began_at: datetime
     stream_maps: Mapping[str, Any]
     end_files: Callable[[], None]
     add_deletion: Callable[[dict[str, Any]], None]
+
+    @property
+    def partitions(self) -> list[dict[str, Any]]:
+        """The businesses of which lists are read, as the SDK's contexts of streams."""
+        return [{"business_id": business_id} for business_id in self.businesses if business_id not in self.resting]
 
     def name_of(self, business_id: str | None) -> str:
         """Return the name of a business for a person; None stands for the user."""

@@ -81,6 +81,10 @@ class RunLifecycle(Tap):
     def track_first_reads(self) -> None:
         """Write what the state must say before the first record."""
 
+    @abstractmethod
+    def note_whole_reads(self) -> None:
+        """Put into the state what follows from a run that came to its end."""
+
     @override
     def _setup_signal_handlers(self) -> None:
         """Leave signals to the program; the SDK has no hook that decides who handles them."""
@@ -101,6 +105,7 @@ class RunLifecycle(Tap):
         with self._one_run():
             self.track_first_reads()
             super().sync_all()
+            self.note_whole_reads()
 
     @override  # type: ignore[misc] # final: the SDK takes its own end of each read for an error
     def run_connection_test(self) -> bool:

@@ -50,6 +50,7 @@ class RunReport:
         records: records delivered, by stream.
         skipped: what rights or editions do not offer; no failure.
         failed: what should have come and did not.
+        resting: businesses whose lists wait, as nothing was posted in them.
         answered: businesses whose books Sage let one look into, for one read at least.
         drift: what Sage sent that the schemas do not know, by stream.
         damaged: records with damaged texts, by stream; no more than are named.
@@ -61,6 +62,7 @@ class RunReport:
     records: Counter[str] = field(default_factory=Counter)
     skipped: list[Outcome] = field(default_factory=list)
     failed: list[Outcome] = field(default_factory=list)
+    resting: int = 0
     answered: set[str] = field(default_factory=set)
     drift: dict[str, SchemaDrift] = field(default_factory=dict)
     damaged: dict[str, list[str]] = field(default_factory=dict)
@@ -97,6 +99,11 @@ class RunReport:
         """
         self._log_drift(logger)
         self._log_missing(logger)
+        if self.resting:
+            logger.info(
+                "%d businesses rest: nothing was posted in them since their lists were read (idle_business_hours).",
+                self.resting,
+            )
         figures = (self.records.total(), self.complete, len(self.skipped), len(self.failed))
         shown = FIGURES % (*figures, requests, refusals, seconds)
         if planned is not None:

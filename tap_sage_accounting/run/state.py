@@ -23,6 +23,7 @@ from tap_sage_accounting.run.state_parts import (
     INVENTORY,
     INVENTORY_AT,
     KEYS,
+    LISTS_READ,
     OF_THE_SDK,
     OLDER_CHANGED,
     PARTITIONS,
@@ -52,6 +53,7 @@ CONSEQUENCES = {
     INVENTORY: "The list is read anew; records deleted since the last run cannot be noticed.",
     TOLD_UNTIL: "Deletions are requested from further back.",
     INVENTORY_AT: "It is looked through in this run.",
+    LISTS_READ: "Everything is requested of it, as if something had been posted.",
     REREAD_AT: "Recent documents are read again, and not compared with what they held.",
     CHECKSUMS: "Recent documents are read again, and not compared with what they held.",
 }

@@ -38,6 +38,8 @@ ALL_READ_AT = "all_read_at"
 """Of the trial balance: when all months were read last."""
 OLDER_CHANGED = "older_changed"
 """Of the trial balance: whether transactions changed since then that may have been in another month before."""
+LISTS_READ = "lists_read"
+"""Of transactions: up to when all lists of the business were read, and which those were."""
 REREAD_AT = "reread_at"
 """When recent documents were read again last."""
 CHECKSUMS = "checksums"
@@ -53,6 +55,7 @@ FAR_APART = timedelta(days=1)
 """How far the later of two clocks may be ahead of the earlier one where the later one counts."""
 MOST_ROWS = 1_000_000_000
 _CLOSINGS = re.compile(r"(\d{4}-(?:0[1-9]|1[0-2])-01):(?:[0-9a-f]{8}|-{8}){1,1300}")
+_FINGERPRINT = re.compile(r"[0-9a-f]{8}")
 
 
 class DamagedError(Exception):
@@ -118,6 +121,13 @@ def _closings(value: Any, now: datetime) -> str:
     return str(value)
 
 
+def _lists_read(value: Any, now: datetime) -> str:
+    moment, _, fingerprint = _text(value).partition(" ")
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        raise DamagedError("names no lists")
+    return f"{_past(moment, now)} {fingerprint}"
+
+
 def _older_changed(value: Any, now: datetime) -> bool:  # noqa: ARG001
     if value is not True:
         raise DamagedError("is not true")
@@ -140,6 +150,7 @@ KEYS: Mapping[str, tuple[Any, ...]] = {
     EMPTY_SINCE: (_past, *_TRIAL_BALANCE),
     ALL_READ_AT: (_past, *_TRIAL_BALANCE),
     OLDER_CHANGED: (_older_changed, *_TRIAL_BALANCE),
+    LISTS_READ: (_lists_read,),
 }
 """Every part of a partition: how it is read, and what goes with it when it is damaged."""
 

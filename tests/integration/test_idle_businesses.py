@@ -1,0 +1,227 @@
+"""A business in which nothing was posted rests for some hours, and loses nothing by it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sage_sandbox.faults import Fault
+from sage_sandbox.server import SandboxServer
+from sage_workbench.merge import Warehouse, disagreements
+from sage_workbench.plain_books import Ledger, List, plain_world
+from tap_sage_accounting.run.state_parts import LISTS_READ
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sage_sandbox.store import Business
+    from sage_workbench.runs import Run
+
+    RunTap = Callable[..., Run]
+
+STREAMS = ("contacts", "products", "tax_rates", *Ledger.STREAMS)
+HOURS = 24
+
+
+class Practice:
+    """Three businesses, of which everything was loaded once."""
+
+    def __init__(self, server: SandboxServer, run_tap: RunTap) -> None:
+        self.server = server
+        self._run_tap = run_tap
+        self.businesses: list[Business] = [*server.world.businesses.values()]
+        self.ledgers = [Ledger(server.world, each) for each in self.businesses]
+        self.contacts = [List(server.world, each, "contacts") for each in self.businesses]
+        for ledger, contacts in zip(self.ledgers, self.contacts, strict=True):
+            contacts.fill(3)
+            for number in range(3):
+                ledger.post(number)
+        self.pass_time(hours=1)
+        self.warehouse = Warehouse()
+        self.state: Any = None
+        self.run()
+
+    def pass_time(self, **time: float) -> None:
+        with self.server.paused():
+            self.server.world.clock.advance(timedelta(**time))
+
+    def run(self, *streams: str, **settings: Any) -> Run:
+        """Load what changed; an hour passes after it."""
+        self.server.requests.clear()
+        settings = {"idle_business_hours": HOURS, **settings}
+        run = self._run_tap(*(streams or STREAMS), state=self.state, **settings)
+        self.state = run.state
+        self.warehouse.load(run.messages)
+        self.pass_time(hours=1)
+        return run
+
+    def requests(self, number: int) -> int:
+        """Count those of the last run for a business."""
+        return sum(each.business == self.businesses[number].id for each in self.server.requests)
+
+    def rested(self) -> list[int]:
+        """The businesses that the last run requested nothing of but whether something was posted."""
+        return [number for number in range(len(self.businesses)) if self.requests(number) == 1]
+
+    @property
+    def missing(self) -> list[str]:
+        return disagreements(self.server.world, self.warehouse, {*STREAMS})
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(plain_world(businesses=3)) as running:
+        yield running
+
+
+@pytest.fixture
+def practice(server: SandboxServer, run_tap: RunTap) -> Practice:
+    return Practice(server, run_tap)
+
+
+def test_a_business_in_which_nothing_was_posted_costs_one_request(practice: Practice) -> None:
+    practice.ledgers[1].post(5)
+    practice.contacts[1].edit(practice.contacts[1].keys[0])
+    run = practice.run()
+    assert practice.rested() == [0, 2]
+    assert practice.requests(1) > len(STREAMS)
+    assert practice.missing == []
+    assert "2 businesses rest: nothing was posted in them since their lists were read (idle_business_hours)." in run.log
+
+
+def test_by_default_every_business_is_read(practice: Practice) -> None:
+    practice.run(idle_business_hours=0)
+    assert practice.rested() == []
+
+
+@pytest.mark.parametrize("change", ["post", "move", "void"])
+def test_whatever_changes_the_books_wakes_all_lists_of_a_business(practice: Practice, change: str) -> None:
+    practice.contacts[2].edit(practice.contacts[2].keys[0])
+    ledger = practice.ledgers[2]
+    changes: dict[str, Callable[[], None]] = {
+        "post": lambda: ledger.post(7),
+        "move": lambda: ledger.move(1, timedelta()),
+        "void": lambda: ledger.void(1),
+    }
+    changes[change]()
+    practice.run()
+    assert practice.rested() == [0, 1]
+    assert practice.missing == []
+
+
+def test_a_change_without_a_posting_comes_when_the_hours_have_passed(practice: Practice) -> None:
+    edited, gone = practice.contacts[0].keys[:2]
+    practice.contacts[0].edit(edited)
+    practice.contacts[0].delete(gone)
+    for _ in range(HOURS - 1):
+        practice.run()
+        assert practice.rested() == [0, 1, 2]
+        assert any("Business 1" in each for each in practice.missing)
+    practice.run()
+    assert practice.rested() == []
+    assert practice.missing == []
+    practice.run()
+    assert practice.rested() == [0, 1, 2]
+
+
+def test_what_sage_shows_late_wakes_a_business_too(practice: Practice) -> None:
+    """It was posted before the last run, which did not see it."""
+    practice.ledgers[1].post(5)
+    moved = timedelta(hours=1, minutes=4)
+    practice.ledgers[1].move(3, moved)
+    practice.run()
+    assert practice.rested() == [0, 2]
+    assert practice.missing == []
+
+
+def test_a_stream_that_is_selected_later_is_read_at_once(practice: Practice) -> None:
+    List(practice.server.world, practice.businesses[0], "services").fill(2)
+    run = practice.run(*STREAMS, "services")
+    assert practice.rested() == []
+    assert len(run.records["services"]) == 2
+
+
+def test_a_business_of_which_a_read_failed_does_not_rest(practice: Practice) -> None:
+    practice.ledgers[0].post(5)
+    practice.contacts[0].edit(practice.contacts[0].keys[0])
+    practice.pass_time(hours=1)
+    fault = Fault(path="contacts", what=400, business=practice.businesses[0].id)
+    practice.server.faults.add(fault)
+    assert practice.run().error is not None
+    practice.server.faults.script.clear()
+    practice.run()
+    assert practice.rested() == [1, 2]
+    assert practice.missing == []
+
+
+def test_a_run_that_is_cut_short_lets_no_business_rest(practice: Practice) -> None:
+    practice.ledgers[0].post(5)
+    practice.contacts[0].edit(practice.contacts[0].keys[0])
+    practice.pass_time(hours=1)
+    practice.server.faults.add(Fault(path="ledger_accounts", what=503, times=None))
+    assert practice.run().error is not None
+    practice.server.faults.script.clear()
+    practice.run()
+    assert practice.requests(0) > len(STREAMS)
+    assert practice.missing == []
+
+
+@pytest.mark.parametrize("answer", [403, 404, 500, "other_business"])
+def test_where_nothing_says_whether_something_was_posted_everything_is_read(
+    practice: Practice, answer: int | str
+) -> None:
+    practice.contacts[0].edit(practice.contacts[0].keys[0])
+    witness = Fault(path="transactions", what=answer, business=practice.businesses[0].id, times=1)
+    practice.server.faults.add(witness)
+    practice.run()
+    assert practice.rested() == [1, 2]
+    assert practice.missing == []
+
+
+def test_without_transactions_no_business_rests_and_the_log_says_why(practice: Practice) -> None:
+    run = practice.run("contacts", "tax_rates")
+    assert all(practice.requests(number) for number in range(3))
+    assert [line for line in run.log if "No business rests" in line and "'transactions'" in line]
+
+
+def test_a_table_of_which_a_business_rests_is_not_taken_for_whole(practice: Practice) -> None:
+    streams = ("transactions", "payment_methods")
+    for each in practice.businesses:
+        List(practice.server.world, each, "payment_methods").fill(2)
+    assert activations(practice.run(*streams, emit_activate_version_messages=True)) == ["payment_methods"]
+    practice.ledgers[0].post(5)
+    run = practice.run(*streams, emit_activate_version_messages=True)
+    assert practice.rested() == [1, 2]
+    assert activations(run) == []
+
+
+def activations(run: Run) -> list[str]:
+    return [message["stream"] for message in run.messages if message["type"] == "ACTIVATE_VERSION"]
+
+
+MOMENT = "2026-06-30T18:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "damage", [None, "", 7, MOMENT, f"{MOMENT} 0123", f" {MOMENT} {{}}", "9999-01-01T00:00:00Z {}"]
+)
+def test_a_damaged_moment_lets_no_business_rest(practice: Practice, damage: Any) -> None:
+    partitions = practice.state["bookmarks"]["transactions"]["partitions"]
+    [noted] = [each for each in partitions if each["context"]["business_id"] == practice.businesses[0].id]
+    noted[LISTS_READ] = damage.format(noted[LISTS_READ][-8:]) if isinstance(damage, str) else damage
+    practice.contacts[0].edit(practice.contacts[0].keys[0])
+    run = practice.run()
+    assert practice.rested() == [1, 2]
+    assert practice.missing == []
+    [line] = [line for line in run.log if line.startswith("The state of 'transactions' of Business 1")]
+    assert f"'{LISTS_READ}'" in line
+
+
+def test_where_all_businesses_rest_the_state_stays_as_it_is(practice: Practice) -> None:
+    before = practice.state
+    run = practice.run()
+    assert practice.rested() == [0, 1, 2]
+    assert run.error is None
+    assert run.state == before
