@@ -26,7 +26,9 @@ HEAD = """\
 
 What the tap assumes of Sage's API, how well each of it is known, and what the tap does where Sage behaves otherwise.
 Each fact has an id, which comments in the code and messages name. The [simulated Sage](decisions/sandbox.md) has
-switches for them, and the tests run the tap with each switch both ways.
+switches for them, and the tests run the tap with each switch both ways. [The
+doctor](../start/first-hour.md#2-the-doctor) checks them on an account; [its reports](reports.md) become changes of this
+page.
 
 The page is made of `tap_sage_accounting/assumptions.toml`: edit that, then `just fix`.
 """

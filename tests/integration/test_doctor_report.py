@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sage_sandbox.books import advance, build_world
 from sage_sandbox.server import SandboxServer
+from support.scripts import load_script
 from tap_sage_accounting import schemas, timestamps
 from tap_sage_accounting.api.http_client import Exchange, HttpClient
 from tap_sage_accounting.commands.doctor.command import doctor
@@ -25,7 +26,9 @@ from tap_sage_accounting.commands.doctor.subject import BUDGET, Looker
 from tap_sage_accounting.commands.doctor.text import lines_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from types import ModuleType
 
     from sage_sandbox.store import Body, World
 
@@ -110,6 +113,59 @@ def test_a_report_that_cannot_be_written_is_a_line(tmp_path: Path, world: World)
         result = CliRunner().invoke(doctor, ["--config", str(config), "--json", "--report", str(tmp_path)])
     assert result.exit_code == 1
     assert "The report cannot be written to" in result.output
+
+
+# What a maintainer does with it
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    return load_script("compare_schemas")
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Callable[..., Path]:
+    """Let the doctor write its report of a simulated Sage with some switches; return the file."""
+
+    def write(**switches: Any) -> Path:
+        with SandboxServer(build_world(size="tiny", businesses=2, frozen=True)) as server:
+            server.faults.update(switches)
+            config = tmp_path / "config.json"
+            store = f"sqlite:///{tmp_path / server.api_url[-9:-5]}.sqlite"
+            config.write_text(json.dumps(server.tap_config(token_store=store)))
+            others = [option for each in server.world.businesses for option in ("--business", each)]
+            options = ["--config", str(config), "--json", "--report", str(tmp_path), *others]
+            assert CliRunner().invoke(doctor, options).exit_code == 0
+        return tmp_path / "doctor-report.json"
+
+    return write
+
+
+def test_a_report_of_what_the_schemas_know_shows_no_difference(
+    script: ModuleType, report: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main([str(report())]) == 0, capsys.readouterr().out
+    assert script.main([str(report(decimals="numbers", last_paid="iso", lists_in_full=False))]) == 0
+
+
+def test_a_report_shows_attributes_that_the_schemas_lack(
+    script: ModuleType, report: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main([str(report(object_ids=True))]) == 1
+    assert "financial_settings\n  new   id (string)\n" in capsys.readouterr().out
+
+
+def test_a_report_shows_values_of_another_type(script: ModuleType, report: Callable[..., Path]) -> None:
+    file = report()
+    seen = json.loads(file.read_text())
+    attributes = seen["businesses"][0]["lists"]["contacts"]["attributes"]
+    attributes["created_at"] = {"types": ["integer"]}
+    attributes["credit_limit"] = {"types": ["string"], "formats": ["text"], "lengths": ["0 to 9"]}
+    found = script.compare(script.Description.parse({"businesses": seen["businesses"][:1]}))
+    assert [(each.stream, each.attribute, each.described) for each in found] == [
+        ("contacts", "created_at", "integer|number"),
+        ("contacts", "credit_limit", "string"),
+    ]
 
 
 # What is shown of names that the schemas do not know

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import re
 import tokenize
@@ -13,7 +12,7 @@ from sage_sandbox.behaviour import Behaviour
 from sage_sandbox.books import Conventions
 from sage_sandbox.faults import Faults
 from support.every import each
-from support.presence import present
+from support.scripts import load_script
 from tap_sage_accounting.assumptions import GRADES, Assumption, assumptions
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +68,5 @@ def test_comments_name_facts_that_there_are() -> None:
 
 
 def test_the_page_is_made_of_the_facts() -> None:
-    spec = importlib.util.spec_from_file_location("build_assumptions", ROOT / "scripts" / "build_assumptions.py")
-    build = importlib.util.module_from_spec(present(spec))
-    present(present(spec).loader).exec_module(build)
+    build = load_script("build_assumptions")
     assert build.PAGE.read_text(encoding="utf-8") == build.page(), "run scripts/build_assumptions.py --write"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +14,7 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from support.every import each
 from support.sage_bodies import BODIES
+from support.scripts import load_script
 from tap_sage_accounting import schemas
 from tap_sage_accounting.records.converter import RecordConverter
 
@@ -305,14 +304,7 @@ def test_what_sage_really_sends_is_accepted_by_a_target_that_validates(what: str
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("compare_schemas", ROOT / "scripts" / "compare_schemas.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "compare_schemas", module)
-        spec.loader.exec_module(module)
-    return module
+    return load_script("compare_schemas")
 
 
 CODE: Schema = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "displayed_as", "$path")}}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.every import each
+from support.scripts import load_script
 from tap_sage_accounting import schemas, streams
 from tap_sage_accounting.client import CurrencyKeyedStream, SageStream, SingleObjectStream
 from tap_sage_accounting.streams import STREAMS
@@ -123,12 +124,7 @@ def properties_of(stream: type[SageStream]) -> dict[str, dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def stream_table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("stream_table", ROOT / "scripts" / "stream_table.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("stream_table")
 
 
 def test_every_stream_that_a_module_declares_is_part_of_the_tap() -> None:

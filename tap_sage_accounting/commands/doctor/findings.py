@@ -26,7 +26,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A verdict and what it rests on: counts, statuses and names of this program's own, never a text of Sage's."""
+    """A verdict and what it rests on: statuses, what was counted here, and this program's own names.
+
+    No text and no number of a body is in it: not even a total, which may be anything.
+    """
 
     verdict: Verdict
     evidence: str

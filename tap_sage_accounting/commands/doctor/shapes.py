@@ -1,7 +1,7 @@
 """The shape of rows: names, types, formats and lengths as classes. No value of a row, and no part of one, is in it.
 
-A name is shown where the schemas know it. Others are shown where they are plain words and several rows have them: a
-name that only one row has may be a value that somebody made a key of.
+A name is shown where the schemas know it, there or elsewhere. Others are shown where they are plain words and several
+rows have them: a name that only one row has may be a value that somebody made a key of.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from tap_sage_accounting import schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +61,7 @@ def shape_of(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Any], depth:
     hidden = 0
     for name, count in counts.items():
         own = name.replace("$", "")
-        if own in known or (count >= LEAST_ROWS and PLAIN.fullmatch(name)):
+        if own in known or own in _vocabulary() or (count >= LEAST_ROWS and PLAIN.fullmatch(name)):
             values = [row[name] for row in rows if name in row]
             described[own] = _describe(values, known.get(own, {}), depth, is_known=own in known)
             if count < len(rows):
@@ -67,6 +70,12 @@ def shape_of(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Any], depth:
             hidden += 1
     shape = dict(sorted(described.items()))
     return {**shape, "": hidden} if hidden else shape
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    """Collect the names of all attributes that any schema has at its top."""
+    return frozenset(name for stream in schemas.names() for name in schemas.load(stream, ())["properties"])
 
 
 def _describe(values: Sequence[object], schema: Mapping[str, Any], depth: int, *, is_known: bool) -> Shape:

@@ -28,7 +28,7 @@ def pages(subject: Subject) -> Finding:
     if size is None:
         return undecided("The list does not state the size of its pages.")
     holds = size <= LARGEST_PAGE
-    return decided(holds=holds, evidence=f"It states pages of {size if holds else 'more than 500'} businesses.")
+    return decided(holds=holds, evidence=f"It states pages of {'up to' if holds else 'more than'} 500 businesses.")
 
 
 @experiment("businesses.size_key")

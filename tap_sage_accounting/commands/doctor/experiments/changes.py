@@ -87,5 +87,6 @@ def with_deletions(subject: Subject) -> Finding:
     alive = subject.sample(name).total or 0
     if not both.ok or both.total is None or not alive or not dead.total:
         return undecided(f"Sage answers {both.status}.")
-    evidence = f"{both.total} rows; {dead.total} are deleted, and {alive} are not."
-    return decided(holds=both.total == dead.total, evidence=evidence)
+    holds = both.total == dead.total
+    evidence = f"Both give {'as many' if holds else 'other'} rows {'as' if holds else 'than'} the one for deletions."
+    return decided(holds=holds, evidence=evidence)

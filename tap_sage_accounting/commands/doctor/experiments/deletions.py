@@ -68,7 +68,8 @@ def content(subject: Subject) -> Finding:
 def exclusive(subject: Subject) -> Finding:
     """Ask for deletions since tomorrow, and since the very second of one."""
     if (counts := ignores(subject)) is not None and counts[0]:
-        return contradicted(f"{counts[0]} of {counts[1]} rows are said to be deleted since tomorrow. It is ignored.")
+        every = "all" if counts[0] == counts[1] else "some"
+        return contradicted(f"Of a list, {every} rows are said to be deleted since tomorrow. It is ignored.")
     if (found := with_tombstones(subject)) is None:
         return undecided(NONE)
     name, answer = found

@@ -51,7 +51,8 @@ def beyond_last(subject: Subject) -> Finding:
         return undecided(f"Sage answers {answer.status}.")
     if not answer.rows:
         return contradicted("The page has no rows.")
-    evidence = f"Of page {total + 1} of {total}, Sage answers {len(answer.rows)} rows, as page {number}."
+    named = "the last one" if number == total else "another one" if number else "none"
+    evidence = f"{len(answer.rows)} rows come, and the page that they are said to be is {named}."
     return decided(holds=number == total, evidence=evidence)
 
 
@@ -88,7 +89,8 @@ def over_200(subject: Subject) -> Finding:
         return contradicted(f"Sage answers {answer.status} to 201 rows a page.")
     size = whole(answer.fields.get("$itemsPerPage"))
     holds = len(answer.rows) <= HIGHEST_PAGE_SIZE and (size is None or size <= HIGHEST_PAGE_SIZE)
-    return decided(holds=holds, evidence=f"It states {size} rows a page, and has {len(answer.rows)}.")
+    stated = "no size" if size is None else "200 or less" if size <= HIGHEST_PAGE_SIZE else "more than 200"
+    return decided(holds=holds, evidence=f"{len(answer.rows)} rows come, on a page that states {stated}.")
 
 
 @experiment("pages.heavy")

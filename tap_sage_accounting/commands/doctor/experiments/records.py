@@ -151,6 +151,7 @@ def inactive(subject: Subject) -> Finding:
         if not hidden.ok or not hidden.total:
             continue
         active = subject.get(name, items_per_page=1, active="true").total or 0
-        evidence = f"{active} are active and {hidden.total} are not; a list without filter has {answer.total}."
-        return decided(holds=answer.total == active + hidden.total, evidence=evidence)
+        holds = answer.total == active + hidden.total
+        evidence = f"A list without filter has {'all' if holds else 'not all'} of them, by its total."
+        return decided(holds=holds, evidence=evidence)
     return undecided("No product, service or stock item is inactive.")
