@@ -12,7 +12,6 @@ ledger as (
         general_ledger.is_opening_balance,
         sum(general_ledger.debit) as debit,
         sum(general_ledger.credit) as credit,
-        sum(general_ledger.amount) as movement,
         count(*) as entries
     from {{ ref('sage__general_ledger') }} as general_ledger
     inner join coverage on general_ledger.business_id = coverage.business_id
@@ -59,7 +58,10 @@ from_sage as (
 ),
 
 all_movements as (
-    select * from ledger
+    select
+        business_id, ledger_account_id, month, financial_year_end, is_opening_balance, debit, credit, debit - credit as movement,
+        entries
+    from ledger
 
     union all
 

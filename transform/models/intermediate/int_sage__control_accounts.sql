@@ -23,6 +23,7 @@ posted as (
     inner join {{ ref('sage__general_ledger') }} as entries
         on directed.business_id = entries.business_id
         and directed.transaction_id = entries.transaction_id
+    where entries.document_id is not null
     group by directed.business_id, directed.side, entries.ledger_account_id
 ),
 

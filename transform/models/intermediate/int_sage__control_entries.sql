@@ -6,6 +6,7 @@ select
     ledger.transaction_id,
     ledger.contact_id,
     ledger.month,
+    ledger.document_id is not null as is_of_document,
     ledger.amount
 from {{ ref('sage__general_ledger') }} as ledger
 inner join {{ ref('int_sage__control_accounts') }} as roles

@@ -10,12 +10,7 @@
     'VENDOR_PAYMENT', 'VENDOR_REFUND', 'VENDOR_ALLOCATION', 'VENDOR_OPENING_BALANCE_INVOICE',
     'VENDOR_OPENING_BALANCE_CREDIT_NOTE', 'OTHER_PAYMENT',
 ] %}
-with transactions as (
-    select * from {{ ref('stg_sage__transactions') }}
-    where not is_deleted
-),
-
-loaded as (
+with loaded as (
     select business_id, transaction_id from {{ ref('stg_sage__documents') }}
     union all
     select business_id, transaction_id from {{ ref('stg_sage__payments') }}
@@ -27,8 +22,8 @@ loaded as (
 
 taken_back as (
     select distinct business_id, origin_id
-    from transactions
-    where transaction_type_id in ('CORRECTION', 'VOID_PAYMENT')
+    from {{ ref('stg_sage__transactions') }}
+    where transaction_type_id in ('CORRECTION', 'VOID_PAYMENT') and not is_deleted
 )
 
 select
@@ -36,11 +31,12 @@ select
     transactions.transaction_id,
     transactions.transaction_type_id,
     case when transactions.transaction_type_id in ({{ sage_list(sales) }}) then 'sales' else 'purchases' end as side
-from transactions
+from {{ ref('stg_sage__transactions') }} as transactions
 left join loaded
     on transactions.business_id = loaded.business_id and transactions.transaction_id = loaded.transaction_id
 left join taken_back
     on transactions.business_id = taken_back.business_id and transactions.origin_id = taken_back.origin_id
 where transactions.transaction_type_id in ({{ sage_list(sales + purchases) }})
+    and not transactions.is_deleted
     and loaded.transaction_id is null
     and taken_back.origin_id is null

@@ -1,25 +1,15 @@
 -- Every month of each business, from its first movement to its today.
-with spans as (
+with bounded as (
     select
-        coverage.business_id,
-        coverage.year_end_date,
-        coverage.as_of_date,
-        min(movements.month) as first_month,
-        max(movements.month) as last_movement
-    from {{ ref('int_sage__coverage') }} as coverage
-    inner join {{ ref('int_sage__account_movements') }} as movements
-        on coverage.business_id = movements.business_id
-    group by 1, 2, 3
-),
-
-bounded as (
-    select
-        spans.*,
+        business_id,
+        year_end_date,
+        first_movement as first_month,
         case
             when last_movement > {{ sage_month('as_of_date') }} then last_movement
             else {{ sage_month('as_of_date') }}
         end as last_month
-    from spans
+    from {{ ref('int_sage__coverage') }}
+    where first_movement is not null
 ),
 
 spread as (

@@ -27,7 +27,7 @@ against_items as (
         items.base_total_amount,
         items.rate,
         sum(allocations.amount + allocations.discount) over (
-            partition by allocations.business_id, allocations.item_id
+            partition by allocations.item_id, allocations.business_id
             order by allocations.settled_on, allocations.transaction_id, allocations.source_id, allocations.position
             rows between unbounded preceding and current row
         ) as settled_so_far
@@ -47,7 +47,7 @@ running as (
     select
         converted.*,
         sum(base_converted) over (
-            partition by business_id, item_id
+            partition by item_id, business_id
             order by settled_on, transaction_id, source_id, position
             rows between unbounded preceding and current row
         ) as base_converted_so_far

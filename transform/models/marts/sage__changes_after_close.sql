@@ -6,6 +6,8 @@ with entries as (
         {{ sage_month('entries.entry_date') }} as month,
         cast({{ dbt.dateadd('day', var('sage_days_to_close'), sage_month_end('entries.entry_date')) }} as date) as closed_after
     from {{ ref('stg_sage__ledger_entries') }} as entries
+    -- No month closes sooner after an entry's date: most entries are left out before anything is worked out of them.
+    where cast(entries.updated_at as date) > cast({{ dbt.dateadd('day', var('sage_days_to_close'), 'entries.entry_date') }} as date)
 )
 
 select

@@ -33,18 +33,18 @@ outdated as (
 
 documents as (
     select documents.*
-    from {{ ref('stg_sage__documents') }} as documents
+    from {{ ref('int_sage__posted_documents') }} as documents
     left join outdated
         on documents.business_id = outdated.business_id
         and documents.stream = outdated.stream
         and documents.document_id = outdated.document_id
-    where documents.is_posted and not documents.is_opening_balance
+    where not documents.is_opening_balance
         and (outdated.document_id is not null or {{ sage_is_recent('documents.extracted_at') }})
 ),
 {% else %}
 documents as (
-    select * from {{ ref('stg_sage__documents') }}
-    where is_posted and not is_opening_balance
+    select * from {{ ref('int_sage__posted_documents') }}
+    where not is_opening_balance
 ),
 {% endif %}
 joined as (
@@ -74,30 +74,19 @@ joined as (
         documents.sign * lines.net_amount as net_amount,
         documents.sign * lines.tax_amount as tax_amount,
         documents.sign * lines.total_amount as total_amount,
-        documents.sign * (
-            lines.base_net_amount
-            + case
-                when lines.line_number = totals.last_line_number
-                    then documents.base_total_amount - documents.base_tax_amount - totals.base_net_amount
-                else 0
-            end
-        ) as base_net_amount,
-        documents.sign * (
-            lines.base_tax_amount
-            + case
-                when lines.line_number = totals.last_line_number then documents.base_tax_amount - totals.base_tax_amount
-                else 0
-            end
-        ) as base_tax_amount
+        documents.sign * case
+            when lines.line_number = documents.last_line_number then lines.base_net_amount + documents.base_net_rounding
+            else lines.base_net_amount
+        end as base_net_amount,
+        documents.sign * case
+            when lines.line_number = documents.last_line_number then lines.base_tax_amount + documents.base_tax_rounding
+            else lines.base_tax_amount
+        end as base_tax_amount
     from documents
     inner join {{ ref('stg_sage__document_lines') }} as lines
         on documents.business_id = lines.business_id
         and documents.stream = lines.stream
         and documents.document_id = lines.document_id
-    inner join {{ ref('int_sage__line_totals') }} as totals
-        on documents.business_id = totals.business_id
-        and documents.stream = totals.stream
-        and documents.document_id = totals.document_id
 )
 
 select

@@ -17,9 +17,13 @@ select
     {{ sage_age_band(dbt.datediff('items.due_date', 'months.month_end', 'day')) }} as age_band,
     items.currency_id,
     items.sign * items.total_amount as total_amount,
-    items.sign * months.outstanding as outstanding,
-    items.sign * months.base_outstanding as base_outstanding
-from {{ ref('int_sage__item_months') }} as months
+    balances.outstanding,
+    balances.base_outstanding
+from {{ ref('int_sage__item_balances') }} as balances
 inner join {{ ref('int_sage__open_items') }} as items
-    on months.business_id = items.business_id and months.item_id = items.item_id
+    on balances.business_id = items.business_id and balances.item_id = items.item_id
+inner join {{ ref('int_sage__months') }} as months
+    on balances.business_id = months.business_id
+    and months.month >= balances.month
+    and (balances.next_month is null or months.month < balances.next_month)
 {% endcall %}

@@ -5,7 +5,7 @@ with item_transactions as (
     union distinct
     select business_id, transaction_id from {{ ref('stg_sage__payments') }}
     union distinct
-    select business_id, transaction_id from {{ ref('stg_sage__allocations') }}
+    select business_id, transaction_id from {{ ref('stg_sage__allocations') }} where stream = 'contact_allocations'
     union distinct
     select business_id, transaction_id from {{ ref('int_sage__missing_documents') }}
 ),
@@ -19,8 +19,6 @@ entries as (
         sum(case when item_transactions.transaction_id is null then 0 else ledger.amount end) as of_items,
         sum(case when item_transactions.transaction_id is null then ledger.amount else 0 end) as of_others
     from {{ ref('int_sage__control_entries') }} as ledger
-    inner join {{ ref('int_sage__months') }} as months
-        on ledger.business_id = months.business_id and ledger.month = months.month
     left join item_transactions
         on ledger.business_id = item_transactions.business_id
         and ledger.transaction_id = item_transactions.transaction_id
@@ -34,9 +32,9 @@ items as (
         case when side = 'sales' then 'receivables' else 'payables' end as role,
         coalesce(contact_id, '') as contact_id,
         month,
-        sum(base_outstanding * case when side = 'sales' then 1 else -1 end) as outstanding
+        sum(case when side = 'sales' then base_outstanding else -base_outstanding end) as outstanding
     from {{ ref('sage__open_items_by_month') }}
-    group by 1, 2, 3, 4
+    group by business_id, side, contact_id, month
 ),
 
 contacts as (
@@ -50,40 +48,31 @@ contacts as (
 ),
 
 -- A row for every month of a contact, whether or not something happened in it.
-by_month as (
-    select
-        business_id,
-        role,
-        contact_id,
-        month,
-        sum(of_items) as of_items,
-        sum(of_others) as of_others,
-        sum(outstanding) as outstanding
-    from (
-        select business_id, role, contact_id, month, of_items, of_others, 0 as outstanding from entries
-        union all
-        select business_id, role, contact_id, month, 0 as of_items, 0 as of_others, outstanding from items
-        union all
-        select contacts.business_id, contacts.role, contacts.contact_id, months.month, 0 as of_items, 0 as of_others, 0 as outstanding
-        from contacts
-        inner join {{ ref('int_sage__months') }} as months
-            on contacts.business_id = months.business_id and months.month >= contacts.first_month
-    ) as everything
-    group by 1, 2, 3, 4
-),
-
 balances as (
     select
-        business_id,
-        role,
-        month,
-        outstanding,
+        contacts.business_id,
+        contacts.role,
+        months.month,
+        coalesce(items.outstanding, 0) as outstanding,
         {%- for part in ('items', 'others') %}
-        sum(of_{{ part }}) over (
-            partition by business_id, role, contact_id order by month rows between unbounded preceding and current row
+        sum(coalesce(entries.of_{{ part }}, 0)) over (
+            partition by contacts.contact_id, contacts.business_id, contacts.role order by months.month
+            rows between unbounded preceding and current row
         ) as balance_of_{{ part }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from by_month
+    from contacts
+    inner join {{ ref('int_sage__months') }} as months
+        on contacts.business_id = months.business_id and months.month >= contacts.first_month
+    left join entries
+        on contacts.business_id = entries.business_id
+        and contacts.role = entries.role
+        and contacts.contact_id = entries.contact_id
+        and months.month = entries.month
+    left join items
+        on contacts.business_id = items.business_id
+        and contacts.role = items.role
+        and contacts.contact_id = items.contact_id
+        and months.month = items.month
 )
 
 select

@@ -23,6 +23,7 @@ posted as (
         sum(case when role in ('receivables', 'payables') then amount else 0 end) as total,
         sum(case when role in ('sales_tax', 'purchases_tax') then amount else 0 end) as tax
     from {{ ref('int_sage__control_entries') }}
+    where is_of_document
     group by 1, 2
 ),
 
@@ -32,17 +33,17 @@ taken_back as (
         documents.business_id,
         documents.stream,
         documents.document_id,
-        sum(posted.total) as total,
-        sum(posted.tax) as tax
-    from documents
+        sum(case when entries.role in ('receivables', 'payables') then entries.amount else 0 end) as total,
+        sum(case when entries.role in ('sales_tax', 'purchases_tax') then entries.amount else 0 end) as tax
+    from {{ ref('stg_sage__documents') }} as documents
     inner join {{ ref('stg_sage__transactions') }} as transactions
         on documents.business_id = transactions.business_id
         and documents.document_id = transactions.origin_id
         and transactions.transaction_type_id in ('CORRECTION', 'VOID_PAYMENT')
         and not transactions.is_deleted
-    inner join posted
-        on transactions.business_id = posted.business_id and transactions.transaction_id = posted.transaction_id
-    where not documents.is_posted
+    inner join {{ ref('int_sage__control_entries') }} as entries
+        on transactions.business_id = entries.business_id and transactions.transaction_id = entries.transaction_id
+    where documents.transaction_id is not null and not documents.is_posted
     group by 1, 2, 3
 ),
 

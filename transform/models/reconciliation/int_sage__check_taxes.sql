@@ -10,10 +10,13 @@ with lines as (
 taxed_transactions as (
     select business_id, transaction_id, min(side) as side
     from (
-        select business_id, transaction_id, side from {{ ref('int_sage__tax_lines') }}
+        select business_id, transaction_id, side from {{ ref('int_sage__posted_documents') }}
+        where not is_opening_balance and last_line_number is not null
+        union all
+        select business_id, transaction_id, side from {{ ref('stg_sage__other_payments') }}
         union all
         select business_id, transaction_id, side from {{ ref('int_sage__missing_documents') }}
-    ) as both_kinds
+    ) as all_kinds
     group by 1, 2
 ),
 

@@ -1,3 +1,4 @@
+{{ config(materialized='table') }}
 with accounts as (
     {{ sage_source('ledger_accounts', [
         'business_id', 'id', 'name', 'displayed_as', 'nominal_code', 'ledger_account_group', 'ledger_account_type',

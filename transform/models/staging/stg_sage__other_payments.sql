@@ -1,3 +1,4 @@
+{{ config(materialized='table') }}
 with payments as (
     {{ sage_source('other_payments', [
         'business_id', 'id', 'date', 'transaction', 'transaction_type', 'contact', 'bank_account', 'net_amount',

@@ -1,3 +1,4 @@
+{{ config(materialized='table') }}
 {%- set streams = {'products': 'PRODUCT', 'services': 'SERVICE', 'stock_items': 'STOCK_ITEM'} -%}
 with items as (
     {% for stream, kind in streams.items() %}
