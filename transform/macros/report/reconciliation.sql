@@ -18,6 +18,8 @@
     'tax_on_purchases': 'Tax of purchases with the tax accounts',
     'contact_balances': 'Balances of contacts with their open items',
     'bank_balances': 'Balances of bank accounts with the ledger',
+    'stock_quantities': 'Quantities in stock with the movements of stock',
+    'stock_values': 'Values of stock with quantities at average cost',
     'known_accounts': 'Accounts that something was posted to with those that were loaded',
 }) }}
 {% endmacro %}

@@ -1,7 +1,7 @@
 {% call sage_contracted() %}
 {%- set checks = [
     'trial_balance', 'oracle_months', 'double_entry', 'balance_sheet', 'earnings', 'cash_flow', 'control_accounts',
-    'documents', 'lines', 'payments', 'outstanding', 'taxes', 'contacts', 'bank_accounts', 'accounts',
+    'documents', 'lines', 'payments', 'outstanding', 'taxes', 'contacts', 'bank_accounts', 'accounts', 'stock',
 ] -%}
 -- One row per business, check and month. A certain check that differs is an error; one that rests on what Sage does not
 -- document is a warning. What other transactions explain is named apart.
@@ -19,16 +19,18 @@ with checked as (
     {% endfor %}
 ),
 
--- Checks that need the ledger's entries say nothing where those were not loaded, or from some day on only. Those that
--- need documents say nothing where the business has none of that side, as Start has no purchases.
+-- Checks that need all entries, or all movements of stock, say nothing where the ledger was not loaded, or from some day
+-- on only. Those that need documents say nothing where the business has none of that side, as Start has no purchases.
 judged as (
     select
         checked.*,
         coverage.ledger_source,
-        checked.check_id in ({{ sage_list(['contact_balances', 'bank_balances', 'known_accounts']) }}) as is_hint,
+        checked.check_id in ({{ sage_list([
+            'contact_balances', 'bank_balances', 'known_accounts', 'stock_quantities', 'stock_values',
+        ]) }}) as is_hint,
         checked.check_id in ({{ sage_list([
             'receivables', 'payables', 'document_totals', 'document_taxes', 'tax_on_sales', 'tax_on_purchases',
-            'contact_balances', 'bank_balances', 'double_entry',
+            'contact_balances', 'bank_balances', 'double_entry', 'stock_quantities',
         ]) }}) as needs_entries,
         checked.check_id in ('receivables', 'tax_on_sales', 'contact_balances') and not coverage.has_sales_documents
             or checked.check_id in ('payables', 'tax_on_purchases', 'contact_balances') and not coverage.has_purchase_documents
