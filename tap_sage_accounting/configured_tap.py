@@ -205,7 +205,7 @@ class ConfiguredTap(RunLifecycle):
         """The one way to Sage."""
         from tap_sage_accounting.api.http_client import HttpClient  # noqa: PLC0415
 
-        return HttpClient(
+        client = HttpClient(
             tokens=self.tokens,
             gate=self.gate,
             api_url=self.config["api_url"].rstrip("/"),
@@ -213,6 +213,8 @@ class ConfiguredTap(RunLifecycle):
             connections=self.config["concurrency"],
             patience=self.config["patience"],
         )
+        client.observations = self.report.observations
+        return client
 
     @override
     def wait_for_refresh(self) -> None:

@@ -109,7 +109,9 @@ class Endpoint:
 
         def parse(response: Response) -> Page:
             decoder = None if bare or len(response.body) <= SMALL else self.decoder()
-            return Page.parse(response, asked=number, size=size, decoder=decoder)
+            page = Page.parse(response, asked=number, size=size, decoder=decoder)
+            self.client.observations.page(page, response.body)
+            return page
 
         part = f", page {number}" + ("" if size == self.page_size else f" at {size} to a page")
         return self.get(parse, params, part=part, max_attempts=max_attempts)

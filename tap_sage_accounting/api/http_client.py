@@ -24,6 +24,7 @@ from tap_sage_accounting import timestamps
 from tap_sage_accounting.api import faults, outages
 from tap_sage_accounting.api.clocks import Clocks
 from tap_sage_accounting.api.faults import FAULTS, Fault, FaultKind, fault_of
+from tap_sage_accounting.api.observations import Observations
 from tap_sage_accounting.api.outages import EVERYTHING, Outages
 from tap_sage_accounting.api.request import Request, Response, require_business
 from tap_sage_accounting.api.responses import ACCEPTED, read_body
@@ -39,7 +40,6 @@ from tap_sage_accounting.exceptions import (
     error_of,
 )
 from tap_sage_accounting.transport.adapter import BoundedAdapter
-from tap_sage_accounting.transport.faults import retry_after
 from tap_sage_accounting.transport.session import open_session
 
 if TYPE_CHECKING:
@@ -91,6 +91,9 @@ class HttpClient:
         patience: seconds that Sage may refuse everything, be out of reach, or ask to wait, before the run gives up.
         clock: seconds, monotonic.
 
+    Attributes:
+        observations: what contradicts what is assumed of Sage.
+
     Raises:
         ConfigValidationError: the environment names a proxy or a file of certificates that cannot be used.
     """
@@ -106,6 +109,7 @@ class HttpClient:
         patience: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.observations = Observations()
         self._patience = patience
         self.api_url = api_url
         self._host = urlsplit(api_url).hostname or ""
@@ -262,11 +266,15 @@ class HttpClient:
 
         Raises:
             requests.RequestException: nothing came, or not all of it.
+            RetryAfterTooLongError: Sage asks for more patience than there is.
             GateClosedError: the run ended.
         """
         exchange = self._send(request)
-        if exchange.response.status_code == requests.codes.too_many_requests:
-            self._gate.refused(exchange.permit, retry_after(exchange.response.headers))
+        error = error_of(exchange.response, exchange.body, request.label)
+        if isinstance(error, RateLimitedError):
+            self._require_patience(fault_of(error, request.label, self._host))
+            self._gate.refused(exchange.permit, error.retry_after)
+            self._logger.warning("%s Waiting.", error)
         else:
             self._gate.accepted(exchange.permit)
         return exchange
@@ -277,11 +285,13 @@ class HttpClient:
         error = error_of(response, body, request.label)
         if isinstance(error, RateLimitedError):
             self._gate.refused(permit, error.retry_after)
+            self.observations.note("limits.minute" if error.retry_after is not None else "limits.retry_after")
         if isinstance(error, RetriableAPIError):
             raise error  # which says nothing of limits, unless it is a refusal, and nothing of the service's health
         parsed: Parsed | Exception
         if error is None:
             require_business(response, request.business_id, request.label)
+            self.observations.response(response.headers, names_business=request.is_about_books)
             served = self._clocks.served(response.headers.get("Date"), exchange.sent_at, timestamps.now())
             parsed = parse(Response(body, *served, request.label))
         else:

@@ -44,6 +44,11 @@ class Request:
     label: str
 
     @property
+    def is_about_books(self) -> bool:
+        """Whether the answer names its business: all do but those of `/businesses` and `/user`."""
+        return self.business_id is not None and not self.path.startswith("/businesses")
+
+    @property
     def scope(self) -> Scope:
         """What fails when this request fails."""
         return Scope(self.path.split("/")[1], self.business_id)

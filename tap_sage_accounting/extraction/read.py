@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
-from tap_sage_accounting.declaration import UPDATED_AT
+from tap_sage_accounting.declaration import CREATED_AT, UPDATED_AT
 from tap_sage_accounting.exceptions import KeylessRecordError, UndeliverableError
 from tap_sage_accounting.extraction.deletions import deletions_of
 from tap_sage_accounting.extraction.reread import Reread
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
 
+    from tap_sage_accounting.api.pages import Page
     from tap_sage_accounting.extraction.list_reader import ListReader
     from tap_sage_accounting.extraction.plan import ReadPlan
     from tap_sage_accounting.extraction.scheduler import Batches
@@ -65,6 +66,7 @@ class BusinessRead:
         deletions, reread = self._deletions, self._reread
         delivery = Delivery(self._plan.services.checkpoints, deletions)
         for page in chain.from_iterable(reader.pages() for reader in self._readers):
+            self._watch(page)
             yield delivery.of(page.items, self._records(page.items))
         for page in reread.pages():
             yield delivery.of(page.items, reread.compared(self._records(page.items)))
@@ -76,6 +78,19 @@ class BusinessRead:
         deletions.find_missing()
         _require_all(readers, self._keyless + deletions.keyless)
         delivery.finish(self._finish)
+
+    def _watch(self, page: Page) -> None:
+        """Look for what contradicts what is assumed of Sage in the number of rows and in the first and the last one."""
+        if not page.items:
+            return
+        plan, note = self._plan, self._plan.endpoint.client.observations.note
+        if page.has_next and len(page.items) < page.size:
+            note("pages.full")
+        first, last = page.items[0], page.items[-1]
+        if plan.since is not None and (first.get(UPDATED_AT) or "9") < instant(plan.since):
+            note("changes.inclusive")
+        if plan.is_resumable and (first.get(CREATED_AT) or "") > (last.get(CREATED_AT) or "9"):
+            note("pages.sort")
 
     def _records(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the records that rows become, and look at each."""

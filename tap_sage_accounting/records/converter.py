@@ -158,7 +158,10 @@ def with_text_decimals(schema: dict[str, Any], text: dict[str, Any]) -> dict[str
 
 @dataclass(slots=True)
 class SchemaDrift:
-    """What Sage sent in one stream that the schema does not know, counted by place, positions in lists left out."""
+    """What Sage sent in one stream that the schema does not know, counted by place, positions in lists left out.
+
+    (records.attributes)
+    """
 
     unknown: Counter[str] = field(default_factory=Counter)
     misfits: Counter[str] = field(default_factory=Counter)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.api.observations import Observations
 from tap_sage_accounting.exceptions import EditionError, IncompleteRunError, NotFoundError, RefusedRunError, RightsError
 from tap_sage_accounting.printable import printable
 
@@ -55,6 +57,7 @@ class RunReport:
         drift: what Sage sent that the schemas do not know, by stream.
         damaged: records with damaged texts, by stream; no more than are named.
         damaged_count: how many there were.
+        observations: what contradicts what is assumed of Sage.
     """
 
     replaced: frozenset[str] = frozenset()
@@ -67,6 +70,7 @@ class RunReport:
     drift: dict[str, SchemaDrift] = field(default_factory=dict)
     damaged: dict[str, list[str]] = field(default_factory=dict)
     damaged_count: Counter[str] = field(default_factory=Counter)
+    observations: Observations = field(default_factory=Observations)
 
     @property
     def done(self) -> int:
@@ -76,6 +80,8 @@ class RunReport:
     def skip(self, stream: str, business: str, error: SkippableAPIError) -> None:
         """Note a read that rights or the edition do not allow."""
         reason = next(why for kind, why in WHY.items() if isinstance(error, kind))
+        if isinstance(error, NotFoundError):
+            self.observations.note("rights.edition")
         self.skipped.append(Outcome(stream, business, reason))
 
     def fail(self, stream: str, business: str, reason: str) -> None:
@@ -98,6 +104,7 @@ class RunReport:
         `planned` is None, unless the run was cut short. Of `requests`, Sage refused `refusals` for their number.
         """
         self._log_drift(logger)
+        self._log_observations(logger)
         self._log_missing(logger)
         if self.resting:
             logger.info(
@@ -141,6 +148,12 @@ class RunReport:
                 printable("; ".join(named)),
                 f"; and {more} more records" if more else "",
             )
+
+    def _log_observations(self, logger: logging.Logger) -> None:
+        if unknown := sum(len(drift.unknown) for drift in self.drift.values()):
+            self.observations.note("records.attributes", unknown)
+        if counts := self.observations.counts:
+            logger.info("Sage differs from what is assumed of it, how often by assumption: %s", json.dumps(counts))
 
     def _log_missing(self, logger: logging.Logger) -> None:
         refused = self._refused()

@@ -262,6 +262,7 @@ def test_other_businesses_are_looked_at_where_they_are_named(usual: bytes, shown
         result = shown(server, "--business", "b" * 32, "--business", first.id)
         assert result.output.index("b" * 32) < result.output.index(first.id)
         assert asked(server) <= 2 * BUDGET
+        assert shown(server, business_ids=["b" * 32]).output.startswith(f"Business ({'b' * 32})")
         stranger = shown(server, "--business", "c" * 32)
         assert stranger.exit_code == 1
         assert "This user has no access to: " in stranger.output
@@ -283,6 +284,14 @@ def test_some_refusals_for_their_number_are_waited_for(
     result = shown(server)
     assert result.exit_code == 0, result.output
     assert any(each.status == 429 for each in server.requests)
+    assert asked(server) <= BUDGET
+
+
+def test_a_wait_that_is_too_long_ends_the_look(server: SandboxServer, shown: Shown) -> None:
+    server.faults.add(Fault(path="ledger_entries", what=429, times=None, retry_after=3600))
+    result = shown(server)
+    assert result.exit_code == 1
+    assert "It asks to wait 3600 s, longer than the setting 'patience' allows (2 s)." in result.output
     assert asked(server) <= BUDGET
 
 
@@ -362,3 +371,11 @@ def test_the_estimate_is_what_runs_take(server: SandboxServer, shown: Shown, run
         state = run.state
         assert run.error is None
         assert asked(server) == pytest.approx(estimate[kind], rel=0.1), kind
+
+
+def test_attributes_that_the_schemas_lack_are_found(server: SandboxServer, look: Look) -> None:
+    assert verdicts(look(server))["records.attributes"] == CONFIRMED
+    for row in only(server).collection("products").rows.values():
+        row.change({"carbon_footprint": "1.5"}, row.updated_at)
+    only(server).collection("products").version += 1
+    assert verdicts(look(server))["records.attributes"] == CONTRADICTED

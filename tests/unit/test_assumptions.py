@@ -20,6 +20,7 @@ FACTS = assumptions()
 SWITCHES = {each.name for kind in (Behaviour, Conventions) for each in fields(kind)}
 TOPICS = "|".join(sorted({fact.topic for fact in FACTS.values()}))
 ID = re.compile(rf"\((({TOPICS})\.[a-z_0-9]+)\)")
+NOTED = re.compile(rf'"(({TOPICS})\.[a-z_0-9]+)"')
 every_fact = each(FACTS.values(), lambda fact: fact.id)
 
 
@@ -65,6 +66,13 @@ def test_comments_name_facts_that_there_are() -> None:
     }
     assert named
     assert {found: module for found, module in named.items() if found not in FACTS} == {}
+
+
+def test_what_a_run_counts_are_facts() -> None:
+    sources = (path.read_text(encoding="utf-8") for path in sorted((ROOT / "tap_sage_accounting").rglob("*.py")))
+    noted = {found for source in sources for found, _ in NOTED.findall(source)}
+    assert len(noted) > 10
+    assert noted <= FACTS.keys()
 
 
 def test_the_page_is_made_of_the_facts() -> None:

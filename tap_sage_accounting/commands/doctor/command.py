@@ -18,6 +18,8 @@ from tap_sage_accounting.commands.doctor.text import lines_of
 from tap_sage_accounting.console.command_line import PlainCommand, show
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tap_sage_accounting.commands.doctor.look import Look
     from tap_sage_accounting.tap import TapSageAccounting
 
@@ -34,7 +36,11 @@ LOGIN_LOOK = 2
 )
 @config_option
 @click.option(
-    "--business", "businesses", multiple=True, metavar="ID", help="Business to look at; may be repeated. Default: one."
+    "--business",
+    "businesses",
+    multiple=True,
+    metavar="ID",
+    help="Business to look at; may be repeated. Default: the first.",
 )
 @click.option("--deep", is_flag=True, help=f"Send up to {DEEP_BUDGET} requests for each business instead of {BUDGET}.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -49,7 +55,8 @@ def doctor(config: Any, businesses: tuple[str, ...], directory: Path | None, *, 
     """Look at the businesses of a login."""
     with connected_tap(config) as tap:
         tap.connection.get(LIGHT, Response.json)  # which renews the tokens, and says what to do where none are valid
-        looks = _looks(tap, businesses, deep=deep)
+        configured = tap.config.get("business_ids") or config.config.get("business_ids") or ()
+        looks = _looks(tap, businesses, configured, deep=deep)
         if as_json:
             show(*json.dumps([look.facts() for look in looks], indent=2).splitlines())
         else:
@@ -73,9 +80,10 @@ def _share(found: report.Report, directory: Path, *, is_shown: bool) -> None:
     )
 
 
-def _looks(tap: TapSageAccounting, businesses: tuple[str, ...], *, deep: bool) -> list[Look]:
+def _looks(tap: TapSageAccounting, businesses: tuple[str, ...], configured: Sequence[str], *, deep: bool) -> list[Look]:
+    """Look at the businesses that are named, else at the first of the settings, else at the first of all."""
     looker = Looker(tap.connection, (DEEP_BUDGET if deep else BUDGET) - 1)
-    chosen = choose(looker, businesses)
+    chosen = choose(looker, businesses or configured[:1])
     looks = []
     for number, business in enumerate(chosen):
         if number:

@@ -100,6 +100,8 @@ class ReportedDeletions(Deletions):
         record = self.plan.rows.convert(row)
         is_summary = isinstance(row, dict) and row.keys() <= _SUMMARY
         is_certain = (is_summary and self._wants_more) or record.get(DELETED_AT)
+        if is_summary or not record.get(DELETED_AT):
+            self.plan.endpoint.client.observations.note("deletions.content")
         if not is_certain and not is_gone(self.plan.endpoint, key_of(row)):
             yield record
             return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting import schemas
 from tap_sage_accounting.commands.doctor.findings import Finding, decided, experiment, undecided
+from tap_sage_accounting.commands.doctor.shapes import new_names, shape_of
 from tap_sage_accounting.commands.doctor.subject import LISTS
 
 if TYPE_CHECKING:
@@ -40,6 +41,19 @@ NO_ROWS = "No list with such an attribute has rows."
 def sampled(subject: Subject, *names: str) -> list[Row]:
     """Return the rows of some lists' samples."""
     return [row for name in names for row in subject.sample(name).rows]
+
+
+@experiment("records.attributes")
+def attributes(subject: Subject) -> Finding:
+    """Count the attributes that the schemas do not know, in the lists that other experiments look at, too."""
+    rows, names = 0, 0
+    for name in dict.fromkeys((*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES, *CATALOGUE)):
+        answer = subject.sample(name)
+        rows += len(answer.rows)
+        names += len({*new_names(shape_of(answer.rows, schemas.load(name, ())["properties"]))})
+    if not rows:
+        return undecided("No list has rows.")
+    return decided(holds=not names, evidence=f"{rows} rows have {names} others.")
 
 
 @experiment("records.decimals")
