@@ -86,12 +86,16 @@ class BusinessAccess:
             },
         )
 
+    def lacks(self, stream: type[StreamDeclaration]) -> str:
+        """Name the country or the edition that has no such stream; "" where both have it, as far as one can know."""
+        if self.country and self.country not in stream.countries:
+            return self.country
+        return self.edition if self.edition and self.edition not in stream.editions else ""
+
     def refusal(self, stream: type[StreamDeclaration]) -> str:
         """Say why Sage will refuse a stream here; "" where it will not, as far as one can know."""
-        if self.country and self.country not in stream.countries:
-            return f"not in {self.country}"
-        if self.edition and self.edition not in stream.editions:
-            return f"not in {self.edition}"
+        if lacking := self.lacks(stream):
+            return f"not in {lacking}"
         roles = [(area, self.roles[area]) for area in stream.areas if area in self.roles]
         if len(roles) < len(stream.areas) or any(_suffices(stream, area, role) for area, role in roles):
             return ""

@@ -32,5 +32,6 @@ class Contacts(ReportingStream):
 
     name = "contacts"
     master_data = True
+    # Without them, Sage leaves these attributes out (records.opt_ins).
     flags = ("show_balance", "show_unfinished_recurring_invoices_status")
     areas = ADDRESS_BOOK

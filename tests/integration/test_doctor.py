@@ -68,6 +68,7 @@ FLIPS: dict[str, list[dict[str, Any]]] = {
     "records.times": [{"undated_before": "2100-01-01"}],
     "records.complete": [{"lists_in_full": False}],
     "records.detail_flags": [{"detail_flags_on_lists": True}],
+    "records.opt_ins": [{"opt_ins": "shown"}],
     "records.object_ids": [{"object_ids": True}],
     "records.inactive": [{"inactive_items": "hidden"}],
     "changes.inclusive": [{"changed_since": "exclusive"}, {"changed_since": "ignored"}],
@@ -379,3 +380,30 @@ def test_attributes_that_the_schemas_lack_are_found(server: SandboxServer, look:
         row.change({"carbon_footprint": "1.5"}, row.updated_at)
     only(server).collection("products").version += 1
     assert verdicts(look(server))["records.attributes"] == CONTRADICTED
+
+
+def test_a_list_of_businesses_that_takes_no_attributes_is_requested_without(
+    server: SandboxServer, shown: Shown
+) -> None:
+    server.faults.add(Fault(path="businesses", what=422, param="attributes", times=None))
+    assert shown(server).exit_code == 0
+
+
+def test_a_list_that_the_edition_lacks_shows_how_sage_refuses_it(shown: Shown) -> None:
+    with SandboxServer(pickle.loads(made_world(plan=1))) as server:
+        server.faults.edition_refusal = 404
+        result = shown(server)
+        assert "rights.edition: Sage answers 404, and does not speak of a subscription." in result.output
+        assert {each.status for each in server.requests.of("stock_items")} == {404}
+        assert not server.requests.of("journal_codes")
+
+
+def test_rights_are_named_where_a_list_of_another_edition_is_refused_too(server: SandboxServer, shown: Shown) -> None:
+    """A 401 for what the edition lacks is no sign of an ended trial."""
+    business = only(server)
+    for name in ("[!j]*", "journals"):
+        server.faults.add(Fault(path=name, business=business.id, what=403, times=None))
+    result = shown(server)
+    assert result.exit_code == 1
+    assert "Not ready to load: The user's role lets them read nothing." in result.output
+    assert {each.status for each in server.requests.of("journal_codes")} == {401}

@@ -30,6 +30,7 @@ class Behaviour:
             limit.
         changed_and_deleted: Both change filters at once give tombstones only, or changed records and tombstones.
         detail_flags_on_lists: Lists honour the opt-in flags that are described for single records only.
+        opt_ins: What only a flag asks for is absent without it, or shown in any case (`shown`).
         lists_in_full: Lists show the lines of documents, or only single records do.
         object_ids: Single objects, such as settings, have an `id`.
         undated_before: Ledger entries of days before this one have null in `created_at` and `updated_at`; "" for none.
@@ -86,6 +87,7 @@ class Behaviour:
     short_pages: int | None = None
     changed_and_deleted: Literal["tombstones", "union"] = "tombstones"
     detail_flags_on_lists: bool = False
+    opt_ins: Literal["absent", "shown"] = "absent"
     lists_in_full: bool = True
     object_ids: bool = False
     undated_before: str = ""

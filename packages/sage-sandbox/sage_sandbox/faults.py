@@ -205,6 +205,7 @@ class Faults(Behaviour):
             self.changed_and_deleted,
             self.detail_flags_on_lists,
             self.inactive_items,
+            self.opt_ins,
             self.lists_in_full,
             self.undated_before,
             self.last_paid,

@@ -166,7 +166,8 @@ class Pages:
         details = single or self._faults.detail_flags_on_lists
         hidden = _NEVER_IN_ALL - view.named
         for opt_in in (*endpoint.opt_ins, LEGACY_ID):
-            asked = opt_in.parameter in view.flags and (details or opt_in.on_lists)
+            asked = self._faults.opt_ins == "shown" and opt_in is not LEGACY_ID
+            asked |= opt_in.parameter in view.flags and (details or opt_in.on_lists)
             if not asked or (opt_in.attribute == "balance_details" and view.period is None):
                 hidden |= {opt_in.attribute}
         return hidden, endpoint.line_analysis and not (details and "show_analysis_types" in view.flags)

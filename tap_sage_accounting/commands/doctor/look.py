@@ -65,7 +65,7 @@ class Look:
     @property
     def problem(self) -> str:
         """Why nothing can be loaded, and what to do; "" where something can."""
-        statuses = {answer.status for answer in self.subject.looker.about(self.subject.id)}
+        statuses = {answer.status for answer in self.subject.samples.values()}
         if OK in statuses and self.survey.rows:
             return ""
         if TOO_MANY in statuses or self.subject.looker.refusals:

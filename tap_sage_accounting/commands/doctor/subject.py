@@ -16,11 +16,12 @@ from tap_sage_accounting.api.request import Request, parse_json
 from tap_sage_accounting.client import SingleObjectStream
 from tap_sage_accounting.exceptions import MalformedResponseError, SageError
 from tap_sage_accounting.streams import STREAMS
+from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.streams.trial_balance import TrialBalance
 from tap_sage_accounting.transport.faults import parse_http_date
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tap_sage_accounting.api.access import BusinessAccess
     from tap_sage_accounting.api.http_client import Exchange, HttpClient
@@ -38,6 +39,8 @@ ATTEMPTS = 3
 LONGEST_NUMBER = 15
 """Digits of a number in an envelope."""
 OK, TOO_MANY = 200, 429
+BAD_REQUESTS = frozenset((400, 422))
+"""Statuses with which Sage refuses a parameter."""
 PASSING = frozenset((0, TOO_MANY, 503))
 """Statuses of attempts that another one may cure."""
 LISTS: Mapping[str, type[SageStream]] = {stream.name: stream for stream in STREAMS}
@@ -238,6 +241,16 @@ class Subject:
             if answer.ok and (answer.total or len(answer.rows)) >= least and answer.rows:
                 return name, answer
         return None
+
+
+def current_streams() -> Iterator[type[SageStream]]:
+    """Yield the streams of a business that Sage still has."""
+    return (each for each in STREAMS if each.per_business and not each.retired and each is not Deletions)
+
+
+def current_lists() -> Iterator[type[SageStream]]:
+    """Yield those of them that are lists."""
+    return (each for each in current_streams() if not issubclass(each, (SingleObjectStream, TrialBalance)))
 
 
 def whole(value: object) -> int | None:

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.commands.doctor.experiments.pages import last_page
-from tap_sage_accounting.commands.doctor.subject import OK, SpentError
+from tap_sage_accounting.commands.doctor.subject import OK, SpentError, current_streams
 from tap_sage_accounting.extraction.months import Month
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 from tap_sage_accounting.streams import STREAMS
-from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.streams.trial_balance import TrialBalance
 from tap_sage_accounting.timestamps import now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tap_sage_accounting.client import SageStream
     from tap_sage_accounting.commands.doctor.subject import Answer, Row, Subject
 
@@ -82,11 +79,6 @@ class Survey:
     foreseen: dict[str, list[str]]
     first_load: int
     quiet_run: int
-
-
-def current_streams() -> Iterator[type[SageStream]]:
-    """Yield the streams of a business that Sage still has."""
-    return (each for each in STREAMS if each.per_business and not each.retired and each is not Deletions)
 
 
 def survey(subject: Subject) -> Survey:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.commands.doctor.findings import Finding, decided, experiment, undecided
-from tap_sage_accounting.commands.doctor.subject import whole
+from tap_sage_accounting.commands.doctor.subject import BAD_REQUESTS, whole
 from tap_sage_accounting.extraction.businesses import LARGEST_PAGE
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ SUMMARY = frozenset(("id", "displayed_as", "name", "$path"))
 
 def business_list(looker: Looker) -> Answer:
     """Request the first page of businesses."""
-    return looker.get("/businesses", {"page": 1, "items_per_page": LARGEST_PAGE, "attributes": "all"})
+    page = {"page": 1, "items_per_page": LARGEST_PAGE}
+    answer = looker.get("/businesses", {**page, "attributes": "all"})
+    return looker.get("/businesses", page) if answer.status in BAD_REQUESTS else answer
 
 
 @experiment("businesses.paged")
@@ -43,7 +45,8 @@ def size_key(subject: Subject) -> Finding:
 @experiment("businesses.attributes")
 def attributes(subject: Subject) -> Finding:
     """See whether rows have more than a name where all attributes are asked for."""
-    rows = business_list(subject.looker).rows
+    answer = business_list(subject.looker)
+    rows = answer.rows
     if not rows:
         return undecided("The list has no rows.")
     more = len({name for row in rows for name in row} - SUMMARY)

@@ -12,7 +12,7 @@ from tap_sage_accounting.commands.doctor.findings import (
     experiment,
     undecided,
 )
-from tap_sage_accounting.commands.doctor.subject import SAMPLE
+from tap_sage_accounting.commands.doctor.subject import BAD_REQUESTS, LISTS, SAMPLE
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 from tap_sage_accounting.timestamps import instant, parse_moment
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 CHANGING = ("sales_invoices", "purchase_invoices", "contacts", "contact_payments", "ledger_accounts", "products")
 """Lists with a filter for changes, and not too many rows that changed lately."""
-BAD_REQUESTS = (400, 422)
 
 
 def changed_at(row: dict[str, object]) -> datetime | None:
@@ -32,6 +31,13 @@ def changed_at(row: dict[str, object]) -> datetime | None:
         return parse_moment(str(row.get("updated_at")))
     except ValueError:
         return None
+
+
+def latest_changes(subject: Subject, name: str) -> Answer:
+    """Return the rows of a list that changed last, if Sage sorts it; else its first rows."""
+    if not LISTS[name].sortable:
+        return subject.sample(name)
+    return subject.get(name, items_per_page=SAMPLE, attributes="updated_at", sort="updated_at:desc")
 
 
 def newest(answer: Answer) -> datetime | None:
@@ -43,9 +49,8 @@ def newest(answer: Answer) -> datetime | None:
 def inclusive(subject: Subject) -> Finding:
     """Ask for what changed since the very second of a row, and since a second later."""
     for name in CHANGING:
-        sample = subject.sample(name)
-        moment = newest(sample)
-        if not sample.ok or moment is None:
+        sample = latest_changes(subject, name)
+        if not sample.ok or (moment := newest(sample)) is None:
             continue
         there = {str(row.get("id")) for row in sample.rows if changed_at(row) == moment}
         since, after = (_changed(subject, name, moment + timedelta(seconds=late)) for late in (0, 1))

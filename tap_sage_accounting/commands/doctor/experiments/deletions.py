@@ -78,8 +78,8 @@ def exclusive(subject: Subject) -> Finding:
         return undecided("Deleted records do not say when they were deleted.")
     there = {str(row.get("id")) for row in answer.rows if deleted_at(row) == latest}
     since = subject.get(name, items_per_page=HIGHEST_PAGE_SIZE, deleted_since=instant(latest))
-    if not since.ok:
-        return undecided(f"Sage answers {since.status}.")
+    if not since.ok or (since.total or 0) > HIGHEST_PAGE_SIZE:
+        return undecided(f"Sage answers {since.status}, or too many were deleted since.")
     found_again = len(there & {*since.ids})
     evidence = f"Of {len(there)} deletions of one second, {found_again} come when the filter names that second."
     return decided(holds=not found_again, evidence=evidence)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tap_sage_accounting import schemas
 from tap_sage_accounting.commands.doctor.findings import Finding, decided, experiment, undecided
 from tap_sage_accounting.commands.doctor.shapes import new_names, shape_of
-from tap_sage_accounting.commands.doctor.subject import LISTS
+from tap_sage_accounting.commands.doctor.subject import LISTS, SAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -142,6 +142,18 @@ def complete(subject: Subject) -> Finding:
         return undecided("There are no documents and no journals.")
     evidence = f"{compared} records compared; lists lack: {', '.join(sorted(lacking)) or 'nothing'}."
     return decided(holds=not lacking, evidence=evidence)
+
+
+@experiment("records.opt_ins")
+def opt_ins(subject: Subject) -> Finding:
+    """Ask for contacts without the flag that their balance needs."""
+    with_flag = sum("balance" in row for row in subject.sample("contacts").rows)
+    if not with_flag:
+        return undecided("No contact shows a balance.")
+    rows = subject.get("contacts", items_per_page=SAMPLE, attributes="all").rows
+    without = sum("balance" in row for row in rows)
+    evidence = f"With the flag, {with_flag} contacts show a balance; without it, {without} of {len(rows)}."
+    return decided(holds=not without, evidence=evidence)
 
 
 @experiment("records.detail_flags")
