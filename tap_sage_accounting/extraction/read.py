@@ -86,10 +86,13 @@ class BusinessRead:
         plan, note = self._plan, self._plan.endpoint.client.observations.note
         if page.has_next and len(page.items) < page.size:
             note("pages.full")
-        first, last = page.items[0], page.items[-1]
-        if plan.since is not None and (first.get(UPDATED_AT) or "9") < instant(plan.since):
+        changed, first, last = (
+            value if isinstance(value := row.get(name), str) else None
+            for row, name in ((page.items[0], UPDATED_AT), (page.items[0], CREATED_AT), (page.items[-1], CREATED_AT))
+        )
+        if plan.since is not None and changed and changed < instant(plan.since):
             note("changes.inclusive")
-        if plan.is_resumable and (first.get(CREATED_AT) or "") > (last.get(CREATED_AT) or "9"):
+        if plan.is_resumable and first and last and first > last:
             note("pages.sort")
 
     def _records(self, items: Iterable[Item]) -> Iterator[Item]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sage_sandbox.faults import Fault
+from sage_sandbox.store import timestamp
 from tap_sage_accounting.assumptions import assumptions
 
 if TYPE_CHECKING:
@@ -93,3 +94,15 @@ def test_attributes_that_the_schemas_lack_are_seen(server: SandboxServer, run_ta
 def test_lists_that_are_answered_as_not_found_are_seen(server: SandboxServer, run_tap: RunTap) -> None:
     server.faults.edition_refusal = 404
     assert observed(run_tap("contacts", "stock_items"))["rights.edition"] == 1
+
+
+@pytest.mark.parametrize("value", ["7", "[]", "null", "true", "{}"])
+def test_moments_that_are_none_fail_no_read(server: SandboxServer, run_tap: RunTap, value: str) -> None:
+    first = run_tap("sales_invoices")
+    server.advance(days=2)
+    for business in server.world.businesses.values():
+        for row in business.collection("sales_invoices").rows.values():
+            server.faults.raw |= dict.fromkeys((timestamp(row.updated_at), timestamp(row.created_at)), value)
+    again = run_tap("sales_invoices", state=first.state)
+    assert again.error is None
+    assert len(again.records["sales_invoices"]) > 0
