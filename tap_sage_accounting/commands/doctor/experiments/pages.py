@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.commands.doctor.experiments.changes import latest_changes
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
     contradicted,
@@ -117,12 +118,11 @@ def full(subject: Subject) -> Finding:
 def in_order(subject: Subject) -> Finding:
     """Ask for a list in one order and in the other, and compare the times of its rows."""
     for name in SORTED:
-        upwards = subject.get(name, items_per_page=SAMPLE, attributes="created_at,updated_at", sort=IN_ORDER)
+        upwards = subject.get(name, items_per_page=SAMPLE, attributes="created_at", sort=IN_ORDER)
         times = [str(row.get("created_at") or "") for row in upwards.rows]
         if len(set(times)) < 2:  # noqa: PLR2004 - two differ
             continue
-        downwards = subject.get(name, items_per_page=SAMPLE, attributes="created_at", sort="created_at:desc")
-        others = [str(row.get("created_at") or "") for row in downwards.rows]
+        others = [str(row.get("updated_at") or "") for row in latest_changes(subject, name).rows]
         holds = times == sorted(times) and others == sorted(others, reverse=True)
         return decided(
             holds=holds, evidence=f"Of {len(times)} rows each, both orders {'are' if holds else 'are not'} kept."
