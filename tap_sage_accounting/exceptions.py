@@ -122,11 +122,17 @@ class TokenRejectedError(RetriableAPIError):
 
 
 class RateLimitedError(RetriableAPIError):
-    """Sage limits the rate of requests (429), for `retry_after` seconds by its `Retry-After`; None without one."""
+    """Sage limits the rate of requests (429).
+
+    Attributes:
+        retry_after: seconds to wait by its `Retry-After`; None without one.
+        delay: seconds for which this request alone waits before another attempt.
+    """
 
     def __init__(self, message: str, response: requests.Response | None, retry_after: float | None) -> None:
         super().__init__(message, response)
         self.retry_after = retry_after
+        self.delay = 0.0
 
 
 class ForeignResponseError(RetriableAPIError):

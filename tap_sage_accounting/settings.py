@@ -135,7 +135,7 @@ SETTINGS = th.PropertiesList(
         title="Requests per minute",
         description=(
             "A ceiling, for users who share the application's quota. Default: adaptive, as fast as Sage answers "
-            "without refusing, and never above 900."
+            "without refusing."
         ),
     ),
     th.Property(

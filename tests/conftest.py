@@ -20,7 +20,7 @@ from sage_workbench.runs import Recorder, Run, TapOfSome
 from support.presence import present
 from support.surroundings import a_place_of_its_own, leave_the_developers_environment, pass_no_ignored_signal_on
 from tap_sage_accounting import timestamps
-from tap_sage_accounting.api import outages, rate_limiter
+from tap_sage_accounting.api import outages, rate_limiter, rate_window
 from tap_sage_accounting.redaction import SecretFilter
 
 if TYPE_CHECKING:
@@ -110,9 +110,10 @@ def no_secret_of_other_tests() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hold no request back: without pauses, more of them fail in a minute than the first limit allows."""
-    monkeypatch.setattr(rate_limiter, "STANDARD_LIMIT", 10_000)
+def quick_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once after a refusal that does not say when."""
+    monkeypatch.setattr(rate_limiter, "LONE_DELAY", 0.001)
+    monkeypatch.setattr(rate_window, "LONGEST_DELAY", 0.001)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tap_sage_accounting.cli import save_time_and_memory
 
 save_time_and_memory()  # as the command does it
 
-from tap_sage_accounting.api.rate_limiter import MINUTE  # noqa: E402
+from tap_sage_accounting.api.closure import MINUTE  # noqa: E402
 from tap_sage_accounting.api.request_gate import RequestGate  # noqa: E402
 from tap_sage_accounting.tap import TapSageAccounting  # noqa: E402
 

@@ -45,7 +45,7 @@ from tap_sage_accounting.transport.session import open_session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_sage_accounting.api.rate_limiter import Permit
+    from tap_sage_accounting.api.rate_window import Permit
     from tap_sage_accounting.api.request_gate import RequestGate
     from tap_sage_accounting.auth.manager import TokenManager
 
@@ -225,10 +225,12 @@ class HttpClient:
             RetriesExhaustedError: only this path or this business was not answered for so long.
         """
         scope = request.scope
-        is_refusal = isinstance(fault.error, RateLimitedError)
-        if self._outages.fail(scope, fault.wait, is_refusal=is_refusal):
+        delay = fault.error.delay if isinstance(fault.error, RateLimitedError) else None
+        if self._outages.fail(scope, fault.wait, is_refusal=delay is not None):
             self._logger.warning("%s Trying again for up to %d s in all.", fault.error, self._patience)
         if (exhausted := self._outages.exhausted(scope)) is None:
+            if delay:
+                self._gate.pause(delay)
             return
         widest, seconds = exhausted
         if widest != EVERYTHING:
@@ -273,8 +275,9 @@ class HttpClient:
         error = error_of(exchange.response, exchange.body, request.label)
         if isinstance(error, RateLimitedError):
             self._require_patience(fault_of(error, request.label, self._host))
-            self._gate.refused(exchange.permit, error.retry_after)
+            delay = self._gate.refused(exchange.permit, error.retry_after)
             self._logger.warning("%s Waiting.", error)
+            self._gate.pause(delay)
         else:
             self._gate.accepted(exchange.permit)
         return exchange
@@ -284,7 +287,7 @@ class HttpClient:
         response, body, permit = exchange.response, exchange.body, exchange.permit
         error = error_of(response, body, request.label)
         if isinstance(error, RateLimitedError):
-            self._gate.refused(permit, error.retry_after)
+            error.delay = self._gate.refused(permit, error.retry_after)
             self.observations.note("limits.minute" if error.retry_after is not None else "limits.retry_after")
         if isinstance(error, RetriableAPIError):
             raise error  # which says nothing of limits, unless it is a refusal, and nothing of the service's health

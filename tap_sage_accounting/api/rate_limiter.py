@@ -1,231 +1,163 @@
-"""How fast we may ask: requests in flight, requests a minute, and what Sage's refusals teach.
+"""How fast requests may be sent: what Sage's refusals teach about its limits.
 
 Sage does not say which limit applies (limits.minute), (limits.scope), (limits.window), nor does any header
-(limits.headers): figures of 60, 100 and 900 requests a minute are in circulation, for an
-application or for each business. So the limit is found: requests of the last minute are counted, and the count at which
-Sage refuses is the limit. Counting, not pacing, is what Sage does too: it lets bursts through, and wastes nothing.
+(limits.headers): figures of 60, 100 and 900 requests a minute are in circulation, for an application or for each
+business. So nothing is held back until Sage refuses several requests in a row, and a refusal alone teaches nothing.
+More than a known limit is tried from time to time: others may have used a part of it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from dataclasses import dataclass
-from functools import partial
+from collections import deque
 
-MINUTE = 60.0
-STANDARD_LIMIT = 60
-"""Requests a minute that every source says are safe: where we start."""
-HIGHEST_LIMIT = 900
-"""Requests a minute: Sage's published 1,296,000 a day and application, spread evenly."""
-PAUSES = 12
-"""Attempts a minute after refusals that do not say when to come back."""
-CLEARLY_BELOW = 0.8
-"""A count that is no more than this part of one that was fine cannot be what Sage refused."""
-MARGIN = 0.99
-"""How close to a known limit we stay."""
+from tap_sage_accounting.api.closure import MINUTE
+from tap_sage_accounting.api.rate_window import ANSWERED_WITHIN, IN_A_ROW, SHORT, Permit, RateWindow
+
+DAILY_LIMIT = 1_296_000
+"""Requests a day: Sage's published limit for an application."""
+MINUTES_OF_A_DAY = 1440
 SAFE_MINUTE = 1.02
-"""The minute over which we count, in Sage's minutes: no two clocks agree, and answers take their time."""
-MIN_SAMPLE = 10
-"""Minimum responses in the last minute before a 429 is used to estimate a limit, or businesses are compared."""
-PROBE_AFTER = 3
-"""Minutes at a known limit after which a little more is tried."""
+"""The minute in which a user's ceiling holds, in Sage's minutes: requests take their time on the way."""
+LONE_DELAY = 1.0
+"""Seconds for which a request that was refused alone waits, where Sage does not say how long."""
 
 
-class RateWindow:
-    """The requests of the last minute that one limit counts: all of the application's, or those of one business.
+class Budget:
+    """So many requests in any time of some length.
 
-    Attributes:
-        limit: how many may be sent in any minute, as far as is known.
-        proven: the highest count that Sage was seen to answer.
+    Args:
+        limit: requests.
+        length: seconds.
+        grain: seconds within which requests are counted together.
     """
 
-    def __init__(self, limit: float, ceiling: float, minute: float) -> None:
-        self.limit = min(limit, ceiling)
-        self.proven = 0
-        self._ceiling = ceiling
-        self._minute = minute
-        self._found: float | None = None
-        self._found_at = 0.0
-        self._refused_at: float | None = None
-        self._paused_until = 0.0
-        self._sent: deque[float] = deque()
-        self._answered: deque[float] = deque()
-
-    def answered(self, now: float) -> int:
-        """Count the requests of the last minute that were answered."""
-        return _recent(self._answered, now - self._minute)
+    def __init__(self, limit: float, length: float, grain: float = 0.0) -> None:
+        self._limit = limit
+        self._length = length
+        self._grain = grain
+        self._counts: deque[tuple[float, int]] = deque()
+        self._sum = 0
 
     def wait(self, now: float) -> float:
         """Return for how many seconds no request may be sent; 0 for none."""
-        pause = max(self._paused_until - now, 0.0)
-        count = _recent(self._sent, now - self._minute * SAFE_MINUTE)
-        if count < self.limit - 1 or count == 0:
-            return pause
-        allowed = max(1, int(self.limit))
-        return pause if count < allowed else max(pause, self._sent[count - allowed] + self._minute * SAFE_MINUTE - now)
+        while self._counts and self._counts[0][0] + self._length <= now:
+            self._sum -= self._counts.popleft()[1]
+        return self._counts[0][0] + self._length - now if self._sum >= self._limit else 0.0
 
     def send(self, now: float) -> None:
         """Count a request."""
-        self._sent.append(now)
-
-    def sent(self, now: float) -> int:
-        """Count the requests of the last minute; those of a little longer are kept."""
-        return sum(moment > now - self._minute for moment in self._sent)
-
-    def accept(self, sent_at: float, now: float) -> None:
-        """Learn from an answer: the limit is no lower than this, and grows until one was found."""
-        self._answered.append(sent_at)
-        self.proven = max(self.proven, self.answered(now))
-        if self._found is None:
-            self.limit += 1
-        elif self.limit < self._found * MARGIN:
-            self.limit = min(self.limit + 1, self._found * MARGIN)
-        elif now - self._found_at > PROBE_AFTER * self._minute:
-            self._found, self._found_at = self._found + max(1.0, self._found / 100), now
-        self.limit = min(self.limit, self._ceiling)
-
-    def refuse(self, now: float, retry_after: float | None) -> None:
-        """Learn from a refusal: what was answered in the last minute is the limit.
-
-        A refusal out of the blue halves what may be sent, to be safe; one near the known limit only corrects it. A
-        limit below the standard is believed when it shows a second time: others may share it, or it was a mishap. A
-        refusal after next to nothing is about what others asked, and teaches no more than to wait.
-        """
-        if self.answered(now) < MIN_SAMPLE:
-            self.pause(now, retry_after)
-            return
-        count = float(self.answered(now))
-        self.limit = count * MARGIN if self.is_near_limit(now) else count / 2
-        seen_before = self._refused_at is not None and count > CLEARLY_BELOW * self._refused_at
-        self._found = count if count >= STANDARD_LIMIT or seen_before else None
-        self._found_at, self._refused_at = now, count
-        self.pause(now, retry_after)
-
-    def is_near_limit(self, now: float) -> bool:
-        """Return whether a limit was found before, and whether the last minute came near it."""
-        return self._found is not None and self.answered(now) > CLEARLY_BELOW * self._found
-
-    def is_known_at(self, count: int) -> bool:
-        """Return whether a refusal about this limit came at about this count before."""
-        return (
-            self._refused_at is not None and CLEARLY_BELOW * self._refused_at < count < self._refused_at / CLEARLY_BELOW
-        )
-
-    def uncount(self) -> None:
-        """Take back the last request: what Sage refuses it does not count."""
-        if self._sent:
-            self._sent.pop()
-
-    def pause(self, now: float, retry_after: float | None) -> None:
-        """Send nothing for as long as Sage asks; where it does not say, for the time in which one place comes free."""
-        wait = self._minute / max(PAUSES, min(self.limit, STANDARD_LIMIT)) if retry_after is None else retry_after
-        self._paused_until = max(self._paused_until, now + wait)
-
-    def forget(self) -> None:
-        """Take back what was learned from a refusal that another limit explains."""
-        self.limit, self._found, self._refused_at, self._paused_until = self._ceiling, None, None, 0.0
-
-
-def _recent(moments: deque[float], since: float) -> int:
-    while moments and moments[0] <= since:
-        moments.popleft()
-    return len(moments)
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """A request that was let through: for which business, and when."""
-
-    business_id: str | None
-    sent_at: float
+        self._sum += 1
+        if self._counts and now < self._counts[-1][0] + self._grain:
+            self._counts[-1] = (self._counts[-1][0], self._counts[-1][1] + 1)
+        else:
+            self._counts.append((now, 1))
 
 
 class Limiter:
     """Decides when a request may be sent; pure bookkeeping, without threads or clocks of its own.
 
-    A refusal is first held against the business it was about. When others are refused as well, or when that business
-    had sent clearly less than another did without harm, it is the application's limit; when the application as a whole
-    had sent clearly less than it did without harm, it is the business's own.
+    Refusals in a row about one business show a limit of its own. When requests about several businesses are refused,
+    and none is answered in between, it is the application's limit; unless a request about another business, which is
+    sent meanwhile to find out, is answered.
+
+    Args:
+        ceiling: requests of any minute that the user allows; None for no such ceiling.
+        minute: seconds that Sage's minute has.
     """
 
-    def __init__(self, ceiling: float, minute: float = MINUTE) -> None:
-        self.application = RateWindow(STANDARD_LIMIT, ceiling, minute)
-        unlimited = partial(RateWindow, float("inf"), float("inf"), minute)
-        self._businesses: defaultdict[str | None, RateWindow] = defaultdict(unlimited)
-        self._learned_at = float("-inf")
-        self._suspect: Permit | None = None
+    def __init__(self, ceiling: int | None = None, minute: float = MINUTE) -> None:
+        self.application = RateWindow(minute)
+        self._minute = minute
+        self._second = minute / MINUTE
+        self._budgets = [Budget(DAILY_LIMIT, MINUTES_OF_A_DAY * minute, minute)]
+        if ceiling is not None:
+            self._budgets.append(Budget(ceiling, SAFE_MINUTE * minute))
+        self._businesses: dict[str | None, RateWindow] = {}
+        self._suspects: set[str | None] = set()
+        self._witness: Permit | None = None
+        self._needs_witness = False
 
     def business(self, business_id: str | None) -> RateWindow:
         """Return the window of a business; unlimited until it is refused."""
-        return self._businesses[business_id]
+        window = self._businesses.get(business_id)
+        if window is None:
+            known = [each for each in self._businesses if each is not None]
+            if len(known) == 1 and business_id is not None:  # what a lone business taught may be about itself
+                self._businesses[known[0]].adopt(self.application)
+            window = self._businesses[business_id] = RateWindow(self._minute)
+        return window
 
     def wait(self, business_id: str | None, now: float) -> float:
-        """Return for how many seconds a request about a business must wait; 0 for not at all."""
-        return max(self.application.wait(now), self.business(business_id).wait(now))
+        """Return for how many seconds a request about a business must wait; infinity for until one is answered."""
+        own = self.business(business_id).wait(now)
+        wait = self.application.wait(now)
+        if wait and self._may_testify(business_id, now):
+            wait = 0.0
+        return max(own, wait, self._wait_for_budgets(now))
+
+    def wait_for_all(self, now: float) -> float:
+        """Return for how many seconds a request about any business must wait."""
+        return max(self.application.wait(now), self._wait_for_budgets(now))
+
+    def _wait_for_budgets(self, now: float) -> float:
+        return max(budget.wait(now) for budget in self._budgets)
+
+    def _may_testify(self, business_id: str | None, now: float) -> bool:
+        """Return whether a request about a business shows if a limit is the application's."""
+        closure = self.application.closure
+        return (
+            closure is not None
+            and self._needs_witness
+            and business_id not in self._suspects
+            and now > closure.since + SHORT * self._second
+            and (self._witness is None or now > self._witness.sent_at + ANSWERED_WITHIN * self._second)
+        )
 
     def send(self, business_id: str | None, now: float) -> Permit:
         """Count a request that is sent now."""
-        self.application.send(now)
-        self.business(business_id).send(now)
-        return Permit(business_id, now)
+        permit = Permit(business_id, now)
+        if self._may_testify(business_id, now):
+            self._witness = permit
+        for budget in self._budgets:
+            budget.send(now)
+        self.application.send(permit, now)
+        self.business(business_id).send(permit, now)
+        return permit
+
+    def land(self, permit: Permit, now: float) -> None:
+        """Count a request that is no longer in flight; it was accepted, refused, or failed."""
+        self.application.land(permit, now)
+        self.business(permit.business_id).land(permit, now)
 
     def accept(self, permit: Permit, now: float) -> None:
         """Learn from an answer that was no refusal."""
-        self.application.accept(permit.sent_at, now)
-        self.business(permit.business_id).accept(permit.sent_at, now)
-        suspect = self._suspect
-        if suspect and suspect.business_id != permit.business_id and permit.sent_at > suspect.sent_at:
-            # Another business gets its answers meanwhile: the limit is that business's own.
-            self.business(suspect.business_id).refuse(now, 0.0)
-            self._suspect = None
+        closure = self.application.closure
+        if permit is self._witness and closure is not None:
+            self._needs_witness, self._witness = False, None
+            self.application.forget()
+            for business_id in self._suspects:
+                self.business(business_id).close(permit, now, max(0.0, closure.resume_at - now))
+        self.application.accept(permit, now)
+        self.business(permit.business_id).accept(permit, now)
 
-    def refuse(self, permit: Permit, now: float, retry_after: float | None) -> None:
-        """Learn from a refusal, once for all requests that were under way together."""
+    def refuse(self, permit: Permit, now: float, retry_after: float | None) -> float:
+        """Learn from a refusal; return for how many seconds this request alone must wait."""
+        if permit is self._witness:
+            self._needs_witness, self._witness = False, None
         own = self.business(permit.business_id)
-        for window in (own, self.application):
-            window.uncount()
-        if permit.sent_at <= self._learned_at:
-            own.pause(now, retry_after)
-        elif self._is_applications(permit, now):
+        self._suspects.add(permit.business_id)
+        is_explained = self.application.refuse(permit, now, retry_after)
+        if own.refuse(permit, now, retry_after) or is_explained:
+            return 0.0
+        refused = {each.business_id for each in self.application.refused}
+        is_general = len(refused) > 1 or len(self._businesses.keys() - {None}) <= 1
+        if is_general and len(self.application.refused) >= IN_A_ROW:
             for window in self._businesses.values():
                 window.forget()
-            self.application.refuse(now, retry_after)
-            self._suspect, self._learned_at = None, now
-        elif self._is_own(permit, now):
-            own.refuse(now, retry_after)
-            self._suspect, self._learned_at = None, now
+            self._suspects, self._needs_witness = refused, self.application.limit is None
+            self.application.close(permit, now, retry_after)
+        elif len(own.refused) >= IN_A_ROW:
+            own.close(permit, now, retry_after)
         else:
-            own.pause(now, retry_after)
-            self._suspect = permit
-
-    def _is_own(self, permit: Permit, now: float) -> bool:
-        """Return whether a refusal is certainly, or for a second time probably, about the business's own limit."""
-        if (
-            self._is_like_others(permit, now)
-            or self.application.answered(now) <= CLEARLY_BELOW * self.application.proven
-        ):
-            return True
-        return self._suspect is not None and self._suspect.business_id == permit.business_id
-
-    def _is_like_others(self, permit: Permit, now: float) -> bool:
-        """Return whether a business was refused at the count at which one was refused for a limit of its own.
-
-        Businesses that are asked side by side come to their limits side by side, and nobody is answered in between.
-        """
-        count = self.business(permit.business_id).answered(now)
-        if count < MIN_SAMPLE or count > CLEARLY_BELOW * self.application.answered(now):
-            return False
-        return any(window.is_known_at(count) for window in self._businesses.values())
-
-    def _is_applications(self, permit: Permit, now: float) -> bool:
-        """Return whether a refusal is about the limit of the application."""
-        if self._is_like_others(permit, now):
-            return False
-        if len(self._businesses.keys() - {None}) <= 1 or self.application.is_near_limit(now):
-            return True
-        if self.application.answered(now) <= CLEARLY_BELOW * self.application.proven:
-            return False
-        if self._suspect is not None and self._suspect.business_id != permit.business_id:
-            return True
-        most = max(window.proven for window in self._businesses.values())
-        return most >= MIN_SAMPLE and self.business(permit.business_id).answered(now) <= CLEARLY_BELOW * most
+            return LONE_DELAY * self._second if retry_after is None else retry_after
+        return 0.0

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.api.rate_limiter import HIGHEST_LIMIT, MINUTE, Limiter, Permit
+from tap_sage_accounting.api.closure import MINUTE
+from tap_sage_accounting.api.rate_limiter import Limiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tap_sage_accounting.api.rate_window import Permit
 
 
 class GateClosedError(RuntimeError):
@@ -22,7 +26,7 @@ class RequestGate:
 
     Args:
         concurrency: requests in flight at most (limits.concurrency).
-        per_minute: a ceiling for the requests of any minute; None for Sage's published limit.
+        per_minute: a ceiling for the requests of any minute; None for none.
         minute: seconds that Sage's minute has.
         clock: seconds, monotonic.
     """
@@ -36,7 +40,7 @@ class RequestGate:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._concurrency = concurrency
-        self._limiter = Limiter(min(per_minute or HIGHEST_LIMIT, HIGHEST_LIMIT), minute)
+        self._limiter = Limiter(per_minute, minute)
         self._clock = clock
         self._changed = threading.Condition()
         self._in_flight = 0
@@ -48,7 +52,7 @@ class RequestGate:
     def requests_of_last_minute(self) -> int:
         """Count the requests of the last minute, without those that Sage refused for their number."""
         with self._changed:
-            return self._limiter.application.sent(self._clock())
+            return self._limiter.application.recent(self._clock())
 
     @contextmanager
     def acquire(self, business_id: str | None) -> Iterator[Permit]:
@@ -62,7 +66,7 @@ class RequestGate:
                 held = wait is not None
                 self._held += held
                 try:
-                    self._changed.wait(wait)
+                    self._changed.wait(None if wait == math.inf else wait)
                 finally:
                     self._held -= held
             permit = self._limiter.send(business_id, self._clock())
@@ -73,6 +77,7 @@ class RequestGate:
         finally:
             with self._changed:
                 self._in_flight -= 1
+                self._limiter.land(permit, self._clock())
                 # The one that waited longest may go; but where a limit throttles some, it may be any of the others.
                 if self._held:
                     self._changed.notify_all()
@@ -80,7 +85,7 @@ class RequestGate:
                     self._changed.notify()
 
     def _wait(self, business_id: str | None) -> float | None:
-        """Seconds until a turn may come; 0 for now, None for as long as it takes until something changes."""
+        """Return the seconds until a turn may come; 0 for now, infinity or None for until something changes."""
         self._check_open()
         if self._in_flight >= self._concurrency:
             return None
@@ -94,20 +99,23 @@ class RequestGate:
         """Return whether a business must wait for a limit of its own, while others may go on."""
         with self._changed:
             now = self._clock()
-            own, all_of_them = self._limiter.business(business_id).wait(now), self._limiter.application.wait(now)
+            own, all_of_them = self._limiter.business(business_id).wait(now), self._limiter.wait_for_all(now)
         return own > all_of_them
 
-    def refused(self, permit: Permit, retry_after: float | None) -> None:
-        """Learn from a 429."""
+    def refused(self, permit: Permit, retry_after: float | None) -> float:
+        """Learn from a 429; return for how many seconds this request alone must wait."""
         with self._changed:
             self.refusals += 1
-            self._limiter.refuse(permit, self._clock(), retry_after)
+            delay = self._limiter.refuse(permit, self._clock(), retry_after)
             self._changed.notify_all()
+        return delay
 
     def accepted(self, permit: Permit) -> None:
         """Learn from an answer that was no refusal."""
         with self._changed:
             self._limiter.accept(permit, self._clock())
+            if self._held:
+                self._changed.notify_all()
 
     def pause(self, seconds: float) -> None:
         """Let this thread wait before it tries again; the end of the run ends the wait.

@@ -210,7 +210,7 @@ def test_one_path_that_is_out_of_order_fails_alone_and_is_waited_for_once(
     connection._gate.pause = others_are_answered  # type: ignore[method-assign]
     began = clock.now
     if fault.get("status_code") == 429:
-        connection._gate.refused = lambda *_: others_are_answered(1)  # type: ignore[method-assign]
+        connection._gate.refused = lambda *_: others_are_answered(1) or 0.0  # type: ignore[method-assign, func-returns-value]
     with pytest.raises(RetriesExhaustedError, match="longer than 'patience' allows"):
         ask(connection)
     assert clock.now - began >= PATIENCE

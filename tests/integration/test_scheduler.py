@@ -103,8 +103,8 @@ def test_a_held_business_asks_for_one_page_at_a_time(held: tuple[str, ...], expe
 @pytest.fixture
 def server() -> Iterator[SandboxServer]:
     world = plain_world(businesses=3)
-    for business in world.businesses.values():
-        List(world, business, "ledger_entries").fill(40)
+    for business, rows in zip(world.businesses.values(), (80, 20, 20), strict=True):
+        List(world, business, "ledger_entries").fill(rows)  # only the first one comes to its limit
     faults = Faults(rate_limit=12, minute=1.0, rate_limit_per="business", retry_after="fraction")
     with SandboxServer(world, faults=faults) as running:
         yield running

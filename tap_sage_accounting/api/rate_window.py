@@ -1,0 +1,295 @@
+"""The requests that one limit counts, and what Sage's refusals teach about it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from tap_sage_accounting.api.closure import MINUTE, Closure
+from tap_sage_accounting.api.pace import Pace
+
+STANDARD_LIMIT = 60
+"""Requests a minute that every source says are safe: a lower limit is believed when it shows a second time."""
+MIN_SAMPLE = 10
+"""Answers in a window without which no limit is believed."""
+IN_A_ROW = 3
+"""Refusals without an answer in between that show a limit."""
+ALIKE = 0.8
+"""Part of one another from which on two limits are the same."""
+CLOSE = 0.95
+"""Part of a known limit from which on a refusal is about this limit."""
+MOST_STRAYS = 4
+"""Refusals near a known limit and in one window that may be mishaps."""
+PATIENCE = 200.0
+"""Answers at a known limit after which a request more is tried."""
+MOST_AT_A_TIME = 10.0
+"""Seconds without an answer that count as answers, where requests are slow."""
+SHORT = 3.0
+"""Seconds: where a place comes free within them, requests are paced."""
+FIRST_DELAY = 0.25
+"""Seconds before the first attempt at a full limit, where Sage does not say when; later a tenth of the time so far."""
+LONGEST_DELAY = 2.0
+"""Seconds between two such attempts at most."""
+ANSWERED_WITHIN = 10.0
+"""Seconds after which another attempt is made, where one is not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A request that was let through: for which business, and when."""
+
+    business_id: str | None
+    sent_at: float
+
+
+class RateWindow:
+    """The requests that one limit counts: all of the application's, or those of one business.
+
+    Nothing is held back until Sage refuses. Then the window closes: one attempt at a time asks for a place, and more
+    as long as they pass. What was answered in the time until one passes is the limit, if that was long; otherwise
+    requests are paced. From time to time, a request more than the limit is tried, and more as long as they pass.
+
+    Attributes:
+        limit: places, each taken from its request until `length` after the answer; None for as many as there are.
+        length: seconds.
+        pace: the pace of requests, where places come free one by one.
+        closure: the time for which the limit is full; None while it is not.
+        refused: the requests that were refused since the last answer.
+    """
+
+    def __init__(self, minute: float) -> None:
+        self.limit: int | None = None
+        self.length = minute
+        self.pace: Pace | None = None
+        self.closure: Closure | None = None
+        self.refused: list[Permit] = []
+        self._minute = minute
+        self._second = minute / MINUTE
+        self._in_flight = 0
+        self._answered: deque[float] = deque()
+        self._answered_at = 0.0
+        self._round_trip = math.inf
+        self._began: float | None = None
+        self._seen: tuple[int, float] | None = None
+        self._closed_before = -math.inf
+        self._trials: list[Permit] = []
+        self._trial = 0
+        self._until_trial = 0.0
+        self._resume_at = 0.0
+        self._strays: deque[float] = deque(maxlen=MOST_STRAYS)
+
+    def recent(self, now: float) -> int:
+        """Count the requests of the last minute that were not refused."""
+        return self._in_flight + self._count(now - self._minute)
+
+    def _count(self, since: float) -> int:
+        return sum(moment > since for moment in self._answered)
+
+    def wait(self, now: float) -> float:
+        """Return for how many seconds no request may be sent; 0 for none, infinity for until one is answered."""
+        closure = self.closure
+        if closure is not None:
+            pause = max(closure.resume_at - now, 0.0)
+            is_free = closure.in_flight <= closure.passed
+            return pause if is_free else max(pause, closure.asked_at + ANSWERED_WITHIN * self._second - now)
+        if self.pace is not None:
+            return max(self.pace.next_at - now, 0.0)
+        pause = max(self._resume_at - now, 0.0)
+        wait = self._wait_for_place(now, self._trial)
+        if self._is_trial_due(wait):
+            wait = self._wait_for_place(now, 1)
+        return max(wait, pause)
+
+    def _wait_for_place(self, now: float, extra: int = 0) -> float:
+        if self.limit is None:
+            return 0.0
+        free = self.limit + extra - self._in_flight
+        if free <= 0:
+            return math.inf
+        if len(self._answered) < free:
+            return 0.0
+        # Sage counts a request when it comes, which is before its answer: half a round trip is certain.
+        return max(self._answered[-free] + self.length - self._half_round_trip() - now, 0.0)
+
+    def _half_round_trip(self) -> float:
+        return 0.0 if self._round_trip == math.inf else self._round_trip / 2
+
+    def _is_trial_due(self, wait: float) -> bool:
+        """Return whether to try a request more: when the limit is certainly full, or where it never certainly is."""
+        return not self._trial and self._until_trial <= (0 if wait > self._round_trip else -PATIENCE)
+
+    def send(self, permit: Permit, now: float) -> None:
+        """Count a request."""
+        if self.closure is not None:
+            self.closure.in_flight += 1
+            self.closure.asked_at = now
+        elif self.pace is not None:
+            self.pace.send(now)
+        elif self._wait_for_place(now) > 0:
+            self._trials.append(permit)
+            self._trial = max(self._trial, 1)
+        self._in_flight += 1
+
+    def land(self, permit: Permit, now: float) -> None:
+        """Count a request that is no longer in flight, whatever came of it."""
+        self._in_flight -= 1
+        self._answered.append(now)
+        if self.closure is not None and permit.sent_at >= self.closure.since:
+            self.closure.in_flight -= 1
+        oldest = now - 1.1 * max(self.length, self._minute)
+        while self._answered[0] <= oldest:
+            self._answered.popleft()
+
+    def accept(self, permit: Permit, now: float) -> None:
+        """Learn from an answer that was no refusal."""
+        self._round_trip = min(self._round_trip, now - permit.sent_at)
+        closure = self.closure
+        if closure is None:
+            self.refused.clear()
+            self._grow(permit, now)
+        elif permit.sent_at >= closure.since:
+            self.refused.clear()
+            closure.passed += 1
+            closure.passed_in_all += 1
+            if closure.passed_in_all == 1:
+                self._learn(closure, permit.sent_at)
+            elif closure.passed >= MIN_SAMPLE:
+                self.closure = None
+        if self._began is None:
+            self._began = permit.sent_at
+
+    def _grow(self, permit: Permit, now: float) -> None:
+        """Try more, as long as it is answered; until there is no limit any more."""
+        if self.pace is not None:
+            self.pace.accept(now)
+            if self.pace.is_void:
+                self.pace = None
+        elif self.limit is not None and permit in self._trials:
+            self._trials.remove(permit)
+            self._trial += 2
+            if self._trial > self.limit:
+                self.limit = None
+                self._rest()
+        elif self.limit is not None:
+            self._until_trial -= min(max((now - self._answered_at) / self._second, 1.0), MOST_AT_A_TIME)
+        self._answered_at = now
+
+    def _rest(self, patience: float = PATIENCE) -> None:
+        """Try no more than the limit for some answers; for fewer, if it is below the standard."""
+        rate = math.inf if self.limit is None else self.limit * self._minute / (self.length * STANDARD_LIMIT)
+        self._until_trial = patience * min(1.0, rate)
+        self._trial = 0
+        self._trials.clear()
+
+    def refuse(self, permit: Permit, now: float, retry_after: float | None) -> bool:
+        """Learn from a refusal; return whether the window makes the request wait."""
+        if self._answered:
+            self._answered.pop()  # what Sage refuses it does not count
+        closure = self.closure
+        if closure is not None:
+            if permit.sent_at >= closure.since:
+                self._put_off(closure, permit, now, retry_after)
+                self._measure_pace(closure, permit.sent_at)
+            return True
+        self.refused.append(permit)
+        if self.pace is not None:
+            self.pace.refuse(permit.sent_at, is_lone=len(self.refused) == 1)
+            if len(self.refused) >= IN_A_ROW:
+                self.close(permit, now, retry_after)
+            return self.closure is not None
+        if self.limit is None:
+            return False
+        count = self._in_flight + self._count(now - self.length)
+        is_trial = permit in self._trials
+        if not is_trial and count < self.limit:
+            if count < CLOSE * self.limit or len(self.refused) == 1:
+                return False
+            self.close(permit, now, retry_after)
+            return True
+        if is_trial:
+            since = permit.sent_at - self.length + 2 * self._half_round_trip()
+            self.limit = max(self.limit, self._in_flight + self._count(since) - len(self._trials))
+        self._resume_at = now + (retry_after or 0.0)
+        self._rest()
+        return True
+
+    def close(self, permit: Permit, now: float, retry_after: float | None) -> None:
+        """Send nothing until a place may be free; then one request, and more as long as they pass."""
+        since = self.refused[0].sent_at if self.refused else permit.sent_at
+        self.closure = Closure(now, permit.sent_at, since)
+        if self.limit is None and now - self._closed_before < self._minute:
+            self.closure.passed_before = self._count(self._closed_before)
+            self.closure.closed_before = self._closed_before
+        self._closed_before = since
+        self._put_off(self.closure, permit, now, retry_after)
+
+    def _put_off(self, closure: Closure, permit: Permit, now: float, retry_after: float | None) -> None:
+        closure.refused_at, closure.retry_after = permit.sent_at, retry_after
+        closure.passed = 0
+        closure.rounds += 1
+        if retry_after is None:
+            delay = max(FIRST_DELAY * self._second, (now - closure.since) / 10)
+            retry_after = min(LONGEST_DELAY * self._second, delay)
+        closure.resume_at = now + retry_after
+
+    def _measure_pace(self, closure: Closure, full_at: float) -> None:
+        """Pace requests, as soon as enough attempts passed between two refused ones."""
+        if full_at - closure.measured_since > self._minute:
+            closure.passed_in_all, closure.measured_since = min(closure.passed_in_all, 1), full_at
+        elif closure.passed_in_all >= MIN_SAMPLE:
+            self._set_pace(closure.passed_in_all, closure.measured_since, full_at)
+
+    def _set_pace(self, count: int, since: float, until: float) -> None:
+        rate = count / max(until - since, self._second / 100)
+        self.pace = Pace(rate, until, self._second, is_confirmed=self.pace is not None)
+        self.limit = self.closure = None
+
+    def _learn(self, closure: Closure, free_at: float) -> None:
+        """Learn from the first attempt that passed: until when the places were taken."""
+        if free_at - closure.since <= SHORT * self._second:
+            if self.limit is not None:
+                self._correct(closure, free_at, self.limit)
+            elif closure.passed_before >= MIN_SAMPLE:
+                self._set_pace(closure.passed_before, closure.closed_before, closure.measured_since)
+            return
+        began = closure.since if self._began is None else self._began
+        earlier = [moment for moment in self._answered if began <= moment <= free_at]
+        count, length = closure.measure(began, earlier, free_at, (self.length, self._minute))
+        known, self._seen = (self._seen if self.limit is None else (self.limit, self.length)), (count, length)
+        is_known = known is not None and ALIKE * count * known[1] < length * known[0] < count * known[1] / ALIKE
+        self.pace = self.limit = None
+        if count < MIN_SAMPLE or not (is_known or count >= STANDARD_LIMIT * length / self._minute):
+            return
+        self.limit, self.length, self.closure = count, length, None
+        self._rest(PATIENCE if is_known else 0.0)
+        self._began = None
+
+    def _correct(self, closure: Closure, free_at: float, limit: int) -> None:
+        """Learn from a known limit that was full for a moment: a place is taken for longer, or there are fewer."""
+        self.closure = None
+        is_one_too_many = len(self._strays) == MOST_STRAYS and free_at - self._strays[0] <= self.length
+        self._strays.append(free_at)
+        if not is_one_too_many and closure.rounds == 1:
+            return
+        self._strays.clear()
+        # The last one that was answered is the request that passed.
+        oldest = self._answered[-1 - limit] if len(self._answered) > limit else math.inf
+        if self.length < min(closure.refused_at - oldest, self._minute):
+            self.length = min(free_at - oldest + self._half_round_trip(), self._minute)
+        else:
+            self.limit = max(MIN_SAMPLE, min(limit, self._count(free_at - self.length)))
+            self._rest()
+
+    def adopt(self, other: RateWindow) -> None:
+        """Take over what another window learned, which forgets it."""
+        self.limit, self.length, self.pace, self.closure = other.limit, other.length, other.pace, other.closure
+        self._seen, self._began, self._until_trial = other._seen, other._began, other._until_trial
+        other.forget()
+
+    def forget(self) -> None:
+        """Take back what was learned from refusals that another limit explains."""
+        self.limit = self.pace = self.closure = self._seen = None
+        self._closed_before, self._resume_at = -math.inf, 0.0
+        self._rest()
+        self.refused.clear()
