@@ -86,6 +86,12 @@ class BusinessAccess:
             },
         )
 
+    @property
+    def rights(self) -> str:
+        """The user's roles in words."""
+        roles = ", ".join(f"{area} {role.replace('_', ' ')}" for area, role in self.roles.items())
+        return f"Rights: {roles or 'Sage does not say'}"
+
     def lacks(self, stream: type[StreamDeclaration]) -> str:
         """Name the country or the edition that has no such stream; "" where both have it, as far as one can know."""
         if self.country and self.country not in stream.countries:

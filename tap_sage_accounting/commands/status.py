@@ -52,7 +52,6 @@ def _show_business(tap: TapSageAccounting, business: Business) -> None:
     access = request_access(tap.connection, business.id, f"business {business}")
     show("")
     show(f"Business {business}: {access.country or 'country unknown'}, {access.subscription}")
-    roles = ", ".join(f"{area} {role.replace('_', ' ')}" for area, role in access.roles.items())
-    show(f"  Rights: {roles or 'Sage does not say'}")
+    show(f"  {access.rights}")
     for reason, names in access.refused(STREAMS).items():
         show(f"  Will refuse ({reason}): {', '.join(names)}")

@@ -108,7 +108,7 @@ def _moment(value: str) -> datetime:
 
 
 def _date(value: Any, _: Unmapped) -> str | None:
-    """A calendar date; where Sage adds a time that says something, the whole is kept aside."""
+    """A calendar date (records.dates); where Sage adds a time that says something, the whole is kept aside."""
     if not isinstance(value, str):
         raise TypeMismatchError
     if not value or value in _NO_DATE:

@@ -407,3 +407,14 @@ def test_rights_are_named_where_a_list_of_another_edition_is_refused_too(server:
     assert result.exit_code == 1
     assert "Not ready to load: The user's role lets them read nothing." in result.output
     assert {each.status for each in server.requests.of("journal_codes")} == {401}
+
+
+def test_dates_of_another_form_are_found_and_the_attribute_is_named(server: SandboxServer, look: Look) -> None:
+    assert verdicts(look(server))["records.dates"] == CONFIRMED
+    rows = only(server).collection("sales_invoices")
+    for row in rows.rows.values():
+        row.change({"due_date": "31/07/2026"}, row.updated_at)
+    rows.version += 1
+    found = look(server)["assumptions"]["records.dates"]
+    assert found["verdict"] == CONTRADICTED
+    assert found["evidence"].endswith("others are in: sales_invoices.due_date.")

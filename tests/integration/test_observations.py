@@ -10,6 +10,7 @@ import pytest
 
 from sage_sandbox.faults import Fault
 from sage_sandbox.store import timestamp
+from support.presence import present
 from tap_sage_accounting.assumptions import assumptions
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def test_moments_that_are_none_fail_no_read(server: SandboxServer, run_tap: RunT
     server.advance(days=2)
     for business in server.world.businesses.values():
         for row in business.collection("sales_invoices").rows.values():
-            server.faults.raw |= dict.fromkeys((timestamp(row.updated_at), timestamp(row.created_at)), value)
+            server.faults.raw |= dict.fromkeys(
+                (timestamp(present(each)) for each in (row.updated_at, row.created_at)), value
+            )
     again = run_tap("sales_invoices", state=first.state)
     assert again.error is None
     assert len(again.records["sales_invoices"]) > 0

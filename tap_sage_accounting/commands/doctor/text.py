@@ -50,8 +50,7 @@ def _rights(look: Look) -> Iterator[str]:
         yield "Rights: Sage does not say."
     else:
         yield f"{printable(access.country) or 'Country unknown'}, {printable(access.subscription)}"
-        roles = ", ".join(f"{area} {printable(role.replace('_', ' '))}" for area, role in access.roles.items())
-        yield from _wrapped(f"Rights: {roles or 'Sage does not say'}", "  ")
+        yield from _wrapped(printable(access.rights), "  ")
     yield from _lists("Will refuse", look.survey.foreseen)
     yield from _lists("Refused", look.survey.refused)
     yield ""

@@ -35,6 +35,8 @@ DETAIL_FLAGS = {
 CATALOGUE = ("products", "services", "stock_items")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
+DATES = {"date": DAY, "date-time": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)")}
+"""How values of a schema's formats are written."""
 NO_ROWS = "No list with such an attribute has rows."
 
 
@@ -99,6 +101,24 @@ def moments(subject: Subject) -> Finding:
         return undecided(NO_ROWS)
     usual = sum(bool(MOMENT.fullmatch(text)) for text in texts)
     return decided(holds=usual == len(texts), evidence=f"{usual} of {len(texts)} are.")
+
+
+@experiment("records.dates")
+def dates(subject: Subject) -> Finding:
+    """Name the attributes of documents and master data whose dates and moments have another form."""
+    seen, others = 0, set()
+    for name in (*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES):
+        properties = schemas.load(name, ())["properties"]
+        formats = {each: DATES[part["format"]] for each, part in properties.items() if part.get("format") in DATES}
+        for row in subject.sample(name).rows:
+            texts = {each: str(row[each]) for each in formats.keys() & row.keys() if row[each]}
+            seen += len(texts)
+            others |= {f"{name}.{each}" for each, text in texts.items() if not formats[each].fullmatch(text)}
+    if not seen:
+        return undecided(NO_ROWS)
+    return decided(
+        holds=not others, evidence=f"Of {seen} values, others are in: {', '.join(sorted(others)) or 'none'}."
+    )
 
 
 @experiment("records.times")
