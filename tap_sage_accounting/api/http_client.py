@@ -278,7 +278,7 @@ class HttpClient:
             delay = self._gate.refused(exchange.permit, error.retry_after)
             self._logger.warning("%s Waiting.", error)
             self._gate.pause(delay)
-        else:
+        elif not isinstance(error, RetriableAPIError):
             self._gate.accepted(exchange.permit)
         return exchange
 
