@@ -63,7 +63,8 @@ select
     business_key(business) as business_id,
     sage_id('product', product) as id,
     'ITEM-' || product as item_code,
-    'Product ' || product as description
+    'Product ' || product as description,
+    coded('PRODUCT') as catalog_item_type
 from range(getvariable('businesses')) as businesses (business)
 cross join range(getvariable('products')) as products (product);
 

@@ -24,15 +24,12 @@ documents as (
 
 open_items as (
     select
-        items.business_id,
-        items.contact_id,
-        sum(items.base_outstanding) as base_outstanding,
-        sum(case when items.due_date < coverage.as_of_date then items.base_outstanding else 0 end) as base_overdue
-    from {{ ref('sage__open_items_by_month') }} as items
-    inner join {{ ref('int_sage__coverage') }} as coverage
-        on items.business_id = coverage.business_id
-        and items.month = {{ sage_accounting.sage_month('coverage.as_of_date') }}
-    where items.side = '{{ side }}'
+        business_id,
+        contact_id,
+        sum(base_outstanding) as base_outstanding,
+        sum(case when due_date < as_of_date then base_outstanding else 0 end) as base_overdue
+    from {{ ref('int_sage__open_items_today') }}
+    where side = '{{ side }}'
     group by 1, 2
 ),
 

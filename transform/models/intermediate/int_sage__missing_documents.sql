@@ -15,7 +15,7 @@ with loaded as (
     union all
     select business_id, transaction_id from {{ ref('stg_sage__payments') }}
     union all
-    select business_id, transaction_id from {{ ref('stg_sage__allocations') }}
+    select business_id, transaction_id from {{ ref('stg_sage__allocations') }} where stream = 'contact_allocations'
     union all
     select business_id, transaction_id from {{ ref('stg_sage__other_payments') }}
 ),

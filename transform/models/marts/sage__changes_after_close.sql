@@ -1,15 +1,5 @@
 -- Ledger entries of a closed month that were made, changed or deleted after it closed.
 {% call sage_contracted() %}
-with entries as (
-    select
-        entries.*,
-        {{ sage_month('entries.entry_date') }} as month,
-        cast({{ dbt.dateadd('day', var('sage_days_to_close'), sage_month_end('entries.entry_date')) }} as date) as closed_after
-    from {{ ref('stg_sage__ledger_entries') }} as entries
-    -- No month closes sooner after an entry's date: most entries are left out before anything is worked out of them.
-    where cast(entries.updated_at as date) > cast({{ dbt.dateadd('day', var('sage_days_to_close'), 'entries.entry_date') }} as date)
-)
-
 select
     entries.business_id,
     entries.ledger_entry_id,
@@ -31,7 +21,7 @@ select
     entries.transaction_id,
     transactions.transaction_type,
     transactions.reference
-from entries
+from {{ ref('int_sage__changed_entries') }} as entries
 left join {{ ref('stg_sage__ledger_accounts') }} as accounts
     on entries.business_id = accounts.business_id and entries.ledger_account_id = accounts.ledger_account_id
 left join {{ ref('stg_sage__transactions') }} as transactions

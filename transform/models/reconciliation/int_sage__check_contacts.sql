@@ -1,15 +1,8 @@
 -- What Sage says a contact's balance is, against the contact's open items, now. Sage may keep either the one or the other
 -- behind, and does not say in which currency: a hint, no proof.
 with items as (
-    select
-        items.business_id,
-        items.contact_id,
-        sum(items.base_outstanding) as base_outstanding,
-        sum(items.outstanding) as outstanding
-    from {{ ref('sage__open_items_by_month') }} as items
-    inner join {{ ref('int_sage__coverage') }} as coverage
-        on items.business_id = coverage.business_id
-        and items.month = {{ sage_month('coverage.as_of_date') }}
+    select business_id, contact_id, sum(base_outstanding) as base_outstanding, sum(outstanding) as outstanding
+    from {{ ref('int_sage__open_items_today') }}
     group by 1, 2
 ),
 

@@ -16,8 +16,8 @@ entries as (
         ledger.role,
         coalesce(ledger.contact_id, '') as contact_id,
         ledger.month,
-        sum(case when item_transactions.transaction_id is null then 0 else ledger.amount end) as of_items,
-        sum(case when item_transactions.transaction_id is null then ledger.amount else 0 end) as of_others
+        sum(case when item_transactions.transaction_id is not null then ledger.amount end) as of_items,
+        sum(case when item_transactions.transaction_id is null then ledger.amount end) as of_others
     from {{ ref('int_sage__control_entries') }} as ledger
     left join item_transactions
         on ledger.business_id = item_transactions.business_id

@@ -20,8 +20,8 @@ posted as (
     select
         business_id,
         transaction_id,
-        sum(case when role in ('receivables', 'payables') then amount else 0 end) as total,
-        sum(case when role in ('sales_tax', 'purchases_tax') then amount else 0 end) as tax
+        sum(case when role in ('receivables', 'payables') then amount end) as total,
+        sum(case when role in ('sales_tax', 'purchases_tax') then amount end) as tax
     from {{ ref('int_sage__control_entries') }}
     where is_of_document
     group by 1, 2
@@ -33,8 +33,8 @@ taken_back as (
         documents.business_id,
         documents.stream,
         documents.document_id,
-        sum(case when entries.role in ('receivables', 'payables') then entries.amount else 0 end) as total,
-        sum(case when entries.role in ('sales_tax', 'purchases_tax') then entries.amount else 0 end) as tax
+        sum(case when entries.role in ('receivables', 'payables') then entries.amount end) as total,
+        sum(case when entries.role in ('sales_tax', 'purchases_tax') then entries.amount end) as tax
     from {{ ref('stg_sage__documents') }} as documents
     inner join {{ ref('stg_sage__transactions') }} as transactions
         on documents.business_id = transactions.business_id

@@ -12,9 +12,9 @@ late as (
     select
         entries.business_id,
         entries.ledger_account_id,
-        min({{ sage_month('entries.entry_date') }}) as month,
+        min(entries.month) as month,
         max(entries.updated_at) as changed_at
-    from {{ ref('stg_sage__ledger_entries') }} as entries
+    from {{ ref('int_sage__changed_entries') }} as entries
     inner join served on entries.business_id = served.business_id and entries.updated_at >= served.read_at
     group by 1, 2
 ),
