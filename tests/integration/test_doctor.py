@@ -418,3 +418,25 @@ def test_dates_of_another_form_are_found_and_the_attribute_is_named(server: Sand
     found = look(server)["assumptions"]["records.dates"]
     assert found["verdict"] == CONTRADICTED
     assert found["evidence"].endswith("others are in: sales_invoices.due_date.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_books_contradict_by_chance_what_sage_keeps_to(
+    seed: int, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(present(RequestGate.__init__.__kwdefaults__), "minute", 0.01)
+    world = build_world(size="tiny", businesses=len(PLANS), frozen=True, seed=seed)
+    advance(world, days=15, seed=seed)
+    with SandboxServer(world) as server:
+        for business in world.businesses.values():
+            found = look(server, "--business", business.id)["assumptions"]
+            wrong = {each: says for each, says in found.items() if says["verdict"] == CONTRADICTED}
+            assert wrong == {}, (business.country, business.edition)
+
+
+def test_a_business_of_a_country_that_sage_does_not_serve_is_said_in_words(shown: Shown) -> None:
+    with SandboxServer(pickle.loads(made_world(plan=3))) as server:
+        result = shown(server)
+    assert result.exit_code == 1
+    assert "Not ready to load: Sage serves this API for businesses in Canada, Ireland" in result.output

@@ -11,7 +11,7 @@ from tap_sage_accounting.api.access import BusinessAccess
 from tap_sage_accounting.assumptions import assumptions
 from tap_sage_accounting.commands.doctor.experiments.businesses import business_list
 from tap_sage_accounting.commands.doctor.findings import Finding, Verdict, experiments, undecided
-from tap_sage_accounting.commands.doctor.subject import OK, TOO_MANY, SpentError, Subject
+from tap_sage_accounting.commands.doctor.subject import OK, TOO_MANY, SpentError, Subject, current_lists
 from tap_sage_accounting.commands.doctor.survey import Survey, survey
 from tap_sage_accounting.exceptions import RefusedRunError, SettingsError
 
@@ -65,6 +65,11 @@ class Look:
     @property
     def problem(self) -> str:
         """Why nothing can be loaded, and what to do; "" where something can."""
+        access = self.subject.access
+        if access is not None and all(map(access.lacks, current_lists())):
+            return (
+                "Sage serves this API for businesses in Canada, Ireland and the United Kingdom. This one is elsewhere."
+            )
         statuses = {answer.status for answer in self.subject.samples.values()}
         if OK in statuses and self.survey.rows:
             return ""

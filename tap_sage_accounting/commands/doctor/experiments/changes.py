@@ -25,12 +25,17 @@ CHANGING = ("sales_invoices", "purchase_invoices", "contacts", "contact_payments
 """Lists with a filter for changes, and not too many rows that changed lately."""
 
 
-def changed_at(row: dict[str, object]) -> datetime | None:
-    """Return when a row changed; None where it does not say."""
+def moment_of(value: object) -> datetime | None:
+    """Return a moment as Sage writes it; None for what is none."""
     try:
-        return parse_moment(str(row.get("updated_at")))
+        return parse_moment(str(value))
     except ValueError:
         return None
+
+
+def changed_at(row: dict[str, object]) -> datetime | None:
+    """Return when a row changed; None where it does not say."""
+    return moment_of(row.get("updated_at"))
 
 
 def latest_changes(subject: Subject, name: str) -> Answer:

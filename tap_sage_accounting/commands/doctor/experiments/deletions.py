@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting import timestamps
+from tap_sage_accounting.commands.doctor.experiments.changes import moment_of
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
     contradicted,
@@ -15,7 +16,7 @@ from tap_sage_accounting.commands.doctor.findings import (
 )
 from tap_sage_accounting.commands.doctor.subject import SAMPLE
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
-from tap_sage_accounting.timestamps import instant, parse_moment
+from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -87,7 +88,4 @@ def exclusive(subject: Subject) -> Finding:
 
 def deleted_at(row: dict[str, object]) -> datetime | None:
     """Return when a row was deleted; None where it does not say."""
-    try:
-        return parse_moment(str(row.get("deleted_at")))
-    except ValueError:
-        return None
+    return moment_of(row.get("deleted_at"))

@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tap_sage_accounting.commands.doctor.experiments.changes import changed_at
+from tap_sage_accounting.commands.doctor.experiments.changes import changed_at, moment_of
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
     decided,
@@ -27,6 +27,8 @@ VOIDED = ("sales_invoices", "sales_credit_notes")
 FEW_PAGES = 3
 """Pages of ledger entries of a month that are added up, unless the look is deep."""
 MANY_PAGES = 25
+TOGETHER = timedelta(seconds=10)
+"""How far apart what one void does is, by its times."""
 CENT, ZERO = Decimal("0.01"), Decimal(0)
 WHOLE_PAGE: dict[str, Any] = {"items_per_page": HIGHEST_PAGE_SIZE, "attributes": "all"}
 NO_ENTRIES = "The ledger cannot be read, or is empty."
@@ -58,14 +60,18 @@ def voids(subject: Subject) -> Finding:
 
 
 def _is_taken_back(subject: Subject, entries: Answer, document: Row) -> bool:
-    """Return whether entries of the days around a void mirror those of the document."""
+    """Return whether a transaction that was made with the void has the opposite entries; a credit note may, too."""
     if (voided_at := changed_at(document)) is None:
         return False
     first, last = ((voided_at + timedelta(days=days)).date().isoformat() for days in (-1, 1))
     around = subject.get("ledger_entries", from_date=first, to_date=last, **WHOLE_PAGE)
-    own = {str(row.get("id")) for row in entries.rows}
-    posted = {_own(row) for row in around.rows if str(row.get("id")) not in own}
-    return {(account, -net) for account, net in map(_own, entries.rows)} <= posted
+    posted: defaultdict[str, set[tuple[str, Decimal]]] = defaultdict(set)
+    for row in around.rows:
+        made_at = moment_of(row.get("created_at"))
+        if made_at is not None and abs(made_at - voided_at) <= TOGETHER:
+            posted[reference(row.get("transaction"))].add(_own(row))
+    posted.pop(reference(document["transaction"]), None)
+    return {(account, -net) for account, net in map(_own, entries.rows)} in posted.values()
 
 
 def _own(row: Row) -> tuple[str, Decimal]:
