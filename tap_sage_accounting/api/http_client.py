@@ -45,7 +45,7 @@ from tap_sage_accounting.transport.session import open_session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_sage_accounting.api.rate_window import Permit
+    from tap_sage_accounting.api.permit import Permit
     from tap_sage_accounting.api.request_gate import RequestGate
     from tap_sage_accounting.auth.manager import TokenManager
 

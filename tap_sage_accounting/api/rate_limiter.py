@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import deque
 
 from tap_sage_accounting.api.closure import MINUTE
-from tap_sage_accounting.api.rate_window import ANSWERED_WITHIN, IN_A_ROW, SHORT, Permit, RateWindow
+from tap_sage_accounting.api.permit import Permit
+from tap_sage_accounting.api.rate_window import ANSWERED_WITHIN, IN_A_ROW, SHORT, RateWindow
 
 DAILY_LIMIT = 1_296_000
 """Requests a day: Sage's published limit for an application."""

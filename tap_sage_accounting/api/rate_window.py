@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tap_sage_accounting.api.closure import MINUTE, Closure
 from tap_sage_accounting.api.pace import Pace
+from tap_sage_accounting.api.trial import Trial
+
+if TYPE_CHECKING:
+    from tap_sage_accounting.api.permit import Permit
 
 STANDARD_LIMIT = 60
 """Requests a minute that every source says are safe: a lower limit is believed when it shows a second time."""
@@ -21,10 +25,6 @@ CLOSE = 0.95
 """Part of a known limit from which on a refusal is about this limit."""
 MOST_STRAYS = 4
 """Refusals near a known limit and in one window that may be mishaps."""
-PATIENCE = 200.0
-"""Answers at a known limit after which a request more is tried."""
-MOST_AT_A_TIME = 10.0
-"""Seconds without an answer that count as answers, where requests are slow."""
 SHORT = 3.0
 """Seconds: where a place comes free within them, requests are paced."""
 FIRST_DELAY = 0.25
@@ -33,14 +33,6 @@ LONGEST_DELAY = 2.0
 """Seconds between two such attempts at most."""
 ANSWERED_WITHIN = 10.0
 """Seconds after which another attempt is made, where one is not answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """A request that was let through: for which business, and when."""
-
-    business_id: str | None
-    sent_at: float
 
 
 class RateWindow:
@@ -68,14 +60,12 @@ class RateWindow:
         self._second = minute / MINUTE
         self._in_flight = 0
         self._answered: deque[float] = deque()
-        self._answered_at = 0.0
         self._round_trip = math.inf
         self._began: float | None = None
         self._seen: tuple[int, float] | None = None
         self._closed_before = -math.inf
-        self._trials: list[Permit] = []
-        self._trial = 0
-        self._until_trial = 0.0
+        self._trial = Trial(self._second)
+        self._sent_at = 0.0
         self._resume_at = 0.0
         self._strays: deque[float] = deque(maxlen=MOST_STRAYS)
 
@@ -96,9 +86,9 @@ class RateWindow:
         if self.pace is not None:
             return max(self.pace.next_at - now, 0.0)
         pause = max(self._resume_at - now, 0.0)
-        wait = self._wait_for_place(now, self._trial)
-        if self._is_trial_due(wait):
-            wait = self._wait_for_place(now, 1)
+        wait = self._wait_for_place(now, self._trial.extra)
+        if 0 < wait < math.inf and self._trial.is_due:
+            wait = min(wait, self._trial.wait(wait, now - self._sent_at, self._round_trip))
         return max(wait, pause)
 
     def _wait_for_place(self, now: float, extra: int = 0) -> float:
@@ -115,10 +105,6 @@ class RateWindow:
     def _half_round_trip(self) -> float:
         return 0.0 if self._round_trip == math.inf else self._round_trip / 2
 
-    def _is_trial_due(self, wait: float) -> bool:
-        """Return whether to try a request more: when the limit is certainly full, or where it never certainly is."""
-        return not self._trial and self._until_trial <= (0 if wait > self._round_trip else -PATIENCE)
-
     def send(self, permit: Permit, now: float) -> None:
         """Count a request."""
         if self.closure is not None:
@@ -127,9 +113,9 @@ class RateWindow:
         elif self.pace is not None:
             self.pace.send(now)
         elif self._wait_for_place(now) > 0:
-            self._trials.append(permit)
-            self._trial = max(self._trial, 1)
+            self._trial.send(permit)
         self._in_flight += 1
+        self._sent_at = now
 
     def land(self, permit: Permit, now: float) -> None:
         """Count a request that is no longer in flight, whatever came of it."""
@@ -165,22 +151,15 @@ class RateWindow:
             self.pace.accept(now)
             if self.pace.is_void:
                 self.pace = None
-        elif self.limit is not None and permit in self._trials:
-            self._trials.remove(permit)
-            self._trial += 2
-            if self._trial > self.limit:
-                self.limit = None
-                self._rest()
         elif self.limit is not None:
-            self._until_trial -= min(max((now - self._answered_at) / self._second, 1.0), MOST_AT_A_TIME)
-        self._answered_at = now
+            self._trial.accept(permit, now)
+            if self._trial.extra > self.limit:
+                self.limit = None
+                self._trial.rest(self._rate())
 
-    def _rest(self, patience: float = PATIENCE) -> None:
-        """Try no more than the limit for some answers; for fewer, if it is below the standard."""
-        rate = math.inf if self.limit is None else self.limit * self._minute / (self.length * STANDARD_LIMIT)
-        self._until_trial = patience * min(1.0, rate)
-        self._trial = 0
-        self._trials.clear()
+    def _rate(self) -> float:
+        """Return the limit as a part of the standard."""
+        return math.inf if self.limit is None else self.limit * self._minute / (self.length * STANDARD_LIMIT)
 
     def refuse(self, permit: Permit, now: float, retry_after: float | None) -> bool:
         """Learn from a refusal; return whether the window makes the request wait."""
@@ -201,7 +180,7 @@ class RateWindow:
         if self.limit is None:
             return False
         count = self._in_flight + self._count(now - self.length)
-        is_trial = permit in self._trials
+        is_trial = permit in self._trial.permits
         if not is_trial and count < self.limit:
             if count < CLOSE * self.limit or len(self.refused) == 1:
                 return False
@@ -209,9 +188,9 @@ class RateWindow:
             return True
         if is_trial:
             since = permit.sent_at - self.length + 2 * self._half_round_trip()
-            self.limit = max(self.limit, self._in_flight + self._count(since) - len(self._trials))
+            self.limit = max(self.limit, self._in_flight + self._count(since) - len(self._trial.permits))
         self._resume_at = now + (retry_after or 0.0)
-        self._rest()
+        self._trial.refuse(self._rate())
         return True
 
     def close(self, permit: Permit, now: float, retry_after: float | None) -> None:
@@ -261,9 +240,11 @@ class RateWindow:
         self.pace = self.limit = None
         if count < MIN_SAMPLE or not (is_known or count >= STANDARD_LIMIT * length / self._minute):
             return
-        self.limit, self.length, self.closure = count, length, None
-        self._rest(PATIENCE if is_known else 0.0)
-        self._began = None
+        self.limit, self.length, self.closure, self._began = count, length, None, None
+        if is_known:
+            self._trial.rest(self._rate())
+        else:
+            self._trial.begin()
 
     def _correct(self, closure: Closure, free_at: float, limit: int) -> None:
         """Learn from a known limit that was full for a moment: a place is taken for longer, or there are fewer."""
@@ -279,17 +260,18 @@ class RateWindow:
             self.length = min(free_at - oldest + self._half_round_trip(), self._minute)
         else:
             self.limit = max(MIN_SAMPLE, min(limit, self._count(free_at - self.length)))
-            self._rest()
+            self._trial.rest(self._rate())
 
     def adopt(self, other: RateWindow) -> None:
         """Take over what another window learned, which forgets it."""
         self.limit, self.length, self.pace, self.closure = other.limit, other.length, other.pace, other.closure
-        self._seen, self._began, self._until_trial = other._seen, other._began, other._until_trial
+        self._seen, self._began, self._trial = other._seen, other._began, other._trial
+        other._trial = Trial(self._second)
         other.forget()
 
     def forget(self) -> None:
         """Take back what was learned from refusals that another limit explains."""
         self.limit = self.pace = self.closure = self._seen = None
         self._closed_before, self._resume_at = -math.inf, 0.0
-        self._rest()
+        self._trial.rest(self._rate())
         self.refused.clear()

@@ -14,7 +14,7 @@ from tap_sage_accounting.api.rate_limiter import Limiter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tap_sage_accounting.api.rate_window import Permit
+    from tap_sage_accounting.api.permit import Permit
 
 
 class GateClosedError(RuntimeError):

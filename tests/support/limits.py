@@ -17,7 +17,7 @@ from tap_sage_accounting.api.rate_limiter import Limiter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tap_sage_accounting.api.rate_window import Permit
+    from tap_sage_accounting.api.permit import Permit
 
 MINUTE = 60.0
 SHORTEST = 0.02
