@@ -518,8 +518,8 @@ TOLD_OTHERWISE = {"show", "option", "command", "info", "debug", "Property", "add
 """What is called with texts that are no errors: output of commands, help, progress."""
 NO_ERRORS = {
     "Ready to load, and empty: little can be found out about books without rows.",
-    "Ready to load. Sage differs in … from what was assumed: see below.",
-    "Ready to load. Sage behaves as assumed, as far as these books show.",
+    "Ready to load…. Sage differs in … from what was assumed: see below.",
+    "Ready to load…. Sage behaves as assumed, as far as these books show.",
     "All requests of this look were sent before. `--deep` sends more.",
     "An answer has a form that nothing describes.",
     "The shapes of all lists are in ….json.",

@@ -440,3 +440,11 @@ def test_a_business_of_a_country_that_sage_does_not_serve_is_said_in_words(shown
         result = shown(server)
     assert result.exit_code == 1
     assert "Not ready to load: Sage serves this API for businesses in Canada, Ireland" in result.output
+
+
+def test_lists_that_are_refused_unforeseen_are_part_of_the_verdict(server: SandboxServer, shown: Shown) -> None:
+    server.faults.add(Fault(path="sales_quick_entries", what=404, times=None))
+    result = shown(server)
+    assert result.exit_code == 0
+    assert result.output.splitlines()[1].startswith("Ready to load, but for a list that Sage refuses. ")
+    assert "Refused (not offered here): sales_quick_entries" in result.output

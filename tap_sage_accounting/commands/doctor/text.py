@@ -37,11 +37,13 @@ def _verdict(look: Look) -> str:
         return f"Not ready to load: {look.problem}"
     if not sum(look.survey.rows.values()):
         return "Ready to load, and empty: little can be found out about books without rows."
+    refused = sum(map(len, look.survey.refused.values()))
+    but = f", but for {'a list' if refused == 1 else f'{refused} lists'} that Sage refuses" if refused else ""
     found = len(look.having(Verdict.CONTRADICTED))
     if found:
         points = "1 point" if found == 1 else f"{found} points"
-        return f"Ready to load. Sage differs in {points} from what was assumed: see below."
-    return "Ready to load. Sage behaves as assumed, as far as these books show."
+        return f"Ready to load{but}. Sage differs in {points} from what was assumed: see below."
+    return f"Ready to load{but}. Sage behaves as assumed, as far as these books show."
 
 
 def _rights(look: Look) -> Iterator[str]:

@@ -31,7 +31,7 @@ TOGETHER = timedelta(seconds=10)
 """How far apart what one void does is, by its times."""
 CENT, ZERO = Decimal("0.01"), Decimal(0)
 WHOLE_PAGE: dict[str, Any] = {"items_per_page": HIGHEST_PAGE_SIZE, "attributes": "all"}
-NO_ENTRIES = "The ledger cannot be read, or is empty."
+NO_ENTRIES = "The ledger cannot be read, is empty, or does not honour the filter."
 
 
 def _net(entries: Iterable[Row]) -> Decimal:
@@ -42,14 +42,18 @@ def _net(entries: Iterable[Row]) -> Decimal:
 def voids(subject: Subject) -> Finding:
     """Look at the ledger entries of a void document, and at those of the day on which it was voided."""
     for name in VOIDED:
-        void = subject.get(name, items_per_page=SAMPLE, attributes="transaction,updated_at", status_id="VOID")
-        found = [row for row in void.rows if reference(row.get("transaction")) and changed_at(row)]
+        void = subject.get(name, items_per_page=SAMPLE, attributes="transaction,updated_at,status", status_id="VOID")
+        found = [
+            row
+            for row in void.rows
+            if reference(row.get("status")) == "VOID" and reference(row.get("transaction")) and changed_at(row)
+        ]
         if not void.ok or not found:
             continue
         newest = max(found, key=lambda row: str(row["updated_at"]))
         transaction = reference(newest["transaction"])
         entries = subject.get("ledger_entries", transaction_id=transaction, **WHOLE_PAGE)
-        if not entries.ok or not entries.rows:
+        if not entries.ok or {reference(row.get("transaction")) for row in entries.rows} != {transaction}:
             return undecided(NO_ENTRIES)
         flagged = sum(row.get("deleted") is True for row in entries.rows)
         taken_back = _is_taken_back(subject, entries, newest)

@@ -55,7 +55,7 @@ def attributes(subject: Subject) -> Finding:
         names += len({*new_names(shape_of(answer.rows, schemas.load(name, ())["properties"]))})
     if not rows:
         return undecided("No list has rows.")
-    return decided(holds=not names, evidence=f"{rows} rows have {names} others.")
+    return decided(holds=not names, evidence=f"Attributes besides, in {rows} rows: {names}.")
 
 
 @experiment("records.decimals")
