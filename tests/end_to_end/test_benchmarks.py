@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from benchmarks import goals, report
+from benchmarks import goals, limits, report
 from benchmarks.contenders import LISTS, as_sent, described
 from benchmarks.environments import PROJECT
 from benchmarks.figures import (
@@ -210,3 +210,12 @@ def test_made_books_balance(made_books: duckdb.DuckDBPyConnection) -> None:
         "select sum(closing_balance_debit) - sum(closing_balance_credit) from streams.trial_balance group by from_date"
     )
     assert {total for (total,) in made_books.execute(closing).fetchall()} == {0}
+
+
+def test_the_table_of_limits_compares_times_and_refusals() -> None:
+    scenario = next(each for each in limits.SCENARIOS if "60 a minute" in each.title)
+    *_, row = limits.table([scenario._replace(requests=90)]).splitlines()
+    title, requests, seconds, refused, _, greedy_seconds, greedy_refused = row.strip("| ").split(" | ")
+    assert (title, requests) == (scenario.title, "90")
+    assert 60 <= int(seconds.removesuffix(" s")) <= int(greedy_seconds.removesuffix(" s")) + 2
+    assert 3 <= int(refused) <= int(greedy_refused) + 8

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.limits import Greedy, Kind, Others, Run, Sage, meet
+from sage_workbench.limits import Greedy, Kind, Others, Run, Sage, meet
 from tap_sage_accounting.api import rate_limiter
 from tap_sage_accounting.api.rate_limiter import Limiter
 from tap_sage_accounting.api.request_gate import GateClosedError, RequestGate
