@@ -12,8 +12,12 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from tap_sage_accounting.transport.faults import parse_http_date
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TOLERANCE = timedelta(minutes=1)
 """Difference of the clocks that is not worth a warning."""
@@ -26,9 +30,14 @@ logger = logging.getLogger("tap-sage-accounting.clocks")
 
 
 class Clocks:
-    """Compares the clocks of responses with this machine's; safe to use from any thread."""
+    """Compares the clocks of responses with this machine's; safe to use from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        on_difference: called for each response whose clock says nothing that makes sense, or another time.
+    """
+
+    def __init__(self, on_difference: Callable[[], None] = lambda: None) -> None:
+        self._on_difference = on_difference
         self._lock = threading.Lock()
         self._has_warned = False
 
@@ -45,9 +54,11 @@ class Clocks:
         """
         moment = parse_http_date(date or "")
         if moment is None or moment < EARLIEST_DATE:
+            self._on_difference()
             return sent_at, received_at
         ahead, behind = moment - received_at, sent_at - moment
         if max(ahead, behind) > TOLERANCE:
+            self._on_difference()
             self._warn(moment, received_at)
         return min(moment, sent_at), moment if behind > FAR_APART else max(moment, received_at)
 

@@ -116,7 +116,7 @@ class HttpClient:
         self._tokens = tokens
         self._gate = gate
         self._outages = Outages(patience, clock)
-        self._clocks = Clocks()
+        self._clocks = Clocks(lambda: self.observations.note("requests.clock"))
         self._logger = logging.getLogger("tap-sage-accounting.requests")
         self._session = open_session(api_url, user_agent)
         self._session.headers.update({"Accept-Encoding": ACCEPTED, "Cache-Control": "no-cache"})

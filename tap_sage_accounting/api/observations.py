@@ -48,8 +48,6 @@ class Observations:
                 self.note(assumption)
         if names_business and "X-Business" not in headers:
             self.note("requests.echo")
-        if "date" not in headers:
-            self.note("requests.clock")
         if any(map(_LIMITS.search, headers)):
             self.note("limits.headers")
 

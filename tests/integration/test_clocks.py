@@ -178,7 +178,7 @@ def test_the_bookmark_of_a_list_stays_where_nothing_came(books: Books) -> None:
 )
 def test_a_clock_that_is_wrong_is_named_once(books: Books, clock: str, says: str) -> None:
     books.server.faults.update(WRONG_CLOCKS[clock])
-    lines = [line for line in books.sync().log if "clock" in line]
+    lines = [line for line in books.sync().log if "clock says" in line]
     assert len(lines) == 1
     assert says in lines[0]
 

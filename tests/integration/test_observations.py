@@ -28,6 +28,8 @@ SEEN: list[tuple[str, dict[str, Any]]] = [
     ("requests.etags", {"etags": True}),
     ("requests.compression", {"gzip": True}),
     ("requests.clock", {"date_header": "absent"}),
+    ("requests.clock", {"date_header": "unset"}),
+    ("requests.clock", {"clock_offsets": [7200]}),
     ("limits.headers", {"limit_headers": True}),
     ("pages.next", {"next_present": False}),
     ("pages.full", {"short_pages": 7}),
@@ -54,7 +56,7 @@ def test_a_sage_that_behaves_as_assumed_is_not_mentioned(server: SandboxServer, 
     assert observed(again) == {}
 
 
-@pytest.mark.parametrize(("assumption", "way"), SEEN, ids=[each for each, _ in SEEN])
+@pytest.mark.parametrize(("assumption", "way"), SEEN, ids=[f"{each}-{way}" for each, way in SEEN])
 def test_what_a_run_sees_is_counted(
     assumption: str, way: dict[str, Any], server: SandboxServer, run_tap: RunTap
 ) -> None:
