@@ -15,7 +15,10 @@ GROUPS = {
         "What to extract",
         ("start_date", "business_ids", "decimals", "reference_ids", "deletion_sweep_days", "reread_documents_days"),
     ),
-    "pace": ("Pace", ("requests_per_minute", "concurrency", "page_size", "patience", "lookback_window")),
+    "pace": (
+        "Pace",
+        ("requests_per_minute", "concurrency", "page_size", "patience", "lookback_window", "idle_business_hours"),
+    ),
     "tokens": ("Token store", ("token_store", "token_store_key")),
     "addresses": ("Addresses", ("api_url", "token_url", "user_agent")),
 }
