@@ -218,7 +218,7 @@ def error_of(response: requests.Response, body: bytes, label: str) -> Exception 
     message = f"{label}: Sage answered {status_text}"
     if request_id := response.headers.get("x_request_id"):
         message += f" (Sage's request id {request_id})"
-    message = printable(message)
+    message = printable(message).rstrip(".")  # Sage ends some of its messages with one
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
         return RetriableAPIError(f"{message}.", response)
     if status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -104,6 +104,7 @@ def _transport_fault(error: Exception, host: str) -> tuple[FaultKind, str]:
     meanings = ((kind, words) for kinds, kind, words in _MEANINGS if any(isinstance(each, kinds) for each in chain))
     kind, words = next(meanings, otherwise)
     cause = root_cause(error) or "no reason given"
+    late = next((each for each in chain if isinstance(each, DeadlineError)), None)
     if (refused := _TUNNEL_REFUSED.search(cause)) and int(refused[1]) < HTTPStatus.INTERNAL_SERVER_ERROR:
         kind = FaultKind.SETUP
     return kind, words.format(
@@ -111,6 +112,6 @@ def _transport_fault(error: Exception, host: str) -> tuple[FaultKind, str]:
         cause=cause,
         connect=CONNECT_TIMEOUT,
         read=READ_TIMEOUT,
-        exchange=adapter.LONGEST_EXCHANGE,
+        exchange=late.args[0] if late else 0.0,
         size=adapter.LARGEST_RESPONSE >> 20,
     )

@@ -8,44 +8,34 @@ is requested; if that fails as well, the service is to blame.
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-import requests
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
 
 from tap_sage_accounting import timestamps
-from tap_sage_accounting.api import faults, outages
+from tap_sage_accounting.api import outages
 from tap_sage_accounting.api.clocks import Clocks
+from tap_sage_accounting.api.exchange import ExchangeClient, token_of
 from tap_sage_accounting.api.faults import FAULTS, Fault, FaultKind, fault_of
 from tap_sage_accounting.api.observations import Observations
 from tap_sage_accounting.api.outages import EVERYTHING, Outages
 from tap_sage_accounting.api.request import Request, Response, require_business
-from tap_sage_accounting.api.responses import ACCEPTED, read_body
 from tap_sage_accounting.exceptions import (
-    NoWayToSageError,
     RateLimitedError,
     RequestTooLargeError,
     RetriesExhaustedError,
-    RetryAfterTooLongError,
-    RunOverError,
     ServiceUnavailableError,
     TokenRejectedError,
     error_of,
 )
-from tap_sage_accounting.transport.adapter import BoundedAdapter
-from tap_sage_accounting.transport.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_sage_accounting.api.permit import Permit
     from tap_sage_accounting.api.request_gate import RequestGate
     from tap_sage_accounting.auth.manager import TokenManager
 
@@ -55,15 +45,6 @@ MAX_ATTEMPTS = 6
 """Attempts at one request that meets passing faults of its own."""
 LIGHT = Request("/user", {}, None, "the user")
 """Something that every user may read, and that costs Sage little: it shows whether Sage answers anything."""
-
-
-class Exchange(NamedTuple):
-    """What one request brought: any status, and its body as sent, decompressed."""
-
-    response: requests.Response
-    body: bytes
-    sent_at: datetime
-    permit: Permit
 
 
 @dataclass(slots=True)
@@ -79,7 +60,7 @@ class _Trouble:
     is_alone: bool = False
 
 
-class HttpClient:
+class HttpClient(ExchangeClient):
     """The way to Sage that all streams and threads of a run share.
 
     Args:
@@ -109,18 +90,17 @@ class HttpClient:
         patience: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(
+            tokens=tokens,
+            gate=gate,
+            api_url=api_url,
+            user_agent=user_agent,
+            connections=connections,
+            patience=patience,
+        )
         self.observations = Observations()
-        self._patience = patience
-        self.api_url = api_url
-        self._host = urlsplit(api_url).hostname or ""
-        self._tokens = tokens
-        self._gate = gate
         self._outages = Outages(patience, clock)
         self._clocks = Clocks(lambda: self.observations.note("requests.clock"))
-        self._logger = logging.getLogger("tap-sage-accounting.requests")
-        self._session = open_session(api_url, user_agent)
-        self._session.headers.update({"Accept-Encoding": ACCEPTED, "Cache-Control": "no-cache"})
-        self._session.mount(api_url, BoundedAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True))
 
     def get(self, request: Request, parse: Callable[[Response], Parsed], max_attempts: int | None = None) -> Parsed:
         """Send a GET request and parse its answer, again and again while the fault is a passing one.
@@ -161,14 +141,14 @@ class HttpClient:
         """
         if error.response is None:
             return
-        token = _token_of(error.response.request)
+        token = token_of(error.response.request)
         if self._tokens.reject(token):
             return
         try:
             self._attempt(LIGHT, lambda answer: answer.body)
         except TokenRejectedError as again:
             if again.response is not None:
-                self._tokens.condemn(_token_of(again.response.request), str(error))
+                self._tokens.condemn(token_of(again.response.request), str(error))
             return
         except (*FAULTS, FatalAPIError, SkippableAPIError):
             conclusion = "It was renewed a moment ago."
@@ -193,29 +173,6 @@ class HttpClient:
         elif not self._is_well():
             self._endure(request, fault)
             trouble.attempts = 0
-
-    def _require_patience(self, fault: Fault) -> None:
-        """End the run over what nothing cures in time.
-
-        Raises:
-            RetryAfterTooLongError: Sage asks for more patience than there is.
-            NoWayToSageError: certificates or a proxy are in the way.
-        """
-        if fault.kind is FaultKind.SETUP:
-            self._end(NoWayToSageError(f"{fault.error} Check the certificates and proxies of this machine."))
-        if fault.wait is not None and fault.wait > self._patience:
-            back = datetime.now(UTC) + timedelta(seconds=fault.wait)
-            self._end(
-                RetryAfterTooLongError(
-                    f"{fault.error} It asks to wait {fault.wait:.0f} s, longer than the setting 'patience' allows "
-                    f"({self._patience} s). What was complete is kept; run again after {back:%Y-%m-%d %H:%M:%S} UTC."
-                )
-            )
-
-    def _end(self, reason: RunOverError) -> NoReturn:
-        """End the run: nobody else need wait or try."""
-        self._gate.close(reason)
-        raise reason from None
 
     def _endure(self, request: Request, fault: Fault) -> None:
         """Accept a fault of the service's, unless that is out of order for longer than there is patience.
@@ -261,27 +218,6 @@ class HttpClient:
             return False
         return True
 
-    def look(self, request: Request) -> Exchange:
-        """Send a GET request a single time, and return whatever comes; a refusal slows the next requests down.
-
-        No token is given up for what comes back: a 401 may say something of the request.
-
-        Raises:
-            requests.RequestException: nothing came, or not all of it.
-            RetryAfterTooLongError: Sage asks for more patience than there is.
-            GateClosedError: the run ended.
-        """
-        exchange = self._send(request)
-        error = error_of(exchange.response, exchange.body, request.label)
-        if isinstance(error, RateLimitedError):
-            self._require_patience(fault_of(error, request.label, self._host))
-            delay = self._gate.refused(exchange.permit, error.retry_after)
-            self._logger.warning("%s Waiting.", error)
-            self._gate.pause(delay)
-        elif not isinstance(error, RetriableAPIError):
-            self._gate.accepted(exchange.permit)
-        return exchange
-
     def _attempt(self, request: Request, parse: Callable[[Response], Parsed]) -> Parsed:
         exchange = self._send(request)
         response, body, permit = exchange.response, exchange.body, exchange.permit
@@ -304,29 +240,3 @@ class HttpClient:
         if isinstance(parsed, Exception):
             raise parsed
         return parsed
-
-    def _send(self, request: Request) -> Exchange:
-        unsigned = requests.Request(
-            "GET", f"{self.api_url}{request.path}", request.headers(), params=request.params, auth=self._tokens.sign
-        )
-        self._tokens.access_token()  # renewed, if need be, before a permit is taken
-        with self._gate.acquire(request.business_id) as permit:
-            sent_at = timestamps.now()
-            response = self._session.send(
-                self._session.prepare_request(unsigned),  # signed now: the permit may have been long in coming
-                timeout=(faults.CONNECT_TIMEOUT, faults.READ_TIMEOUT),
-                allow_redirects=False,
-                stream=True,
-            )
-            body = read_body(response)
-            if response.status_code == requests.codes.ok and not body.lstrip().startswith(b"<"):
-                self._tokens.accept(_token_of(response.request))  # before a request that follows can find it dead
-        return Exchange(response, body, sent_at, permit)
-
-    def close(self) -> None:
-        """Close the connections that are kept open."""
-        self._session.close()
-
-
-def _token_of(request: requests.PreparedRequest) -> str:
-    return str(request.headers.get("Authorization", "")).removeprefix("Bearer ")

@@ -99,7 +99,8 @@ def parse_json(body: bytes, label: str) -> Any:
     except NO_JSON:
         if body.lstrip().startswith(b"<"):
             raise MalformedResponseError(
-                f"{label}: the answer is a web page, perhaps of a proxy on the way ({len(body)} bytes)."
+                f"{label}: the answer is a web page, perhaps of a proxy on the way ({len(body)} bytes). Log in to this "
+                "network, or check its proxy."
             ) from None
     try:
         return decode_leniently(body)

@@ -130,9 +130,9 @@ class ListReader:
         """Yield rows that slipped from one page to another while the list was read.
 
         A read that saw as many different rows as the list had all along missed none, unless one row came while another
-        went. Otherwise, and where Sage gives no total, the list is passed through again, ids only, until a pass shows
-        nothing that is not known yet: a row can only slip past a pass that counts right if another one came meanwhile,
-        and that one would be unknown.
+        went. Otherwise, and where Sage gives no total (pages.total), the list is passed through again, ids only, until
+        a pass shows nothing that is not known yet: a row can only slip past a pass that counts right if another one
+        came meanwhile, and that one would be unknown.
 
         Args:
             was_replaced: returns whether rows may have come *and* gone during the read, which totals do not show; not

@@ -31,7 +31,7 @@ MOST_INTERIM = 10
 
 
 class DeadlineError(TimeoutError):
-    """A response was not complete in time."""
+    """A response was not complete in time: the seconds that it had."""
 
 
 class ResponseTooLargeError(OSError):
@@ -39,30 +39,38 @@ class ResponseTooLargeError(OSError):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Sends requests over bounded connections."""
+    """Sends requests over bounded connections.
+
+    Args:
+        longest: seconds from connecting to the last byte; None for `LONGEST_EXCHANGE`.
+        options: those of the base class.
+    """
+
+    def __init__(self, *, longest: float | None = None, **options: Any) -> None:
+        self._longest = longest
+        super().__init__(**options)
 
     @override
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        _bound(self.poolmanager)
+        self._bound(self.poolmanager)
 
     @override
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return _bound(super().proxy_manager_for(*args, **kwargs))
+        return self._bound(super().proxy_manager_for(*args, **kwargs))
 
-
-def _bound(manager: PoolManager) -> PoolManager:
-    pools = manager.pool_classes_by_scheme
-    manager.pool_classes_by_scheme = {scheme: _bounded(pool) for scheme, pool in pools.items()}
-    return manager
+    def _bound(self, manager: PoolManager) -> PoolManager:
+        pools = manager.pool_classes_by_scheme
+        manager.pool_classes_by_scheme = {scheme: _bounded(pool, self._longest) for scheme, pool in pools.items()}
+        return manager
 
 
 @lru_cache
-def _bounded(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+def _bounded(pool: type[HTTPConnectionPool], longest: float | None) -> type[HTTPConnectionPool]:
     """Derive a pool whose connections are bounded; plain, TLS and SOCKS pools each have their own class."""
     if issubclass(pool.ConnectionCls, _Bounds):
         return pool
-    connection = type("BoundedConnection", (_Bounds, pool.ConnectionCls), {})
+    connection = type("BoundedConnection", (_Bounds, pool.ConnectionCls), {"longest": longest})
     return type("BoundedPool", (pool,), {"ConnectionCls": connection})
 
 
@@ -73,19 +81,25 @@ class _Bounds:
         sock: socket.socket | None
         timeout: float | None
 
+    longest: float | None = None
     deadline = float("inf")
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from connecting to the last byte."""
+        return LONGEST_EXCHANGE if self.longest is None else self.longest
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
         """Create the object that reads a response."""
         return _Response(self, sock, *args, **kwargs)
 
     def connect(self) -> None:
-        self.deadline = time.monotonic() + LONGEST_EXCHANGE
+        self.deadline = time.monotonic() + self.seconds
         super().connect()  # type: ignore[misc] # of the connection class
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None:  # kept open: its timeout is the rest of the last response's
-            self.deadline = time.monotonic() + LONGEST_EXCHANGE
+            self.deadline = time.monotonic() + self.seconds
             self.sock.settimeout(self.timeout)
         super().request(*args, **kwargs)  # type: ignore[misc]
 
@@ -134,13 +148,13 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int | None:
         seconds = self._connection.deadline - time.monotonic()
         if seconds <= 0:
-            raise DeadlineError
+            raise DeadlineError(self._connection.seconds)
         self._sock.settimeout(seconds if self._pause is None else min(seconds, self._pause))
         try:
             count = self._socket_io.readinto(buffer)
         except TimeoutError:
             if time.monotonic() >= self._connection.deadline:
-                raise DeadlineError from None
+                raise DeadlineError(self._connection.seconds) from None
             raise
         self._left -= count or 0
         if self._left < 0:

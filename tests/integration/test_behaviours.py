@@ -28,6 +28,10 @@ WAYS: list[dict[str, Any]] = [
     {"changed_since": "ignored"},
     {"deleted_since": "inclusive"},
     {"deleted_since": "inclusive", "tombstones": "id_only"},
+    {"totals": False},
+    {"totals": False, "next_present": False, "beyond_last": "empty"},
+    {"tombstones": "flagged_id"},
+    {"inactive_items": "unfiltered"},
     {"etags": True, "limit_headers": True},
 ]
 

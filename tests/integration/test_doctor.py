@@ -22,7 +22,7 @@ from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.assumptions import assumptions
 from tap_sage_accounting.commands.doctor.command import doctor
 from tap_sage_accounting.commands.doctor.findings import experiments
-from tap_sage_accounting.commands.doctor.subject import BUDGET, DEEP_BUDGET
+from tap_sage_accounting.commands.doctor.looker import BUDGET, DEEP_BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CONFIRMED, CONTRADICTED, UNDECIDED = "confirmed", "contradicted", "not decidable here"
 FLIPS: dict[str, list[dict[str, Any]]] = {
     "requests.echo": [{"echo_business": False}],
-    "requests.foreign_business": [{"foreign_business": 401}, {"foreign_business": 404}],
+    "requests.foreign_business": [{"foreign_business": 200}, {"foreign_business": 401}, {"foreign_business": 404}],
     "requests.compression": [{"gzip": True}],
     "requests.etags": [{"etags": True}],
     "requests.clock": [
@@ -54,6 +54,7 @@ FLIPS: dict[str, list[dict[str, Any]]] = {
     "tokens.refresh_lifetime": [{"refresh_token_lifetime": 86_400}],
     "limits.headers": [{"limit_headers": True}],
     "pages.beyond_last": [{"beyond_last": "empty"}, {"beyond_last": "refused"}],
+    "pages.total": [{"totals": False}],
     "pages.next": [{"next_present": False}],
     "pages.next_filters": [{"next_keeps_filters": True}],
     "pages.over_200": [{"items_per_page_over_200": "error"}],
@@ -74,12 +75,12 @@ FLIPS: dict[str, list[dict[str, Any]]] = {
     "changes.inclusive": [{"changed_since": "exclusive"}, {"changed_since": "ignored"}],
     "changes.fractions": [{"fractional_seconds": False}],
     "changes.with_deletions": [{"changed_and_deleted": "union"}],
-    "deletions.content": [{"tombstones": "dated_id"}, {"tombstones": "id_only"}],
+    "deletions.content": [{"tombstones": "dated_id"}, {"tombstones": "flagged_id"}, {"tombstones": "id_only"}],
     "deletions.exclusive": [{"deleted_since": "inclusive"}, {"deleted_since": "ignored"}],
     "rights.edition": [{"edition_refusal": 404}],
     "rights.lists": [{"lists_without_offer": "empty"}],
     "rights.start_purchases": [{"start_has_purchases": True}],
-    "ledger.voids": [{"voids": "reverse"}, {"voids": "both"}],
+    "ledger.voids": [{"voids": "reverse"}, {"voids": "both"}, {"flagged_entries": "hidden"}],
     "ledger.correction_origin": [{"correction_origin": False}],
     "ledger.contact_balance": [{"contact_balance": "contact"}],
     "ledger.trial_balance_net": [{"trial_balance": "gross"}],

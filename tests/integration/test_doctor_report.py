@@ -17,12 +17,13 @@ from sage_sandbox.books import advance, build_world
 from sage_sandbox.server import SandboxServer
 from support.scripts import load_script
 from tap_sage_accounting import schemas, timestamps
-from tap_sage_accounting.api.http_client import Exchange, HttpClient
+from tap_sage_accounting.api.exchange import Exchange, ExchangeClient
 from tap_sage_accounting.commands.doctor.command import doctor
-from tap_sage_accounting.commands.doctor.look import look_at
+from tap_sage_accounting.commands.doctor.experiments.requests import ABOUT_LIMITS
+from tap_sage_accounting.commands.doctor.look import Login, look_at
+from tap_sage_accounting.commands.doctor.looker import BUDGET, Looker
 from tap_sage_accounting.commands.doctor.report import markdown, report_of
 from tap_sage_accounting.commands.doctor.shapes import new_names, shape_of
-from tap_sage_accounting.commands.doctor.subject import BUDGET, Looker
 from tap_sage_accounting.commands.doctor.text import lines_of
 
 if TYPE_CHECKING:
@@ -177,18 +178,30 @@ def rows_with(*names: str) -> list[Body]:
 
 def test_a_new_attribute_is_named() -> None:
     known = schemas.load("contacts", ())["properties"]
-    shape = shape_of([{"carbon_footprint": "1.5", "main_address": {"floor": None}}] * 2, known)
-    assert shape["carbon_footprint"] == {
+    shape = shape_of([{"tax_discount_rate": "1.5", "main_address": {"payment_region": None}}] * 2, known)
+    assert shape["tax_discount_rate"] == {
         "types": ["string"],
         "new": True,
         "formats": ["decimal"],
         "lengths": ["0 to 9"],
     }
-    assert list(new_names(shape)) == ["carbon_footprint", "main_address.floor"]
+    assert list(new_names(shape)) == ["main_address.payment_region", "tax_discount_rate"]
 
 
 @pytest.mark.parametrize(
-    "name", ["Acme Ltd", "GB12BARC", "6fa4546e90412c8aab9e912c4f5cde3f", "jo@x.example", "", "été"]
+    "name",
+    [
+        "Acme Ltd",
+        "wombatrix_score",
+        "wombatrix",
+        "payment_wombatrix",
+        "tax__rate",
+        "GB12BARC",
+        "6fa4546e90412c8aab9e912c4f5cde3f",
+        "jo@x.example",
+        "",
+        "été",
+    ],
 )
 def test_names_that_look_like_values_are_counted_only(name: str) -> None:
     assert shape_of(rows_with(name), {}) == {"": 1}
@@ -196,6 +209,33 @@ def test_names_that_look_like_values_are_counted_only(name: str) -> None:
 
 def test_a_name_that_one_row_has_may_be_a_value() -> None:
     assert shape_of([{"acme": 1}, {"smith": 1}], {}) == {"": 2}
+
+
+@pytest.mark.parametrize(
+    "name", ["x-ratelimit-remaining", "ratelimit-reset", "x-rate-limit-limit-minute", "x-quota-user"]
+)
+def test_a_header_is_named_where_its_words_speak_of_limits(name: str) -> None:
+    assert ABOUT_LIMITS.fullmatch(name)
+
+
+@pytest.mark.parametrize("name", ["x-wombatrix-quota", "x-ratelimit-wombatrix", "x-request-wombatrix"])
+def test_a_header_with_another_word_is_counted_only(name: str) -> None:
+    assert not ABOUT_LIMITS.fullmatch(name)
+
+
+def test_the_evidence_of_a_report_has_classes_and_no_counts(world: World, tmp_path: Path) -> None:
+    with SandboxServer(world) as server:
+        server.faults.update({"decimals": "numbers", "tombstones": "id_only"})
+        config = tmp_path / "config.json"
+        config.write_text(json.dumps(server.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}")))
+        result = CliRunner().invoke(doctor, ["--config", str(config), "--json", "--report", str(tmp_path)])
+    exact = json.loads(result.stdout)[0]["assumptions"]
+    [shared] = [each["assumptions"] for each in json.loads((tmp_path / "doctor-report.json").read_text())["businesses"]]
+    assert re.fullmatch(r"0 are strings, and \d{3,} are numbers\.", exact["records.decimals"]["evidence"])
+    assert shared["records.decimals"]["evidence"] == "0 are strings, and 2,000 to 19,999 are numbers."
+    assert shared["deletions.content"]["evidence"].startswith("Of 20 to 199 deleted records, 0 come with")
+    assert shared["records.times"]["evidence"] == "none of 20 to 199 rows have none."
+    assert shared["ledger.ties"]["evidence"].endswith("entries; none of 20 to 199 accounts differ.")
 
 
 # Hostile bodies
@@ -241,6 +281,9 @@ class HostileSage:
         self._chance = random.Random(seed)
         self.served = 0
 
+    def give_up_token(self, exchange: Exchange, refusal: str) -> None:
+        """Renew nothing."""
+
     def look(self, request: Any) -> Exchange:
         self.served += 1
         body: Any = self._chance.choice(self._bodies)
@@ -258,8 +301,8 @@ class HostileSage:
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(bodies=BODIES, seed=st.integers(0, 2**32))
 def test_nothing_of_hostile_bodies_is_in_the_report(bodies: list[Any], seed: int) -> None:
-    looker = Looker(cast("HttpClient", HostileSage(bodies, seed)), BUDGET)
-    look = look_at(looker, (BUSINESS, MARK), (300.0, 2_678_400.0), deep=bool(seed % 2))
+    looker = Looker(cast("ExchangeClient", HostileSage(bodies, seed)), BUDGET)
+    look = look_at(looker, (BUSINESS, MARK), Login((300.0, 2_678_400.0)), deep=bool(seed % 2))
     found = report_of([look], "1.0", "https://api.example.com/v3.1")
     for text in (json.dumps(found), markdown(found)):
         assert not [secret for secret in (MARK, AMOUNT, BUSINESS, "2026-06") if secret.casefold() in text.casefold()]

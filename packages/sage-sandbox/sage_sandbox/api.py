@@ -123,6 +123,8 @@ class Api:
 
     def _business(self, call: Call) -> Business:
         business = self._world.businesses.get(self.business_of(call) or "")
+        if business is None and self._faults.foreign_business == 200:  # noqa: PLR2004 - a status code explains itself
+            business = next(iter(self._world.businesses.values()))
         if business is not None:
             return business
         refusals = {401: unauthorised(), 403: forbidden(), 404: not_found("The business")}

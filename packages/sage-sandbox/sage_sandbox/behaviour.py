@@ -13,6 +13,7 @@ class Behaviour:
     Attributes:
         echo_business: Answers carry the `X-Business` that they are about.
         next_present: `$next` is filled where there is a next page.
+        totals: Lists count their rows in `$total`.
         next_keeps_filters: `$next` carries the change and date filters too, not only `attributes` and `sort`.
         items_per_page_over_200: A larger page is cut down to 200 (`clamp`) or refused (`error`).
         beyond_last: What answers for a page beyond the last one: the last one, a page without rows, or a 404.
@@ -20,7 +21,7 @@ class Behaviour:
         gzip: Answers are compressed for clients that accept it.
         fractional_seconds: A change filter may carry fractions of a second.
         tombstones: What `deleted_since` lists: the whole record, its id with `deleted_at`, or no more than the id,
-            `displayed_as` and `$path`.
+            `displayed_as` and `$path`, with a flag `deleted` (`flagged_id`) or without.
         changed_since: The filter for changes lets the very second of its moment through (`inclusive`) or not
             (`exclusive`), or is ignored.
         deleted_since: The filter for deletions is honoured, which keeps the very second out, lets that second through
@@ -38,10 +39,12 @@ class Behaviour:
         exchange_rates: A document's rate is what a unit of its currency costs (`price`), or what a unit of the base
             currency buys (`inverse`).
         detail_marks_sent: Reading a sales document without `mark_as_sent=false` marks it as sent.
-        inactive_items: Inactive products, services and stock items are listed, or hidden unless `active=false`.
+        inactive_items: Inactive products, services and stock items are listed, or hidden unless `active=false`, or
+            listed whatever `active` says (`unfiltered`).
+        flagged_entries: Ledger entries that are flagged as deleted are listed, or hidden.
         trial_balance: An account's debit and credit in a period are net, or what was debited and credited (`gross`).
         trial_balance_ids: Whether the accounts of a trial balance come with their id.
-        foreign_business: Status for a business that the user does not have.
+        foreign_business: Status for a business that the user does not have; 200 serves the first one in its place.
         edition_refusal: Status for a path that the business's edition or country does not have: 401 with "No active
             subscription", or 404.
         start_has_purchases: The edition Start has purchase invoices, credit notes and quick entries.
@@ -74,13 +77,14 @@ class Behaviour:
 
     echo_business: bool = True
     next_present: bool = True
+    totals: bool = True
     next_keeps_filters: bool = False
     items_per_page_over_200: Literal["clamp", "error"] = "clamp"
     beyond_last: Literal["last", "empty", "refused"] = "last"
     decimals: Literal["strings", "numbers"] = "strings"
     gzip: bool = False
     fractional_seconds: bool = True
-    tombstones: Literal["full", "dated_id", "id_only"] = "full"
+    tombstones: Literal["full", "dated_id", "flagged_id", "id_only"] = "full"
     changed_since: Literal["inclusive", "exclusive", "ignored"] = "inclusive"
     deleted_since: Literal["honoured", "inclusive", "ignored"] = "honoured"
     sort: Literal["honoured", "ignored"] = "honoured"
@@ -94,10 +98,11 @@ class Behaviour:
     last_paid: Literal["local", "iso"] = "local"
     exchange_rates: Literal["price", "inverse"] = "price"
     detail_marks_sent: bool = False
-    inactive_items: Literal["listed", "hidden"] = "listed"
+    inactive_items: Literal["listed", "hidden", "unfiltered"] = "listed"
+    flagged_entries: Literal["listed", "hidden"] = "listed"
     trial_balance: Literal["net", "gross"] = "net"
     trial_balance_ids: bool = True
-    foreign_business: Literal[401, 403, 404] = 403
+    foreign_business: Literal[200, 401, 403, 404] = 403
     edition_refusal: Literal[401, 404] = 401
     start_has_purchases: bool = False
     lists_without_offer: Literal["refused", "empty"] = "refused"

@@ -154,6 +154,7 @@ class Faults(Behaviour):
 
     Attributes:
         refuse_tokens: Every access token counts as dead.
+        token_uses: Requests for which an access token is good, whatever lifetime it came with; None for any number.
         minute: Length of the limit's minute in seconds, to make tests shorter.
         cache_seconds: For how many seconds of the world's time something on the way keeps answers; 0 for not at all.
         cache: It asks Sage where a client wants no old answer, and says how old an answer is (`honest`), does the
@@ -167,6 +168,7 @@ class Faults(Behaviour):
     """
 
     refuse_tokens: bool = False
+    token_uses: int | None = None
     minute: float = 60.0
     cache_seconds: float = 0.0
     cache: Literal["honest", "stubborn", "lying"] = "honest"
@@ -201,6 +203,7 @@ class Faults(Behaviour):
             self.next_keeps_filters,
             self.decimals,
             self.tombstones,
+            self.totals,
             self.short_pages,
             self.changed_and_deleted,
             self.detail_flags_on_lists,

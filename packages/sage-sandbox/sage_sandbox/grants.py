@@ -72,6 +72,7 @@ class AccessGrant:
 
     client_id: str
     expires_at: float
+    uses: int = 0
 
 
 @dataclass
@@ -194,7 +195,10 @@ class Grants:
     def client_of(self, access_token: str) -> str | None:
         """Return which application a live access token belongs to; None for a dead or unknown one."""
         grant = self._access.get(access_token)
-        return grant.client_id if grant is not None and grant.expires_at > time.time() else None
+        if grant is None or grant.expires_at <= time.time():
+            return None
+        grant.uses += 1
+        return None if self.faults.token_uses is not None and grant.uses > self.faults.token_uses else grant.client_id
 
     def _issue(self, client_id: str, scope: str) -> dict[str, Any]:
         now = time.time()

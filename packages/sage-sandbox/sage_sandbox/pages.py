@@ -72,6 +72,8 @@ class Pages:
                 "$itemsPerPage": query.per_page,
                 "$items": self._bodies(business, endpoint, shown, query.view),
             }
+            if not self._faults.totals:
+                del envelope["$total"]
             return encode(envelope)
 
         key = (business.id, endpoint.name, self._version(business, collection, query.view), self._faults.rendering)
@@ -139,7 +141,7 @@ class Pages:
             if balances:
                 body["balance_details"] = balances.get(row.id)
             if row.deleted_at is not None and self._faults.tombstones != "full":
-                bodies.append(stump(body, dated=self._faults.tombstones == "dated_id"))
+                bodies.append(stump(body, self._faults.tombstones))
                 continue
             shown = project(body, view.attributes, hidden)
             if bare_lines:
@@ -239,6 +241,8 @@ def _matches(body: Body, selection: Selection) -> bool:
     if selection.to_date and not (day and day <= selection.to_date):
         return False
     if selection.search and selection.search not in str(body.get("displayed_as") or "").casefold():
+        return False
+    if selection.unflagged_only and body.get("deleted") is True:
         return False
     if selection.active_only and False in {body.get("active"), body.get("is_active")}:
         return False

@@ -37,13 +37,16 @@ class Selection:
     equals: tuple[tuple[str, str], ...] = ()
     search: str = ""
     active_only: bool = False
+    unflagged_only: bool = False
     sort: str = ""
     descending: bool = False
 
     @property
     def by_content(self) -> bool:
         """Rows must be looked into, not only at their timestamps."""
-        return bool(self.from_date or self.to_date or self.equals or self.search or self.active_only)
+        return bool(
+            self.from_date or self.to_date or self.equals or self.search or self.active_only or self.unflagged_only
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +188,14 @@ def _selection(endpoint: Endpoint, params: Params, faults: Faults) -> Selection:
         deleted_from=dead_from(params, "deleted_since", faults) if takes_deleted_since else None,
         from_date=from_date.isoformat() if from_date else "",
         to_date=to_date.isoformat() if to_date else "",
-        equals=tuple((attribute, params[name]) for name, attribute in endpoint.equals.items() if params.get(name)),
+        equals=tuple(
+            (attribute, params[name])
+            for name, attribute in endpoint.equals.items()
+            if params.get(name) and not (name == "active" and faults.inactive_items == "unfiltered")
+        ),
         search=params.get("search", "").casefold(),
         active_only=hides_inactive or any(is_on(params, name) for name in _ACTIVE_FILTERS.get(endpoint.name, ())),
+        unflagged_only=endpoint.name == "ledger_entries" and faults.flagged_entries == "hidden",
         sort=sort,
         descending=descending,
     )

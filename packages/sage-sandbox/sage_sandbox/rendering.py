@@ -32,10 +32,11 @@ def strip_lines(body: Body) -> None:
             body[name] = [{k: v for k, v in line.items() if k != "analysis_type_categories"} for line in value]
 
 
-def stump(body: Body, *, dated: bool) -> Body:
+def stump(body: Body, tombstones: str) -> Body:
     """Cut a tombstone down to what points to the record."""
-    kept = REFERENCE | {"deleted_at"} if dated else REFERENCE
-    return {name: value for name, value in body.items() if name in kept}
+    kept = REFERENCE | {"deleted_at"} if tombstones == "dated_id" else REFERENCE
+    flag = {"deleted": True} if tombstones == "flagged_id" else {}
+    return {name: value for name, value in body.items() if name in kept} | flag
 
 
 def shape(body: Body, behaviour: Behaviour, *, country: str, is_entry: bool, single: bool) -> Body:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tap_sage_accounting.api.http_client import LIGHT
-from tap_sage_accounting.api.request import Response
 from tap_sage_accounting.commands import config_option, connected_tap
 from tap_sage_accounting.commands.doctor import report
-from tap_sage_accounting.commands.doctor.look import choose, look_at
-from tap_sage_accounting.commands.doctor.subject import BUDGET, DEEP_BUDGET, Looker
+from tap_sage_accounting.commands.doctor.look import Login, choose, look_at, require_login
+from tap_sage_accounting.commands.doctor.looker import BUDGET, DEEP_BUDGET, LONGEST_ANSWER, Looker
 from tap_sage_accounting.commands.doctor.text import lines_of
 from tap_sage_accounting.console.command_line import PlainCommand, show
+from tap_sage_accounting.settings import parse_start_date
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,6 @@ LOGIN_LOOK = 2
 def doctor(config: Any, businesses: tuple[str, ...], directory: Path | None, *, deep: bool, as_json: bool) -> None:
     """Look at the businesses of a login."""
     with connected_tap(config) as tap:
-        tap.connection.get(LIGHT, Response.json)  # which renews the tokens, and says what to do where none are valid
         configured = tap.config.get("business_ids") or config.config.get("business_ids") or ()
         looks = _looks(tap, businesses, configured, deep=deep)
         if as_json:
@@ -82,13 +81,18 @@ def _share(found: report.Report, directory: Path, *, is_shown: bool) -> None:
 
 def _looks(tap: TapSageAccounting, businesses: tuple[str, ...], configured: Sequence[str], *, deep: bool) -> list[Look]:
     """Look at the businesses that are named, else at the first of the settings, else at the first of all."""
-    looker = Looker(tap.connection, (DEEP_BUDGET if deep else BUDGET) - 1)
-    chosen = choose(looker, businesses or configured[:1])
+    budget = DEEP_BUDGET if deep else BUDGET
+    tap.connection.bound(LONGEST_ANSWER)
+    looker = Looker(tap.connection, budget, partial(show, err=True))
+    require_login(looker)
+    chosen, available = choose(looker, businesses or configured[:1])
+    start = tap.config.get("start_date")
+    login = Login(_lifetimes(tap), parse_start_date(start) if start else None, len(configured) or available)
     looks = []
     for number, business in enumerate(chosen):
         if number:
-            looker.left = (DEEP_BUDGET if deep else BUDGET) - LOGIN_LOOK
-        looks.append(look_at(looker, business, _lifetimes(tap), deep=deep))
+            looker.renew(budget - LOGIN_LOOK)
+        looks.append(look_at(looker, business, login, deep=deep))
     return looks
 
 

@@ -24,33 +24,80 @@ class Verdict(StrEnum):
     UNDECIDED = "not decidable here"
 
 
+COUNTS = (0, 19, 199, 1_999, 19_999, 199_999)
+"""Counts at which a class of counts ends."""
+
+
+def class_of(count: int) -> str:
+    """Return the class of a count, `20 to 199`, which a report shows in its place."""
+    least = 0
+    for most in COUNTS:
+        if count <= most:
+            return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        least = most + 1
+    return f"{least:,} or more"
+
+
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A verdict and what it rests on: statuses, what was counted here, and this program's own names.
+class Evidence:
+    """What a verdict rests on: statuses, what was counted here, and this program's own names.
 
     No text and no number of a body is in it: not even a total, which may be anything.
+
+    Attributes:
+        exact: with what was counted.
+        shared: with classes in the place of counts, for a report.
     """
 
+    exact: str
+    shared: str
+
+
+def counted(text: str, *counts: int | tuple[int, int]) -> Evidence:
+    """Put counts into a text in the places of `{}`; a pair counts some of all."""
+    exact = (f"{each[0]} of {each[1]}" if isinstance(each, tuple) else str(each) for each in counts)
+    shared = (_share(*each) if isinstance(each, tuple) else class_of(each) for each in counts)
+    return Evidence(text.format(*exact), text.format(*shared))
+
+
+def _share(some: int, of: int) -> str:
+    share = "none" if not some else "all" if some == of else "some"
+    return f"{share} of {class_of(of)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A verdict and what it rests on."""
+
     verdict: Verdict
-    evidence: str
+    evidence: Evidence
+
+    def but(self, reason: str) -> Finding:
+        """Return it with a reason more."""
+        found = self.evidence
+        return Finding(self.verdict, Evidence(f"{found.exact} {reason}", f"{found.shared} {reason}"))
 
 
-def confirmed(evidence: str) -> Finding:
+def _finding(verdict: Verdict, evidence: str | Evidence) -> Finding:
+    return Finding(verdict, Evidence(evidence, evidence) if isinstance(evidence, str) else evidence)
+
+
+def confirmed(evidence: str | Evidence) -> Finding:
     """Say that Sage behaves as assumed."""
-    return Finding(Verdict.CONFIRMED, evidence)
+    return _finding(Verdict.CONFIRMED, evidence)
 
 
-def contradicted(evidence: str) -> Finding:
+def contradicted(evidence: str | Evidence) -> Finding:
     """Say that Sage behaves otherwise."""
-    return Finding(Verdict.CONTRADICTED, evidence)
+    return _finding(Verdict.CONTRADICTED, evidence)
 
 
-def undecided(reason: str) -> Finding:
+def undecided(reason: str | Evidence) -> Finding:
     """Say why this account does not show it."""
-    return Finding(Verdict.UNDECIDED, reason)
+    return _finding(Verdict.UNDECIDED, reason)
 
 
-def decided(*, holds: bool, evidence: str) -> Finding:
+def decided(*, holds: bool, evidence: str | Evidence) -> Finding:
     """Say what an account shows, whichever it is."""
     return confirmed(evidence) if holds else contradicted(evidence)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -11,18 +10,38 @@ from tap_sage_accounting.api.access import BusinessAccess
 from tap_sage_accounting.assumptions import assumptions
 from tap_sage_accounting.commands.doctor.experiments.businesses import business_list
 from tap_sage_accounting.commands.doctor.findings import Finding, Verdict, experiments, undecided
-from tap_sage_accounting.commands.doctor.subject import OK, TOO_MANY, SpentError, Subject, current_lists
+from tap_sage_accounting.commands.doctor.looker import SPENT, SpentError
+from tap_sage_accounting.commands.doctor.subject import Subject, UnansweredError
 from tap_sage_accounting.commands.doctor.survey import Survey, survey
+from tap_sage_accounting.commands.doctor.verdict import problem_of
 from tap_sage_accounting.exceptions import RefusedRunError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-    from tap_sage_accounting.commands.doctor.subject import Looker
+    from tap_sage_accounting.commands.doctor.findings import Experiment
+    from tap_sage_accounting.commands.doctor.looker import Looker
 
-SPENT = "All requests of this look were sent before. `--deep` sends more."
 UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError, ArithmeticError)
 """What is raised where a body holds something else than the API description says."""
+MOST_LACKING = 3
+"""Lists that a reason names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What is known of a login before a look.
+
+    Attributes:
+        lifetimes: seconds that an access token and a refresh token live, as Sage stated; None where that is not known.
+        start_date: of the settings; None where they have none.
+        businesses: how many a run reads.
+    """
+
+    lifetimes: tuple[float, float] | None = None
+    start_date: datetime | None = None
+    businesses: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +53,16 @@ class Look:
         name: of the business, as Sage shows it.
         findings: by the id of the assumption, in the order of these.
         survey: what a load will take.
+        problem: why nothing can be loaded, or why that is not known, and what to do; "" where all is well.
+        businesses: how many a run reads.
     """
 
     subject: Subject
     name: str
     findings: dict[str, Finding]
     survey: Survey
+    problem: str
+    businesses: int
 
     def having(self, verdict: Verdict) -> list[str]:
         """Return the ids of the assumptions with a verdict."""
@@ -50,40 +73,36 @@ class Look:
         return {
             "business_id": self.subject.id,
             "name": self.name,
+            "businesses": self.businesses,
             "ready": not self.problem,
             "problem": self.problem,
             "rows": self.survey.rows,
             "refused": self.survey.refused,
+            "unanswered": self.survey.unanswered,
             "will_refuse": self.survey.foreseen,
             "requests": {"first_load": self.survey.first_load, "quiet_run": self.survey.quiet_run},
             "assumptions": {
-                each: {"verdict": finding.verdict, "evidence": finding.evidence}
+                each: {"verdict": finding.verdict, "evidence": finding.evidence.exact}
                 for each, finding in self.findings.items()
             },
         }
 
-    @property
-    def problem(self) -> str:
-        """Why nothing can be loaded, and what to do; "" where something can."""
-        access = self.subject.access
-        if access is not None and all(map(access.lacks, current_lists())):
-            return (
-                "Sage serves this API for businesses in Canada, Ireland and the United Kingdom. This one is elsewhere."
-            )
-        statuses = {answer.status for answer in self.subject.samples.values()}
-        if OK in statuses and self.survey.rows:
-            return ""
-        if TOO_MANY in statuses or self.subject.looker.refusals:
-            return "Sage refuses requests for their number (429). Wait, and look again: others may use the application."
-        if HTTPStatus.UNAUTHORIZED in statuses:
-            return "Sage refuses its lists (401), as it does after a trial. Renew the subscription, then look again."
-        if HTTPStatus.FORBIDDEN in statuses:
-            return "The user's role lets them read nothing. Give the user rights in Sage's user management."
-        return "Sage answers nothing. See status.sage.com, and look again later."
+
+def require_login(looker: Looker) -> None:
+    """Ask for something that every user may read.
+
+    Raises:
+        RefusedRunError: Sage does not answer it.
+    """
+    answer = looker.user()
+    if not answer.ok:
+        raise RefusedRunError(f"{answer.error} Nothing else was asked. See status.sage.com, or look again later.")
 
 
-def choose(looker: Looker, wanted: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the businesses to look at, with their names: the first that Sage lists, unless others are wanted.
+def choose(looker: Looker, wanted: Sequence[str]) -> tuple[list[tuple[str, str]], int]:
+    """Return the businesses to look at, with their names, and how many the user has.
+
+    They are those that are wanted, else the first that Sage lists.
 
     Raises:
         RefusedRunError: Sage does not list businesses.
@@ -91,8 +110,7 @@ def choose(looker: Looker, wanted: Sequence[str]) -> list[tuple[str, str]]:
     """
     answer = business_list(looker)
     if not answer.ok:
-        words = answer.trouble or f"Sage answered {answer.status} {answer.error}".strip()
-        raise RefusedRunError(f"Sage does not list the user's businesses. {words}")
+        raise RefusedRunError(f"Sage does not list the user's businesses. {answer.error}")
     names = {
         str(row["id"]): str(row.get("displayed_as") or row.get("name") or "") for row in answer.rows if "id" in row
     }
@@ -100,7 +118,7 @@ def choose(looker: Looker, wanted: Sequence[str]) -> list[tuple[str, str]]:
         raise SettingsError(f"This user has no access to: {', '.join(strangers)}. Available: {', '.join(names)}.")
     if not names:
         raise SettingsError("Sage lists no business for this user. Give them access to one, or log in as another user.")
-    return [(each, names[each]) for each in wanted or [next(iter(names))]]
+    return [(each, names[each]) for each in wanted or [next(iter(names))]], max(len(names), answer.at_least)
 
 
 def _access(looker: Looker, business_id: str) -> BusinessAccess | None:
@@ -111,17 +129,32 @@ def _access(looker: Looker, business_id: str) -> BusinessAccess | None:
         return None
 
 
-def look_at(looker: Looker, business: tuple[str, str], lifetimes: tuple[float, float] | None, *, deep: bool) -> Look:
+def look_at(looker: Looker, business: tuple[str, str], login: Login, *, deep: bool) -> Look:
     """Do all experiments on a business, then count its rows."""
     business_id, name = business
-    subject = Subject(looker, business_id, _access(looker, business_id), lifetimes, deep=deep)
-    found: dict[str, Finding] = {}
-    for each, experiment in experiments().items():
-        try:
-            found[each] = experiment(subject)
-        except SpentError:
-            found[each] = undecided(SPENT)
-        except UNEXPECTED:
-            found[each] = undecided("An answer has a form that nothing describes.")
+    access = _access(looker, business_id)
+    subject = Subject(looker, business_id, access, login.lifetimes, login.start_date, deep=deep)
+    found = {each: _outcome(experiment, subject) for each, experiment in experiments().items()}
     findings = {each: found.get(each, undecided(fact.undecidable)) for each, fact in assumptions().items()}
-    return Look(subject, name, findings, survey(subject))
+    surveyed = survey(subject)
+    return Look(subject, name, findings, surveyed, problem_of(subject, surveyed), login.businesses)
+
+
+def _outcome(experiment: Experiment, subject: Subject) -> Finding:
+    """Do an experiment; what Sage did not answer, or refused, is a reason for no verdict, and never for one."""
+    subject.lacking.clear()
+    try:
+        found = experiment(subject)
+    except SpentError:
+        return undecided(subject.looker.cut_short or SPENT)
+    except UnansweredError:
+        return undecided(_lacking(subject))
+    except UNEXPECTED:
+        return undecided("An answer has a form that nothing describes.")
+    return found.but(_lacking(subject)) if subject.lacking and found.verdict is Verdict.UNDECIDED else found
+
+
+def _lacking(subject: Subject) -> str:
+    named = [f"{name} ({failure})" for name, failure in subject.lacking.items()]
+    others = f" and {len(named) - MOST_LACKING} others" if len(named) > MOST_LACKING else ""
+    return f"Not answered, or refused: {', '.join(named[:MOST_LACKING])}{others}."

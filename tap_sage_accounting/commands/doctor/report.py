@@ -17,7 +17,7 @@ from tap_sage_accounting.api.access import EDITIONS
 from tap_sage_accounting.assumptions import assumptions
 from tap_sage_accounting.client import SingleObjectStream
 from tap_sage_accounting.commands.doctor.experiments.requests import ABOUT_LIMITS
-from tap_sage_accounting.commands.doctor.findings import Verdict
+from tap_sage_accounting.commands.doctor.findings import Verdict, class_of
 from tap_sage_accounting.commands.doctor.shapes import new_names, shape_of
 from tap_sage_accounting.commands.doctor.subject import LISTS
 from tap_sage_accounting.exceptions import SettingsError
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from tap_sage_accounting.commands.doctor.answer import Answer
     from tap_sage_accounting.commands.doctor.look import Look
-    from tap_sage_accounting.commands.doctor.subject import Answer, Looker
+    from tap_sage_accounting.commands.doctor.looker import Looker
 
     Report = dict[str, Any]
 
@@ -66,8 +67,6 @@ HEADERS = frozenset(
     )
 )
 """Names of headers that may be shown, besides those that speak of limits."""
-COUNTS = (0, 19, 199, 1_999, 19_999, 199_999)
-"""Rows at which a class of counts ends."""
 
 
 def report_of(looks: Sequence[Look], version: str, api_url: str) -> Report:
@@ -106,7 +105,7 @@ def _business(look: Look) -> Report:
         "edition": edition if edition in EDITIONS.values() else "unknown",
         "ready": not look.problem,
         "assumptions": {
-            each: {"verdict": finding.verdict.value, "evidence": finding.evidence}
+            each: {"verdict": finding.verdict.value, "evidence": finding.evidence.shared}
             for each, finding in look.findings.items()
         },
         "lists": {name: _list(name, answer) for name, answer in sorted(look.subject.samples.items())},
@@ -122,19 +121,10 @@ def _list(name: str, answer: Answer) -> Report:
     is_object = issubclass(LISTS[name], SingleObjectStream)
     rows = [answer.fields] if is_object and answer.fields else answer.rows
     if not is_object and answer.total is not None:
-        described["rows"] = _class(answer.total)
+        described["rows"] = class_of(answer.total)
     if rows and name != TrialBalance.name:
         described["attributes"] = shape_of(rows, own)
     return described
-
-
-def _class(count: int) -> str:
-    least = 0
-    for most in COUNTS:
-        if count <= most:
-            return f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        least = most + 1
-    return f"{least:,} or more"
 
 
 # As a text

@@ -1,7 +1,7 @@
 """The shape of rows: names, types, formats and lengths as classes. No value of a row, and no part of one, is in it.
 
-A name is shown where the schemas know it, there or elsewhere. Others are shown where they are plain words and several
-rows have them: a name that only one row has may be a value that somebody made a key of.
+A name is shown where the schemas know it, there or elsewhere. Others are shown where Sage's own names are made of the
+same words, and several rows have them: any other word may be a value that somebody made a key of.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from tap_sage_accounting import schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Shape = dict[str, Any]
 DEEPEST = 4
 """Levels of nested objects that are described."""
-PLAIN = re.compile(r"[a-z]{2,20}(_[a-z]{1,20}){0,5}(_\d)?")
-"""A name that the schemas do not know and that may be shown."""
+MOST_WORDS = 6
+"""Words of a name that the schemas do not know and that may be shown."""
 LEAST_ROWS = 2
 """Rows that must have such a name."""
 FORMATS = (
@@ -61,7 +61,7 @@ def shape_of(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Any], depth:
     hidden = 0
     for name, count in counts.items():
         own = name.replace("$", "")
-        if own in known or own in _vocabulary() or (count >= LEAST_ROWS and PLAIN.fullmatch(name)):
+        if own in known or own in _vocabulary() or (count >= LEAST_ROWS and _is_plausible(name)):
             values = [row[name] for row in rows if name in row]
             described[own] = _describe(values, known.get(own, {}), depth, is_known=own in known)
             if count < len(rows):
@@ -76,6 +76,26 @@ def shape_of(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Any], depth:
 def _vocabulary() -> frozenset[str]:
     """Collect the names of all attributes that any schema has at its top."""
     return frozenset(name for stream in schemas.names() for name in schemas.load(stream, ())["properties"])
+
+
+def _is_plausible(name: str) -> bool:
+    """Return whether a name is made of words of which Sage's own names are made."""
+    words = name.split("_")
+    return len(words) <= MOST_WORDS and _words().issuperset(words)
+
+
+@cache
+def _words() -> frozenset[str]:
+    """Collect the words of which the names of all attributes are made, whichever object they belong to."""
+    return frozenset(word for stream in schemas.names() for word in _words_of(schemas.load(stream, ())))
+
+
+def _words_of(schema: Mapping[str, Any]) -> Iterator[str]:
+    for name, each in schema.get("properties", {}).items():
+        yield from filter(None, name.split("_"))
+        yield from _words_of(each)
+    if "items" in schema:
+        yield from _words_of(schema["items"])
 
 
 def _describe(values: Sequence[object], schema: Mapping[str, Any], depth: int, *, is_known: bool) -> Shape:
@@ -122,3 +142,12 @@ def new_names(shape: Shape, prefix: str = "") -> Iterable[str]:
                 yield f"{prefix}{name}"
             else:
                 yield from new_names(nested, f"{prefix}{name}.")
+
+
+def hidden_names(shape: Shape) -> int:
+    """Count the attributes that are not shown, at any depth."""
+    hidden: int = shape.get("", 0)
+    for name, each in shape.items():
+        if name:
+            hidden += hidden_names(each.get("attributes") or each.get("items", {}).get("attributes") or {})
+    return hidden

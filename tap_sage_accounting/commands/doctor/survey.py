@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.commands.doctor.experiments.pages import last_page
-from tap_sage_accounting.commands.doctor.subject import OK, SpentError, current_streams
-from tap_sage_accounting.extraction.months import Month
+from tap_sage_accounting.commands.doctor.history import first_months
+from tap_sage_accounting.commands.doctor.looker import SpentError
+from tap_sage_accounting.commands.doctor.subject import current_streams
+from tap_sage_accounting.exceptions import EditionError, NotFoundError, RightsError
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.trial_balance import TrialBalance
-from tap_sage_accounting.timestamps import now
 
 if TYPE_CHECKING:
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.commands.doctor.subject import Answer, Row, Subject
+    from tap_sage_accounting.commands.doctor.answer import Answer
+    from tap_sage_accounting.commands.doctor.subject import Subject
 
 COUNTED_FIRST = (
     "ledger_entries",
@@ -50,16 +49,16 @@ COUNTED_FIRST = (
     "unallocated_artefacts",
 )
 """Lists in the order in which their rows are counted, as long as there are requests left: the longest first."""
-DAY = re.compile(r"[12]\d{3}-[01]\d-[0-3]\d")
+QUIET_MONTHS = 5
+"""Requests for the trial balance where nothing changed: settings, changes, accounts and the last two months."""
 PACES = (60, 100, 900)
 """Requests a minute for which a load's time is shown."""
-REFUSALS = {
-    401: "not in this edition, country or subscription",
-    403: "not in the user's role",
-    404: "not offered here",
-}
-"""What it means that Sage refuses a list, by the status."""
-UNREACHABLE = "not answered"
+REFUSALS = (
+    (EditionError, "not in this edition, country or subscription"),
+    (RightsError, "not in the user's role"),
+    (NotFoundError, "not offered here"),
+)
+"""What it means that Sage refuses a list, by what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +68,27 @@ class Survey:
     Attributes:
         rows: rows by list, of those that were counted.
         refused: lists that Sage refused now, by the reason.
+        unanswered: lists of which Sage said nothing, by what came instead.
         foreseen: lists that Sage will refuse, by the reason, as it says beforehand.
+        answered: lists that Sage answered.
+        is_empty: whether none of these has rows.
         first_load: requests of a first load, about.
         quiet_run: requests of a run when nothing changed, about.
     """
 
     rows: dict[str, int]
     refused: dict[str, list[str]]
+    unanswered: dict[str, list[str]]
     foreseen: dict[str, list[str]]
+    answered: list[str]
+    is_empty: bool
     first_load: int
     quiet_run: int
+
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether Sage answers lists, and says of none how many rows it has."""
+        return bool(self.answered) and not self.rows
 
 
 def survey(subject: Subject) -> Survey:
@@ -88,26 +98,42 @@ def survey(subject: Subject) -> Survey:
     streams = {each.name: each for each in current_streams() if each.name not in left_out}
     answers = _samples(subject, streams)
     refused: dict[str, list[str]] = {}
+    unanswered: dict[str, list[str]] = {}
     for name, answer in answers.items():
-        if answer.status != OK:
-            refused.setdefault(REFUSALS.get(answer.status, UNREACHABLE), []).append(name)
+        if (reason := _refusal(answer)) is not None:
+            refused.setdefault(reason, []).append(name)
+        elif not answer.ok:
+            unanswered.setdefault(answer.failure, []).append(name)
     lacking = {name for names in refused.values() for name in names}
     offered = {name: stream for name, stream in streams.items() if name not in lacking}
-    rows = {name: total for name, answer in answers.items() if (total := answer.total) is not None}
-    quiet = sum(map(_quiet, offered.values()))
+    answered = [name for name, answer in answers.items() if answer.ok]
+    rows = {name: total for name in answered if (total := answers[name].total) is not None}
     pages = {name: len(stream.parts) * -(-rows.get(name, 0) // HIGHEST_PAGE_SIZE) for name, stream in offered.items()}
-    first = sum(max(len(stream.parts), pages[name]) for name, stream in offered.items())
-    return Survey(rows, refused, foreseen, first + _months(subject, offered), quiet)
+    first = sum(max(len(stream.parts), pages[name]) for name, stream in offered.items() if name != TrialBalance.name)
+    return Survey(
+        rows=rows,
+        refused=refused,
+        unanswered=unanswered,
+        foreseen=foreseen,
+        answered=answered,
+        is_empty=not any(answers[name].at_least for name in answered),
+        first_load=first + first_months(subject, is_offered=TrialBalance.name in offered),
+        quiet_run=sum(map(_quiet, offered.values())),
+    )
+
+
+def _refusal(answer: Answer) -> str | None:
+    return next((reason for kind, reason in REFUSALS if isinstance(answer.error, kind)), None)
 
 
 def _samples(subject: Subject, streams: dict[str, type[SageStream]]) -> dict[str, Answer]:
-    """Return the samples of lists, as many as the budget lets one have."""
+    """Return what came for lists, as many as the budget lets one ask for."""
     answers: dict[str, Answer] = {}
     others = [name for name in streams if name not in COUNTED_FIRST] if subject.deep else []
     for name in (*COUNTED_FIRST, *others):
         if name in streams and name != TrialBalance.name:
             try:
-                answers[name] = subject.sample(name)
+                answers[name] = subject.look_at(name)
             except SpentError:
                 break
     return answers
@@ -115,26 +141,9 @@ def _samples(subject: Subject, streams: dict[str, type[SageStream]]) -> dict[str
 
 def _quiet(stream: type[SageStream]) -> int:
     """Count the requests of a read that finds nothing new."""
+    if stream is TrialBalance:
+        return QUIET_MONTHS
     return len(stream.parts) * (2 if stream.deleted_since else 1)
-
-
-def _months(subject: Subject, offered: dict[str, type[SageStream]]) -> int:
-    """Count the months of trial balances, from the first posting to now."""
-    if TrialBalance.name not in offered:
-        return 0
-    last = Month.of(now().date())
-    return len(Month.parse(day).until(last)) if (day := first_posting(subject)) else 0
-
-
-def first_posting(subject: Subject) -> str:
-    """Return the day of the oldest entry that was seen; "" where none was."""
-    rows: list[Row] = []
-    with suppress(SpentError):
-        sample = subject.sample("ledger_entries")
-        rows += sample.rows
-        rows += last_page(subject, "ledger_entries", sample.total).rows if sample.total else []
-    days = (str(row.get("date") or "")[:10] for row in rows)
-    return min(filter(DAY.fullmatch, days), default="")
 
 
 def minutes(requests: int, pace: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
 
 from tap_sage_accounting.assumptions import assumptions
 from tap_sage_accounting.commands.doctor.findings import Verdict
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tap_sage_accounting.commands.doctor.look import Look
 
 WIDTH = 80
+FILLER = "\ue000"
+"""Takes the second column of a wide character while lines are measured; no printable text has it."""
 MOST_LISTED = 12
 """Lists whose rows are shown one by one."""
 
@@ -24,10 +27,16 @@ def lines_of(look: Look) -> Iterator[str]:
     """Write what was found out about one business."""
     yield from _wrapped(f"{printable(look.name) or 'Business'} ({printable(look.subject.id)})")
     yield from _wrapped(_verdict(look))
+    if look.businesses > 1:
+        yield from _wrapped(
+            f"1 of {look.businesses:,} businesses that a run reads; `--business` looks at others. A run takes the "
+            "requests below for each."
+        )
     yield ""
     yield from _rights(look)
-    if look.survey.rows:
+    if look.survey.answered:
         yield from _rows(look)
+        yield from _requests(look)
     yield from _contradicted(look)
     yield from _wrapped(_counts(look))
 
@@ -35,7 +44,7 @@ def lines_of(look: Look) -> Iterator[str]:
 def _verdict(look: Look) -> str:
     if look.problem:
         return f"Not ready to load: {look.problem}"
-    if not sum(look.survey.rows.values()):
+    if look.survey.is_empty:
         return "Ready to load, and empty: little can be found out about books without rows."
     refused = sum(map(len, look.survey.refused.values()))
     but = f", but for {'a list' if refused == 1 else f'{refused} lists'} that Sage refuses" if refused else ""
@@ -51,10 +60,11 @@ def _rights(look: Look) -> Iterator[str]:
     if access is None:
         yield "Rights: Sage does not say."
     else:
-        yield f"{printable(access.country) or 'Country unknown'}, {printable(access.subscription)}"
+        yield from _wrapped(f"{printable(access.country) or 'Country unknown'}, {printable(access.subscription)}")
         yield from _wrapped(printable(access.rights), "  ")
     yield from _lists("Will refuse", look.survey.foreseen)
     yield from _lists("Refused", look.survey.refused)
+    yield from _lists("Not answered", look.survey.unanswered)
     yield ""
 
 
@@ -64,6 +74,10 @@ def _lists(title: str, names: Mapping[str, Iterable[str]]) -> Iterator[str]:
 
 
 def _rows(look: Look) -> Iterator[str]:
+    if look.survey.is_uncounted:
+        yield from _wrapped("Sage does not count the rows of its lists. It takes the requests below at least.")
+        yield ""
+        return
     rows = sorted(look.survey.rows.items(), key=lambda each: -each[1])
     yield f"{'List':<32}{'Rows':>14}"
     for name, count in rows[:MOST_LISTED]:
@@ -71,6 +85,9 @@ def _rows(look: Look) -> Iterator[str]:
     if others := rows[MOST_LISTED:]:
         yield f"{f'{len(others)} other lists':<32}{sum(count for _, count in others):>14,}"
     yield ""
+
+
+def _requests(look: Look) -> Iterator[str]:
     yield f"{'':<32}{'Requests':>14}" + "".join(f"{f'at {pace}/min':>11}" for pace in PACES)
     for title, requests in (
         ("First load, about", look.survey.first_load),
@@ -89,9 +106,11 @@ def _contradicted(look: Look) -> Iterator[str]:
     for each in found:
         fact = assumptions()[each]
         yield ""
-        yield from _wrapped(f"{each}: {look.findings[each].evidence}", "  ")
+        yield from _wrapped(f"{each}: {look.findings[each].evidence.exact}", "  ")
         yield from _wrapped(f"  Assumed: {fact.statement}", "  ")
         yield from _wrapped(f"  Then: {fact.otherwise}", "  ")
+    yield ""
+    yield from _wrapped("`--report DIRECTORY` writes down what to report, with no value of the books.")
     yield ""
 
 
@@ -101,4 +120,8 @@ def _counts(look: Look) -> str:
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False) or [""]
+    """Wrap a text; characters that a terminal shows in two columns count twice."""
+    wide = "".join(each + FILLER if east_asian_width(each) in "WF" else each for each in text)
+    width = WIDTH if wide == text else WIDTH - 1  # one may be cut from its filler
+    lines = textwrap.wrap(wide, width, subsequent_indent=indent, break_on_hyphens=False)
+    return [line.replace(FILLER, "") for line in lines] or [""]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.commands.doctor.findings import Finding, decided, experiment, undecided
+from tap_sage_accounting.commands.doctor.findings import Finding, counted, decided, experiment, undecided
 from tap_sage_accounting.commands.doctor.subject import amount, reference
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.commands.doctor.subject import Row, Subject
+    from tap_sage_accounting.commands.doctor.answer import Row
+    from tap_sage_accounting.commands.doctor.subject import Subject
 
 ITEMS = {
     "CUSTOMER": ("sales_invoices", "sales_credit_notes", "sales_quick_entries", "contact_payments"),
@@ -25,8 +26,9 @@ CENT, ZERO = Decimal("0.01"), Decimal(0)
 @experiment("ledger.contact_balance")
 def contact_balance(subject: Subject) -> Finding:
     """Compare a balance with all open items of the contact, in the contact's currency and in the base currency."""
-    base_currency = reference(subject.sample("financial_settings").fields.get("base_currency"))
-    contacts = [row for row in subject.sample("contacts").rows if _is_foreign(row, base_currency)]
+    settings = subject.answered("financial_settings")["financial_settings"].fields
+    base_currency = reference(settings.get("base_currency"))
+    contacts = [row for row in subject.rows_of("contacts") if _is_foreign(row, base_currency)]
     if not base_currency or not contacts:
         return undecided("No contact in the sample has a balance and a foreign currency.")
     contact = max(contacts, key=lambda row: abs(amount(row["balance"]) or ZERO))
@@ -38,7 +40,7 @@ def contact_balance(subject: Subject) -> Finding:
         )
         for name in lists
     }
-    if not all(answer.ok and len(answer.rows) == answer.total for answer in answers.values()):
+    if not all(answer.is_whole for answer in answers.values()):
         return undecided("Not all open items of the contact can be read.")
     items = [(_sign(name, row), _item(row)) for name, answer in answers.items() for row in answer.rows]
     held = abs(amount(contact["balance"]) or ZERO)
@@ -47,8 +49,10 @@ def contact_balance(subject: Subject) -> Finding:
         for each in AMOUNTS
     )
     if own == base:
-        return undecided(f"The {len(items)} items of a contact in a foreign currency do not explain the balance.")
-    return decided(holds=base, evidence=f"The {len(items)} items of a contact add up to it in one currency only.")
+        reason = counted("The {} items of a contact in a foreign currency do not explain the balance.", len(items))
+        return undecided(reason)
+    evidence = counted("The {} items of a contact add up to it in one currency only.", len(items))
+    return decided(holds=base, evidence=evidence)
 
 
 def _is_foreign(contact: Row, base_currency: str) -> bool:

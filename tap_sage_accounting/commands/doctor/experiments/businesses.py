@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.commands.doctor.answer import whole
 from tap_sage_accounting.commands.doctor.findings import Finding, decided, experiment, undecided
-from tap_sage_accounting.commands.doctor.subject import BAD_REQUESTS, whole
+from tap_sage_accounting.commands.doctor.subject import BAD_REQUESTS
 from tap_sage_accounting.extraction.businesses import LARGEST_PAGE
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.commands.doctor.subject import Answer, Looker, Subject
+    from tap_sage_accounting.commands.doctor.answer import Answer
+    from tap_sage_accounting.commands.doctor.looker import Looker
+    from tap_sage_accounting.commands.doctor.subject import Subject
 
 SIZE_KEYS = ("$items_per_page", "$itemsPerPage")
 SUMMARY = frozenset(("id", "displayed_as", "name", "$path"))

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
     contradicted,
+    counted,
     decided,
     experiment,
     undecided,
 )
-from tap_sage_accounting.commands.doctor.subject import BAD_REQUESTS, LISTS, SAMPLE
+from tap_sage_accounting.commands.doctor.looker import SAMPLE
+from tap_sage_accounting.commands.doctor.subject import BAD_REQUESTS, LISTS
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tap_sage_accounting.commands.doctor.subject import Answer, Subject
+    from tap_sage_accounting.commands.doctor.answer import Answer
+    from tap_sage_accounting.commands.doctor.subject import Subject
 
 CHANGING = ("sales_invoices", "purchase_invoices", "contacts", "contact_payments", "ledger_accounts", "products")
 """Lists with a filter for changes, and not too many rows that changed lately."""
@@ -38,11 +41,11 @@ def changed_at(row: dict[str, object]) -> datetime | None:
     return moment_of(row.get("updated_at"))
 
 
-def latest_changes(subject: Subject, name: str) -> Answer:
-    """Return the rows of a list that changed last, if Sage sorts it; else its first rows."""
+def latest_changes(subject: Subject, name: str) -> Answer | None:
+    """Return the rows of a list that changed last, if Sage sorts it; else its first rows; None without an answer."""
     if not LISTS[name].sortable:
         return subject.sample(name)
-    return subject.get(name, items_per_page=SAMPLE, attributes="updated_at", sort="updated_at:desc")
+    return subject.find(name, items_per_page=SAMPLE, attributes="updated_at", sort="updated_at:desc")
 
 
 def newest(answer: Answer) -> datetime | None:
@@ -55,22 +58,22 @@ def inclusive(subject: Subject) -> Finding:
     """Ask for what changed since the very second of a row, and since a second later."""
     for name in CHANGING:
         sample = latest_changes(subject, name)
-        if not sample.ok or (moment := newest(sample)) is None:
+        if sample is None or (moment := newest(sample)) is None:
             continue
         there = {str(row.get("id")) for row in sample.rows if changed_at(row) == moment}
         since, after = (_changed(subject, name, moment + timedelta(seconds=late)) for late in (0, 1))
-        if not (since.ok and after.ok) or (since.total or 0) > HIGHEST_PAGE_SIZE:
+        if since is None or after is None or not since.is_whole:
             continue
-        if there & {*after.ids}:
-            return contradicted(f"Rows came that had not changed since: {len(there & {*after.ids})}. It is ignored.")
+        if early := there & {*after.ids}:
+            return contradicted(counted("Rows came that had not changed since: {}. It is ignored.", len(early)))
         found = len(there & {*since.ids})
-        evidence = f"Of {len(there)} rows of one second, {found} come when the filter names that second."
+        evidence = counted("Of {} rows of one second, {} come when the filter names that second.", len(there), found)
         return decided(holds=found == len(there), evidence=evidence)
     return undecided("No list has few rows that changed lately.")
 
 
-def _changed(subject: Subject, name: str, moment: datetime) -> Answer:
-    return subject.get(name, items_per_page=HIGHEST_PAGE_SIZE, updated_or_created_since=instant(moment))
+def _changed(subject: Subject, name: str, moment: datetime) -> Answer | None:
+    return subject.find(name, items_per_page=HIGHEST_PAGE_SIZE, updated_or_created_since=instant(moment))
 
 
 @experiment("changes.fractions")
@@ -79,9 +82,8 @@ def fractions(subject: Subject) -> Finding:
     sample = subject.first_with_rows(*CHANGING)
     if sample is None:
         return undecided("No list with such a filter has rows.")
-    answer = subject.get(sample[0], items_per_page=1, updated_or_created_since="2000-01-01T00:00:00.500Z")
-    if not answer.ok and answer.status not in BAD_REQUESTS:
-        return undecided(f"Sage answers {answer.status}.")
+    moment = "2000-01-01T00:00:00.500Z"
+    answer = subject.get(sample[0], BAD_REQUESTS, items_per_page=1, updated_or_created_since=moment)
     return decided(holds=answer.ok, evidence=f"Sage answers {answer.status}.")
 
 
@@ -94,9 +96,10 @@ def with_deletions(subject: Subject) -> Finding:
         return undecided("No list shows a deleted record.")
     name, dead = found
     both = subject.get(name, items_per_page=SAMPLE, updated_or_created_since=EVER, deleted_since=EVER)
-    alive = subject.sample(name).total or 0
-    if not both.ok or both.total is None or not alive or not dead.total:
-        return undecided(f"Sage answers {both.status}.")
+    if (sample := subject.sample(name)) is None or not sample.rows:
+        return undecided("All records of that list are deleted.")
+    if both.total is None or dead.total is None:
+        return undecided("Sage does not count the rows of its lists.")
     holds = both.total == dead.total
     evidence = f"Both give {'as many' if holds else 'other'} rows {'as' if holds else 'than'} the one for deletions."
     return decided(holds=holds, evidence=evidence)

@@ -5,23 +5,25 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting import timestamps
+from tap_sage_accounting import schemas, timestamps
 from tap_sage_accounting.commands.doctor.experiments.changes import moment_of
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
     contradicted,
+    counted,
     decided,
     experiment,
     undecided,
 )
-from tap_sage_accounting.commands.doctor.subject import SAMPLE
+from tap_sage_accounting.commands.doctor.looker import SAMPLE
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tap_sage_accounting.commands.doctor.subject import Answer, Subject
+    from tap_sage_accounting.commands.doctor.answer import Answer, Row
+    from tap_sage_accounting.commands.doctor.subject import Subject
 
 EVER = "2000-01-01T00:00:00Z"
 DELETING = ("contact_payments", "sales_invoices", "journals", "contacts", "purchase_invoices", "other_payments")
@@ -39,7 +41,7 @@ def ignores(subject: Subject) -> tuple[int, int] | None:
         return None
     tomorrow = instant(timestamps.now() + timedelta(days=1))
     answer = subject.get(found[0], items_per_page=1, deleted_since=tomorrow)
-    return (answer.total or 0, found[1].total or 0) if answer.ok else None
+    return answer.at_least, found[1].at_least
 
 
 def with_tombstones(subject: Subject) -> tuple[str, Answer] | None:
@@ -47,8 +49,8 @@ def with_tombstones(subject: Subject) -> tuple[str, Answer] | None:
     if (counts := ignores(subject)) is not None and counts[0]:
         return None  # what comes are records that are there
     for name in DELETING if subject.deep else DELETING[:FEW]:
-        answer = subject.get(name, items_per_page=SAMPLE, attributes="all", deleted_since=EVER)
-        if answer.ok and answer.rows:
+        answer = subject.find(name, items_per_page=SAMPLE, attributes="all", deleted_since=EVER)
+        if answer is not None and answer.rows:
             return name, answer
     return None
 
@@ -59,10 +61,21 @@ def content(subject: Subject) -> Finding:
     if (found := with_tombstones(subject)) is None:
         return undecided(NONE)
     rows = found[1].rows
+    own = _own_attributes(subject, found[0])
     dated = sum(bool(row.get("deleted_at")) for row in rows)
-    whole = sum(bool(row.keys() - SUMMARY - TIMES) for row in rows)
-    evidence = f"Of {len(rows)} deleted records, {whole} come with their attributes and {dated} with `deleted_at`."
+    whole = sum(2 * len(row.keys() & own) >= len(own) for row in rows)
+    evidence = counted(
+        "Of {} deleted records, {} come with their attributes and {} with `deleted_at`.", len(rows), whole, dated
+    )
     return decided(holds=whole == dated == len(rows), evidence=evidence)
+
+
+def _own_attributes(subject: Subject, name: str) -> set[str]:
+    """Return the attributes that all rows of a list have, whether or not one is deleted, but for a summary's."""
+    sample = subject.sample(name)
+    rows: list[Row] = sample.rows if sample else []
+    known = set(schemas.load(name, ())["properties"])
+    return known.intersection(*rows) - SUMMARY - TIMES - {"deleted"}
 
 
 @experiment("deletions.exclusive")
@@ -79,10 +92,12 @@ def exclusive(subject: Subject) -> Finding:
         return undecided("Deleted records do not say when they were deleted.")
     there = {str(row.get("id")) for row in answer.rows if deleted_at(row) == latest}
     since = subject.get(name, items_per_page=HIGHEST_PAGE_SIZE, deleted_since=instant(latest))
-    if not since.ok or (since.total or 0) > HIGHEST_PAGE_SIZE:
-        return undecided(f"Sage answers {since.status}, or too many were deleted since.")
+    if not since.is_whole:
+        return undecided("Too many were deleted since.")
     found_again = len(there & {*since.ids})
-    evidence = f"Of {len(there)} deletions of one second, {found_again} come when the filter names that second."
+    evidence = counted(
+        "Of {} deletions of one second, {} come when the filter names that second.", len(there), found_again
+    )
     return decided(holds=not found_again, evidence=evidence)
 
 

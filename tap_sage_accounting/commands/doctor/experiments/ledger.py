@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING, Any
 from tap_sage_accounting.commands.doctor.experiments.changes import changed_at, moment_of
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
+    contradicted,
+    counted,
     decided,
     experiment,
     undecided,
 )
-from tap_sage_accounting.commands.doctor.subject import SAMPLE, amount, reference
+from tap_sage_accounting.commands.doctor.looker import SAMPLE
+from tap_sage_accounting.commands.doctor.subject import amount, reference
+from tap_sage_accounting.extraction.months import FIRST_MONTH, Month
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tap_sage_accounting.commands.doctor.subject import Answer, Row, Subject
+    from tap_sage_accounting.commands.doctor.answer import Answer, Row
+    from tap_sage_accounting.commands.doctor.subject import Subject
 
 DOCUMENTS = ("sales_invoices", "purchase_invoices", "sales_credit_notes", "purchase_credit_notes")
 VOIDED = ("sales_invoices", "sales_credit_notes")
@@ -31,7 +36,7 @@ TOGETHER = timedelta(seconds=10)
 """How far apart what one void does is, by its times."""
 CENT, ZERO = Decimal("0.01"), Decimal(0)
 WHOLE_PAGE: dict[str, Any] = {"items_per_page": HIGHEST_PAGE_SIZE, "attributes": "all"}
-NO_ENTRIES = "The ledger cannot be read, is empty, or does not honour the filter."
+NO_ENTRIES = "The list of ledger entries does not honour the filter."
 
 
 def _net(entries: Iterable[Row]) -> Decimal:
@@ -41,26 +46,66 @@ def _net(entries: Iterable[Row]) -> Decimal:
 @experiment("ledger.voids")
 def voids(subject: Subject) -> Finding:
     """Look at the ledger entries of a void document, and at those of the day on which it was voided."""
+    if not (found := _void_documents(subject)):
+        return undecided("No sales document is void.")
+    newest = max(found, key=lambda row: str(row["updated_at"]))
+    transaction = reference(newest["transaction"])
+    entries = _entries_of(subject, transaction)
+    if entries is None:
+        return undecided(NO_ENTRIES)
+    if not entries.rows:
+        return _unlisted(subject)
+    flagged = sum(row.get("deleted") is True for row in entries.rows)
+    opposite = _pairs(entries.rows)
+    others = "others take them back" if _is_taken_back(subject, entries, newest) else "no others take them back"
+    evidence = counted(
+        "Of {} entries of a void document, {} are flagged, and {} reverse them; " + others + ".",
+        len(entries.rows),
+        flagged,
+        opposite,
+    )
+    return decided(holds=flagged == len(entries.rows) and not opposite and others.startswith("no"), evidence=evidence)
+
+
+def _void_documents(subject: Subject) -> list[Row]:
+    """Return the first void documents that say when they were voided and which transaction is theirs."""
     for name in VOIDED:
-        void = subject.get(name, items_per_page=SAMPLE, attributes="transaction,updated_at,status", status_id="VOID")
+        attributes = "transaction,updated_at,status,date"
+        void = subject.find(name, items_per_page=SAMPLE, attributes=attributes, status_id="VOID")
         found = [
             row
-            for row in void.rows
+            for row in (void.rows if void else ())
             if reference(row.get("status")) == "VOID" and reference(row.get("transaction")) and changed_at(row)
         ]
-        if not void.ok or not found:
-            continue
-        newest = max(found, key=lambda row: str(row["updated_at"]))
-        transaction = reference(newest["transaction"])
-        entries = subject.get("ledger_entries", transaction_id=transaction, **WHOLE_PAGE)
-        if not entries.ok or {reference(row.get("transaction")) for row in entries.rows} != {transaction}:
-            return undecided(NO_ENTRIES)
-        flagged = sum(row.get("deleted") is True for row in entries.rows)
-        taken_back = _is_taken_back(subject, entries, newest)
-        others = "others take them back" if taken_back else "none take them back"
-        evidence = f"Of {len(entries.rows)} entries of a void document, {flagged} are flagged; {others}."
-        return decided(holds=flagged == len(entries.rows) and not taken_back, evidence=evidence)
-    return undecided("No sales document is void.")
+        if found:
+            return found
+    return []
+
+
+def _entries_of(subject: Subject, transaction: str) -> Answer | None:
+    """Return the ledger entries of a transaction; None where others come as well."""
+    entries = subject.get("ledger_entries", transaction_id=transaction, **WHOLE_PAGE)
+    return entries if {reference(row.get("transaction")) for row in entries.rows} <= {transaction} else None
+
+
+def _unlisted(subject: Subject) -> Finding:
+    """Say that a void document's entries are not listed, where those of another transaction are."""
+    others = [reference(row.get("transaction")) for row in subject.rows_of("ledger_entries")]
+    if not any(others):
+        return undecided("The ledger is empty.")
+    entries = _entries_of(subject, next(filter(None, others)))
+    if entries is None or not entries.rows:
+        return undecided(NO_ENTRIES)
+    return contradicted("The entries of a void document are not listed; those of another transaction are.")
+
+
+def _pairs(entries: Iterable[Row]) -> int:
+    """Count the entries that take another one of the same transaction back, where all of them together do."""
+    amounts = Counter(map(_own, entries))
+    sums: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for (account, net), count in amounts.items():
+        sums[account] += net * count
+    return sum(count for (_, net), count in amounts.items() if net > 0) if not any(sums.values()) else 0
 
 
 def _is_taken_back(subject: Subject, entries: Answer, document: Row) -> bool:
@@ -89,11 +134,12 @@ def correction_origin(subject: Subject) -> Finding:
     if not answer.rows:
         return undecided("There is no correction.")
     named = sum(bool(reference(row.get("origin"))) for row in answer.rows)
-    return decided(holds=named == len(answer.rows), evidence=f"{named} of {len(answer.rows)} do.")
+    return decided(holds=named == len(answer.rows), evidence=counted("{} do.", (named, len(answer.rows))))
 
 
-def _accounts(subject: Subject) -> list[Row]:
-    fields = subject.month.fields
+def _accounts(subject: Subject, first: str, last: str) -> list[Row]:
+    """Return the accounts of a trial balance."""
+    fields = subject.get("trial_balance", from_date=first, to_date=last).fields
     found = fields.get("ledger_accounts")
     if found is None and isinstance(fields.get("trial_balance"), dict):
         found = fields["trial_balance"].get("ledger_accounts")
@@ -103,72 +149,82 @@ def _accounts(subject: Subject) -> list[Row]:
 @experiment("ledger.trial_balance_ids")
 def trial_balance_ids(subject: Subject) -> Finding:
     """Look for the ids of accounts in the trial balance of last month."""
-    accounts = _accounts(subject)
+    accounts = _accounts(subject, *subject.closed_month)
     if not accounts:
-        return undecided("The trial balance of last month is empty or refused.")
+        return undecided("The trial balance of last month is empty.")
     named = sum(bool(each.get("id")) for each in accounts)
-    return decided(holds=named == len(accounts), evidence=f"{named} of {len(accounts)} accounts have one.")
+    return decided(holds=named == len(accounts), evidence=counted("{} accounts have one.", (named, len(accounts))))
 
 
 @experiment("ledger.trial_balance_net")
 def trial_balance_net(subject: Subject) -> Finding:
     """Count the accounts with both a debit and a credit."""
-    moved = [each for each in _accounts(subject) if amount(each.get("debit")) or amount(each.get("credit"))]
+    accounts = _accounts(subject, *subject.closed_month)
+    moved = [each for each in accounts if amount(each.get("debit")) or amount(each.get("credit"))]
     if not moved:
         return undecided("Nothing moved last month.")
     both = sum(bool(amount(each.get("debit")) and amount(each.get("credit"))) for each in moved)
-    return decided(holds=not both, evidence=f"{both} of {len(moved)} accounts have both.")
+    return decided(holds=not both, evidence=counted("{} accounts have both.", (both, len(moved))))
 
 
 @experiment("ledger.ties")
 def ties(subject: Subject) -> Finding:
-    """Add up the ledger entries of last month by account, and compare with the trial balance."""
-    first, last = subject.closed_month
-    accounts = {str(each.get("id") or ""): _net([each]) for each in _accounts(subject)}
+    """Add up the ledger entries of a month by account, and compare with the trial balance."""
+    first, last = _telling_month(subject)
+    accounts = {str(each.get("id") or ""): _net([each]) for each in _accounts(subject, first, last)}
     if not accounts or "" in accounts:
-        return undecided("The trial balance of last month is empty, refused, or without ids.")
+        return undecided("The trial balance of that month is empty, or without ids.")
+    rows = _entries_between(subject, first, last)
+    if isinstance(rows, str):
+        return undecided(rows)
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-    most, number, seen = MANY_PAGES if subject.deep else FEW_PAGES, 0, 0
-    while True:
-        number += 1
-        page = subject.get(
-            "ledger_entries",
-            page=number,
-            from_date=first,
-            to_date=last,
-            **WHOLE_PAGE,
-        )
-        if not page.ok or page.total is None:
-            return undecided(NO_ENTRIES)
+    for row in rows:
+        if row.get("deleted") is not True:
+            sums[reference(row.get("ledger_account"))] += _net([row])
+    everywhere = {*sums, *accounts}
+    apart = sum(abs(sums[key] - accounts.get(key, ZERO)) >= CENT for key in everywhere)
+    return decided(
+        holds=not apart, evidence=counted("{} entries; {} accounts differ.", len(rows), (apart, len(everywhere)))
+    )
+
+
+def _telling_month(subject: Subject) -> tuple[str, str]:
+    """Return the newest month that is over and has a void document; else the last that is over."""
+    newest = Month.parse(subject.closed_month[0])
+    months = [Month.parse(row.get("date")) for row in _void_documents(subject)]
+    telling = max((each for each in months if FIRST_MONTH < each <= newest), default=newest)
+    return telling.first_day, telling.last_day
+
+
+def _entries_between(subject: Subject, first: str, last: str) -> list[Row] | str:
+    """Return all entries of a span; or why not."""
+    rows: list[Row] = []
+    most = MANY_PAGES if subject.deep else FEW_PAGES
+    for number in range(1, most + 1):
+        page = subject.get("ledger_entries", page=number, from_date=first, to_date=last, **WHOLE_PAGE)
+        if page.total is None:
+            return "Sage does not count the rows of its lists."
         if page.total > most * HIGHEST_PAGE_SIZE:
-            return undecided("Last month has too many entries for this depth.")
-        for row in page.rows:
-            if row.get("deleted") is not True:
-                sums[reference(row.get("ledger_account"))] += _net([row])
-        seen += len(page.rows)
-        if seen >= page.total or not page.rows or number >= most:
-            break
-    if seen < page.total:
-        return undecided("Not all entries of last month were seen.")
-    apart = sum(abs(sums[key] - accounts.get(key, ZERO)) >= CENT for key in {*sums, *accounts})
-    evidence = f"{seen} entries; {apart} of {len({*sums, *accounts})} accounts differ."
-    return decided(holds=not apart, evidence=evidence)
+            return "That month has too many entries for this depth."
+        rows += page.rows
+        if len(rows) >= page.total:
+            return rows
+    return "Not all entries of that month were seen."
 
 
 @experiment("ledger.exchange_rate")
 def exchange_rate(subject: Subject) -> Finding:
     """Multiply and divide the amounts of documents in foreign currency by their rate, and see which fits."""
     multiplied = divided = 0
-    for name in DOCUMENTS:
-        for row in subject.sample(name).rows:
-            own, base = amount(row.get("total_amount")), amount(row.get("base_currency_total_amount"))
-            rate = amount(row.get("exchange_rate"))
-            if not own or not base or not rate or rate == 1:
-                continue
-            off, off_divided = abs(own * rate - base), abs(own / rate - base)
-            multiplied += off < off_divided
-            divided += off_divided < off
+    for row in subject.rows_of(*DOCUMENTS):
+        own, base = amount(row.get("total_amount")), amount(row.get("base_currency_total_amount"))
+        rate = amount(row.get("exchange_rate"))
+        if not own or not base or not rate or rate == 1:
+            continue
+        off, off_divided = abs(own * rate - base), abs(own / rate - base)
+        multiplied += off < off_divided
+        divided += off_divided < off
     if not multiplied + divided:
         return undecided("No document in the samples is in a foreign currency.")
-    evidence = f"The amounts of {multiplied} documents fit this, and those of {divided} the opposite."
+    evidence = counted("The amounts of {} documents fit this, and those of {} the opposite.", multiplied, divided)
     return decided(holds=not divided, evidence=evidence)

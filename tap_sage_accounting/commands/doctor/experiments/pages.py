@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.commands.doctor.answer import whole
 from tap_sage_accounting.commands.doctor.experiments.changes import latest_changes
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
     contradicted,
+    counted,
     decided,
     experiment,
     undecided,
 )
-from tap_sage_accounting.commands.doctor.subject import SAMPLE, whole
+from tap_sage_accounting.commands.doctor.looker import SAMPLE
+from tap_sage_accounting.commands.doctor.subject import BAD_REQUESTS
 from tap_sage_accounting.extraction.resume import IN_ORDER
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.commands.doctor.subject import Answer, Subject
+    from tap_sage_accounting.commands.doctor.answer import Answer
+    from tap_sage_accounting.commands.doctor.subject import Subject
 
 LONG_LISTS = ("ledger_entries", "transactions", "ledger_accounts", "contacts", "sales_invoices", "purchase_invoices")
 """Lists that most businesses have, the longest first."""
@@ -26,7 +30,11 @@ CHANGING = ("ledger_entries", "contacts", "sales_invoices")
 """Lists with a filter for changes."""
 NO_LIST = "No list has more rows than a page."
 NOT_FOUND = 404
-NO_ROWS = "No list of documents has rows that were made at different times."
+TOO_HEAVY = frozenset((500, 502, 504))
+"""Statuses of a page that is too much for Sage, where it answers smaller ones."""
+NO_ROWS = "No list has rows."
+NO_TIMES = "No list of documents has rows that were made at different times."
+UNCOUNTED = "Sage does not count the rows of its lists."
 
 
 def long_list(subject: Subject) -> tuple[str, Answer] | None:
@@ -34,27 +42,40 @@ def long_list(subject: Subject) -> tuple[str, Answer] | None:
     return subject.first_with_rows(*LONG_LISTS, least=SAMPLE + 1)
 
 
-def last_page(subject: Subject, name: str, total: int) -> Answer:
-    """Return the answer to a page far beyond the last one of a list."""
-    return subject.get(name, page=total + 1, items_per_page=1, attributes="all")
+def last_page(subject: Subject, name: str, total: int) -> Answer | None:
+    """Return the answer to a page far beyond the last one of a list, be it that there is none."""
+    return subject.find(name, (NOT_FOUND,), page=total + 1, items_per_page=1, attributes="all")
+
+
+@experiment("pages.total")
+def total(subject: Subject) -> Finding:
+    """Count the lists that do not say how many rows they have."""
+    answers = [answer for answer in subject.answered(*LONG_LISTS).values() if answer.rows]
+    if not answers:
+        return undecided(NO_ROWS)
+    silent = sum(answer.total is None for answer in answers)
+    evidence = f"{silent} of {len(answers)} lists with rows have no `$total`."
+    return decided(holds=not silent, evidence=evidence)
 
 
 @experiment("pages.beyond_last")
 def beyond_last(subject: Subject) -> Finding:
     """Ask for a page beyond the last one."""
-    if (found := subject.first_with_rows(*LONG_LISTS)) is None or (total := found[1].total) is None:
-        return undecided("No list has rows.")
-    answer = last_page(subject, found[0], total)
+    if (found := subject.first_with_rows(*LONG_LISTS)) is None:
+        return undecided(NO_ROWS)
+    if (rows := found[1].total) is None:
+        return undecided(UNCOUNTED)
+    answer = last_page(subject, found[0], rows)
+    if answer is None:
+        return undecided("That page is not answered.")
     number = whole(answer.fields.get("$page"))
     if answer.status == NOT_FOUND:
         return contradicted("Sage answers 404.")
-    if not answer.ok:
-        return undecided(f"Sage answers {answer.status}.")
     if not answer.rows:
         return contradicted("The page has no rows.")
-    named = "the last one" if number == total else "another one" if number else "none"
-    evidence = f"{len(answer.rows)} rows come, and the page that they are said to be is {named}."
-    return decided(holds=number == total, evidence=evidence)
+    named = "the last one" if number == rows else "another one" if number else "none"
+    evidence = counted("{} rows come, and the page that they are said to be is " + named + ".", len(answer.rows))
+    return decided(holds=number == rows, evidence=evidence)
 
 
 @experiment("pages.next")
@@ -84,25 +105,30 @@ def next_filters(subject: Subject) -> Finding:
 def over_200(subject: Subject) -> Finding:
     """Ask for a page of 201 rows."""
     if (found := subject.first_with_rows(*LONG_LISTS)) is None:
-        return undecided("No list has rows.")
-    answer = subject.get(found[0], items_per_page=HIGHEST_PAGE_SIZE + 1)
+        return undecided(NO_ROWS)
+    answer = subject.get(found[0], BAD_REQUESTS, items_per_page=HIGHEST_PAGE_SIZE + 1)
     if not answer.ok:
         return contradicted(f"Sage answers {answer.status} to 201 rows a page.")
     size = whole(answer.fields.get("$itemsPerPage"))
     holds = len(answer.rows) <= HIGHEST_PAGE_SIZE and (size is None or size <= HIGHEST_PAGE_SIZE)
     stated = "no size" if size is None else "200 or less" if size <= HIGHEST_PAGE_SIZE else "more than 200"
-    return decided(holds=holds, evidence=f"{len(answer.rows)} rows come, on a page that states {stated}.")
+    evidence = counted("{} rows come, on a page that states " + stated + ".", len(answer.rows))
+    return decided(holds=holds, evidence=evidence)
 
 
 @experiment("pages.heavy")
 def heavy(subject: Subject) -> Finding:
-    """Ask for a page of 200 whole records, as a load does."""
-    names = [name for name in SORTED if (answer := subject.sample(name)).ok and answer.rows]
-    name = max(names, key=lambda name: subject.sample(name).total or 0, default=None)
-    if name is None or (subject.sample(name).total or 0) <= SAMPLE:
+    """Ask for a page of 200 whole records, as a load does; where Sage fails, see whether it answers a small page."""
+    sizes = {name: answer.at_least for name in SORTED if (answer := subject.sample(name)) is not None}
+    name = max(sizes, key=sizes.__getitem__, default=None)
+    if name is None or sizes[name] <= SAMPLE:
         return undecided("No list of documents has enough rows.")
-    answer = subject.get(name, items_per_page=HIGHEST_PAGE_SIZE, attributes="all")
-    evidence = f"Sage answers {answer.status} after {answer.seconds:.1f} s, to {len(answer.rows)} rows."
+    answer = subject.get(name, TOO_HEAVY, items_per_page=HIGHEST_PAGE_SIZE, attributes="all")
+    if not answer.ok:
+        subject.get(name, items_per_page=2)
+    evidence = counted(
+        f"Sage answers {answer.status} after {answer.seconds:.1f} s, to {{}} rows.", len(answer.rows) or sizes[name]
+    )
     return decided(holds=answer.ok, evidence=evidence)
 
 
@@ -118,13 +144,14 @@ def full(subject: Subject) -> Finding:
 def in_order(subject: Subject) -> Finding:
     """Ask for a list in one order and in the other, and compare the times of its rows."""
     for name in SORTED:
-        upwards = subject.get(name, items_per_page=SAMPLE, attributes="created_at", sort=IN_ORDER)
-        times = [str(row.get("created_at") or "") for row in upwards.rows]
+        upwards = subject.find(name, items_per_page=SAMPLE, attributes="created_at", sort=IN_ORDER)
+        times = [str(row.get("created_at") or "") for row in upwards.rows] if upwards else []
         if len(set(times)) < 2:  # noqa: PLR2004 - two differ
             continue
-        others = [str(row.get("updated_at") or "") for row in latest_changes(subject, name).rows]
+        if (changes := latest_changes(subject, name)) is None:
+            continue
+        others = [str(row.get("updated_at") or "") for row in changes.rows]
         holds = times == sorted(times) and others == sorted(others, reverse=True)
-        return decided(
-            holds=holds, evidence=f"Of {len(times)} rows each, both orders {'are' if holds else 'are not'} kept."
-        )
-    return undecided(NO_ROWS)
+        kept = "are" if holds else "are not"
+        return decided(holds=holds, evidence=counted("Of {} rows each, both orders " + kept + " kept.", len(times)))
+    return undecided(NO_TIMES)

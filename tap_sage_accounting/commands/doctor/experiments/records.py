@@ -8,14 +8,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting import schemas
-from tap_sage_accounting.commands.doctor.findings import Finding, decided, experiment, undecided
-from tap_sage_accounting.commands.doctor.shapes import new_names, shape_of
-from tap_sage_accounting.commands.doctor.subject import LISTS, SAMPLE
+from tap_sage_accounting.commands.doctor.findings import Finding, counted, decided, experiment, undecided
+from tap_sage_accounting.commands.doctor.looker import SAMPLE
+from tap_sage_accounting.commands.doctor.shapes import hidden_names, new_names, shape_of
+from tap_sage_accounting.commands.doctor.subject import LISTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tap_sage_accounting.commands.doctor.subject import Row, Subject
+    from tap_sage_accounting.commands.doctor.answer import Answer, Row
+    from tap_sage_accounting.commands.doctor.subject import Subject
 
 DOCUMENTS = ("sales_invoices", "purchase_invoices", "sales_credit_notes", "purchase_credit_notes")
 WITH_AMOUNTS = (*DOCUMENTS[:2], "ledger_entries", "contact_payments", "journals")
@@ -40,35 +42,31 @@ DATES = {"date": DAY, "date-time": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\
 NO_ROWS = "No list with such an attribute has rows."
 
 
-def sampled(subject: Subject, *names: str) -> list[Row]:
-    """Return the rows of some lists' samples."""
-    return [row for name in names for row in subject.sample(name).rows]
-
-
 @experiment("records.attributes")
 def attributes(subject: Subject) -> Finding:
     """Count the attributes that the schemas do not know, in the lists that other experiments look at, too."""
     rows, names = 0, 0
-    for name in dict.fromkeys((*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES, *CATALOGUE)):
-        answer = subject.sample(name)
+    for name, answer in subject.answered(*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES, *CATALOGUE).items():
         rows += len(answer.rows)
-        names += len({*new_names(shape_of(answer.rows, schemas.load(name, ())["properties"]))})
+        shape = shape_of(answer.rows, schemas.load(name, ())["properties"])
+        names += len({*new_names(shape)}) + hidden_names(shape)
     if not rows:
         return undecided("No list has rows.")
-    return decided(holds=not names, evidence=f"Attributes besides, in {rows} rows: {names}.")
+    return decided(holds=not names, evidence=counted("Attributes besides, in {} rows: {}.", rows, names))
 
 
 @experiment("records.decimals")
 def decimals(subject: Subject) -> Finding:
     """Count how amounts, quantities and rates are written in documents and the ledger."""
     kinds: Counter[bool] = Counter()
-    for name in WITH_AMOUNTS:
+    for name, answer in subject.answered(*WITH_AMOUNTS).items():
         properties = schemas.load(name, ())["properties"]
-        for row in subject.sample(name).rows:
+        for row in answer.rows:
             kinds.update(isinstance(value, str) for value in _numbers(row, properties))
     if not kinds:
         return undecided(NO_ROWS)
-    return decided(holds=not kinds[False], evidence=f"{kinds[True]} are strings, and {kinds[False]} are numbers.")
+    evidence = counted("{} are strings, and {} are numbers.", kinds[True], kinds[False])
+    return decided(holds=not kinds[False], evidence=evidence)
 
 
 def _numbers(row: Row, properties: Mapping[str, Any]) -> Iterator[object]:
@@ -85,58 +83,55 @@ def _numbers(row: Row, properties: Mapping[str, Any]) -> Iterator[object]:
 @experiment("records.last_paid")
 def last_paid(subject: Subject) -> Finding:
     """See how the day of the last payment is written."""
-    texts = [text for row in sampled(subject, *DOCUMENTS) if isinstance(text := row.get("last_paid"), str) and text]
+    texts = [text for row in subject.rows_of(*DOCUMENTS) if isinstance(text := row.get("last_paid"), str) and text]
     if not texts:
         return undecided("No document in the samples was ever paid.")
     usual = sum(bool(DAY.match(text)) for text in texts)
-    return decided(holds=not usual, evidence=f"{usual} of {len(texts)} are written like all other dates.")
+    return decided(holds=not usual, evidence=counted("{} are written like all other dates.", (usual, len(texts))))
 
 
 @experiment("records.timestamps")
 def moments(subject: Subject) -> Finding:
     """See how the times of records are written."""
     names = ("created_at", "updated_at")
-    texts = [text for row in sampled(subject, *WITH_TIMES) for name in names if isinstance(text := row.get(name), str)]
+    texts = [text for row in subject.rows_of(*WITH_TIMES) for name in names if isinstance(text := row.get(name), str)]
     if not texts:
         return undecided(NO_ROWS)
     usual = sum(bool(MOMENT.fullmatch(text)) for text in texts)
-    return decided(holds=usual == len(texts), evidence=f"{usual} of {len(texts)} are.")
+    return decided(holds=usual == len(texts), evidence=counted("{} are.", (usual, len(texts))))
 
 
 @experiment("records.dates")
 def dates(subject: Subject) -> Finding:
     """Name the attributes of documents and master data whose dates and moments have another form."""
     seen, others = 0, set()
-    for name in (*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES):
+    for name, answer in subject.answered(*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES).items():
         properties = schemas.load(name, ())["properties"]
         formats = {each: DATES[part["format"]] for each, part in properties.items() if part.get("format") in DATES}
-        for row in subject.sample(name).rows:
+        for row in answer.rows:
             texts = {each: str(row[each]) for each in formats.keys() & row.keys() if row[each]}
             seen += len(texts)
             others |= {f"{name}.{each}" for each, text in texts.items() if not formats[each].fullmatch(text)}
     if not seen:
         return undecided(NO_ROWS)
-    return decided(
-        holds=not others, evidence=f"Of {seen} values, others are in: {', '.join(sorted(others)) or 'none'}."
-    )
+    evidence = counted(f"Of {{}} values, others are in: {', '.join(sorted(others)) or 'none'}.", seen)
+    return decided(holds=not others, evidence=evidence)
 
 
 @experiment("records.times")
 def times(subject: Subject) -> Finding:
     """Count the rows without a time of their last change; a list of ledger entries begins with the newest."""
-    rows = sampled(subject, *WITH_TIMES)
+    rows = subject.rows_of(*WITH_TIMES)
     if not rows:
         return undecided(NO_ROWS)
     without = sum(not row.get("updated_at") for row in rows)
-    return decided(holds=not without, evidence=f"{without} of {len(rows)} rows have none.")
+    return decided(holds=not without, evidence=counted("{} rows have none.", (without, len(rows))))
 
 
 @experiment("records.object_ids")
 def object_ids(subject: Subject) -> Finding:
     """Look for ids in the settings."""
-    found = [answer.fields for name in SETTINGS if (answer := subject.sample(name)).ok]
-    if not found:
-        return undecided("Sage refuses the settings.")
+    found = [answer.fields for answer in subject.answered(*SETTINGS).values()]
     with_id = sum("id" in fields for fields in found)
     return decided(holds=not with_id, evidence=f"{with_id} of {len(found)} have one.")
 
@@ -145,14 +140,14 @@ def object_ids(subject: Subject) -> Finding:
 def complete(subject: Subject) -> Finding:
     """Compare a row of a list with the same record by itself, for documents and journals."""
     compared, lacking = 0, set()
-    for name, lines in WITH_LINES.items():
-        sample = subject.sample(name)
+    for name, sample in subject.answered(*WITH_LINES).items():
         if not sample.ids:
             continue
+        lines = WITH_LINES[name]
         key, row = next((str(row["id"]), row) for row in sample.rows if isinstance(row.get("id"), str))
         flags = dict.fromkeys(LISTS[name].flags, "true")
-        single = subject.get(f"{name}/{key}", **flags, **LISTS[name].detail_params)
-        if single.ok:
+        single = subject.find(f"{name}/{key}", **flags, **LISTS[name].detail_params)
+        if single is not None:
             compared += 1
             known = schemas.load(name, ())["properties"]
             absent = (single.fields.keys() - row.keys() - {*DETAIL_FLAGS.get(name, {}).values()}) & known.keys()
@@ -167,39 +162,48 @@ def complete(subject: Subject) -> Finding:
 @experiment("records.opt_ins")
 def opt_ins(subject: Subject) -> Finding:
     """Ask for contacts without the flag that their balance needs."""
-    with_flag = sum("balance" in row for row in subject.sample("contacts").rows)
+    with_flag = sum("balance" in row for row in subject.rows_of("contacts"))
     if not with_flag:
         return undecided("No contact shows a balance.")
     rows = subject.get("contacts", items_per_page=SAMPLE, attributes="all").rows
     without = sum("balance" in row for row in rows)
-    evidence = f"With the flag, {with_flag} contacts show a balance; without it, {without} of {len(rows)}."
+    evidence = counted("With the flag, {} contacts show a balance; without it, {}.", with_flag, (without, len(rows)))
     return decided(holds=not without, evidence=evidence)
 
 
 @experiment("records.detail_flags")
 def detail_flags(subject: Subject) -> Finding:
     """Look in lists for what flags show that are for single records."""
-    rows = {name: subject.sample(name).rows for name in DETAIL_FLAGS}
+    rows = {name: answer.rows for name, answer in subject.answered(*DETAIL_FLAGS).items()}
     if not any(rows.values()):
         return undecided(NO_ROWS)
-    shown = sum(name in row for each, flags in DETAIL_FLAGS.items() for name in flags.values() for row in rows[each])
-    return decided(holds=not shown, evidence=f"They show {shown} attributes in {sum(map(len, rows.values()))} rows.")
+    shown = sum(name in row for each in rows for name in DETAIL_FLAGS[each].values() for row in rows[each])
+    evidence = counted("They show {} attributes in {} rows.", shown, sum(map(len, rows.values())))
+    return decided(holds=not shown, evidence=evidence)
 
 
 @experiment("records.inactive")
 def inactive(subject: Subject) -> Finding:
     """Look for an inactive one among all, or count the active and the inactive ones, and compare with all."""
-    for name in CATALOGUE:
-        answer = subject.sample(name)
-        if not answer.ok or not answer.total:
+    reason = "No product, service or stock item is inactive."
+    for name, answer in subject.answered(*CATALOGUE).items():
+        hidden = subject.find(name, items_per_page=SAMPLE, active="false") if answer.rows else None
+        if hidden is None or not hidden.rows:
             continue
-        hidden = subject.get(name, items_per_page=1, active="false")
-        if not hidden.ok or not hidden.total:
+        if (active := subject.find(name, items_per_page=SAMPLE, active="true")) is None:
             continue
-        if len(answer.rows) == answer.total:
-            holds = bool({*hidden.ids} & {*answer.ids})
-            return decided(holds=holds, evidence=f"A list without filter {'has' if holds else 'lacks'} one of them.")
-        active = subject.get(name, items_per_page=1, active="true").total or 0
-        holds = answer.total >= active + hidden.total  # some are neither
-        return decided(holds=holds, evidence=f"A list without filter has {'' if holds else 'not '}all, by its total.")
-    return undecided("No product, service or stock item is inactive.")
+        if {*active.ids} & {*hidden.ids} or active.at_least == hidden.at_least == answer.at_least:
+            reason = "The lists ignore the filter by what is active."
+            continue
+        return _shows_inactive(answer, active, hidden)
+    return undecided(reason)
+
+
+def _shows_inactive(answer: Answer, active: Answer, hidden: Answer) -> Finding:
+    if answer.is_whole:
+        holds = bool({*hidden.ids} & {*answer.ids})
+        return decided(holds=holds, evidence=f"A list without filter {'has' if holds else 'lacks'} one of them.")
+    if answer.total is None:
+        return undecided("Sage does not count the rows of its lists.")
+    holds = answer.total >= active.at_least + hidden.at_least  # some are neither
+    return decided(holds=holds, evidence=f"A list without filter has {'' if holds else 'not '}all, by its total.")

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from tap_sage_accounting.api.clocks import TOLERANCE
 from tap_sage_accounting.api.request import BUSINESS
+from tap_sage_accounting.commands.doctor.answer import OK
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
     confirmed,
@@ -17,16 +18,24 @@ from tap_sage_accounting.commands.doctor.findings import (
     experiment,
     undecided,
 )
+from tap_sage_accounting.exceptions import ForeignResponseError
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.commands.doctor.subject import Answer, Subject
+    from tap_sage_accounting.commands.doctor.answer import Answer
+    from tap_sage_accounting.commands.doctor.subject import Subject
 
-ABOUT_LIMITS = re.compile(r"(x-)?rate-?limit[a-z-]{0,30}|x-[a-z-]{0,20}quota[a-z-]{0,20}")
-"""Names of headers that speak of limits."""
+_WORDS = (
+    "after|app|application|burst|business|client|concurrency|concurrent|cost|count|daily|day|hour|hourly|interval|left|"
+    "limit|limits|max|minute|monthly|period|policy|quota|rate|ratelimit|remaining|request|requests|reset|resource|"
+    "retry|scope|second|seconds|type|used|user|window"
+)
+ABOUT_LIMITS = re.compile(rf"(?=.*(rate-?limit|quota))(x-)?({_WORDS})(-({_WORDS}))*")
+"""Names of headers that speak of limits, and are made of such words: others may hold a name of somebody's."""
 COMPRESSIBLE = 2_000
 """Bytes of a body that is worth compressing."""
-USER_LEVEL = ("/businesses", "/user")
-FORBIDDEN, UNAUTHORIZED = 403, 401
+FORBIDDEN = 403
+SAGES_OWN = frozenset((401, FORBIDDEN, 404))
+"""Statuses with which Sage may refuse a business."""
 
 
 def _answered(subject: Subject) -> list[Answer]:
@@ -36,7 +45,7 @@ def _answered(subject: Subject) -> list[Answer]:
 @experiment("requests.echo")
 def echo(subject: Subject) -> Finding:
     """Count the answers about the business that name it."""
-    answers = [answer for answer in subject.looker.about(subject.id) if answer.ok]
+    answers = [answer for answer in subject.looker.about(subject.id) if answer.status == OK]
     named = [answer.headers[BUSINESS.lower()] for answer in answers if BUSINESS.lower() in answer.headers]
     if not answers:
         return undecided("Nothing about the business was answered.")
@@ -49,6 +58,12 @@ def echo(subject: Subject) -> Finding:
 def foreign_business(subject: Subject) -> Finding:
     """Ask for a list of a business that does not exist."""
     answer = subject.looker.get("/contacts", {"items_per_page": 1}, uuid4().hex)
+    if answer.status == OK:
+        named = answer.headers.get(BUSINESS.lower())
+        echo = "names no business" if named is None else "names another business" if answer.error else "names that one"
+        return contradicted(f"An invented business is answered with 200, and the answer {echo}.")
+    if answer.status not in SAGES_OWN or isinstance(answer.error, ForeignResponseError):
+        return undecided(f"Sage does not answer ({answer.failure}).")
     return decided(holds=answer.status == FORBIDDEN, evidence=f"An invented business is answered with {answer.status}.")
 
 

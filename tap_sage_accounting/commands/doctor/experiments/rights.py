@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.commands.doctor.findings import Finding, decided, experiment, undecided
-from tap_sage_accounting.commands.doctor.subject import OK, current_lists
+from tap_sage_accounting.commands.doctor.subject import LISTS, current_lists
+from tap_sage_accounting.exceptions import EditionError
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.commands.doctor.subject import Answer, Subject
+    from tap_sage_accounting.commands.doctor.answer import Answer
+    from tap_sage_accounting.commands.doctor.subject import Subject
 
 ELSEWHERE = {"journal_codes": "FR", "tax_offices": "DE"}
 """Lists that one country has, or had."""
 PURCHASES = ("purchase_invoices", "purchase_credit_notes", "purchase_quick_entries")
-UNAUTHORIZED = 401
-UNKNOWN = "Sage does not say which edition and country it is."
+ALL_ROLES_READ = ("contacts", "ledger_accounts", "sales_invoices")
+"""Lists of which most roles let one read some."""
+REFUSALS = frozenset((401, 403, 404))
+UNKNOWN = "Sage does not say which edition and country it is, or the user's role has no right to such a list."
 
 
 def _not_offered(subject: Subject) -> Answer | None:
-    """Return the answer for a list that other editions or countries have; None where neither is known here."""
+    """Return the answer for a list that other editions or countries have, and the user's role would let them read.
+
+    None where none is known here.
+
+    Raises:
+        UnansweredError: Sage does not answer, or refuses lists that it should have, too.
+    """
     access = subject.access
     if access is None or not access.country or not access.edition:
         return None
-    lacking = [stream for stream in current_lists() if access.lacks(stream)]
+    anywhere = replace(access, country="", edition="")
+    lacking = [stream.name for stream in current_lists() if access.lacks(stream)]
     elsewhere = [name for name, only in ELSEWHERE.items() if only != access.country]
-    return subject.get(next(iter((*(stream.name for stream in lacking), *elsewhere))), items_per_page=1)
+    name = next((each for each in (*lacking, *elsewhere) if not anywhere.refusal(LISTS[each])), None)
+    if name is None:
+        return None
+    answer = subject.get(name, REFUSALS, items_per_page=1)
+    subject.answered(*ALL_ROLES_READ)
+    return answer
 
 
 @experiment("rights.edition")
 def edition(subject: Subject) -> Finding:
     """Ask for a list that only another edition or country has."""
     answer = _not_offered(subject)
-    if answer is None or answer.status == OK:
+    if answer is None or answer.ok:
         return undecided("Sage answers a list that it should not have." if answer else UNKNOWN)
-    speaks = "subscription" in answer.error.message.lower()
+    speaks = isinstance(answer.error, EditionError)
     evidence = f"Sage answers {answer.status}, and {'speaks' if speaks else 'does not speak'} of a subscription."
-    return decided(holds=answer.status == UNAUTHORIZED and speaks, evidence=evidence)
+    return decided(holds=speaks, evidence=evidence)
 
 
 @experiment("rights.lists")
@@ -54,5 +71,10 @@ def start_purchases(subject: Subject) -> Finding:
     """Ask for purchases where the edition is Start."""
     if subject.access is None or subject.access.edition != "Start":
         return undecided("The business has another edition.")
-    answered = sum(subject.sample(name).ok for name in PURCHASES)
-    return decided(holds=not answered, evidence=f"{answered} of {len(PURCHASES)} lists are answered.")
+    anywhere = replace(subject.access, edition="")
+    names = [name for name in PURCHASES if not anywhere.refusal(LISTS[name])]
+    answers = [answer for name in names if (answer := subject.sample(name, REFUSALS)) is not None]
+    if not answers:
+        return undecided("Sage does not answer, or the user's role has no right to purchases.")
+    answered = sum(answer.ok for answer in answers)
+    return decided(holds=not answered, evidence=f"{answered} of {len(answers)} lists are answered.")

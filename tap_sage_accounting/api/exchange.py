@@ -1,0 +1,166 @@
+"""One exchange with Sage: a permit, a valid token, a request, and whatever comes back."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from urllib.parse import urlsplit
+
+import requests
+from singer_sdk.exceptions import RetriableAPIError
+
+from tap_sage_accounting import timestamps
+from tap_sage_accounting.api import faults
+from tap_sage_accounting.api.faults import FAULTS, Fault, FaultKind, fault_of
+from tap_sage_accounting.api.responses import ACCEPTED, read_body
+from tap_sage_accounting.exceptions import (
+    NoWayToSageError,
+    RateLimitedError,
+    RetryAfterTooLongError,
+    RunOverError,
+    error_of,
+)
+from tap_sage_accounting.transport.adapter import BoundedAdapter
+from tap_sage_accounting.transport.session import open_session
+
+if TYPE_CHECKING:
+    from tap_sage_accounting.api.permit import Permit
+    from tap_sage_accounting.api.request import Request
+    from tap_sage_accounting.api.request_gate import RequestGate
+    from tap_sage_accounting.auth.manager import TokenManager
+
+
+class Exchange(NamedTuple):
+    """What one request brought: any status, and its body as sent, decompressed."""
+
+    response: requests.Response
+    body: bytes
+    sent_at: datetime
+    permit: Permit
+
+
+class ExchangeClient:
+    """Sends requests one by one, as many at a time as the gate lets through.
+
+    Args:
+        tokens: gives access tokens that are valid.
+        gate: says when a request may be sent.
+        api_url: base of the API, without a slash at the end.
+        user_agent: how requests introduce themselves.
+        connections: TCP connections kept open at most.
+        patience: seconds that Sage may ask to wait.
+
+    Raises:
+        ConfigValidationError: the environment names a proxy or a file of certificates that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokens: TokenManager,
+        gate: RequestGate,
+        api_url: str,
+        user_agent: str,
+        connections: int,
+        patience: int,
+    ) -> None:
+        self.api_url = api_url
+        self._patience = patience
+        self._host = urlsplit(api_url).hostname or ""
+        self._tokens = tokens
+        self._gate = gate
+        self._logger = logging.getLogger("tap-sage-accounting.requests")
+        self._session = open_session(api_url, user_agent)
+        self._session.headers.update({"Accept-Encoding": ACCEPTED, "Cache-Control": "no-cache"})
+        self._session.mount(api_url, BoundedAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True))
+
+    def bound(self, seconds: float) -> None:
+        """Give each answer so many seconds from now on, from connecting to the last byte."""
+        self._session.mount(self.api_url, BoundedAdapter(longest=seconds, pool_connections=1, pool_maxsize=1))
+
+    def look(self, request: Request) -> Exchange:
+        """Send a GET request a single time, and return whatever comes; a refusal slows the next requests down.
+
+        No token is given up for what comes back: a 401 may say something of the request.
+
+        Raises:
+            requests.RequestException: nothing came, or not all of it.
+            RetryAfterTooLongError: Sage asks for more patience than there is.
+            NoWayToSageError: certificates or a proxy are in the way.
+            GateClosedError: the run ended.
+        """
+        try:
+            exchange = self._send(request)
+        except FAULTS as failure:
+            self._require_patience(fault_of(failure, request.label, self._host))
+            raise
+        error = error_of(exchange.response, exchange.body, request.label)
+        if isinstance(error, RateLimitedError):
+            self._require_patience(fault_of(error, request.label, self._host))
+            delay = self._gate.refused(exchange.permit, error.retry_after)
+            self._logger.warning("%s Waiting.", error)
+            self._gate.pause(delay)
+        elif not isinstance(error, RetriableAPIError):
+            self._gate.accepted(exchange.permit)
+        return exchange
+
+    def give_up_token(self, exchange: Exchange, refusal: str) -> None:
+        """Renew the token of a request before the next one: Sage accepts it nowhere, as `look` showed.
+
+        Raises:
+            AccessRefusedError: another renewal would not help.
+        """
+        token = token_of(exchange.response.request)
+        if not self._tokens.reject(token):
+            self._tokens.condemn(token, refusal)
+
+    def _send(self, request: Request) -> Exchange:
+        unsigned = requests.Request(
+            "GET", f"{self.api_url}{request.path}", request.headers(), params=request.params, auth=self._tokens.sign
+        )
+        self._tokens.access_token()  # renewed, if need be, before a permit is taken
+        with self._gate.acquire(request.business_id) as permit:
+            sent_at = timestamps.now()
+            response = self._session.send(
+                self._session.prepare_request(unsigned),  # signed now: the permit may have been long in coming
+                timeout=(faults.CONNECT_TIMEOUT, faults.READ_TIMEOUT),
+                allow_redirects=False,
+                stream=True,
+            )
+            body = read_body(response)
+            if response.status_code == requests.codes.ok and not body.lstrip().startswith(b"<"):
+                self._tokens.accept(token_of(response.request))  # before a request that follows can find it dead
+        return Exchange(response, body, sent_at, permit)
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._session.close()
+
+    def _require_patience(self, fault: Fault) -> None:
+        """End the run over what nothing cures in time.
+
+        Raises:
+            RetryAfterTooLongError: Sage asks for more patience than there is.
+            NoWayToSageError: certificates or a proxy are in the way.
+        """
+        if fault.kind is FaultKind.SETUP:
+            self._end(NoWayToSageError(f"{fault.error} Check the certificates and proxies of this machine."))
+        if fault.wait is not None and fault.wait > self._patience:
+            back = datetime.now(UTC) + timedelta(seconds=fault.wait)
+            self._end(
+                RetryAfterTooLongError(
+                    f"{fault.error} It asks to wait {fault.wait:.0f} s, longer than the setting 'patience' allows "
+                    f"({self._patience} s). What was complete is kept; run again after {back:%Y-%m-%d %H:%M:%S} UTC."
+                )
+            )
+
+    def _end(self, reason: RunOverError) -> NoReturn:
+        """End the run: nobody else need wait or try."""
+        self._gate.close(reason)
+        raise reason from None
+
+
+def token_of(request: requests.PreparedRequest) -> str:
+    """Return the access token that a request was sent with."""
+    return str(request.headers.get("Authorization", "")).removeprefix("Bearer ")

@@ -1,0 +1,54 @@
+"""Whether a business is ready to load, by what Sage answered of it and by nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.commands.doctor.answer import TOO_MANY
+from tap_sage_accounting.commands.doctor.subject import current_lists
+from tap_sage_accounting.exceptions import EditionError
+
+if TYPE_CHECKING:
+    from tap_sage_accounting.commands.doctor.subject import Subject
+    from tap_sage_accounting.commands.doctor.survey import Survey
+
+MOST_NAMED = 6
+"""Lists that a problem names."""
+
+
+def problem_of(subject: Subject, found: Survey) -> str:
+    """Say why a business cannot be loaded, or why that is not known, and what to do; "" where it is ready.
+
+    It is where businesses, rights and lists were answered. What Sage refuses for want of rights or edition is no
+    problem, as long as it answers something else.
+    """
+    access = subject.access
+    if access is not None and all(map(access.lacks, current_lists())):
+        return "Sage serves this API for businesses in Canada, Ireland and the United Kingdom. This one is elsewhere."
+    if str(TOO_MANY) in found.unanswered:
+        return "Sage refuses requests for their number (429). Wait, and look again: others may use the application."
+    if not found.answered and not subject.looker.cut_short:
+        return _nothing(subject, found)
+    return " ".join(filter(None, (subject.looker.cut_short, _unanswered(subject, found))))
+
+
+def _unanswered(subject: Subject, found: Survey) -> str:
+    """Name what a load needs and Sage did not answer."""
+    if subject.access is None:
+        return "Sage does not say what the user may read. See status.sage.com, and look again later."
+    named = "; ".join(f"{_named(names)} ({reason})" for reason, names in found.unanswered.items())
+    return f"Sage did not answer {named}. See status.sage.com, and look again later." if named else ""
+
+
+def _nothing(subject: Subject, found: Survey) -> str:
+    """Say why not one list was answered."""
+    if found.refused and not found.unanswered:
+        if any(isinstance(answer.error, EditionError) for answer in subject.samples.values()):
+            return "Sage refuses its lists (401), as it does after a trial. Renew the subscription, then look again."
+        return "The user's role lets them read nothing. Give the user rights in Sage's user management."
+    return "Sage answers nothing. See status.sage.com, and look again later."
+
+
+def _named(names: list[str]) -> str:
+    others = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {others} others" if others > 0 else "")
