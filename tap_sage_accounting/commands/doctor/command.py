@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +82,7 @@ def _looks(tap: TapSageAccounting, businesses: tuple[str, ...], configured: Sequ
     """Look at the businesses that are named, else at the first of the settings, else at the first of all."""
     budget = DEEP_BUDGET if deep else BUDGET
     tap.connection.bound(LONGEST_ANSWER)
-    looker = Looker(tap.connection, budget, partial(show, err=True))
+    looker = Looker(tap.connection, budget)
     require_login(looker)
     chosen, available = choose(looker, businesses or configured[:1])
     start = tap.config.get("start_date")

@@ -14,7 +14,7 @@ from tap_sage_accounting.commands.doctor.looker import SPENT, SpentError
 from tap_sage_accounting.commands.doctor.subject import Subject, UnansweredError
 from tap_sage_accounting.commands.doctor.survey import Survey, survey
 from tap_sage_accounting.commands.doctor.verdict import problem_of
-from tap_sage_accounting.exceptions import RefusedRunError, SettingsError
+from tap_sage_accounting.exceptions import MalformedResponseError, RefusedRunError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,9 @@ def require_login(looker: Looker) -> None:
     """
     answer = looker.user()
     if not answer.ok:
-        raise RefusedRunError(f"{answer.error} Nothing else was asked. See status.sage.com, or look again later.")
+        is_other = isinstance(answer.error, MalformedResponseError)  # whose words say what to do
+        step = "Then look again." if is_other else "See status.sage.com, and look again later."
+        raise RefusedRunError(f"{answer.error} Nothing else was asked. {step}")
 
 
 def choose(looker: Looker, wanted: Sequence[str]) -> tuple[list[tuple[str, str]], int]:

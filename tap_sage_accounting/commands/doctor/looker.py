@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -14,7 +15,7 @@ from tap_sage_accounting.api.request import Request
 from tap_sage_accounting.commands.doctor.answer import TOO_MANY, Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from tap_sage_accounting.api.exchange import Exchange, ExchangeClient
     from tap_sage_accounting.api.outages import Scope
@@ -37,6 +38,7 @@ ANNOUNCED_AFTER = 5.0
 """Seconds after which a line says what is waited for."""
 MOST_SILENT = 3
 """Requests in a row without an answer, before something light shows whether Sage answers anything."""
+logger = logging.getLogger("tap-sage-accounting.doctor")
 SPENT = "All requests of this look were sent before. `--deep` sends more."
 SILENT = f"The look was cut short: Sage answered nothing to {MOST_SILENT} requests in a row. Look again later."
 SLOW = "The look was cut short: it took too long. Look again later."
@@ -52,15 +54,13 @@ class Looker:
     Args:
         client: the way to Sage.
         budget: requests at most.
-        say: writes a line for the person who waits.
 
     Attributes:
         cut_short: why the look ended before its budget; "" where it did not.
     """
 
-    def __init__(self, client: ExchangeClient, budget: int, say: Callable[[str], object] = lambda _line: None) -> None:
+    def __init__(self, client: ExchangeClient, budget: int) -> None:
         self._client = client
-        self._say = say
         self._answers: dict[tuple[object, ...], Answer] = {}
         self._missing: dict[Scope, Answer] = {}
         self.refusals = 0
@@ -112,7 +112,8 @@ class Looker:
         if answer.ok and "items_per_page" in request.params:
             self.seconds[size].append(answer.seconds)
         if answer.is_missing:
-            self._say(str(answer.error))
+            if request.path != LIGHT.path:  # without which the look ends with its words
+                logger.warning("%s", answer.error)
             if size <= SAMPLE:
                 self._missing[request.scope] = answer
         self._silent = self._silent + 1 if answer.is_missing else 0
@@ -156,9 +157,9 @@ class Looker:
 
     @contextmanager
     def _announced(self, label: str) -> Iterator[None]:
-        """Write a line where an answer is long in coming."""
-        line = f"Waiting for Sage: {label}. An answer may take {LONGEST_ANSWER:.0f} s."
-        timer = threading.Timer(ANNOUNCED_AFTER, self._say, [line])
+        """Log a line where an answer is long in coming."""
+        line = "Waiting for Sage: %s. An answer may take %.0f s."
+        timer = threading.Timer(ANNOUNCED_AFTER, logger.warning, [line, label, LONGEST_ANSWER])
         timer.daemon = True
         timer.start()
         try:

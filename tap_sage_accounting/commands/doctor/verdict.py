@@ -25,9 +25,10 @@ def problem_of(subject: Subject, found: Survey) -> str:
     access = subject.access
     if access is not None and all(map(access.lacks, current_lists())):
         return "Sage serves this API for businesses in Canada, Ireland and the United Kingdom. This one is elsewhere."
-    if str(TOO_MANY) in found.unanswered:
+    is_cut_short = bool(subject.looker.cut_short)
+    if str(TOO_MANY) in found.unanswered or (is_cut_short and subject.looker.refusals):
         return "Sage refuses requests for their number (429). Wait, and look again: others may use the application."
-    if not found.answered and not subject.looker.cut_short:
+    if not found.answered and not is_cut_short:
         return _nothing(subject, found)
     return " ".join(filter(None, (subject.looker.cut_short, _unanswered(subject, found))))
 
