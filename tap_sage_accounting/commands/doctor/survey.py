@@ -51,6 +51,8 @@ COUNTED_FIRST = (
 """Lists in the order in which their rows are counted, as long as there are requests left: the longest first."""
 QUIET_MONTHS = 5
 """Requests for the trial balance where nothing changed: settings, changes, accounts and the last two months."""
+OF_LOGIN = 3
+"""Requests of a run for the user, the list of businesses and the business itself."""
 PACES = (60, 100, 900)
 """Requests a minute for which a load's time is shown."""
 REFUSALS = (
@@ -117,8 +119,8 @@ def survey(subject: Subject) -> Survey:
         foreseen=foreseen,
         answered=answered,
         is_empty=not any(answers[name].at_least for name in answered),
-        first_load=first + first_months(subject, is_offered=TrialBalance.name in offered),
-        quiet_run=sum(map(_quiet, offered.values())),
+        first_load=OF_LOGIN + first + first_months(subject, is_offered=TrialBalance.name in offered),
+        quiet_run=OF_LOGIN + sum(map(_quiet, offered.values())),
     )
 
 
