@@ -11,9 +11,10 @@ import click
 from tap_sage_accounting.commands import config_option, connected_tap
 from tap_sage_accounting.commands.doctor import report
 from tap_sage_accounting.commands.doctor.look import Login, choose, look_at, require_login
-from tap_sage_accounting.commands.doctor.looker import BUDGET, DEEP_BUDGET, LONGEST_ANSWER, Looker
+from tap_sage_accounting.commands.doctor.looker import BUDGET, DEEP_BUDGET, LONGEST_ANSWER, Looker, SpentError
 from tap_sage_accounting.commands.doctor.text import lines_of
 from tap_sage_accounting.console.command_line import PlainCommand, show
+from tap_sage_accounting.exceptions import RefusedRunError
 from tap_sage_accounting.settings import parse_start_date
 
 if TYPE_CHECKING:
@@ -83,8 +84,11 @@ def _looks(tap: TapSageAccounting, businesses: tuple[str, ...], configured: Sequ
     budget = DEEP_BUDGET if deep else BUDGET
     tap.connection.bound(LONGEST_ANSWER)
     looker = Looker(tap.connection, budget)
-    require_login(looker)
-    chosen, available = choose(looker, businesses or configured[:1])
+    try:
+        require_login(looker)
+        chosen, available = choose(looker, businesses or configured[:1])
+    except SpentError:
+        raise RefusedRunError(f"Sage does not list the user's businesses. {looker.cut_short}") from None
     start = tap.config.get("start_date")
     login = Login(_lifetimes(tap), parse_start_date(start) if start else None, len(configured) or available)
     looks = []

@@ -124,10 +124,10 @@ def choose(looker: Looker, wanted: Sequence[str]) -> tuple[list[tuple[str, str]]
 
 
 def _access(looker: Looker, business_id: str) -> BusinessAccess | None:
-    detail = looker.get(f"/businesses/{quote(business_id, safe='')}")
     try:
+        detail = looker.get(f"/businesses/{quote(business_id, safe='')}")
         return BusinessAccess.parse(detail.fields) if detail.ok and detail.fields["id"] == business_id else None
-    except UNEXPECTED:
+    except (SpentError, *UNEXPECTED):
         return None
 
 
