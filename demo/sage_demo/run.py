@@ -190,7 +190,7 @@ def _run_pipeline(home: Home, sage: SandboxServer, environment: Mapping[str, str
     programs = Path(sys.executable).parent
     command = [str(programs / "meltano"), f"--environment={_ENVIRONMENT}", "run"]
     # Bookmarks of an earlier demonstration, whose data were deleted, must not count.
-    command += ["--full-refresh", _DAILY, _HOURLY, TASK] if from_scratch else [_HOURLY, TASK]
+    command += ["--full-refresh", _HOURLY, _DAILY, TASK] if from_scratch else [_HOURLY, TASK]
     path = f"{programs}{os.pathsep}{environment.get('PATH', '')}"
     home.prepare_project()
     begun = time.monotonic()

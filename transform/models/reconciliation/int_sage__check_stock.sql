@@ -6,17 +6,24 @@ with moved as (
     group by 1, 2
 ),
 
+read as (
+    select business_id, max(extracted_at) as read_at
+    from {{ ref('stg_sage__stock_movements') }}
+    group by 1
+),
+
 parts as (
     select
-        valuation.business_id,
+        items.business_id,
         'stock_quantities' as check_id,
         coalesce(moved.quantity, 0) as expected,
-        coalesce(valuation.quantity_in_stock, 0) as found,
+        coalesce(items.quantity_in_stock, 0) as found,
         0 as rounding
-    from {{ ref('sage__stock_valuation') }} as valuation
-    left join moved on valuation.business_id = moved.business_id and valuation.product_id = moved.product_id
-    -- Without any, movements were not loaded.
-    where exists (select 1 from moved)
+    from {{ ref('stg_sage__products') }} as items
+    inner join read on items.business_id = read.business_id
+    left join moved on items.business_id = moved.business_id and items.product_id = moved.product_id
+    -- An item that was read after the movements, which are read less often, may have moved in between.
+    where items.kind = 'STOCK_ITEM' and coalesce(items.extracted_at <= read.read_at, true)
 
     union all
 

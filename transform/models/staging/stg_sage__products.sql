@@ -10,7 +10,8 @@ with items as (
         {% if stream == 'stock_items' %}quantity_in_stock, average_cost_price, average_cost_price_stock_value
         {% else %}cast(null as {{ sage_number_type('quantity') }}) as quantity_in_stock,
         cast(null as {{ sage_number_type('price') }}) as average_cost_price,
-        cast(null as {{ sage_number_type() }}) as average_cost_price_stock_value{% endif %}
+        cast(null as {{ sage_number_type() }}) as average_cost_price_stock_value{% endif %},
+        extracted_at
     from ({{ sage_source(stream, ['business_id', 'id', 'item_code', 'description', 'active']
         + (['catalog_item_type'] if stream == 'products' else [])
         + (['cost_price'] if stream != 'services' else [])
@@ -30,6 +31,7 @@ select
     cost_price,
     quantity_in_stock,
     average_cost_price,
-    average_cost_price_stock_value as stock_value
+    average_cost_price_stock_value as stock_value,
+    extracted_at
 from items
 where not (kind_of_stream = 'PRODUCT' and coalesce(catalog_item_type_id, 'PRODUCT') = 'STOCK_ITEM')

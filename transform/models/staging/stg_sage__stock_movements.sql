@@ -9,5 +9,6 @@ select
     date as moved_at,
     quantity,
     cost_price,
-    details
+    details,
+    extracted_at
 from movements
