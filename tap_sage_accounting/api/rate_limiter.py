@@ -8,6 +8,7 @@ More than a known limit is tried from time to time: others may have used a part 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from tap_sage_accounting.api.closure import MINUTE
@@ -91,9 +92,7 @@ class Limiter:
     def wait(self, business_id: str | None, now: float) -> float:
         """Return for how many seconds a request about a business must wait; infinity for until one is answered."""
         own = self.business(business_id).wait(now)
-        wait = self.application.wait(now)
-        if wait and self._may_testify(business_id, now):
-            wait = 0.0
+        wait = min(self.application.wait(now), self._wait_to_testify(business_id, now))
         return max(own, wait, self._wait_for_budgets(now))
 
     def wait_for_all(self, now: float) -> float:
@@ -103,21 +102,26 @@ class Limiter:
     def _wait_for_budgets(self, now: float) -> float:
         return max(budget.wait(now) for budget in self._budgets)
 
-    def _may_testify(self, business_id: str | None, now: float) -> bool:
-        """Return whether a request about a business shows if a limit is the application's."""
+    def _wait_to_testify(self, business_id: str | None, now: float) -> float:
+        """Return for how many seconds a request about a business must wait to show if a limit is the application's.
+
+        It shows that only while the application's limit would certainly be full: infinity where that is over.
+        """
         closure = self.application.closure
-        return (
-            closure is not None
-            and self._needs_witness
-            and business_id not in self._suspects
-            and now > closure.since + SHORT * self._second
-            and (self._witness is None or now > self._witness.sent_at + ANSWERED_WITHIN * self._second)
-        )
+        if closure is None or not self._needs_witness or business_id is None or business_id in self._suspects:
+            return math.inf
+        short = SHORT * self._second
+        begin, end = closure.since + short, closure.since + 2 * short
+        if closure.retry_after is not None:
+            end = closure.resume_at - short
+        if self._witness is not None:
+            begin = max(begin, self._witness.sent_at + ANSWERED_WITHIN * self._second)
+        return max(begin - now, 0.0) if max(begin, now) < end else math.inf
 
     def send(self, business_id: str | None, now: float) -> Permit:
         """Count a request that is sent now."""
         permit = Permit(business_id, now)
-        if self._may_testify(business_id, now):
+        if self._wait_to_testify(business_id, now) == 0:
             self._witness = permit
         for budget in self._budgets:
             budget.send(now)

@@ -88,6 +88,16 @@ def test_once_a_limit_is_known_hardly_anything_is_refused(
     assert run.refused_since(run.seconds / 3) <= 0.025
 
 
+@pytest.mark.parametrize(("businesses", "in_flight"), [(20, 8), (60, 32), (300, 8), (300, 32)])
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+@RETRY_AFTER
+def test_a_limit_of_the_application_is_found_however_many_businesses_there_are(
+    businesses: int, in_flight: int, kind: Kind, *, retry_after: bool
+) -> None:
+    run = ran(Sage(100, kind, retry_after=retry_after), 1500, businesses, in_flight)
+    assert run.refused_since(run.seconds / 3) <= 0.025
+
+
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 @pytest.mark.parametrize("businesses", [5, 20])
 @RETRY_AFTER
