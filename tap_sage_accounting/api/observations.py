@@ -53,6 +53,8 @@ class Observations:
 
     def page(self, page: Page, body: bytes) -> None:
         """Look at a page's envelope, and at the beginning of a list."""
+        if page.asked == 1 and page.total is None and page.items:
+            self.note("pages.total")
         if page.asked < page.last and not page.has_next:
             self.note("pages.next")
         if page.asked > page.last and page.number in (None, page.asked):

@@ -31,6 +31,7 @@ SEEN: list[tuple[str, dict[str, Any]]] = [
     ("requests.clock", {"date_header": "unset"}),
     ("requests.clock", {"clock_offsets": [7200]}),
     ("limits.headers", {"limit_headers": True}),
+    ("pages.total", {"totals": False}),
     ("pages.next", {"next_present": False}),
     ("pages.full", {"short_pages": 7}),
     ("pages.sort", {"sort": "ignored"}),
