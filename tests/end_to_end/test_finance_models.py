@@ -433,11 +433,16 @@ def test_what_an_edition_or_a_right_leaves_out_is_no_error(warehouse: Warehouse,
     missing = {
         "no stock, no purchases, no returns": ("stock_items", "tax_returns", *PURCHASES),
         "no right to the ledger": ("ledger_entries", "transactions"),
+        "no trial balance": ("trial_balance",),
     }
     for name, tables in missing.items():
         with subtests.test(name), warehouse.without(*tables):
             warehouse.dbt.run("run")
             assert set(warehouse.ask(verdicts)) <= {("ties",), ("explained",), ("not checked",)}
+            if name == "no trial balance":
+                checks = "select business_id, check_id from sage__reconciliation where verdict = 'not checked'"
+                for business in warehouse.server.world.businesses:
+                    assert {(business, "trial_balance"), (business, "oracle_months")} <= set(warehouse.ask(checks))
             if name == "no right to the ledger":
                 assert warehouse.ask("select distinct ledger_source from sage__dim_businesses") == [("trial balance",)]
                 assert warehouse.ask("select count(*) from sage__balance_sheet where balance <> 0") > [(100,)]

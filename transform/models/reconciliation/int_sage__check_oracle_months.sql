@@ -24,3 +24,20 @@ select
     1 as compared
 from months
 left join oracle on months.business_id = oracle.business_id and months.month = oracle.month
+
+{% for check in ['oracle_months', 'trial_balance'] %}
+union all
+
+-- Where nothing of it was loaded, the reconciliation says that nothing was checked.
+select
+    business_id,
+    {{ sage_month('as_of_date') }} as month,
+    '{{ check }}' as check_id,
+    1 as expected,
+    0 as found,
+    1 as difference,
+    0 as explained,
+    0 as compared
+from {{ ref('int_sage__coverage') }}
+where first_month is null and as_of_date is not null
+{% endfor %}

@@ -6,10 +6,15 @@ with moved as (
     group by 1, 2
 ),
 
-read as (
+read_by_business as (
     select business_id, max(extracted_at) as read_at
     from {{ ref('stg_sage__stock_movements') }}
     group by 1
+),
+
+read_at_all as (
+    select count(*) as movements, max(extracted_at) as read_at
+    from {{ ref('stg_sage__stock_movements') }}
 ),
 
 parts as (
@@ -20,10 +25,13 @@ parts as (
         coalesce(items.quantity_in_stock, 0) as found,
         0 as rounding
     from {{ ref('stg_sage__products') }} as items
-    inner join read on items.business_id = read.business_id
+    cross join read_at_all
+    left join read_by_business on items.business_id = read_by_business.business_id
     left join moved on items.business_id = moved.business_id and items.product_id = moved.product_id
     -- An item that was read after the movements, which are read less often, may have moved in between.
-    where items.kind = 'STOCK_ITEM' and coalesce(items.extracted_at <= read.read_at, true)
+    where items.kind = 'STOCK_ITEM'
+        and read_at_all.movements > 0
+        and coalesce(items.extracted_at <= coalesce(read_by_business.read_at, read_at_all.read_at), true)
 
     union all
 

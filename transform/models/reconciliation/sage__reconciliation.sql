@@ -20,7 +20,8 @@ with checked as (
 ),
 
 -- Checks that need all entries, or all movements of stock, say nothing where the ledger was not loaded, or from some day
--- on only. Those that need documents say nothing where the business has none of that side, as Start has no purchases.
+-- on only. Those that need documents say nothing where the business has none of that side, as Start has no purchases;
+-- those that need Sage's trial balance, where none of it was loaded.
 judged as (
     select
         checked.*,
@@ -32,6 +33,7 @@ judged as (
             'receivables', 'payables', 'document_totals', 'document_taxes', 'tax_on_sales', 'tax_on_purchases',
             'contact_balances', 'bank_balances', 'double_entry', 'stock_quantities',
         ]) }}) as needs_entries,
+        checked.check_id in ('oracle_months', 'trial_balance') and coverage.first_month is null as lacks_oracle,
         checked.check_id in ('receivables', 'tax_on_sales', 'contact_balances') and not coverage.has_sales_documents
             or checked.check_id in ('payables', 'tax_on_purchases', 'contact_balances') and not coverage.has_purchase_documents
                 as lacks_documents
@@ -51,7 +53,7 @@ select
     compared,
     case when is_hint then 'warning' else 'error' end as severity,
     case
-        when needs_entries and ledger_source <> 'entries' or lacks_documents then 'not checked'
+        when needs_entries and ledger_source <> 'entries' or lacks_documents or lacks_oracle then 'not checked'
         when difference > {{ var('sage_tolerance') }} then 'differs'
         when abs(explained) > {{ var('sage_tolerance') }} then 'explained'
         else 'ties'
