@@ -43,6 +43,7 @@ def test_without_a_limit_nothing_waits(in_flight: int, businesses: int) -> None:
     assert ran(Sage(None), 2000, businesses, in_flight).seconds < 1.05 * 2000 / in_flight * 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_flight", IN_FLIGHT)
 @pytest.mark.parametrize("businesses", [1, 20])
 def test_refusals_at_random_slow_nobody_but_the_requests_that_meet_them(in_flight: int, businesses: int) -> None:
@@ -51,6 +52,7 @@ def test_refusals_at_random_slow_nobody_but_the_requests_that_meet_them(in_fligh
     assert run.seconds < 1.1 * 10_000 / in_flight * 0.3 + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "length", "requests"), [(60, 6.0, 1500), (10, 1.0, 1500), (100, 60.0, 1000)])
 @pytest.mark.parametrize("kind", KINDS)
 @RETRY_AFTER
@@ -64,6 +66,7 @@ def test_refusals_at_random_teach_no_lower_limit(
 LIMITS = [(60, 60.0, 300), (100, 60.0, 500), (900, 60.0, 2400), (60, 6.0, 1500), (10, 1.0, 1500)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "length", "requests"), LIMITS, ids=["60", "100", "900", "60 in 6 s", "10 in a second"]
 )
@@ -78,6 +81,7 @@ def test_it_is_as_fast_as_a_client_that_is_refused_all_the_time(
         assert ran(sage, requests, businesses, in_flight).seconds < (1.05 if length == 60 else 1.2) * greedy.seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "length", "requests"), [(60, 60.0, 900), (100, 60.0, 1500), (60, 6.0, 5000)])
 @pytest.mark.parametrize("kind", KINDS)
 @RETRY_AFTER
@@ -88,6 +92,7 @@ def test_once_a_limit_is_known_hardly_anything_is_refused(
     assert run.refused_since(run.seconds / 3) <= 0.025
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("businesses", "in_flight"), [(20, 8), (60, 32), (300, 8), (300, 32)])
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 @RETRY_AFTER
@@ -212,6 +217,7 @@ SERVERS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(SERVERS, st.sampled_from([1, 3, 20]), st.sampled_from([1, 8, 32]), st.sampled_from([0.05, 0.3, 1.0]))
 def test_every_run_ends_about_as_soon_as_a_greedy_one(
