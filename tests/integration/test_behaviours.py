@@ -46,6 +46,7 @@ def server() -> Iterator[SandboxServer]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(f"{name}={value}" for name, value in way.items()))
 def test_rows_come_change_and_go_as_in_the_books(way: dict[str, Any], server: SandboxServer, run_tap: RunTap) -> None:
     server.faults.update(way)

@@ -192,6 +192,7 @@ def test_clocks_that_agree_within_a_minute_are_no_news(books: Books, seconds: fl
 # A read that was cut short
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offsets", [(0.0, -2 * HOURS), (2 * HOURS, 0.0), (2 * HOURS, 2 * HOURS), (0.0, 0.0)])
 def test_a_deletion_during_a_read_that_was_cut_short_is_noticed_whatever_the_clocks_say(
     server: SandboxServer, run_tap: RunTap, offsets: tuple[float, float]

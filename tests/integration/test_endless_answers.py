@@ -223,6 +223,7 @@ def server() -> Iterator[SandboxServer]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bounds")
 @pytest.mark.parametrize("what", ENDLESS)
 @pytest.mark.parametrize("path", ["contacts", "invoice_settings", "businesses"])

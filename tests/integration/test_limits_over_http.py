@@ -44,6 +44,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[SandboxServer]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", LIMITS.values(), ids=LIMITS, indirect=True)
 def test_everything_is_read_and_little_is_refused(server: SandboxServer, run_tap: Callable[..., Run]) -> None:
     run = run_tap("ledger_entries", page_size=1, patience=60)

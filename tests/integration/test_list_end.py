@@ -142,6 +142,7 @@ def test_a_total_that_is_too_high_does_not_lead_beyond_the_end_of_a_list_that_is
     assert len(server.requests) < 5 * ROWS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", LISTS)
 @pytest.mark.parametrize("more", [1, PAGE, 2 * PAGE])
 def test_a_list_that_grows_at_every_request_is_read_to_its_end(

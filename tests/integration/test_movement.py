@@ -229,6 +229,7 @@ def test_only_pages_with_unknown_rows_are_read_in_full_again(server: SandboxServ
 # Pages that Sage cannot serve
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "most_requests"), [(150, 7), (50, 15), (10, 100), (1, 400)])
 def test_pages_too_large_for_sage_are_read_in_smaller_ones(
     server: SandboxServer, run_tap: RunTap, limit: int, most_requests: int

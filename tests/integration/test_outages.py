@@ -385,6 +385,7 @@ def test_a_run_survives_an_outage_in_which_every_request_fails(
     assert run.tap.report.failed == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [429, 503, 502, "drop"])
 def test_an_outage_without_end_ends_the_run_once_with_the_state_kept(
     server: SandboxServer, run_tap: RunTap, what: int | str

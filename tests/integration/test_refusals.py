@@ -173,6 +173,7 @@ def test_what_somebody_else_refuses_of_one_business_fails_there_only(
     books.check()
 
 
+@pytest.mark.slow
 @few_foreign
 def test_what_somebody_else_refuses_of_some_paths_fails_those_only(
     server: SandboxServer, books: Books, status: int, by: Any

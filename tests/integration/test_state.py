@@ -181,6 +181,7 @@ def test_text_of_a_state_cannot_forge_a_line_of_the_log(case: Case) -> None:
     assert not [line for line in run.log if "\x1b" in line or "\nRun" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["value", "key", "business", "beside", "name"])
 def test_half_a_character_costs_no_more_than_its_partition(case: Case, place: str) -> None:
     state = copy.deepcopy(case.state)

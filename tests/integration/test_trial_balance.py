@@ -415,6 +415,7 @@ def test_where_the_first_month_has_a_posting_one_request_shows_it(beginning: Beg
     assert beginning.differences(since="2019") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("day", ["2019-01-31", "2021-07-15", "2026-01-01", "2018-12-31"])
 def test_a_posting_into_years_that_were_empty_brings_the_months_from_there_on(beginning: Beginning, day: str) -> None:
     beginning.claim(EMPTY_YEARS)
@@ -476,6 +477,7 @@ def silent(beginning: Beginning) -> None:
     beginning.server.faults.lists_without_offer = "empty"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("doubt", [undated, without_total, without_rights, silent])
 def test_where_sage_leaves_a_doubt_every_month_is_read(
     beginning: Beginning, doubt: Callable[[Beginning], None]
@@ -509,6 +511,7 @@ def test_a_full_look_leaves_the_empty_years_out_and_no_month_that_was_delivered(
     assert (beginning.asked, searches(beginning)) == (5, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["read_at", "closings", "empty_since"])
 def test_a_state_that_lost_the_months_leaves_none_out(beginning: Beginning, part: str) -> None:
     beginning.claim(EMPTY_YEARS)

@@ -143,6 +143,7 @@ def test_a_window_that_an_outage_made_look_longer_is_found_out(kind: Kind, *, re
     assert ran(sage, 3000, 1, 8, 0.05).seconds < 2 * (16 + 3000 / 15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("minutes", [1, 5])
 @pytest.mark.parametrize("limit", [60, 100, 900])
 @pytest.mark.parametrize("kind", KINDS)
@@ -163,6 +164,7 @@ def test_others_that_take_half_leave_the_other_half(limit: int, kind: Kind, *, r
     assert ran(sage, 5 * limit, 5).seconds < 2 * 5 * 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @RETRY_AFTER
 def test_a_limit_that_is_raised_is_found(kind: Kind, *, retry_after: bool) -> None:
