@@ -13,9 +13,10 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import goals, report
+from benchmarks.bench import Bench
 from benchmarks.contenders import CONTENDERS
 from benchmarks.environments import PROJECT
-from benchmarks.scenarios import SCENARIOS, Bench
+from benchmarks.scenarios import SCENARIOS
 
 RESULTS = PROJECT / "benchmarks" / "results.json"
 

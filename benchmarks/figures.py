@@ -46,29 +46,12 @@ def in_flight(requests: Sequence[Request]) -> int:
     return most
 
 
-def reading_seconds(requests: Sequence[Request]) -> float:
-    """Return how long the lists took, from the first request for one to the last answer: no start-up, no log-in."""
-    lists = [each for each in requests if each.business is not None]
-    return max(each.end for each in lists) - min(each.start for each in lists) if lists else 0.0
+def waiting_bound(requests: int, in_flight: int, latency: float) -> float:
+    """Return the seconds that waiting takes at least, with a token, the businesses and a first page before all else."""
+    return (math.ceil(requests / in_flight) + 3) * latency
 
 
-def settled_share(requests: Sequence[Request], limit: int, minute: float, after: int) -> float | None:
-    """Return how much of a limit was used once the client had settled, of the whole minutes `after` the first ones.
-
-    Returns:
-        1.0 for all that the limit lets through; None if the run was too short to know.
-    """
-    if not requests:
-        return None
-    began = min(each.start for each in requests) + after * minute
-    whole = math.floor((max(each.start for each in requests) - began) / minute)
-    if whole < 1:
-        return None
-    passed = sum(began <= each.start < began + whole * minute and each.status != TOO_MANY_REQUESTS for each in requests)
-    return passed / (limit * whole)
-
-
-def refused_share(requests: Sequence[Request], minute: float, after: int = 1) -> float:
+def refused_share(requests: Sequence[Request], minute: float, after: float = 1) -> float:
     """Return which part of the requests was refused, of those `after` the first minutes."""
     if not requests:
         return 0.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from benchmarks.scenarios import Result
+    from benchmarks.bench import Result
 
 Kept = dict[str, Any]
 
@@ -32,12 +32,11 @@ SHOWN = (
     ("startup --discover", "wall", "discovery (`--discover`)", "{:.2f} s"),
     ("startup smallest run", "wall", "smallest run", "{:.2f} s"),
     ("latency", "wall", "wall time", "{:.1f} s"),
-    ("limit 40", "records_per_second", "pages a second", "{:.1f}"),
-    ("limit", "settled_share_of_limit", "share of the limit used once settled", "{:.1%}"),
-    ("limit", "refused_share_after_first_minute", "refused after the first minute", "{:.2%}"),
-    ("limit 100 a minute per app, everybody", "wall", "wall time", "{:.0f} s"),
-    ("limit 100 a minute per app, everybody", "refused", "requests refused", "{:.0f}"),
-    ("limit 100 a minute per app, everybody", "records_missing", "records missing at the end", "{:.0f}"),
+    ("latency", "bound", "least that waiting takes", "{:.1f} s"),
+    ("limit:", "wall", "wall time", "{:.0f} s"),
+    ("limit:", "refused", "requests refused", "{:.0f}"),
+    ("limit:", "refused_once_settled", "refused once the limit is known", "{:.1%}"),
+    ("limit:", "records_missing", "records missing at the end", "{:.0f}"),
     ("memory", "peak_mb", "peak memory", "{:.0f} MB"),
     ("requests", "requests", "requests", "{:.0f}"),
     ("requests", "lower_bound", "lower bound (records / 200 a list)", "{:.0f}"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,13 +14,15 @@ if TYPE_CHECKING:
 PREFIX = "/v3.1/"
 LONG = 86_400.0
 """Life of access tokens in seconds: renewing them is not what is compared."""
+DECIMAL = re.compile(r"(-?)(?!0*\.0+$)\d+\.\d+")
+"""Decimals as Sage sends them, but for nothing at all."""
 COUNTRIES = ("GB", "IE", "CA")
 """Where every list that the benchmark reads exists."""
 
 
 @dataclass(frozen=True)
 class Books:
-    """How much the simulated Sage holds: arguments of `build_world`."""
+    """How much the simulated Sage holds: arguments of `build_world`. No two amounts are equal, but for zeros."""
 
     size: str = "tiny"
     businesses: int = 1
@@ -88,12 +92,12 @@ class Sage:
 def _serve(pipe: Connection, books: Books) -> None:
     """Build the books once, and serve them anew for every run."""
     from sage_sandbox.books import build_world  # noqa: PLC0415 - the harness itself stays small
-    from sage_sandbox.faults import Faults  # noqa: PLC0415
     from sage_sandbox.server import SandboxServer  # noqa: PLC0415
 
     world = build_world(size=books.size, businesses=books.businesses, ledger_entries=books.ledger_entries, frozen=True)
     for business in [each for each in world.businesses.values() if each.country not in COUNTRIES]:
         del world.businesses[business.id]
+    _make_amounts_differ(world)
     pipe.send(
         {
             business.id: {name: len(collection.rows) for name, collection in business.collections.items()}
@@ -106,7 +110,7 @@ def _serve(pipe: Connection, books: Books) -> None:
         if what == "open":
             if server is not None:
                 server.stop()
-            server = SandboxServer(world, faults=Faults(**switches))
+            server = SandboxServer(world, faults=_faults(switches))
             server.__enter__()
             pipe.send(_let_in(server))
         elif server is not None:
@@ -117,6 +121,37 @@ def _serve(pipe: Connection, books: Books) -> None:
                     if each.path.startswith(PREFIX)
                 ]
             )
+
+
+def _faults(switches: dict[str, Any]) -> Any:
+    from sage_sandbox.faults import Fault, Faults  # noqa: PLC0415
+
+    script = [Fault(times=None, **each) for each in switches.get("script", ())]
+    return Faults(**switches | {"script": script})
+
+
+def _make_amounts_differ(world: Any) -> None:
+    """Give each amount a value that no other has: a cache of converted amounts helps nobody."""
+    # A prime step goes through all amounts below a million, in hundredths, before it repeats one.
+    amounts = (f"{number * 7_368_787 % 100_000_000 / 100:.2f}" for number in itertools.count(1))
+
+    def changed(value: Any) -> Any:
+        """Copy what holds an amount; all else stays shared among rows."""
+        if isinstance(value, dict):
+            found = {key: other for key, each in value.items() if (other := changed(each)) is not each}
+            return {**value, **found} if found else value
+        if isinstance(value, list):
+            copies = [changed(each) for each in value]
+            return copies if any(copy is not each for copy, each in zip(copies, value, strict=True)) else value
+        if isinstance(value, str) and (decimal := DECIMAL.fullmatch(value)):
+            return decimal[1] + next(amounts)
+        return value
+
+    for business in world.businesses.values():
+        for collection in business.collections.values():
+            for row in collection.rows.values():
+                body = row.render()
+                row.change({name: other for name, each in body.items() if (other := changed(each)) is not each}, None)
 
 
 def _let_in(server: Any) -> dict[str, str]:

@@ -38,7 +38,6 @@ class Job:
         streams: the lists.
         page_size: records a request.
         concurrency: requests in flight, for those who can have several.
-        minute: seconds that a limit's minute takes; only this tap is given it.
         stream_maps: the SDK's inline transformations.
         deselected: columns that are not wanted, by list.
         state: where to go on from.
@@ -50,7 +49,6 @@ class Job:
     streams: tuple[str, ...]
     page_size: int = 200
     concurrency: int = 8
-    minute: float | None = None
     stream_maps: Mapping[str, Any] = field(default_factory=dict)
     deselected: Mapping[str, Iterable[str]] = field(default_factory=dict)
     state: Path | None = None
@@ -173,19 +171,12 @@ class Ours(SingerTap):
     @property
     @override
     def tap(self) -> Command:
-        return Command([str(self.python), str(HERE / "ours.py")], clean_environment())
+        return Command([str(self.python.with_name("tap-sage-accounting"))], clean_environment())
 
     @property
     @override
     def own_settings(self) -> tuple[str, ...]:
         return (*super().own_settings, "auth_url", "token_store", "concurrency")
-
-    @override
-    def command(self, job: Job) -> Command:
-        command = super().command(job)
-        if job.minute is not None:
-            command.environment["BENCHMARK_MINUTE"] = str(job.minute)
-        return command
 
 
 class Template(SingerTap):

@@ -24,10 +24,10 @@ import psutil
 import psycopg
 
 from benchmarks import report
+from benchmarks.bench import start
 from benchmarks.contenders import Command
 from benchmarks.environments import PROJECT, clean_environment
 from benchmarks.models.books import Made, load_a_small_sage
-from benchmarks.scenarios import start
 from sage_demo.postgres import DATABASE, USER, Postgres, make_scratch
 from sage_demo.supervision import supervised
 

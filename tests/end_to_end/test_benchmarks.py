@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
+import requests
 
 from benchmarks import goals, limits, report
+from benchmarks.bench import Result
 from benchmarks.contenders import LISTS, as_sent, described
 from benchmarks.environments import PROJECT
 from benchmarks.figures import (
     in_flight,
     lower_bound,
     medians,
-    reading_seconds,
     record_set,
     refused_share,
-    settled_share,
+    waiting_bound,
 )
+from benchmarks.lists import BULK, FORTY
 from benchmarks.models.books import make_books
-from benchmarks.sage import Request
-from benchmarks.scenarios import BULK, FORTY, Result
+from benchmarks.sage import Books, Request, Sage
 from tap_sage_accounting.streams.sales import SalesInvoices
 
 if TYPE_CHECKING:
@@ -49,23 +50,19 @@ def test_requests_that_overlap_are_in_flight_together() -> None:
     assert in_flight([asked(0, took=1), asked(1, took=1)]) == 1
 
 
-def test_reading_begins_with_the_first_list_not_with_the_businesses() -> None:
-    assert reading_seconds([asked(0, business=None), asked(5), asked(7, took=1)]) == 3
+def test_no_two_amounts_of_the_books_that_are_read_are_equal() -> None:
+    with Sage(Books(ledger_entries=300)) as sage:
+        address = sage.open()
+        [business] = sage.rows
+        headers = {"Authorization": f"Bearer {address.access_token}", "X-Business": business}
+        params = {"attributes": "all", "items_per_page": "200"}
+        page = requests.get(f"{address.api_url}/ledger_entries", headers=headers, params=params, timeout=30).json()
+    amounts = [amount for row in page["$items"] for amount in (row["debit"], row["credit"]) if float(amount)]
+    assert len(amounts) == len(set(amounts)) > 100
 
 
-def test_a_client_that_uses_the_limit_in_every_whole_minute_has_settled_at_all_of_it() -> None:
-    steady = [asked(second / 10) for second in range(251)]  # ten a second, for 25 s
-    assert settled_share(steady, limit=50, minute=5, after=2) == pytest.approx(1.0)
-    assert settled_share(steady, limit=100, minute=5, after=2) == pytest.approx(0.5)
-
-
-def test_refused_requests_use_nothing_of_a_limit() -> None:
-    half = [asked(second / 10, status=429 if second % 2 else 200) for second in range(251)]
-    assert settled_share(half, limit=50, minute=5, after=2) == pytest.approx(0.5)
-
-
-def test_a_run_that_ends_before_the_client_settles_tells_no_share() -> None:
-    assert settled_share([asked(0), asked(9)], limit=1, minute=5, after=2) is None
+def test_waiting_takes_as_many_round_trips_as_there_are_turns_and_three_before() -> None:
+    assert waiting_bound(50, 8, 0.3) == pytest.approx(10 * 0.3)
 
 
 def test_refusals_of_the_first_minute_are_forgiven() -> None:
