@@ -80,6 +80,14 @@ def doctor() -> None:
     command()
 
 
+def state() -> None:
+    """Run `tap-sage-accounting-state`."""
+    _begin()
+    from tap_sage_accounting.commands.state import state as command  # noqa: PLC0415
+
+    command()
+
+
 def logout() -> None:
     """Run `tap-sage-accounting-logout`."""
     _begin()

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.declaration import StreamDeclaration
 
+    DeclaredStream = StreamDeclaration | type[StreamDeclaration]
+
 BEFORE_BOOKMARK = timedelta(days=1)
 """How far before the bookmark deletions are requested where no part of the state says until when they were."""
 MOST_LINES = 20
@@ -165,7 +167,7 @@ class State:
         return False
 
     def check_partitions(
-        self, streams: Iterable[StreamDeclaration], business_ids: AbstractSet[str], now: datetime
+        self, streams: Iterable[DeclaredStream], business_ids: AbstractSet[str], now: datetime
     ) -> None:
         """Drop what cannot be used of the partitions that a run goes on from, and bring moments into one form."""
         for stream in streams:
@@ -190,7 +192,7 @@ class State:
             if partitions:
                 self.bookmarks[stream.name] = {PARTITIONS: list(partitions.values())}
 
-    def _check(self, stream: StreamDeclaration, business_id: str, partition: dict[str, Any], now: datetime) -> None:
+    def _check(self, stream: DeclaredStream, business_id: str, partition: dict[str, Any], now: datetime) -> None:
         is_damaged = False
         for key in [key for key in partition if key in KEYS]:
             if key not in partition:
@@ -219,7 +221,7 @@ def _is_writable(found: Any) -> bool:
     return True
 
 
-def _restored(stream: StreamDeclaration, partition: dict[str, Any]) -> dict[str, Any]:
+def _restored(stream: DeclaredStream, partition: dict[str, Any]) -> dict[str, Any]:
     """Put into a partition that an earlier run knew what a first read would not look for.
 
     Deletions are requested from some time before the bookmark on. Accounts may have been in months of the trial balance

@@ -148,6 +148,17 @@ def check_state(directory: Path) -> None:
     assert bookmarks["sales_invoices"]["partitions"][0]["replication_key_value"]
 
 
+def hold_a_state(sage: SandboxServer, directory: Path) -> None:
+    tap = TapSageAccounting(config=json.loads((directory / "config.json").read_text()), message_writer=Recorder())
+    for name, stream in tap.streams.items():
+        stream.selected = name == "sales_invoices"
+    tap.sync_all()
+    (directory / "state.json").write_text(json.dumps(tap.state))
+    sage.requests.clear()
+
+
+BEFORE = {"backfill": hold_a_state}
+"""What a page's commands begin with, where that is more than settings."""
 CHECKS = {"selecting": check_selection, "backfill": check_backfill, "hourly": check_state}
 """What a page's commands leave behind, for those that say so."""
 
@@ -164,6 +175,8 @@ def test_the_commands_on_a_page_run(page: Path, small_sage: SandboxServer, tmp_p
     sage = small_sage.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}")
     (tmp_path / "config.json").write_text(json.dumps(sage))
     (tmp_path / "state.json").write_text("{}")
+    if prepare := BEFORE.get(page.stem):
+        prepare(small_sage, tmp_path)
     target = tmp_path / "bin" / "your-target"
     target.parent.mkdir()
     # The path of an interpreter may hold spaces, which the first line of a script cannot.
@@ -534,8 +547,19 @@ NO_ERRORS = {
     "Sage has revoked the refresh token.",
     "Sage did not accept the refresh token any more: there was nothing to revoke.",
     "The request to revoke the token was sent, but no response arrived: check at Sage that it is gone.",
+    "--forget and --set-back exclude each other.",
+    "--everything is for --forget and --set-back.",
+    "--everything stands alone: leave out --stream and --business.",
+    "Name what to change: --stream, --business or both, or --everything.",
+    "--in-place is for --forget and --set-back.",
+    "--json is for showing a state.",
+    "Name a file, or pipe a state into this command.",
+    "…: …, which was read until ….",
+    "Unchanged: the next run reads … … in any case.",
 }
-"""Sentences of the page that a login ends on, of a logout, and of what no user sees."""
+"""Sentences of the page that a login ends on, of a logout, of a changed state, and of what no user sees.
+
+Those that begin with an option come with the usage of their command."""
 
 
 def texts(node: ast.AST) -> Iterator[str]:

@@ -179,7 +179,7 @@ def test_another_project_adds_the_tap_without_a_hub(tmp_path: Path) -> None:
     assert [setting["name"] for setting in added["settings"]] == [
         s["name"] for s in load_yaml("plugin.yaml")["settings"]
     ]
-    assert list(added["commands"]) == ["login", "status", "doctor", "logout"]
+    assert list(added["commands"]) == ["login", "status", "doctor", "state", "logout"]
 
 
 def test_the_selections_for_different_rates_divide_the_streams() -> None:

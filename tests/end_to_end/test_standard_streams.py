@@ -32,6 +32,7 @@ COMMANDS = {
     "login": f"{TAP}-login --config=config.json --no-browser",
     "status": f"{TAP}-status --config=config.json",
     "logout": f"{TAP}-logout --config=config.json",
+    "state": f"{TAP}-state state.json",
     "spec": f"{SOURCE} spec",
     "check": f"{SOURCE} check --config=config.json",
     "source discover": f"{SOURCE} discover --config=config.json",
@@ -61,6 +62,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
         terminal = Terminal(sage, tmp_path)
         terminal.write()
         (tmp_path / "catalog.json").write_text(json.dumps(catalog_of(terminal.settings, ["user", "businesses"])))
+        (tmp_path / "state.json").write_text('{"bookmarks": {"user": {}}}')
         stream = {"name": "user", "json_schema": {}, "supported_sync_modes": ["full_refresh"]}
         chosen = {"stream": stream, "sync_mode": "full_refresh", "destination_sync_mode": "overwrite"}
         (tmp_path / "configured.json").write_text(json.dumps({"streams": [chosen]}))
@@ -137,7 +139,7 @@ def test_names_come_to_a_terminal_of_another_encoding(terminal: Terminal, comman
     assert "caf" in (done.stdout + done.stderr).lower()
 
 
-@pytest.mark.parametrize("program", ["main", "login", "status", "logout", "source"])
+@pytest.mark.parametrize("program", ["main", "login", "status", "state", "logout", "source"])
 def test_ctrl_c_before_there_is_a_handler_ends_a_program_silently(terminal: Terminal, program: str) -> None:
     done = terminal.start(sys.executable, "-c", STOPPED.format(program=program), "--help")
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

@@ -48,6 +48,7 @@ from sage_workbench.runs import Recorder, Run
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.exceptions import SettingsError
+from tap_sage_accounting.run.state_changes import StateChange
 from tap_sage_accounting.streams import STREAMS as ALL_STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 
@@ -284,6 +285,23 @@ class BooksInMotion(RuleBasedStateMachine):
         self.forgetful |= len(path) == 1 or (
             path[1] in FORGETFUL and (path[-1] == "inventory" or len(path) <= 4 or "context" in path)
         )
+
+    @rule(
+        streams=st.lists(st.sampled_from((*STREAMS, *Ledger.STREAMS, "trial_balance")), max_size=2),
+        place=st.one_of(st.none(), st.integers(0, BUSINESSES)),
+        days=st.one_of(st.none(), st.integers(0, 60)),
+    )
+    def read_again(self, streams: list[str], place: int | None, days: int | None) -> None:
+        """Let lists be forgotten, or set back by some days."""
+        businesses = [*self.server.world.businesses]
+        change = StateChange(
+            streams=frozenset(streams),
+            businesses=frozenset(businesses[place : place + 1] if place is not None else ()),
+            moment=None if days is None else self.latest - timedelta(days=days),
+            entirely=False,
+        )
+        if isinstance(bookmarks := self.state.get("bookmarks"), dict):
+            change.apply(bookmarks, {stream.name: stream for stream in ALL_STREAMS})
 
     @rule()
     def forget_zones(self) -> None:

@@ -34,6 +34,7 @@ ENTRIES = {
     "tap-sage-accounting-login": "login",
     "tap-sage-accounting-status": "status",
     "tap-sage-accounting-doctor": "doctor",
+    "tap-sage-accounting-state": "state",
     "tap-sage-accounting-logout": "logout",
     "source-sage-accounting": "source",
 }
