@@ -52,6 +52,7 @@ class StreamDeclaration:
         master_data: what other records refer to, so that the first run reads all of it, whatever `start_date` says.
         per_business: read once per business; otherwise once per user.
         in_books: part of a business's books, and not what Sage says of businesses and users.
+        unposted: nothing is posted when one of its records goes.
         dated: its documents can be read by their date, with `from_date`.
         parts: query parameters of the lists that together hold all records.
         whole: a read that is not by change brings every row.
@@ -77,6 +78,7 @@ class StreamDeclaration:
     master_data: ClassVar[bool] = False
     per_business: ClassVar[bool] = True
     in_books: ClassVar[bool] = True
+    unposted: ClassVar[bool] = False
     dated: ClassVar[bool] = False
     parts: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     whole: ClassVar[bool] = True

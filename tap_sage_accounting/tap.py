@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from copy import deepcopy
 from datetime import timedelta
 from functools import cached_property
@@ -31,6 +32,7 @@ from tap_sage_accounting.extraction.plan import Services
 from tap_sage_accounting.extraction.scheduler import ReadScheduler
 from tap_sage_accounting.run.state import State
 from tap_sage_accounting.run.state_forms import bookmarks_of
+from tap_sage_accounting.run.state_parts import TRIAL_BALANCE
 from tap_sage_accounting.run.writer import WholeMessageWriter
 from tap_sage_accounting.stream_maps.mapping import OnDemandStreamMaps
 from tap_sage_accounting.streams import STREAMS
@@ -64,6 +66,7 @@ class TapSageAccounting(ConfiguredTap):
             check.report(self.logger)
             catalog = check.catalog
         super().__init__(catalog=catalog, **options)
+        self.read_at: defaultdict[str | None, dict[str, datetime]] = defaultdict(dict)
         self.metrics_logger.setLevel(logging.INFO if self.config.get("log_metrics") else logging.WARNING)
         if (setting := self.config.get("batch_config")) and isinstance(self.message_writer, WholeMessageWriter):
             from tap_sage_accounting.run.batches import Batches  # noqa: PLC0415
@@ -191,7 +194,7 @@ class TapSageAccounting(ConfiguredTap):
         return IdleBusinesses(
             client=self.connection,
             state_of=lambda business_id: witness.get_context_state({"business_id": business_id}),
-            streams=self.selected.keys(),
+            choice=[*self.selected, *filter(None, [self.config.get("start_date")])],
             rest=timedelta(hours=hours),
             lookback=timedelta(seconds=self.config["lookback_window"]),
             now=self.began_at,
@@ -201,6 +204,11 @@ class TapSageAccounting(ConfiguredTap):
     def resting(self) -> frozenset[str]:
         """Ids of the businesses whose lists wait, because nothing was posted in them."""
         return self.idle.find(self.businesses, self.executor) if self.idle else frozenset()
+
+    @cached_property
+    def unposted_wait(self) -> frozenset[str]:
+        """Ids of the businesses in which what is not posted was read not long ago."""
+        return self.idle.unposted_wait(self.businesses) if self.idle else frozenset()
 
     @cached_property
     def scheduler(self) -> ReadScheduler:
@@ -251,11 +259,14 @@ class TapSageAccounting(ConfiguredTap):
             report=self.report,
             businesses={business.id: business for business in self.businesses},
             resting=self.resting,
+            unposted_wait=self.unposted_wait,
             lost_businesses=self.lost_businesses,
             began_at=self.began_at,
             stream_maps=self.stream_map_definitions,
             end_files=self._end_files,
             add_deletion=deletions.add if isinstance(deletions, Deletions) else lambda _row: None,
+            changed_transactions={} if TRIAL_BALANCE in self.selected else None,
+            read_at=self.read_at if self.idle else None,
         )
 
     @override
@@ -273,7 +284,7 @@ class TapSageAccounting(ConfiguredTap):
         if self.idle:
             failed = {outcome.business for outcome in self.report.failed}
             read = {each.id for each in self.businesses if str(each) not in failed}
-            self.idle.note(read - self.resting)
+            self.idle.note(read - self.resting, self.read_at, self.unposted_wait)
 
     def _end_files(self) -> None:
         """Complete the files of a read, where records go into files."""

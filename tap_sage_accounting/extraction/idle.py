@@ -2,7 +2,10 @@
 
 Whatever changes the books makes a transaction or changes one. So one request shows for a whole business whether
 anything was posted since the moment up to which all its lists were read. That moment is in its state of `transactions`,
-with a fingerprint of the streams that were selected then. Only a run in which no read of the business failed moves it.
+with a fingerprint of what was selected then. Only a run in which no read of the business failed moves it.
+
+What may be late where a business rests may be late where it does not, too: deletions of records that are not posted,
+and the settings. So an active business is not asked for them again before the same time has passed.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPI
 
 from tap_sage_accounting.api.endpoint import Endpoint
 from tap_sage_accounting.exceptions import AuthorizationError
-from tap_sage_accounting.run.state_parts import LISTS_READ
+from tap_sage_accounting.run.state_parts import LISTS_READ, UNPOSTED_READ
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
     from datetime import datetime
 
@@ -37,7 +41,7 @@ class IdleBusinesses:
     Attributes:
         client: sends the requests.
         state_of: returns the state of `transactions` of a business.
-        streams: the names of the selected streams.
+        choice: what the user chose to read: the names of streams, and from when.
         rest: how long lists wait where nothing was posted.
         lookback: how late Sage may show a change.
         now: a moment that is not after the beginning of the run.
@@ -47,29 +51,50 @@ class IdleBusinesses:
 
     client: HttpClient
     state_of: Callable[[str], State]
-    streams: Iterable[str]
+    choice: Iterable[str]
     rest: timedelta
     lookback: timedelta
     now: datetime
 
     def find(self, businesses: Sequence[Business], executor: Executor) -> frozenset[str]:
         """Return the ids of those in which nothing was posted; each that may rest costs one request."""
-        since = {business: moment for business in businesses if (moment := self._read_at(business.id)) is not None}
+        since = {each: moment for each in businesses if (moment := self._read_at(each.id, LISTS_READ)) is not None}
         idle = executor.map(self._is_idle, since, since.values())
         return frozenset(business.id for business, is_idle in zip(since, idle, strict=True) if is_idle)
 
-    def note(self, business_ids: Iterable[str]) -> None:
-        """Put into the state that all lists of these businesses were read in this run."""
+    def unposted_wait(self, businesses: Sequence[Business]) -> frozenset[str]:
+        """Return the ids of those in which what is not posted was read not long ago; this costs no request."""
+        return frozenset(each.id for each in businesses if self._read_at(each.id, UNPOSTED_READ) is not None)
+
+    def note(
+        self,
+        business_ids: Iterable[str],
+        read_at: Mapping[str | None, Mapping[str, datetime]],
+        unposted_wait: AbstractSet[str],
+    ) -> None:
+        """Put into the state that all lists of some businesses were read in this run.
+
+        Args:
+            business_ids: those of which no read failed.
+            read_at: when complete reads began; answers of caches may be older than the run.
+            unposted_wait: ids of those in which what is not posted was not read.
+        """
         for business_id in business_ids:
-            self.state_of(business_id)[LISTS_READ] = f"{instant(self.now)} {self._fingerprint}"
+            moments = read_at.get(business_id, {})
+            if self.WITNESS not in moments:
+                continue
+            noted = f"{instant(min(self.now, *moments.values()))} {self._fingerprint}"
+            self.state_of(business_id)[LISTS_READ] = noted
+            if business_id not in unposted_wait:
+                self.state_of(business_id)[UNPOSTED_READ] = noted
 
     @property
     def _fingerprint(self) -> str:
-        return f"{crc32(' '.join(sorted(self.streams)).encode()):08x}"
+        return f"{crc32(' '.join(sorted(self.choice)).encode()):08x}"
 
-    def _read_at(self, business_id: str) -> datetime | None:
-        """Return when all its lists were read, None where that is due again."""
-        noted = self.state_of(business_id).get(LISTS_READ, "")
+    def _read_at(self, business_id: str, what: str) -> datetime | None:
+        """Return when that was read of it, None where it is due again."""
+        noted = self.state_of(business_id).get(what, "")
         moment, _, fingerprint = noted.partition(" ")
         if fingerprint != self._fingerprint:
             return None
@@ -88,4 +113,5 @@ class IdleBusinesses:
             raise
         except (SkippableAPIError, FatalAPIError, RetriableAPIError):
             return False  # its reads say what is wrong
-        return not page.items and not page.total
+        is_old = page.served_at < self.now - self.lookback  # a cache on the way keeps it
+        return not (page.items or page.total or is_old)

@@ -11,14 +11,14 @@ are swept for deletions.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import SkippableAPIError
 
 from tap_sage_accounting.api.pages import Page
-from tap_sage_accounting.declaration import CREATED_AT, UPDATED_AT
 from tap_sage_accounting.exceptions import MalformedResponseError, UndeliverableError
+from tap_sage_accounting.extraction.changes import ATTRIBUTES, Change
 from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, MonthlyBalances, first_month
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
 from tap_sage_accounting.run.signals import stop_signals
@@ -26,6 +26,7 @@ from tap_sage_accounting.run.state_parts import ALL_READ_AT, OLDER_CHANGED, READ
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
     from datetime import datetime
 
@@ -52,11 +53,14 @@ class MonthlyRead:
         self._plan = plan
         self._state = plan.state
         self._seen = MonthlyBalances.of(plan.state)
-        self._settings = plan.services.executor.submit(self._request_settings)
+        self._undeliverable: Sequence[str] = ()
+        self._transactions = (plan.services.changed_transactions or {}).pop(plan.business_id or "", None)
+        is_known = self._transactions is not None and (plan.start_date or self._kept_beginning)
+        self._settings = None if is_known else plan.services.executor.submit(self._request_settings)
 
     @property
     def awaited(self) -> Future[Any] | None:
-        """The settings, which say when the accounts begin."""
+        """The settings, which say when the accounts begin; None where that is known."""
         return self._settings
 
     def batches(self) -> Batches:
@@ -66,15 +70,16 @@ class MonthlyRead:
         last = Month.of(now)
         if claimed > last:
             return  # no month has begun
-        is_quiet = False
+        is_quiet, as_of = False, now
         opened = begin = max(claimed, last.plus(-MOST_MONTHS))
         if (last_read := state.get(READ_AT)) and not (seen.closings and opened < min(seen.closings)):
-            changed, is_quiet = self._first_changed(last_read, now)
+            changed, is_quiet, as_of = self._first_changed(last_read, now)
             begin = max(begin, changed)
         if is_whole := begin == opened:
             begin = self._first_posted(claimed, opened, last)
         floor = opened if claimed == opened else min(begin, seen.first_read or begin)
-        undeliverable = self._add_idle()
+        seen.find_idle = cache(self._find_idle)
+        seen.is_doubtful = bool(state.get(OLDER_CHANGED)) and not seen.listed
         months = begin.until(last)
         fetch = partial(self._request_month, months)
         services, ahead = self._plan.services, self._plan.pages_ahead
@@ -86,14 +91,14 @@ class MonthlyRead:
         while (stale := seen.stale_month(floor)) is not None:
             page = self._request_month([stale], 1)
             yield [self._record(raw, stale, page) for raw in seen.add_month(stale, page)]
-        if undeliverable:
+        if undeliverable := self._undeliverable:
             raise UndeliverableError(
                 f"Sage lists ledger accounts that it does not deliver ({', '.join(undeliverable)}). The months came; "
                 "the next run reads them again. If it goes on, report the request ids above to Sage."
             )
         with stop_signals.deferred():  # a state that is half of this read and half of the last one would be wrong
             if not is_quiet:  # else nothing changed since, whatever the clocks say
-                state[READ_AT] = instant(now)
+                state[READ_AT] = instant(as_of)
             seen.write(state, opened)
             if is_whole:
                 state[ALL_READ_AT] = instant(now)
@@ -101,15 +106,26 @@ class MonthlyRead:
 
     def _beginning(self) -> tuple[datetime, Month]:
         """Return the present moment by Sage's clock, and the month in which to begin."""
+        transactions, start = self._transactions, self._plan.start_date
+        begins = Month.of(start.date()) if start else self._kept_beginning
+        if self._settings is None and transactions is not None and transactions.read_at and begins:
+            return transactions.read_at, begins
+        settings = self._settings or self._plan.services.executor.submit(self._request_settings)
         opened = None
         try:
-            now, opened = self._settings.result()
+            now, opened = settings.result()
         except SkippableAPIError:
             first_page = next(iter(self._reader("ledger_accounts", {}).pages()))
             now = first_page.served_at
-        if start := self._plan.start_date:
+        if start:
             return now, Month.of(start.date())
         return now, Month.parse(opened) if opened else Month.of(now).plus(-MONTHS_WITHOUT_SETTINGS)
+
+    @property
+    def _kept_beginning(self) -> Month | None:
+        """The month in which the last run began, where the settings may wait."""
+        may_wait = READ_AT in self._state and self._plan.business_id in self._plan.services.unposted_wait
+        return min(self._seen.closings, default=None) if may_wait else None
 
     def _first_posted(self, claimed: Month, opened: Month, last: Month) -> Month:
         """Find the month with which to begin where all are due, and leave out those before: nothing was posted yet.
@@ -139,37 +155,43 @@ class MonthlyRead:
         self._seen.leave_out(opened.until(found.plus(-1)))
         return found
 
-    def _add_idle(self) -> list[str]:
-        """Find the accounts that Sage may list no longer; return those that it does not deliver."""
-        accounts, listed = self._reader("ledger_accounts", {}), self._seen.listed
-        if listed or self._state.get(OLDER_CHANGED):  # then no part of the state may name some that were listed
-            self._seen.idle = [each for each in accounts.rows() if not listed or each.get("id") in listed]
-        return accounts.undeliverable
+    def _find_idle(self) -> list[Item]:
+        """Request the accounts that Sage lists no longer in a month though it did once."""
+        accounts, listed = self._reader("ledger_accounts", {}), self._seen.listed - self._seen.met.keys()
+        found = [each for each in accounts.rows() if not listed or each.get("id") in listed]
+        self._undeliverable = accounts.undeliverable
+        return found
 
-    def _first_changed(self, last_read: str, now: datetime) -> tuple[Month, bool]:
+    def _first_changed(self, last_read: str, now: datetime) -> tuple[Month, bool, datetime]:
         """Find the first month whose balances may differ from what was read last time.
 
         A change in a month moves the balances of all later ones. The last two months are always read again.
 
         Returns:
-            The month, and whether no transaction changed.
+            The month, whether no transaction changed, and up to when that is known.
         """
         state = self._state
         since = parse_moment(last_read) - self._plan.lookback
-        changes = {"attributes": f"date,{CREATED_AT},{UPDATED_AT}", "updated_or_created_since": instant(since)}
-        transactions = self._reader("transactions", changes)
-        try:
-            rows = list(transactions.rows())
-        except SkippableAPIError:
-            return FIRST_MONTH, False
-        if transactions.undeliverable:  # of any date
-            return FIRST_MONTH, False
+        rows, as_of = None, now
+        if self._transactions is not None and (rows := self._transactions.after(since)) is not None:
+            as_of = self._transactions.read_at or now
+        elif (rows := self._request_changes(since)) is None:
+            return FIRST_MONTH, False, now
         if any(_may_have_moved(row, last_read) for row in rows):
             state[OLDER_CHANGED] = True
         if state.get(OLDER_CHANGED) and is_due(state.get(ALL_READ_AT, last_read), self._plan.sweep_every, now):
-            return FIRST_MONTH, not rows
-        changed = [Month.parse(row.get("date")) for row in rows]
-        return min([*changed, Month.of(now).plus(-1)]), not rows
+            return FIRST_MONTH, not rows, as_of
+        return min([*(Month.parse(row.date) for row in rows), Month.of(now).plus(-1)]), not rows, as_of
+
+    def _request_changes(self, since: datetime) -> list[Change] | None:
+        """Request the transactions that changed; None where they may be of any date."""
+        changes = {"attributes": ",".join(ATTRIBUTES), "updated_or_created_since": instant(since)}
+        transactions = self._reader("transactions", changes)
+        try:
+            rows = [Change.of(row) for row in transactions.rows()]
+        except SkippableAPIError:
+            return None
+        return None if transactions.undeliverable else rows
 
     # Requests
 
@@ -222,7 +244,6 @@ class MonthlyRead:
         return self._plan.rows.convert(flat)
 
 
-def _may_have_moved(row: Item, last_read: str) -> bool:
+def _may_have_moved(row: Change, last_read: str) -> bool:
     """Return whether a transaction may have been in another month when the months were read last."""
-    created_at, updated_at = row.get(CREATED_AT) or "", row.get(UPDATED_AT) or ""
-    return created_at <= last_read or created_at < updated_at
+    return row.created_at <= last_read or row.created_at < row.updated_at

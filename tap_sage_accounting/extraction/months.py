@@ -109,7 +109,8 @@ class MonthlyBalances:
         listed: accounts that were ever listed.
         closings: what each month closed with when it was read last, in eight digits.
         empty: months that were never read, because nothing had been posted up to their end.
-        idle: accounts to add to a month where Sage lists them no longer.
+        find_idle: returns the accounts to add to a month where Sage lists them no longer.
+        is_doubtful: accounts may have been listed that nobody knows of.
         met: accounts that were listed in this run for the first time.
         openings: what each month opened with that was read in this run.
         again: months that were read again because the next one opened with something else.
@@ -118,7 +119,8 @@ class MonthlyBalances:
     listed: set[str]
     closings: dict[Month, str]
     empty: set[Month] = field(default_factory=set)
-    idle: list[Item] = field(default_factory=list)
+    find_idle: Callable[[], list[Item]] = list
+    is_doubtful: bool = False
     met: dict[str, Item] = field(default_factory=dict)
     openings: dict[Month, str] = field(default_factory=dict)
     again: set[Month] = field(default_factory=set)
@@ -167,7 +169,9 @@ class MonthlyBalances:
         self.closings[month] = _sum_of(found, "closing_balance")
         self.empty.discard(month)
         new = {str(raw.get("id")): raw for raw in found}
-        rows = _with_idle(found, [*self.idle, *self.met.values()] if month in self.again else self.idle)
+        known = self.listed - self.met.keys()
+        idle = self.find_idle() if self.is_doubtful or known - new.keys() else []
+        rows = _with_idle(found, [*idle, *self.met.values()] if month in self.again else idle)
         self.met |= {account: raw for account, raw in new.items() if account not in self.listed}
         self.listed |= new.keys()
         return rows

@@ -13,6 +13,7 @@ from tap_sage_accounting.extraction.list_reader import ListReader
 
 if TYPE_CHECKING:
     import logging
+    from collections import defaultdict
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.api.pages import Page
     from tap_sage_accounting.declaration import StreamDeclaration
     from tap_sage_accounting.extraction.businesses import Business
+    from tap_sage_accounting.extraction.changes import ChangedTransactions
     from tap_sage_accounting.extraction.list_reader import Source
     from tap_sage_accounting.extraction.prefetch import PagesAhead
     from tap_sage_accounting.extraction.scheduler import ReadScheduler
@@ -45,11 +47,15 @@ class Services:
         report: the outcome of every read.
         businesses: those that are read, by id, in Sage's order.
         resting: ids of those whose lists wait, as nothing was posted in them.
+        unposted_wait: ids of those in which what nobody posts may wait, because it was read not long ago.
         lost_businesses: ids of those that earlier runs read and the user no longer sees.
         began_at: a moment that is not after the beginning of the run.
         stream_maps: the setting, as the user wrote it.
         end_files: completes the files of a read, where records go into files.
         add_deletion: writes a row of the stream `deletions`, if that is selected.
+        changed_transactions: what reads of `transactions` bring, by business, until the trial balance looks at it; None
+            where nothing does.
+        read_at: when complete reads of lists began, by business and stream; None where no business may ever rest.
     """
 
     http_client: HttpClient
@@ -59,11 +65,14 @@ class Services:
     report: RunReport
     businesses: Mapping[str, Business]
     resting: frozenset[str]
+    unposted_wait: frozenset[str]
     lost_businesses: frozenset[str]
     began_at: datetime
     stream_maps: Mapping[str, Any]
     end_files: Callable[[], None]
     add_deletion: Callable[[dict[str, Any]], None]
+    changed_transactions: dict[str, ChangedTransactions] | None
+    read_at: defaultdict[str | None, dict[str, datetime]] | None
 
     @property
     def partitions(self) -> list[dict[str, Any]]:
@@ -123,6 +132,11 @@ class ReadPlan:
     def business_id(self) -> str | None:
         """The business; None for what belongs to the user."""
         return self.endpoint.business_id
+
+    @property
+    def deletions_wait(self) -> bool:
+        """Whether its deletions were looked for so short ago that they may wait."""
+        return self.stream.unposted and not self.is_first and self.business_id in self.services.unposted_wait
 
     @property
     def label(self) -> str:

@@ -126,6 +126,7 @@ class BusinessRead:
             self._reread.finish()
             self._plan.state.pop(INTERRUPTED, None)
             self._move_bookmark()
+            self._note_moment()
 
     def _move_bookmark(self) -> None:
         """Set the bookmark to the newest change seen, never past the start of the read.
@@ -145,6 +146,12 @@ class BusinessRead:
         if bookmark is not None:
             state[REPLICATION_KEY] = UPDATED_AT
             state[BOOKMARK] = bookmark
+
+    def _note_moment(self) -> None:
+        """Note when the read began, for what may be concluded when all lists of the business were read."""
+        read_at, started = self._plan.services.read_at, self._deletions.started
+        if read_at is not None and started is not None:
+            read_at[self._plan.business_id][self._plan.stream.name] = started
 
 
 class SingleRead:

@@ -31,6 +31,7 @@ from tap_sage_accounting.run.state_parts import (
     REREAD_AT,
     TOLD_UNTIL,
     TRIAL_BALANCE,
+    UNPOSTED_READ,
     DamagedError,
 )
 from tap_sage_accounting.timestamps import instant, parse_moment
@@ -56,6 +57,7 @@ CONSEQUENCES = {
     TOLD_UNTIL: "Deletions are requested from further back.",
     INVENTORY_AT: "It is looked through in this run.",
     LISTS_READ: "Everything is requested of it, as if something had been posted.",
+    UNPOSTED_READ: "Deletions of what is not posted are requested in this run.",
     REREAD_AT: "Recent documents are read again, and not compared with what they held.",
     CHECKSUMS: "Recent documents are read again, and not compared with what they held.",
 }

@@ -40,6 +40,8 @@ OLDER_CHANGED = "older_changed"
 """Of the trial balance: whether transactions changed since then that may have been in another month before."""
 LISTS_READ = "lists_read"
 """Of transactions: up to when all lists of the business were read, and which those were."""
+UNPOSTED_READ = "unposted_read"
+"""Of transactions: when deletions of what is not posted, and the settings, were read last; and of which lists."""
 REREAD_AT = "reread_at"
 """When recent documents were read again last."""
 CHECKSUMS = "checksums"
@@ -151,6 +153,7 @@ KEYS: Mapping[str, tuple[Any, ...]] = {
     ALL_READ_AT: (_past, *_TRIAL_BALANCE),
     OLDER_CHANGED: (_older_changed, *_TRIAL_BALANCE),
     LISTS_READ: (_lists_read,),
+    UNPOSTED_READ: (_lists_read,),
 }
 """Every part of a partition: how it is read, and what goes with it when it is damaged."""
 

@@ -16,4 +16,5 @@ class Attachments(ReportingStream):
     """Name, size and owner of each attached file; the file itself is not fetched."""
 
     name = "attachments"
+    unposted = True
     areas = (Area.SALES, Area.PURCHASES)

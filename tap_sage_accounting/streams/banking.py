@@ -16,6 +16,7 @@ class BankAccounts(ReportingStream):
     """The business's bank, cash, card and loan accounts with their balances and ledger accounts."""
 
     name = "bank_accounts"
+    unposted = True
     master_data = True
     areas = (Area.BANK,)
 

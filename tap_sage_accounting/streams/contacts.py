@@ -13,6 +13,7 @@ class Addresses(ReportingStream):
     """Postal addresses of customers, suppliers and banks."""
 
     name = "addresses"
+    unposted = True
     master_data = True
     areas = ADDRESS_BOOK
     static = True
@@ -22,6 +23,7 @@ class ContactPersons(ReportingStream):
     """People to write to or call at a customer or supplier."""
 
     name = "contact_persons"
+    unposted = True
     master_data = True
     areas = ADDRESS_BOOK
     static = True
@@ -31,6 +33,7 @@ class Contacts(ReportingStream):
     """Customers and suppliers with their terms, tax treatment, default accounts and balance."""
 
     name = "contacts"
+    unposted = True
     master_data = True
     # Without them, Sage leaves these attributes out (records.opt_ins).
     flags = ("show_balance", "show_unfinished_recurring_invoices_status")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tap_sage_accounting.client import ReferenceDataStream, ReportingStream, SageStream
 from tap_sage_accounting.declaration import Area
+from tap_sage_accounting.extraction.transactions_read import TransactionsRead
 
 
 class CoaAccounts(ReferenceDataStream):
@@ -89,6 +90,7 @@ class Transactions(SageStream):
     """One row per booked event, tying the document it came from to the ledger entries it made."""
 
     name = "transactions"
+    read_class = TransactionsRead
     changed_since = True
     deletion_flag = "deleted"
     areas = (Area.JOURNALS,)

@@ -35,6 +35,7 @@ class Products(ReportingStream):
     """Goods bought and sold, stock items among them, with prices, tax rates and default accounts."""
 
     name = "products"
+    unposted = True
     master_data = True
     parts = INACTIVE_TOO
     areas = CATALOGUE
@@ -56,6 +57,7 @@ class Services(ReportingStream):
     """Services bought and sold, with rates, tax rates and default accounts."""
 
     name = "services"
+    unposted = True
     master_data = True
     parts = INACTIVE_TOO
     areas = CATALOGUE
@@ -66,6 +68,7 @@ class StockItems(ReportingStream):
     """Goods kept in stock, with the quantity on hand, cost price, reorder level and location."""
 
     name = "stock_items"
+    unposted = True
     master_data = True
     parts = INACTIVE_TOO
     areas = CATALOGUE

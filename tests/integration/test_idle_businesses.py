@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +11,12 @@ import pytest
 
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
-from sage_workbench.merge import Warehouse, disagreements
+from sage_workbench.merge import Warehouse, disagreements, trial_balance_disagreements
 from sage_workbench.plain_books import Ledger, List, plain_world
 from tap_sage_accounting.run.state_parts import LISTS_READ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sage_sandbox.store import Business
     from sage_workbench.runs import Run
@@ -28,8 +30,9 @@ HOURS = 24
 class Practice:
     """Three businesses, of which everything was loaded once."""
 
-    def __init__(self, server: SandboxServer, run_tap: RunTap) -> None:
+    def __init__(self, server: SandboxServer, run_tap: RunTap, streams: Sequence[str] = STREAMS) -> None:
         self.server = server
+        self._streams = streams
         self._run_tap = run_tap
         self.businesses: list[Business] = [*server.world.businesses.values()]
         self.ledgers = [Ledger(server.world, each) for each in self.businesses]
@@ -51,7 +54,7 @@ class Practice:
         """Load what changed; an hour passes after it."""
         self.server.requests.clear()
         settings = {"idle_business_hours": HOURS, **settings}
-        run = self._run_tap(*(streams or STREAMS), state=self.state, **settings)
+        run = self._run_tap(*(streams or self._streams), state=self.state, **settings)
         self.state = run.state
         self.warehouse.load(run.messages)
         self.pass_time(hours=1)
@@ -60,6 +63,15 @@ class Practice:
     def requests(self, number: int) -> int:
         """Count those of the last run for a business."""
         return sum(each.business == self.businesses[number].id for each in self.server.requests)
+
+    def costs(self, number: int) -> dict[str, int]:
+        """Count those of the last run for a business by path, those for what was deleted apart."""
+        found: Counter[str] = Counter()
+        for each in self.server.requests:
+            if each.business == self.businesses[number].id:
+                name = each.path.removeprefix("/v3.1/")
+                found[f"deletions of {name}" if "deleted_since" in each.params else name] += 1
+        return found
 
     def rested(self) -> list[int]:
         """The businesses that the last run requested nothing of but whether something was posted."""
@@ -89,6 +101,30 @@ def test_a_business_in_which_nothing_was_posted_costs_one_request(practice: Prac
     assert practice.requests(1) > len(STREAMS)
     assert practice.missing == []
     assert "2 businesses rest: nothing was posted in them since their lists were read (idle_business_hours)." in run.log
+
+
+LISTS = (*STREAMS, "attachments", "journals", "sales_invoices", "sales_quotes", "stock_items", "unallocated_artefacts")
+
+
+def test_what_a_first_load_an_active_and_an_idle_business_cost_by_path(server: SandboxServer, run_tap: RunTap) -> None:
+    """Whether an item is active is a filter, so that products and stock items are two lists each."""
+    practice = Practice(server, run_tap, (*LISTS, "trial_balance"))
+    lists = {**dict.fromkeys(LISTS, 1), "products": 2, "stock_items": 2}
+    assert practice.costs(1) == {**lists, "financial_settings": 1, "trial_balance": 6}
+    practice.ledgers[1].post(2)
+    practice.run()
+    active = {**lists, "transactions": 2, "trial_balance": 4}
+    assert practice.costs(1) == {**active, "deletions of journals": 1, "deletions of sales_invoices": 1}
+    assert practice.costs(0) == practice.costs(2) == {"transactions": 1}
+
+
+def test_what_a_business_costs_in_which_nothing_rests(server: SandboxServer, run_tap: RunTap) -> None:
+    practice = Practice(server, run_tap, (*LISTS, "trial_balance"))
+    practice.run(idle_business_hours=0)
+    lists = {**dict.fromkeys(LISTS, 1), "products": 2, "stock_items": 2}
+    reported = ("attachments", "contacts", "journals", "products", "sales_invoices", "stock_items")
+    deletions = {f"deletions of {name}": lists[name] for name in reported}
+    assert practice.costs(1) == {**lists, **deletions, "financial_settings": 1, "trial_balance": 2}
 
 
 def test_by_default_every_business_is_read(practice: Practice) -> None:
@@ -124,6 +160,68 @@ def test_a_change_without_a_posting_comes_when_the_hours_have_passed(practice: P
     assert practice.missing == []
     practice.run()
     assert practice.rested() == [0, 1, 2]
+
+
+def test_what_is_posted_and_deleted_in_an_active_business_is_marked_at_once(
+    server: SandboxServer, run_tap: RunTap
+) -> None:
+    practice = Practice(server, run_tap, (*STREAMS, "sales_invoices", "trial_balance"))
+    invoices = List(server.world, practice.businesses[1], "sales_invoices")
+    invoices.fill(3)
+    practice.ledgers[1].post(1)
+    practice.run()
+    invoices.delete(invoices.keys[0])
+    practice.ledgers[1].void(1)
+    practice.run()
+    assert practice.rested() == [0, 2]
+    assert disagreements(server.world, practice.warehouse, {*STREAMS, "sales_invoices"}) == []
+
+
+def test_deletions_of_what_is_not_posted_come_in_an_active_business_when_the_hours_have_passed(
+    practice: Practice,
+) -> None:
+    contacts = practice.contacts[1]
+    for hour in range(HOURS):
+        if hour == 1:
+            contacts.delete(contacts.keys[0])
+        practice.ledgers[1].post(hour)
+        contacts.edit(contacts.keys[-1])
+        practice.run()
+        assert practice.rested() == ([] if hour == HOURS - 1 else [0, 2])
+        missing = practice.missing
+        assert len(missing) == (0 if hour in (0, HOURS - 1) else 1), missing
+
+
+def test_where_a_read_fails_in_the_hour_of_the_deletions_they_are_looked_for_again(practice: Practice) -> None:
+    practice.contacts[1].delete(practice.contacts[1].keys[0])
+    practice.pass_time(hours=HOURS)
+    fault = Fault(path="contacts", what=400, business=practice.businesses[1].id, param="deleted_since")
+    practice.server.faults.add(fault)
+    assert practice.run().error is not None
+    practice.ledgers[1].post(2)
+    practice.run()
+    assert practice.missing == []
+
+
+def test_another_start_date_is_followed_at_once(server: SandboxServer, run_tap: RunTap) -> None:
+    practice = Practice(server, run_tap, (*STREAMS, "trial_balance"))
+    practice.run(start_date="2026-03-01")
+    assert practice.rested() == []
+    practice.run(start_date="2026-03-01")
+    assert practice.rested() == [0, 1, 2]
+
+
+def test_an_earlier_beginning_of_the_accounts_comes_when_the_hours_have_passed(
+    server: SandboxServer, run_tap: RunTap
+) -> None:
+    practice = Practice(server, run_tap, (*STREAMS, "trial_balance"))
+    practice.businesses[1].objects["financial_settings"]["accounts_start_date"] = "2025-10-01"
+    for _ in range(HOURS):
+        practice.ledgers[1].post(3)
+        practice.run()
+    assert practice.costs(1)["trial_balance"] == 10
+    wrong = trial_balance_disagreements(practice.businesses[1], server.world.clock.now(), practice.warehouse)
+    assert wrong == []
 
 
 def test_what_sage_shows_late_wakes_a_business_too(practice: Practice) -> None:
@@ -178,6 +276,55 @@ def test_where_nothing_says_whether_something_was_posted_everything_is_read(prac
     assert practice.missing == []
 
 
+@pytest.mark.parametrize("lists", ["refused", "empty"])
+@pytest.mark.parametrize("lost", ["rights", "subscription"])
+def test_what_was_posted_while_transactions_were_not_shown_comes_as_soon_as_they_are(
+    practice: Practice, lists: str, lost: str
+) -> None:
+    business = practice.businesses[1]
+    roles = dict(business.permissions)
+    practice.server.faults.update({"lists_without_offer": lists})
+    with practice.server.paused():
+        business.subscribed = lost != "subscription"
+        if lost == "rights":
+            business.permissions = roles | {"journals": "no_access"}
+    practice.pass_time(hours=HOURS)
+    practice.ledgers[1].post(5)
+    practice.pass_time(hours=1)
+    practice.run()
+    with practice.server.paused():
+        business.subscribed, business.permissions = True, roles
+    practice.run()
+    assert practice.missing == []
+
+
+def test_an_old_answer_of_a_cache_does_not_let_a_business_rest(practice: Practice) -> None:
+    practice.server.faults.update({"cache_seconds": 5 * 3600.0, "cache": "stubborn", "cached_paths": "transactions"})
+    practice.run()
+    assert practice.rested() == [0, 1, 2]
+    practice.contacts[1].edit(practice.contacts[1].keys[0])
+    practice.ledgers[1].post(5)
+    practice.run()
+    assert practice.rested() == []
+    practice.server.faults.update({"cache_seconds": 0.0})
+    practice.run()
+    assert practice.missing == []
+
+
+def test_lists_that_a_cache_answered_count_as_read_when_it_got_them(practice: Practice) -> None:
+    practice.pass_time(hours=HOURS)
+    before = copy.deepcopy(practice.state)
+    practice.server.faults.update({"cache_seconds": 5 * 3600.0, "cache": "stubborn", "cached_paths": "transactions"})
+    practice.run()
+    practice.state = before  # that run is lost
+    practice.ledgers[1].post(5)
+    practice.pass_time(hours=1)
+    practice.run()
+    practice.server.faults.update({"cache_seconds": 0.0})
+    practice.run()
+    assert practice.missing == []
+
+
 def test_without_transactions_no_business_rests_and_the_log_says_why(practice: Practice) -> None:
     run = practice.run("contacts", "tax_rates")
     assert all(practice.requests(number) for number in range(3))
@@ -218,7 +365,7 @@ def test_a_damaged_moment_lets_no_business_rest(practice: Practice, damage: Any)
 
 
 def test_where_all_businesses_rest_the_state_stays_as_it_is(practice: Practice) -> None:
-    before = practice.state
+    before = copy.deepcopy(practice.state)
     run = practice.run()
     assert practice.rested() == [0, 1, 2]
     assert run.error is None

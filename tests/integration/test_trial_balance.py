@@ -13,8 +13,9 @@ from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import AMOUNTS, Warehouse, trial_balance_disagreements
 from sage_workbench.plain_books import Ledger, plain_world
-from tap_sage_accounting.extraction import monthly_read
+from tap_sage_accounting.extraction import changes, monthly_read
 from tap_sage_accounting.extraction.months import Month
+from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -261,10 +262,12 @@ class Beginning:
     def claim(self, begins: Any) -> None:
         self.ledger.owner.objects["financial_settings"]["accounts_start_date"] = begins
 
-    def sync(self, *, may_fail: bool = False, **settings: Any) -> Run:
+    def sync(self, *others: str, may_fail: bool = False, catalog: Any = None, **settings: Any) -> Run:
         pass_hour(self.server)
         self.server.requests.clear()
-        run = self._run_tap("trial_balance", state=self.state, **self.server.tap_config(**settings))
+        config = self.server.tap_config(**settings)
+        streams = () if catalog else ("trial_balance", *others)
+        run = self._run_tap(*streams, state=self.state, catalog=catalog, **config)
         assert may_fail or run.error is None, run.log
         self.state = run.state
         self.warehouse.load(run.messages)
@@ -540,6 +543,104 @@ def test_an_earlier_claim_is_searched_once(beginning: Beginning) -> None:
     assert (beginning.asked, searches(beginning)) == (2, 1)
 
 
+# What other reads of the same run know already
+
+
+def test_beside_the_transactions_the_trial_balance_requests_none_of_them_again(beginning: Beginning) -> None:
+    beginning.claim("2026-01-01")
+    beginning.sync("transactions")
+    for day in ("2026-03-20", "2026-06-01"):
+        book(beginning.ledger, day)
+        beginning.sync("transactions")
+        assert searches(beginning) == 1
+        assert beginning.differences() == []
+    beginning.sync("transactions")
+    assert (beginning.asked, searches(beginning)) == (2, 1)
+
+
+def test_what_is_posted_while_transactions_are_read_comes_with_the_next_run(beginning: Beginning) -> None:
+    """It is not among the transactions that were read, and the months of its date were not due."""
+    beginning.claim("2026-01-01")
+    beginning.sync("transactions", lookback_window=0)
+    left = [True]
+
+    def act(call: Call) -> None:
+        if call.path == "trial_balance" and left:
+            left.pop()
+            beginning.server.world.clock.advance(timedelta(seconds=1))
+            book(beginning.ledger, "2026-03-05")
+            book(beginning.ledger, "2026-04-05", reverse=True)
+
+    book(beginning.ledger, "2026-05-05")
+    beginning.server.on_request = act
+    beginning.sync("transactions", lookback_window=0)
+    beginning.server.on_request = None
+    beginning.sync("transactions", lookback_window=0)
+    assert beginning.differences() == []
+
+
+@pytest.mark.parametrize("fault", [400, 403, "poison"])
+def test_where_the_transactions_are_not_complete_the_trial_balance_relies_on_none(
+    beginning: Beginning, fault: int | str
+) -> None:
+    beginning.claim("2026-01-01")
+    beginning.sync("transactions")
+    number = book(beginning.ledger, "2026-03-20")
+    if fault == "poison":
+        beginning.server.faults.poison[beginning.ledger.transactions.keys[number]] = "record"
+    else:
+        beginning.server.faults.add(Fault("transactions", fault))
+    beginning.sync("transactions", may_fail=True)
+    assert beginning.differences() == []
+
+
+def test_without_dates_among_the_selected_columns_the_trial_balance_reads_them(beginning: Beginning) -> None:
+    beginning.claim("2026-01-01")
+    catalog: dict[str, Any] = TapSageAccounting(parse_env_config=False, validate_config=False).catalog_dict
+    for entry in catalog["streams"]:
+        for each in entry["metadata"]:
+            name = entry["tap_stream_id"]
+            wanted = name == "trial_balance" or (name == "transactions" and each["breadcrumb"][1:] != ["date"])
+            each["metadata"]["selected"] = wanted
+    beginning.sync("transactions", catalog=catalog)
+    book(beginning.ledger, "2026-03-20")
+    run = beginning.sync("transactions", catalog=catalog)
+    assert run.records["transactions"]
+    assert searches(beginning) == 2
+    assert beginning.differences() == []
+
+
+def test_more_changes_than_are_kept_are_requested_again(beginning: Beginning, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "MOST_KEPT", 3)
+    beginning.claim("2026-01-01")
+    beginning.sync("transactions")
+    for _ in range(4):
+        book(beginning.ledger, "2026-03-20")
+    beginning.sync("transactions")
+    assert searches(beginning) == 2
+    assert beginning.differences() == []
+
+
+def test_with_a_start_date_the_settings_are_not_requested_once_transactions_are_read(beginning: Beginning) -> None:
+    beginning.claim("2026-01-01")
+    for _ in range(3):
+        beginning.sync("transactions", start_date="2026-01-01")
+        assert beginning.server.requests.of("financial_settings") == []
+        assert beginning.differences() == []
+
+
+def test_the_chart_is_requested_only_for_accounts_that_a_month_lists_no_longer(beginning: Beginning) -> None:
+    beginning.claim("2026-01-01")
+    for _ in range(2):
+        beginning.sync()
+        assert beginning.server.requests.of("ledger_accounts") == []
+    for number in range(3):
+        beginning.ledger.void(number)
+    beginning.sync()
+    assert len(beginning.server.requests.of("ledger_accounts")) == 1
+    assert beginning.differences() == []
+
+
 # What Sage lists and does not deliver
 
 
@@ -572,10 +673,10 @@ def test_a_changed_transaction_without_a_date_may_be_of_any_month(beginning: Beg
 
 def test_an_account_that_sage_does_not_deliver_fails_the_read_until_it_comes(beginning: Beginning) -> None:
     beginning.claim("2026-01-01")
+    beginning.ledger.post(3)
     beginning.sync()
-    for number in (1, 2):
-        beginning.ledger.void(number)
-    beginning.server.faults.poison[beginning.ledger.accounts.keys[0]] = "always"
+    beginning.ledger.void(3)  # then no month lists its accounts any more
+    beginning.server.faults.poison[beginning.ledger.accounts.keys[2]] = "always"
     run = beginning.sync(may_fail=True)
     assert run.error is not None
     assert [line for line in run.log if "ledger accounts that it does not deliver" in line]

@@ -26,6 +26,16 @@ BUSINESSES = 2
 """Businesses with these lists; one more has a ledger, whose trial balance must follow it."""
 
 
+SETTINGS = st.fixed_dictionaries(
+    {
+        "lookback_window": st.sampled_from((0, 300)),
+        "page_size": st.sampled_from((2, 3, 200)),
+        "concurrency": st.sampled_from((1, 8)),
+        "deletion_sweep_days": st.sampled_from((0, 7)),
+        "idle_business_hours": st.sampled_from((0, 24)),
+    }
+)
+
 # In the books
 
 

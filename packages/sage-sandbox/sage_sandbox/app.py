@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fnmatch
 import gzip
 import json
 import random
@@ -203,7 +204,7 @@ class SandboxApp:
 
     def _answer(self, call: Call, request: Request) -> tuple[Answer, float | None]:
         """Answer, or repeat what was answered before, with its age in seconds, where something on the way does so."""
-        if not self.faults.cache_seconds:
+        if not self.faults.cache_seconds or not fnmatch.fnmatchcase(call.path, self.faults.cached_paths):
             return self.api.answer(call), None
         now = self.world.clock.now()
         key = (call.path, tuple(sorted(call.params.items())), call.business)

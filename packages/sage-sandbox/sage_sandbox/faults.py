@@ -159,6 +159,7 @@ class Faults(Behaviour):
         cache_seconds: For how many seconds of the world's time something on the way keeps answers; 0 for not at all.
         cache: It asks Sage where a client wants no old answer, and says how old an answer is (`honest`), does the
             second only (`stubborn`), or passes an old answer off as new (`lying`).
+        cached_paths: Glob over the paths whose answers it keeps.
         latency: Seconds that an answer takes.
         latency_jitter: Seconds more, at most, by chance.
         jitter_seed: The chance.
@@ -172,6 +173,7 @@ class Faults(Behaviour):
     minute: float = 60.0
     cache_seconds: float = 0.0
     cache: Literal["honest", "stubborn", "lying"] = "honest"
+    cached_paths: str = "*"
     latency: float = 0.0
     latency_jitter: float = 0.0
     jitter_seed: int = 0

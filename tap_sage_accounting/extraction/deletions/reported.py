@@ -43,7 +43,7 @@ class ReportedDeletions(Deletions):
     @override
     def start(self) -> None:
         """Request the first deletions. A first read requests none: whatever it saw is deleted later, if at all."""
-        if TOLD_UNTIL in self.state and not self.plan.is_first:
+        if TOLD_UNTIL in self.state and not (self.plan.is_first or self.plan.deletions_wait):
             since = parse_moment(self.state[TOLD_UNTIL]) - self.plan.lookback
             changes = self._deleted_since(since)
             self._readers = [self.plan.reader({**part, **changes}).start() for part in self.plan.stream.parts]
@@ -132,6 +132,8 @@ class ReportedDeletions(Deletions):
 
     @override
     def finish(self) -> None:
+        if self.plan.deletions_wait:
+            return
         if not self._readers:
             self.state[TOLD_UNTIL] = instant(self.now)
         elif self._found:  # else nothing went since, whatever the clocks say
