@@ -28,6 +28,7 @@ from tap_sage_accounting.run.state_parts import (
     REREAD_AT,
     TOLD_UNTIL,
     TRIAL_BALANCE,
+    UNPOSTED_READ,
 )
 from tap_sage_accounting.timestamps import instant
 
@@ -91,7 +92,8 @@ class StateChange:
         business_ids = {change.business_id for change in changes}
         for partition in partitions_of(bookmarks.get("transactions")):
             if business_of(partition) in business_ids:
-                partition.pop(LISTS_READ, None)  # else the business might rest
+                for key in (LISTS_READ, UNPOSTED_READ):  # else the business or its deletions might wait
+                    partition.pop(key, None)
         return changes
 
     def _of_businesses(self, stream: type[StreamDeclaration], found: dict[str, Any]) -> Iterator[Change]:

@@ -244,6 +244,17 @@ def test_a_business_that_rests_is_read_when_one_of_its_lists_was_forgotten(pract
     assert all(LISTS_READ in held[each] for each in (chosen, other))
 
 
+def test_deletions_that_wait_come_when_their_list_was_set_back(practice: Practice) -> None:
+    practice.run(idle_business_hours=240)
+    contacts = practice.lists[0, "contacts"]
+    contacts.delete(contacts.keys[0])
+    practice.run(idle_business_hours=240)
+    assert len(practice.wrong) == 1
+    practice.change("--set-back=2026-01-01", "--stream=contacts")
+    practice.run(idle_business_hours=240)
+    assert practice.wrong == []
+
+
 def test_a_business_whose_rows_are_gone_is_unknown_to_the_next_run(practice: Practice) -> None:
     gone, other = (owner.id for owner in practice.businesses)
     with practice.server.paused() as world:
