@@ -6,7 +6,7 @@ import json
 import pickle
 import re
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +17,7 @@ from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import Business
 from sage_workbench.plain_books import plain_world
+from support.doctors import CONFIRMED, CONTRADICTED, UNDECIDED, Seen, made_world, only, see, seen_with
 from support.presence import present
 from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.assumptions import assumptions
@@ -28,16 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from click.testing import Result
-
     from sage_sandbox.store import World
     from sage_workbench.runs import Run
 
-    Look = Callable[..., dict[str, Any]]
     RunTap = Callable[..., Run]
-    Shown = Callable[..., Result]
 
-CONFIRMED, CONTRADICTED, UNDECIDED = "confirmed", "contradicted", "not decidable here"
 FLIPS: dict[str, list[dict[str, Any]]] = {
     "requests.echo": [{"echo_business": False}],
     "requests.foreign_business": [{"foreign_business": 200}, {"foreign_business": 401}, {"foreign_business": 404}],
@@ -93,14 +89,6 @@ OF_START = {"rights.start_purchases"}
 CASES = [pytest.param(each, way, id=f"{each}-{way}") for each, ways in FLIPS.items() for way in ways]
 
 
-def made_world(plan: int = 0, **conventions: Any) -> bytes:
-    """Books of one kind of business, in which records were made, changed, voided and deleted."""
-    plans = [replace(PLANS[plan], conventions=Conventions(**conventions))]
-    world = build_world(size="tiny", businesses=1, frozen=True, plans=plans)
-    advance(world, days=20, seed=1)
-    return pickle.dumps(world)
-
-
 @pytest.fixture(scope="module")
 def usual() -> bytes:
     return made_world()
@@ -112,30 +100,27 @@ def start() -> bytes:
 
 
 @pytest.fixture
-def server(usual: bytes) -> Iterator[SandboxServer]:
-    with SandboxServer(pickle.loads(usual)) as running:
-        yield running
+def tiny_world(usual: bytes) -> bytes:
+    return usual
 
 
-@pytest.fixture
-def look(tmp_path: Path) -> Look:
-    """Run the doctor on a simulated Sage; return what it prints for programs, of one business."""
+@pytest.fixture(scope="module")
+def seen(usual: bytes, start: bytes, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Seen]:
+    """Run the doctor once on a Sage that behaves as assumed, and once on each of two that do not."""
+    kept: dict[str, Seen] = {}
+    ways: dict[str, Callable[[Path], Seen]] = {
+        "usual": lambda place: seen_with(usual, place),
+        "start": lambda place: seen_with(start, place),
+        "switched": lambda place: seen_with(usual, place, switches=SWITCHED),
+        "odd": lambda place: seen_with(usual, place, TAKES_NO_ATTRIBUTES, prepare=odd),
+    }
 
-    def run(server: SandboxServer, *options: str) -> dict[str, Any]:
-        config = tmp_path / f"{server.api_url[-9:-5]}.json"
-        store = f"sqlite:///{config.with_suffix('.sqlite')}"
-        config.write_text(json.dumps(server.tap_config(token_store=store, patience=2)))
-        result = CliRunner().invoke(doctor, ["--config", str(config), "--json", *options])
-        assert result.exit_code in (0, 1), result.output
-        found: list[dict[str, Any]] = json.loads(result.stdout)
-        assert len(found) == 1
-        return found[0]
+    def run(which: str) -> Seen:
+        if which not in kept:
+            kept[which] = ways[which](tmp_path_factory.mktemp(which))
+        return kept[which]
 
     return run
-
-
-def verdicts(found: dict[str, Any]) -> dict[str, str]:
-    return {each: says["verdict"] for each, says in found["assumptions"].items()}
 
 
 # The experiments
@@ -150,105 +135,195 @@ def test_each_assumption_has_an_experiment_or_a_reason_for_none() -> None:
         assert {name for way in ways for name in way} == set(facts[each].switches), each
 
 
-def test_nothing_is_contradicted_by_sage_as_it_is_thought_to_be(
-    server: SandboxServer, start: bytes, look: Look
-) -> None:
-    found = verdicts(look(server))
-    with SandboxServer(pickle.loads(start)) as small:
-        found_on_start = verdicts(look(small))
-    assert [each for each, says in (found | found_on_start).items() if says == CONTRADICTED] == []
-    decided = {each for says in (found, found_on_start) for each in says if says[each] == CONFIRMED}
-    assert decided == experiments().keys()
+def test_nothing_is_contradicted_by_sage_as_it_is_thought_to_be(seen: Callable[[str], Seen]) -> None:
+    assert seen("usual").contradicted | seen("start").contradicted == set()
+    found = [*seen("usual").verdicts.items(), *seen("start").verdicts.items()]
+    assert {each for each, says in found if says == CONFIRMED} == experiments().keys()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("assumption", "way"), CASES)
 def test_what_sage_does_otherwise_is_found(
-    assumption: str, way: dict[str, Any], usual: bytes, start: bytes, look: Look
+    assumption: str, way: dict[str, Any], usual: bytes, start: bytes, tmp_path: Path
 ) -> None:
     """That the same books confirm the assumption otherwise is the test above."""
     of_books = way.keys() <= OF_BOOKS
     world = made_world(**way) if of_books else start if assumption in OF_START else usual
-    with SandboxServer(pickle.loads(world)) as server:
-        if not of_books:
-            server.faults.update(way)
-        found = look(server)
-        assert verdicts(found)[assumption] == CONTRADICTED, found["assumptions"][assumption]
-        assert asked(server) <= BUDGET
+    found = seen_with(world, tmp_path, switches=None if of_books else way)
+    assert found.verdicts[assumption] == CONTRADICTED, found.assumptions[assumption]
+    assert found.asked <= BUDGET
 
 
-def test_what_looking_cannot_decide_is_said_with_the_reason(server: SandboxServer, look: Look) -> None:
-    found = look(server)["assumptions"]
+def test_what_looking_cannot_decide_is_said_with_the_reason(seen: Callable[[str], Seen]) -> None:
+    found = seen("usual").assumptions
     for each, fact in assumptions().items():
         if fact.undecidable:
             assert found[each] == {"verdict": UNDECIDED, "evidence": fact.undecidable}
 
 
-# What a person sees
+SWITCHED = {
+    "decimals": "numbers",
+    "tombstones": "flagged_id",
+    "inactive_items": "unfiltered",
+    "flagged_entries": "hidden",
+    "foreign_business": 200,
+}
 
 
-@pytest.fixture
-def shown(tmp_path: Path) -> Shown:
-    """Run the doctor on a simulated Sage as a person does."""
-
-    def run(server: SandboxServer, *options: str, **settings: Any) -> Result:
-        config = tmp_path / "config.json"
-        store = f"sqlite:///{tmp_path / 'tokens.sqlite'}"
-        config.write_text(json.dumps(server.tap_config(token_store=store, patience=2, **settings)))
-        return CliRunner().invoke(doctor, ["--config", str(config), *options])
-
-    return run
-
-
-def only(server: SandboxServer) -> Business:
-    [business] = server.world.businesses.values()
-    return business
-
-
-def asked(server: SandboxServer) -> int:
-    return sum(each.path.startswith("/v3.1") for each in server.requests)
-
-
-def test_the_verdict_comes_first_and_lines_fit_a_terminal(server: SandboxServer, shown: Shown) -> None:
-    server.faults.update({"decimals": "numbers", "tombstones": "id_only"})
-    result = shown(server)
-    lines = result.output.splitlines()
-    assert result.exit_code == 0
-    assert lines[1] == "Ready to load. Sage differs in 2 points from what was assumed: see below."
+def test_the_verdict_comes_first_and_lines_fit_a_terminal(seen: Callable[[str], Seen]) -> None:
+    shown = seen("switched")
+    lines = shown.text.splitlines()
+    assert shown.exit_code == 0
+    assert lines[1] == "Ready to load. Sage differs in 4 points from what was assumed: see below."
     assert max(map(len, lines)) <= 80
-    assert "records.decimals: 0 are strings, and" in result.output
-    assert "Then: The tap reads numbers exactly, too: nothing is rounded." in result.output
-    assert re.search(r"^ledger_entries +[0-9,]{3,}$", result.output, re.MULTILINE)
+    assert "records.decimals: 0 are strings, and" in shown.text
+    assert "Then: The tap reads numbers exactly, too: nothing is rounded." in shown.text
+    assert re.search(r"^ledger_entries +[0-9,]{3,}$", shown.text, re.MULTILINE)
 
 
-def test_nothing_is_changed_and_no_token_is_spent(server: SandboxServer, shown: Shown) -> None:
-    server.faults.detail_marks_sent = True
-    business = only(server)
-    before = {name: rows.version for name, rows in business.collections.items()}
-    assert shown(server, "--deep").exit_code == 0
-    assert {each.method for each in server.requests if each.path.startswith("/v3.1")} == {"GET"}
-    assert {name: rows.version for name, rows in business.collections.items()} == before
-    assert len([each for each in server.requests if each.path == "/token"]) == 1
-    assert not server.grants.refusals
+def test_a_flag_is_no_attribute_of_a_deleted_record(seen: Callable[[str], Seen]) -> None:
+    evidence = seen("switched").evidence("deletions.content")
+    assert ", 0 come with their attributes and 0 with `deleted_at`." in evidence
 
 
-@pytest.mark.parametrize("businesses", [1, 300])
-def test_a_look_takes_few_requests_however_many_businesses_there_are(
-    businesses: int, usual: bytes, shown: Shown
+def test_a_filter_for_inactive_items_that_is_ignored_decides_nothing(seen: Callable[[str], Seen]) -> None:
+    assert seen("switched").assumptions["records.inactive"] == {
+        "verdict": UNDECIDED,
+        "evidence": "The lists ignore the filter by what is active.",
+    }
+
+
+def test_void_entries_that_are_hidden_are_told_from_a_ledger_that_is_empty(seen: Callable[[str], Seen]) -> None:
+    evidence = seen("switched").evidence("ledger.voids")
+    assert evidence == "The entries of a void document are not listed; those of another transaction are."
+
+
+def test_a_business_that_is_answered_for_another_one_is_named(
+    seen: Callable[[str], Seen], usual: bytes, tmp_path: Path
 ) -> None:
-    world: World = pickle.loads(usual)
-    [first] = world.businesses.values()
-    for number in range(1, businesses):
-        other = f"{number:032x}"
-        world.businesses[other] = empty_business(other)
+    invented = "An invented business is answered with 200, and the answer names"
+    assert seen("switched").evidence("requests.foreign_business") == f"{invented} another business."
+    silent = seen_with(usual, tmp_path, switches={"foreign_business": 200, "echo_business": False})
+    assert silent.evidence("requests.foreign_business") == f"{invented} no business."
+
+
+# Books that differ in ways that have no switch
+
+WIDE = "株式会社" * 20
+TAKES_NO_ATTRIBUTES = Fault(path="businesses", what=422, param="attributes", times=None)
+
+
+def odd(server: SandboxServer) -> None:
+    """Give a name that steers terminals and is wide, new attributes, and dates in another form."""
+    business = only(server)
+    business.body["displayed_as"] = business.name = f"Acme\x1b[2J\nReady to load {WIDE}"
+    changes = {"products": {"wombatrix_score": "1.5"}, "sales_invoices": {"due_date": "31/07/2026"}}
+    for name, change in changes.items():
+        rows = business.collection(name)
+        for row in rows.rows.values():
+            row.change(change, row.updated_at)
+        rows.version += 1
+
+
+def test_texts_of_sage_do_not_steer_the_terminal(seen: Callable[[str], Seen]) -> None:
+    text = seen("odd").text
+    assert "\x1b" not in text
+    assert text.startswith("Acme\\x1b[2J\\nReady to load ")
+
+
+def test_names_in_wide_characters_fit_the_terminal(seen: Callable[[str], Seen]) -> None:
+    lines = seen("odd").text.splitlines()
+    assert max(len(line) + sum(each > "\u2e80" for each in line) for line in lines) <= 80
+    assert WIDE in "".join(line.strip() for line in lines)
+
+
+def test_attributes_that_the_schemas_lack_are_found(seen: Callable[[str], Seen]) -> None:
+    assert seen("usual").verdicts["records.attributes"] == CONFIRMED
+    assert seen("odd").verdicts["records.attributes"] == CONTRADICTED
+
+
+def test_an_attribute_that_is_new_says_how_to_report_it(seen: Callable[[str], Seen]) -> None:
+    assert "please report the names, which `--report` writes" in " ".join(seen("odd").text.split())
+    assert "wombatrix" not in seen("odd").text
+
+
+def test_dates_of_another_form_are_found_and_the_attribute_is_named(seen: Callable[[str], Seen]) -> None:
+    assert seen("usual").verdicts["records.dates"] == CONFIRMED
+    assert seen("odd").verdicts["records.dates"] == CONTRADICTED
+    assert seen("odd").evidence("records.dates").endswith("others are in: sales_invoices.due_date.")
+
+
+def test_a_list_of_businesses_that_takes_no_attributes_is_requested_without(seen: Callable[[str], Seen]) -> None:
+    assert seen("odd").statuses("businesses") == {200, 422}
+    assert seen("odd").exit_code == 0
+
+
+def test_an_edition_that_lacks_lists_is_ready(seen: Callable[[str], Seen]) -> None:
+    assert seen("start").exit_code == 0
+    assert "Will refuse (not in Start): " in seen("start").text
+
+
+def test_a_list_that_the_edition_lacks_shows_how_sage_refuses_it(tmp_path: Path) -> None:
+    shown = seen_with(made_world(plan=1), tmp_path, switches={"edition_refusal": 404})
+    assert "rights.edition: Sage answers 404, and does not speak of a subscription." in shown.text
+    assert shown.statuses("stock_items") == {404}
+    assert not shown.statuses("journal_codes")
+
+
+def test_books_without_rows_are_ready_and_decide_little(tmp_path: Path) -> None:
+    shown = seen_with(plain_world(), tmp_path)
+    assert shown.exit_code == 0, shown.text
+    assert "Ready to load, and empty: little can be found out about books without rows." in shown.text
+    assert shown.contradicted == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_books_contradict_by_chance_what_sage_keeps_to(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(present(RequestGate.__init__.__kwdefaults__), "minute", 0.01)
+    world = build_world(size="tiny", businesses=len(PLANS), frozen=True, seed=seed)
+    advance(world, days=15, seed=seed)
     with SandboxServer(world) as server:
-        result = shown(server)
-        assert result.exit_code == 0, result.output
-        assert 40 <= asked(server) <= BUDGET
-        assert Counter(each.business for each in server.requests)[first.id] > 40
-        deep = shown(server, "--deep")
-        assert deep.exit_code == 0, deep.output
-        assert asked(server) - BUDGET <= DEEP_BUDGET
+        for business in world.businesses.values():
+            found = see(server, tmp_path, "--business", business.id)
+            assert found.contradicted == set(), (business.country, business.edition)
+
+
+# What a look takes
+
+
+def estimates(server: SandboxServer, directory: Path, run_tap: RunTap, start_date: str, *kinds: str) -> None:
+    """Compare what a deep look foresees with what runs take, one after the other."""
+    estimate, state = see(server, directory, "--deep", start_date=start_date).found["requests"], None
+    for kind in kinds:
+        server.requests.clear()
+        run = run_tap(state=state, start_date=start_date)
+        state = run.state
+        assert run.error is None
+        asked = sum(each.path.startswith("/v3.1") for each in server.requests)
+        assert asked == pytest.approx(estimate[kind], rel=0.06), kind
+
+
+def test_the_estimate_is_what_runs_take(server: SandboxServer, tmp_path: Path, run_tap: RunTap) -> None:
+    """The looks for the first posting are counted."""
+    estimates(server, tmp_path, run_tap, "2012-01-01", "first_load", "quiet_run")
+
+
+@pytest.mark.parametrize("tiny_world", [pickle.dumps(plain_world())], ids=["empty"])
+def test_the_estimate_has_the_months_of_a_start_that_is_near(
+    server: SandboxServer, tmp_path: Path, run_tap: RunTap
+) -> None:
+    estimates(server, tmp_path, run_tap, "2026-03-01", "first_load")
+
+
+def test_programs_get_what_people_see(tmp_path: Path) -> None:
+    with SandboxServer(plain_world()) as server:
+        seen = see(server, tmp_path)
+        again = CliRunner().invoke(doctor, ["--config", str(tmp_path / "config.json"), "--json"])
+    times = re.compile(r"[0-9.]+ s")
+    assert times.sub("", json.dumps(json.loads(again.stdout))) == times.sub("", json.dumps(seen.looks))
 
 
 def empty_business(business_id: str) -> Business:
@@ -256,198 +331,49 @@ def empty_business(business_id: str) -> Business:
     return Business(business_id, f"Business {business_id[-3:]}", "GB", "Plus", {"id": business_id}, {})
 
 
-def test_other_businesses_are_looked_at_where_they_are_named(usual: bytes, shown: Shown) -> None:
+@pytest.fixture
+def many(usual: bytes) -> Iterator[SandboxServer]:
+    """A Sage with 300 businesses, of which the first has books."""
     world: World = pickle.loads(usual)
-    [first] = world.businesses.values()
-    world.businesses["b" * 32] = empty_business("b" * 32)
+    for number in range(1, 300):
+        other = f"{number:032x}"
+        world.businesses[other] = empty_business(other)
+    with SandboxServer(world) as running:
+        yield running
+
+
+def test_a_look_takes_few_requests_however_many_businesses_there_are(many: SandboxServer, tmp_path: Path) -> None:
+    shown = see(many, tmp_path)
+    first, second, *_ = many.world.businesses
+    assert shown.exit_code == 0, shown.text
+    assert 40 <= shown.asked <= BUDGET
+    assert Counter(each.business for each in shown.requests)[first] > 40
+    assert "1 of 300 businesses that a run reads; `--business` looks at others." in shown.text
+    assert "1 of 2 businesses that a run reads" in see(many, tmp_path, business_ids=[second, first]).text
+
+
+def test_nothing_is_changed_and_no_token_is_spent(many: SandboxServer, tmp_path: Path) -> None:
+    many.faults.detail_marks_sent = True
+    business = next(iter(many.world.businesses.values()))
+    before = {name: rows.version for name, rows in business.collections.items()}
+    shown = see(many, tmp_path, "--deep")
+    assert shown.exit_code == 0
+    assert shown.asked <= DEEP_BUDGET
+    assert {each.method for each in shown.requests if each.path.startswith("/v3.1")} == {"GET"}
+    assert {name: rows.version for name, rows in business.collections.items()} == before
+    assert shown.token_requests == 1
+    assert not many.grants.refusals
+
+
+def test_other_businesses_are_looked_at_where_they_are_named(tmp_path: Path) -> None:
+    world = plain_world(3)
+    first, second, third = world.businesses
     with SandboxServer(world) as server:
-        result = shown(server, "--business", "b" * 32, "--business", first.id)
-        assert result.output.index("b" * 32) < result.output.index(first.id)
-        assert asked(server) <= 2 * BUDGET
-        assert shown(server, business_ids=["b" * 32]).output.startswith(f"Business ({'b' * 32})")
-        stranger = shown(server, "--business", "c" * 32)
+        shown = see(server, tmp_path, "--business", third, "--business", second)
+        assert shown.text.index(third) < shown.text.index(second)
+        assert first not in shown.text
+        assert shown.asked <= 2 * BUDGET
+        assert see(server, tmp_path, business_ids=[third]).text.startswith(f"Business 3 ({third})")
+        stranger = see(server, tmp_path, "--business", "c" * 32)
         assert stranger.exit_code == 1
-        assert "This user has no access to: " in stranger.output
-
-
-def test_a_run_of_refusals_for_their_number_is_said_in_words(server: SandboxServer, shown: Shown) -> None:
-    server.faults.add(Fault(business=only(server).id, what=429, times=None))
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "Not ready to load: Sage refuses requests for their number (429)." in result.output
-    assert asked(server) <= BUDGET
-
-
-def test_some_refusals_for_their_number_are_waited_for(
-    server: SandboxServer, shown: Shown, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(present(RequestGate.__init__.__kwdefaults__), "minute", 0.5)
-    server.faults.update({"rate_limit": 20, "minute": 0.5, "retry_after": "fraction"})
-    result = shown(server)
-    assert result.exit_code == 0, result.output
-    assert any(each.status == 429 for each in server.requests)
-    assert asked(server) <= BUDGET
-
-
-def test_a_wait_that_is_too_long_ends_the_look(server: SandboxServer, shown: Shown) -> None:
-    server.faults.add(Fault(path="ledger_entries", what=429, times=None, retry_after=3600))
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "It asks to wait 3600 s, longer than the setting 'patience' allows (2 s)." in result.output
-    assert asked(server) <= BUDGET
-
-
-def test_a_role_without_rights_is_said_in_words(server: SandboxServer, shown: Shown) -> None:
-    business = only(server)
-    business.permissions = dict.fromkeys(business.permissions, "no_access")
-    server.faults.add(Fault(business=business.id, what=403, times=None))
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "Not ready to load: The user's role lets them read nothing." in result.output
-    assert "Will refuse (needs rights in Journals): journals, ledger_entries" in result.output
-
-
-def test_a_role_with_some_rights_is_ready_and_what_it_lacks_is_named(server: SandboxServer, shown: Shown) -> None:
-    business = only(server)
-    business.permissions |= {"journals": "no_access"}
-    result = shown(server)
-    assert result.exit_code == 0
-    assert "Will refuse (needs rights in Journals): journals, ledger_entries" in result.output
-
-
-def test_an_edition_that_lacks_lists_is_ready(start: bytes, shown: Shown) -> None:
-    with SandboxServer(pickle.loads(start)) as server:
-        result = shown(server)
-    assert result.exit_code == 0
-    assert "Will refuse (not in Start): " in result.output
-
-
-@pytest.mark.parametrize("refusal", [401, 404])
-def test_a_trial_that_is_over_is_said_in_words(refusal: int, server: SandboxServer, shown: Shown) -> None:
-    server.faults.update({"edition_refusal": refusal})
-    business = only(server)
-    business.subscribed = False
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "Not ready to load: Sage refuses its lists (401), as it does after a trial." in result.output
-    assert len([each for each in server.requests if each.path == "/token"]) == 1
-
-
-def test_books_without_rows_are_ready_and_decide_little(shown: Shown) -> None:
-    with SandboxServer(plain_world()) as server:
-        result = shown(server)
-    assert result.exit_code == 0, result.output
-    assert "Ready to load, and empty: little can be found out about books without rows." in result.output
-    assert CONTRADICTED not in result.output.replace("0 contradicted", "")
-
-
-def test_a_dead_login_ends_the_look_with_what_to_do(server: SandboxServer, shown: Shown) -> None:
-    result = shown(server, refresh_token="made-up")
-    assert result.exit_code == 1
-    assert "login" in result.output
-    assert asked(server) == 0
-
-
-def test_a_sage_out_of_order_is_said_in_words(server: SandboxServer, shown: Shown) -> None:
-    server.faults.add(Fault(business=only(server).id, what="drop", times=None))
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "Not ready to load: Sage answers nothing." in result.output
-    assert asked(server) <= BUDGET
-
-
-def test_texts_of_sage_do_not_steer_the_terminal(server: SandboxServer, shown: Shown) -> None:
-    business = only(server)
-    business.body["displayed_as"] = business.name = "Acme\x1b[2J\nReady to load"
-    result = shown(server)
-    assert "\x1b" not in result.output
-    assert "Acme\\x1b[2J\\nReady to load" in result.output
-
-
-@pytest.mark.parametrize("start_date", ["2012-01-01", "2026-03-01"])
-def test_the_estimate_is_what_runs_take(start_date: str, server: SandboxServer, shown: Shown, run_tap: RunTap) -> None:
-    """The looks for the first posting are counted, and the months of a start that is near."""
-    [found], state = json.loads(shown(server, "--deep", "--json", start_date=start_date).stdout), None
-    estimate = found["requests"]
-    for kind in ("first_load", "quiet_run"):
-        server.requests.clear()
-        run = run_tap(state=state, start_date=start_date)
-        state = run.state
-        assert run.error is None
-        assert asked(server) == pytest.approx(estimate[kind], rel=0.06), kind
-
-
-def test_attributes_that_the_schemas_lack_are_found(server: SandboxServer, look: Look) -> None:
-    assert verdicts(look(server))["records.attributes"] == CONFIRMED
-    for row in only(server).collection("products").rows.values():
-        row.change({"carbon_footprint": "1.5"}, row.updated_at)
-    only(server).collection("products").version += 1
-    assert verdicts(look(server))["records.attributes"] == CONTRADICTED
-
-
-def test_a_list_of_businesses_that_takes_no_attributes_is_requested_without(
-    server: SandboxServer, shown: Shown
-) -> None:
-    server.faults.add(Fault(path="businesses", what=422, param="attributes", times=None))
-    assert shown(server).exit_code == 0
-
-
-def test_a_list_that_the_edition_lacks_shows_how_sage_refuses_it(shown: Shown) -> None:
-    with SandboxServer(pickle.loads(made_world(plan=1))) as server:
-        server.faults.edition_refusal = 404
-        result = shown(server)
-        assert "rights.edition: Sage answers 404, and does not speak of a subscription." in result.output
-        assert {each.status for each in server.requests.of("stock_items")} == {404}
-        assert not server.requests.of("journal_codes")
-
-
-def test_rights_are_named_where_a_list_of_another_edition_is_refused_too(server: SandboxServer, shown: Shown) -> None:
-    """A 401 for what the edition lacks is no sign of an ended trial."""
-    business = only(server)
-    for name in ("[!j]*", "journals"):
-        server.faults.add(Fault(path=name, business=business.id, what=403, times=None))
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "Not ready to load: The user's role lets them read nothing." in result.output
-    assert {each.status for each in server.requests.of("journal_codes")} == {401}
-
-
-def test_dates_of_another_form_are_found_and_the_attribute_is_named(server: SandboxServer, look: Look) -> None:
-    assert verdicts(look(server))["records.dates"] == CONFIRMED
-    rows = only(server).collection("sales_invoices")
-    for row in rows.rows.values():
-        row.change({"due_date": "31/07/2026"}, row.updated_at)
-    rows.version += 1
-    found = look(server)["assumptions"]["records.dates"]
-    assert found["verdict"] == CONTRADICTED
-    assert found["evidence"].endswith("others are in: sales_invoices.due_date.")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_no_books_contradict_by_chance_what_sage_keeps_to(
-    seed: int, look: Look, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(present(RequestGate.__init__.__kwdefaults__), "minute", 0.01)
-    world = build_world(size="tiny", businesses=len(PLANS), frozen=True, seed=seed)
-    advance(world, days=15, seed=seed)
-    with SandboxServer(world) as server:
-        for business in world.businesses.values():
-            found = look(server, "--business", business.id)["assumptions"]
-            wrong = {each: says for each, says in found.items() if says["verdict"] == CONTRADICTED}
-            assert wrong == {}, (business.country, business.edition)
-
-
-def test_a_business_of_a_country_that_sage_does_not_serve_is_said_in_words(shown: Shown) -> None:
-    with SandboxServer(pickle.loads(made_world(plan=3))) as server:
-        result = shown(server)
-    assert result.exit_code == 1
-    assert "Not ready to load: Sage serves this API for businesses in Canada, Ireland" in result.output
-
-
-def test_lists_that_are_refused_unforeseen_are_part_of_the_verdict(server: SandboxServer, shown: Shown) -> None:
-    server.faults.add(Fault(path="sales_quick_entries", what=404, times=None))
-    result = shown(server)
-    assert result.exit_code == 0
-    assert result.output.splitlines()[1].startswith("Ready to load, but for a list that Sage refuses. ")
-    assert "Refused (not offered here): sales_quick_entries" in result.output
+        assert "This user has no access to: " in stranger.text

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import requests
-from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sage_sandbox.books import advance, build_world
 from sage_sandbox.server import SandboxServer
+from sage_workbench.plain_books import plain_world
+from support.doctors import Seen, see
 from support.scripts import load_script
 from tap_sage_accounting import schemas, timestamps
 from tap_sage_accounting.api.exchange import Exchange, ExchangeClient
-from tap_sage_accounting.commands.doctor.command import doctor
 from tap_sage_accounting.commands.doctor.experiments.requests import ABOUT_LIMITS
 from tap_sage_accounting.commands.doctor.look import Login, look_at
 from tap_sage_accounting.commands.doctor.looker import BUDGET, Looker
@@ -57,11 +59,11 @@ def marked(value: Any, name: str = "") -> Any:
     return f"{MARK} {value}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def world() -> World:
     """Books whose every record shows marks; what the ledger and dates say is left, and is searched for by its form."""
     world = build_world(size="tiny", businesses=1, frozen=True)
-    advance(world, days=20, seed=1)
+    advance(world, days=8, seed=1)
     [business] = world.businesses.values()
     for name, rows in business.collections.items():
         for row in (*rows.rows.values(), *rows.tombstones.values()):
@@ -87,14 +89,11 @@ FORMS = {
 
 def test_no_value_of_the_books_is_in_the_report(world: World, tmp_path: Path) -> None:
     with SandboxServer(world) as server:
-        config = tmp_path / "config.json"
-        store = f"sqlite:///{tmp_path / 'tokens.sqlite'}"
-        config.write_text(json.dumps(server.tap_config(token_store=store)))
-        result = CliRunner().invoke(doctor, ["--config", str(config), "--deep", "--report", str(tmp_path)])
-        assert result.exit_code == 0, result.output
+        shown = see(server, tmp_path, "--deep", "--report", str(tmp_path))
+        assert shown.exit_code == 0, shown.text
         secrets = server.issued_secrets | {server.client_id, server.client_secret, server.refresh_token}
     files = {name: (tmp_path / name).read_text() for name in ("doctor-report.md", "doctor-report.json")}
-    assert MARK in result.output.partition("# Report of the doctor")[0]  # the business's name, for its owner only
+    assert MARK in shown.text.partition("# Report of the doctor")[0]  # the business's name, for its owner only
     for name, text in files.items():
         assert len(text) > 3_000
         assert not [secret for secret in (MARK, AMOUNT, *secrets) if secret.casefold() in text.casefold()], name
@@ -102,18 +101,15 @@ def test_no_value_of_the_books_is_in_the_report(world: World, tmp_path: Path) ->
         assert {form: found[0] for form, pattern in FORMS.items() if (found := pattern.search(bare))} == {}, name
     report = json.loads(files["doctor-report.json"])
     assert report["businesses"][0]["lists"]["sales_invoices"]["attributes"]["contact_name"]["formats"] == ["text"]
-    shown = result.output.index("# Report of the doctor")
-    assert shown < result.output.index("Nothing was sent. Read them")
+    assert shown.text.index("# Report of the doctor") < shown.text.index("Nothing was sent. Read them")
 
 
-def test_a_report_that_cannot_be_written_is_a_line(tmp_path: Path, world: World) -> None:
+def test_a_report_that_cannot_be_written_is_a_line(tmp_path: Path) -> None:
     (tmp_path / "doctor-report.md").mkdir()
-    with SandboxServer(world) as server:
-        config = tmp_path / "config.json"
-        config.write_text(json.dumps(server.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}")))
-        result = CliRunner().invoke(doctor, ["--config", str(config), "--json", "--report", str(tmp_path)])
-    assert result.exit_code == 1
-    assert "The report cannot be written to" in result.output
+    with SandboxServer(plain_world()) as server:
+        shown = see(server, tmp_path, "--report", str(tmp_path))
+    assert shown.exit_code == 1
+    assert "The report cannot be written to" in shown.text
 
 
 # What a maintainer does with it
@@ -124,41 +120,62 @@ def script() -> ModuleType:
     return load_script("compare_schemas")
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Callable[..., Path]:
-    """Let the doctor write its report of a simulated Sage with some switches; return the file."""
+@pytest.fixture(scope="module")
+def books() -> bytes:
+    world = build_world(size="tiny", businesses=2, frozen=True)
+    advance(world, days=8, seed=1)
+    return pickle.dumps(world)
 
-    def write(**switches: Any) -> Path:
-        with SandboxServer(build_world(size="tiny", businesses=2, frozen=True)) as server:
-            server.faults.update(switches)
-            config = tmp_path / "config.json"
-            store = f"sqlite:///{tmp_path / server.api_url[-9:-5]}.sqlite"
-            config.write_text(json.dumps(server.tap_config(token_store=store)))
-            others = [option for each in server.world.businesses for option in ("--business", each)]
-            options = ["--config", str(config), "--json", "--report", str(tmp_path), *others]
-            assert CliRunner().invoke(doctor, options).exit_code == 0
-        return tmp_path / "doctor-report.json"
+
+SWITCHES = {
+    "decimals": "numbers",
+    "last_paid": "iso",
+    "lists_in_full": False,
+    "object_ids": True,
+    "tombstones": "id_only",
+}
+
+
+@pytest.fixture(scope="module")
+def reported(books: bytes, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Seen, Path]]:
+    """Let the doctor write its report of a Sage that behaves as assumed, and of one that does not."""
+
+    @cache
+    def write(which: str) -> tuple[Seen, Path]:
+        place = tmp_path_factory.mktemp(which)
+        with SandboxServer(pickle.loads(books)) as server:
+            businesses = [*server.world.businesses]
+            if which == "switched":
+                server.faults.update(SWITCHES)
+                del businesses[1:]
+            seen = see(server, place, "--report", str(place), *(f"--business={each}" for each in businesses))
+            assert seen.exit_code == 0
+        return seen, place / "doctor-report.json"
 
     return write
 
 
 def test_a_report_of_what_the_schemas_know_shows_no_difference(
-    script: ModuleType, report: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    script: ModuleType, reported: Callable[[str], tuple[Seen, Path]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert script.main([str(report())]) == 0, capsys.readouterr().out
-    assert script.main([str(report(decimals="numbers", last_paid="iso", lists_in_full=False))]) == 0
+    _, file = reported("usual")
+    assert len(json.loads(file.read_text())["businesses"]) == 2
+    assert script.main([str(file)]) == 0, capsys.readouterr().out
 
 
-def test_a_report_shows_attributes_that_the_schemas_lack(
-    script: ModuleType, report: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+def test_a_report_shows_attributes_that_the_schemas_lack_and_nothing_of_what_they_allow(
+    script: ModuleType, reported: Callable[[str], tuple[Seen, Path]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert script.main([str(report(object_ids=True))]) == 1
-    assert "financial_settings\n  new   id (string)\n" in capsys.readouterr().out
+    assert script.main([str(reported("switched")[1])]) == 1
+    shown = capsys.readouterr().out
+    assert "financial_settings\n  new   id (string)\n" in shown
+    assert {line for line in shown.splitlines() if line.startswith("  ")} == {"  new   id (string)"}
 
 
-def test_a_report_shows_values_of_another_type(script: ModuleType, report: Callable[..., Path]) -> None:
-    file = report()
-    seen = json.loads(file.read_text())
+def test_a_report_shows_values_of_another_type(
+    script: ModuleType, reported: Callable[[str], tuple[Seen, Path]]
+) -> None:
+    seen = json.loads(reported("usual")[1].read_text())
     attributes = seen["businesses"][0]["lists"]["contacts"]["attributes"]
     attributes["created_at"] = {"types": ["integer"]}
     attributes["credit_limit"] = {"types": ["string"], "formats": ["text"], "lengths": ["0 to 9"]}
@@ -223,17 +240,13 @@ def test_a_header_with_another_word_is_counted_only(name: str) -> None:
     assert not ABOUT_LIMITS.fullmatch(name)
 
 
-def test_the_evidence_of_a_report_has_classes_and_no_counts(world: World, tmp_path: Path) -> None:
-    with SandboxServer(world) as server:
-        server.faults.update({"decimals": "numbers", "tombstones": "id_only"})
-        config = tmp_path / "config.json"
-        config.write_text(json.dumps(server.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}")))
-        result = CliRunner().invoke(doctor, ["--config", str(config), "--json", "--report", str(tmp_path)])
-    exact = json.loads(result.stdout)[0]["assumptions"]
-    [shared] = [each["assumptions"] for each in json.loads((tmp_path / "doctor-report.json").read_text())["businesses"]]
+def test_the_evidence_of_a_report_has_classes_and_no_counts(reported: Callable[[str], tuple[Seen, Path]]) -> None:
+    seen, file = reported("switched")
+    exact = seen.assumptions
+    [shared] = [each["assumptions"] for each in json.loads(file.read_text())["businesses"]]
     assert re.fullmatch(r"0 are strings, and \d{3,} are numbers\.", exact["records.decimals"]["evidence"])
-    assert shared["records.decimals"]["evidence"] == "0 are strings, and 2,000 to 19,999 are numbers."
-    assert shared["deletions.content"]["evidence"].startswith("Of 20 to 199 deleted records, 0 come with")
+    assert shared["records.decimals"]["evidence"] == "0 are strings, and 200 to 1,999 are numbers."
+    assert shared["deletions.content"]["evidence"].startswith("Of 1 to 19 deleted records, 0 come with")
     assert shared["records.times"]["evidence"] == "none of 20 to 199 rows have none."
     assert shared["ledger.ties"]["evidence"].endswith("entries; none of 20 to 199 accounts differ.")
 

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner
 
-from sage_sandbox.books import PLANS, advance, build_world
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
-from sage_sandbox.store import Business, Row
+from sage_sandbox.store import Row
+from support.doctors import UNDECIDED, Seen, made_world, only, see, seen_with
+from support.presence import present
+from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.commands.doctor import looker
-from tap_sage_accounting.commands.doctor.command import doctor
 from tap_sage_accounting.commands.doctor.looker import BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from click.testing import Result
-
-    Shown = Callable[..., Result]
-
-BOOKS = ("ledger_entries", "transactions", "contacts", "sales_invoices")
-
 
 @pytest.fixture(scope="module")
 def usual() -> bytes:
-    world = build_world(size="tiny", businesses=1, frozen=True, plans=[PLANS[0]])
-    advance(world, days=20, seed=1)
-    return pickle.dumps(world)
+    return made_world()
 
 
 @pytest.fixture
@@ -42,279 +33,289 @@ def server(usual: bytes) -> Iterator[SandboxServer]:
         yield running
 
 
-@pytest.fixture
-def shown(tmp_path: Path) -> Shown:
-    """Run the doctor on a simulated Sage as a person does."""
+# What is answered otherwise is no reason not to be ready
 
-    def run(server: SandboxServer, *options: str, **settings: Any) -> Result:
-        config = tmp_path / "config.json"
-        store = f"sqlite:///{tmp_path / 'tokens.sqlite'}"
-        config.write_text(json.dumps(server.tap_config(token_store=store, patience=2, **settings)))
-        return CliRunner().invoke(doctor, ["--config", str(config), *options])
+
+def test_lists_that_do_not_count_their_rows_are_ready(usual: bytes, tmp_path: Path) -> None:
+    """Filters that are ignored are found all the same."""
+    shown = seen_with(usual, tmp_path, switches={"totals": False, "deleted_since": "ignored"})
+    assert shown.exit_code == 0, shown.text
+    assert shown.verdict == "Ready to load. Sage differs in 2 points from what was assumed: see below."
+    assert "Sage does not count the rows of its lists. It takes the requests below at least." in shown.text
+    assert "pages.total: 6 of 6 lists with rows have no `$total`." in shown.text
+    assert "First load, about" in shown.text
+    assert shown.contradicted == {"pages.total", "deletions.exclusive"}
+
+
+def test_an_access_token_that_dies_early_is_renewed(server: SandboxServer, tmp_path: Path) -> None:
+    server.faults.token_uses = 9
+    shown = see(server, tmp_path)
+    assert shown.exit_code == 0
+    assert shown.found["ready"]
+    assert shown.contradicted == set()
+    assert shown.found["refused"] == shown.found["unanswered"] == {}
+    assert {"ledger_entries", "contacts", "journals"} <= shown.found["rows"].keys()
+    assert shown.asked <= BUDGET
+    assert not server.grants.refusals
+
+
+def test_a_token_that_sage_refuses_always_ends_the_look(server: SandboxServer, tmp_path: Path) -> None:
+    server.faults.refuse_tokens = True
+    shown = see(server, tmp_path)
+    assert shown.exit_code == 1
+    assert "Sage accepts no access token" in shown.text
+    assert "denied.." not in shown.text
+
+
+def test_a_dead_login_ends_the_look_with_what_to_do(server: SandboxServer, tmp_path: Path) -> None:
+    shown = see(server, tmp_path, refresh_token="made-up")
+    assert shown.exit_code == 1
+    assert "login" in shown.text
+    assert shown.asked == 0
+
+
+# Some lists are refused or not answered
+
+
+@pytest.fixture(scope="module")
+def lacking(usual: bytes, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Seen]:
+    """Look at a Sage of which a role, a refusal and two faults withhold lists."""
+    kept: list[Seen] = []
+
+    def withhold(server: SandboxServer) -> None:
+        only(server).permissions |= {"bank": "no_access"}
+
+    def run() -> Seen:
+        if not kept:
+            kept.append(
+                seen_with(
+                    usual,
+                    tmp_path_factory.mktemp("lacking"),
+                    Fault(path="journals", what=401, times=None),
+                    Fault(path="contacts", what=500, times=None),
+                    Fault(path="sales_quick_entries", what=404, times=None),
+                    prepare=withhold,
+                )
+            )
+        return kept[0]
 
     return run
 
 
-def facts(result: Result) -> dict[str, Any]:
-    [found] = json.loads(result.stdout)
-    assert isinstance(found, dict)
-    return found
+def test_a_401_for_one_list_spends_no_token_and_is_not_the_edition(lacking: Callable[[], Seen]) -> None:
+    assert lacking().found["unanswered"] == {"401": ["journals"], "500": ["contacts"]}
+    assert lacking().token_requests == 1
 
 
-def contradicted(found: dict[str, Any]) -> set[str]:
-    return {each for each, says in found["assumptions"].items() if says["verdict"] == "contradicted"}
+def test_a_reason_names_what_was_not_answered(lacking: Callable[[], Seen]) -> None:
+    assert lacking().evidence("records.opt_ins") == "Not answered, or refused: contacts (500)."
 
 
-def only(server: SandboxServer) -> Business:
-    [business] = server.world.businesses.values()
-    return business
+def test_lists_that_are_refused_unforeseen_are_named(lacking: Callable[[], Seen]) -> None:
+    assert "Refused (not offered here): sales_quick_entries" in lacking().text
 
 
-def asked(server: SandboxServer) -> int:
-    return sum(each.path.startswith("/v3.1") for each in server.requests)
+def test_a_role_with_some_rights_is_named_with_what_it_lacks(lacking: Callable[[], Seen]) -> None:
+    assert "Will refuse (needs rights in Bank): " in lacking().text
 
 
-def second_line(result: Result) -> str:
-    return " ".join(result.stdout.partition("\n\n")[0].splitlines()[1:])
+BOOKS = ("ledger_entries", "transactions", "contacts", "sales_invoices")
 
 
-# What is answered otherwise is no reason not to be ready
-
-
-def test_lists_that_do_not_count_their_rows_are_ready(server: SandboxServer, shown: Shown) -> None:
-    server.faults.totals = False
-    result = shown(server)
-    assert result.exit_code == 0, result.output
-    assert second_line(result) == "Ready to load. Sage differs in 1 point from what was assumed: see below."
-    assert "Sage does not count the rows of its lists. It takes the requests below at least." in result.stdout
-    assert "pages.total: 6 of 6 lists with rows have no `$total`." in result.stdout
-    assert "First load, about" in result.stdout
-
-
-def test_filters_that_are_ignored_are_found_without_a_count_of_rows(server: SandboxServer, shown: Shown) -> None:
-    server.faults.update({"totals": False, "deleted_since": "ignored"})
-    assert contradicted(facts(shown(server, "--json"))) == {"pages.total", "deletions.exclusive"}
-
-
-def test_an_access_token_that_dies_early_is_renewed(server: SandboxServer, shown: Shown) -> None:
-    server.faults.token_uses = 9
-    result = shown(server, "--json")
-    found = facts(result)
-    assert result.exit_code == 0
-    assert found["ready"]
-    assert contradicted(found) == set()
-    assert found["refused"] == found["unanswered"] == {}
-    assert {"ledger_entries", "contacts", "journals"} <= found["rows"].keys()
-    assert asked(server) <= BUDGET
-    assert not server.grants.refusals
-
-
-def test_a_token_that_sage_refuses_always_ends_the_look(server: SandboxServer, shown: Shown) -> None:
-    server.faults.refuse_tokens = True
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "Sage accepts no access token" in result.output
-    assert "denied.." not in result.output
-
-
-def test_a_401_for_one_list_spends_no_token_and_is_not_the_edition(server: SandboxServer, shown: Shown) -> None:
-    server.faults.add(Fault(path="journals", what=401, times=None))
-    result = shown(server, "--json")
-    assert facts(result)["unanswered"] == {"401": ["journals"]}
-    assert result.exit_code == 1
-    assert len([each for each in server.requests if each.path == "/token"]) == 1
-
-
-# What is not answered is evidence of nothing
-
-
-@pytest.mark.parametrize("what", [500, 503, "drop", "html", "no_items", "other_business", "cut"])
-def test_a_ledger_that_is_not_answered_is_named(what: int | str, server: SandboxServer, shown: Shown) -> None:
-    server.faults.add(Fault(path="ledger_entries", what=what, times=None))
-    result = shown(server)
-    assert result.exit_code == 1
-    assert second_line(result).startswith("Not ready to load: Sage did not answer ledger_entries (")
-    assert "Sage differs" not in result.stdout.replace("requests.echo", "") or what == "other_business"
-    assert asked(server) <= BUDGET
-
-
-@pytest.mark.parametrize("skip", [4, 14, 30])
-@pytest.mark.parametrize("what", ["drop", 429, 500])
-def test_a_sage_that_stops_answering_cuts_the_look_short(
-    what: int | str, skip: int, server: SandboxServer, shown: Shown
+@pytest.mark.parametrize("ways", [(500, 503, "drop", 504), ("html", "no_items", "other_business", "cut")])
+def test_books_that_are_not_answered_are_named_and_contradict_nothing(
+    ways: tuple[int | str, ...], usual: bytes, tmp_path: Path
 ) -> None:
-    server.faults.add(Fault(what=what, skip=skip, times=None))
-    result = shown(server, "--json")
-    found = facts(result)
-    assert result.exit_code == 1
-    assert not found["ready"]
-    assert what != 429 or "(429)" in found["problem"]
-    assert contradicted(found) == set()
-    assert asked(server) <= BUDGET
+    faults = [Fault(path=name, what=what, times=None) for name, what in zip(BOOKS, ways, strict=True)]
+    shown = seen_with(usual, tmp_path, *faults)
+    assert shown.exit_code == 1
+    assert shown.verdict.startswith("Not ready to load: Sage did not answer ")
+    assert all(name in shown.verdict for name in BOOKS)
+    assert shown.contradicted == ({"requests.echo"} if "other_business" in ways else set())
+    assert shown.asked <= BUDGET
 
 
-def test_lists_that_fail_contradict_nothing(server: SandboxServer, shown: Shown) -> None:
-    for name in BOOKS:
-        server.faults.add(Fault(path=name, what=500, times=None))
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "Not ready to load: Sage did not answer" in second_line(result)
-    assert all(name in second_line(result) for name in BOOKS)
-    assert "Sage differs" not in result.stdout
+STOPS = [(what, skip) for what in ("drop", 429, 500) for skip in (4, 14, 30)]
 
 
-def test_a_role_that_reads_nothing_contradicts_nothing(server: SandboxServer, shown: Shown) -> None:
-    server.faults.add(Fault(business=only(server).id, what=403, times=None))
-    found = facts(shown(server, "--json"))
-    assert contradicted(found) == set()
-    assert found["assumptions"]["rights.edition"]["verdict"] == "not decidable here"
+@pytest.mark.parametrize(
+    ("what", "skip"),
+    [pytest.param(*each, marks=() if number % 4 == 0 else pytest.mark.slow) for number, each in enumerate(STOPS)],
+)
+def test_a_sage_that_stops_answering_cuts_the_look_short(
+    what: int | str, skip: int, usual: bytes, tmp_path: Path
+) -> None:
+    shown = seen_with(usual, tmp_path, Fault(what=what, skip=skip, times=None))
+    assert shown.exit_code == 1
+    assert not shown.found["ready"]
+    assert what != 429 or "(429)" in shown.found["problem"]
+    assert shown.contradicted == set()
+    assert shown.asked <= BUDGET
 
 
-def test_rights_that_are_not_answered_are_no_readiness(server: SandboxServer, shown: Shown) -> None:
-    server.faults.add(Fault(path="businesses/*", what=500, times=None))
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "Sage does not say what the user may read." in second_line(result)
+# Nothing is answered, or nothing may be read
 
 
-def test_a_reason_names_what_was_not_answered(server: SandboxServer, shown: Shown) -> None:
-    server.faults.add(Fault(path="contacts", what=500, times=None))
-    found = facts(shown(server, "--json"))["assumptions"]
-    assert found["records.opt_ins"]["evidence"] == "Not answered, or refused: contacts (500)."
+def test_a_role_without_rights_is_said_in_words_and_contradicts_nothing(usual: bytes, tmp_path: Path) -> None:
+    def withhold(server: SandboxServer) -> None:
+        business = only(server)
+        business.permissions = dict.fromkeys(business.permissions, "no_access")
+        server.faults.add(Fault(business=business.id, what=403, times=None))
+
+    shown = seen_with(usual, tmp_path, prepare=withhold)
+    assert shown.exit_code == 1
+    assert "Not ready to load: The user's role lets them read nothing." in shown.text
+    assert "Will refuse (needs rights in Journals): journals, ledger_entries" in shown.text
+    assert shown.contradicted == set()
+    assert shown.verdicts["rights.edition"] == UNDECIDED
+
+
+def test_rights_are_named_where_a_list_of_another_edition_is_refused_too(server: SandboxServer, tmp_path: Path) -> None:
+    """A 401 for what the edition lacks is no sign of an ended trial."""
+    for name in ("[!j]*", "journals"):
+        server.faults.add(Fault(path=name, business=only(server).id, what=403, times=None))
+    shown = see(server, tmp_path)
+    assert shown.exit_code == 1
+    assert "Not ready to load: The user's role lets them read nothing." in shown.text
+    assert shown.statuses("journal_codes") == {401}
+
+
+def test_rights_that_are_not_answered_are_no_readiness(usual: bytes, tmp_path: Path) -> None:
+    shown = seen_with(usual, tmp_path, Fault(path="businesses/*", what=500, times=None))
+    assert shown.exit_code == 1
+    assert "Sage does not say what the user may read." in shown.verdict
+
+
+@pytest.mark.parametrize("refusal", [401, 404])
+def test_a_trial_that_is_over_is_said_in_words(refusal: int, server: SandboxServer, tmp_path: Path) -> None:
+    server.faults.update({"edition_refusal": refusal})
+    only(server).subscribed = False
+    shown = see(server, tmp_path)
+    assert shown.exit_code == 1
+    assert "Not ready to load: Sage refuses its lists (401), as it does after a trial." in shown.text
+    assert shown.token_requests == 1
+
+
+def test_a_business_of_a_country_that_sage_does_not_serve_is_said_in_words(tmp_path: Path) -> None:
+    shown = seen_with(made_world(plan=3), tmp_path)
+    assert shown.exit_code == 1
+    assert "Not ready to load: Sage serves this API for businesses in Canada, Ireland" in shown.text
+
+
+def test_a_sage_out_of_order_is_said_in_words(server: SandboxServer, tmp_path: Path) -> None:
+    server.faults.add(Fault(business=only(server).id, what="drop", times=None))
+    shown = see(server, tmp_path)
+    assert shown.exit_code == 1
+    assert "Not ready to load: Sage answers nothing." in shown.text
+    assert shown.asked <= BUDGET
+
+
+def test_a_web_page_in_the_place_of_sage_says_what_to_do_at_once(usual: bytes, tmp_path: Path) -> None:
+    shown = seen_with(usual, tmp_path, Fault(what="html", times=None, path="[!t]*"))
+    assert shown.exit_code == 1
+    assert "is a web page, perhaps of a proxy on the way" in shown.text
+    assert "Log in to this network, or check its proxy. Nothing else was asked. Then look again." in shown.text
+    assert shown.asked == 1
+
+
+# Refusals for the number of requests
+
+
+def test_a_run_of_refusals_for_their_number_is_said_in_words(server: SandboxServer, tmp_path: Path) -> None:
+    server.faults.add(Fault(business=only(server).id, what=429, times=None))
+    shown = see(server, tmp_path)
+    assert shown.exit_code == 1
+    assert "Not ready to load: Sage refuses requests for their number (429)." in shown.text
+    assert shown.asked <= BUDGET
+
+
+def test_some_refusals_for_their_number_are_waited_for(
+    server: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(present(RequestGate.__init__.__kwdefaults__), "minute", 0.5)
+    server.faults.update({"rate_limit": 20, "minute": 0.5, "retry_after": "fraction"})
+    shown = see(server, tmp_path)
+    assert shown.exit_code == 0, shown.text
+    assert any(each.status == 429 for each in shown.requests)
+    assert shown.asked <= BUDGET
+
+
+def test_a_wait_that_is_too_long_ends_the_look(usual: bytes, tmp_path: Path) -> None:
+    shown = seen_with(usual, tmp_path, Fault(path="ledger_entries", what=429, times=None, retry_after=3600))
+    assert shown.exit_code == 1
+    assert "It asks to wait 3600 s, longer than the setting 'patience' allows (2 s)." in shown.text
+    assert shown.asked <= BUDGET
 
 
 # Nothing is waited for without a bound
 
 
 def test_an_answer_that_never_ends_is_given_up_and_said_so(
-    server: SandboxServer, shown: Shown, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    usual: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("tap_sage_accounting.commands.doctor.command.LONGEST_ANSWER", 2.0)
     monkeypatch.setattr(looker, "ANNOUNCED_AFTER", 0.2)
-    server.faults.add(Fault(path="contacts", what="drip", seconds=0.1, times=None))
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "Not ready to load: Sage did not answer contacts (not in time)." in second_line(result)
+    shown = seen_with(usual, tmp_path, Fault(path="contacts", what="drip", seconds=0.1, times=None))
+    assert shown.exit_code == 1
+    assert "Not ready to load: Sage did not answer contacts (not in time)." in shown.verdict
     assert "Waiting for Sage: contacts. An answer may take 30 s." in caplog.text
     assert "contacts: the answer was not complete within 2 s." in caplog.text
-    assert len(server.requests.of("contacts")) == 2  # and the one about an invented business
+    assert sum(each.path == "/v3.1/contacts" for each in shown.requests) == 2  # and the one about an invented business
 
 
-def test_a_look_ends_that_takes_too_long(server: SandboxServer, shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_ends_that_takes_too_long(
+    server: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(looker, "SECONDS_A_REQUEST", 0.01)
     server.faults.latency = 0.1
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "The look was cut short: it took too long." in result.stdout + result.stderr
-    assert asked(server) < BUDGET
+    shown = see(server, tmp_path)
+    assert shown.exit_code == 1
+    assert "The look was cut short: it took too long." in shown.text
+    assert shown.asked < BUDGET
 
 
 def test_a_look_that_is_too_slow_for_its_first_requests_is_a_line(
-    server: SandboxServer, shown: Shown, monkeypatch: pytest.MonkeyPatch
+    usual: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(looker, "SECONDS_A_REQUEST", 0.0)
-    result = shown(server)
-    assert result.exit_code == 1
-    assert result.output == (
+    shown = seen_with(usual, tmp_path)
+    assert shown.exit_code == 1
+    assert shown.text == (
         "Sage does not list the user's businesses. The look was cut short: it took too long. Look again later.\n"
     )
 
 
-def test_a_web_page_in_the_place_of_sage_says_what_to_do_at_once(server: SandboxServer, shown: Shown) -> None:
-    server.faults.add(Fault(what="html", times=None, path="[!t]*"))
-    result = shown(server)
-    assert result.exit_code == 1
-    assert "is a web page, perhaps of a proxy on the way" in result.output
-    assert "Log in to this network, or check its proxy. Nothing else was asked. Then look again." in result.output
-    assert asked(server) == 1
+# Void documents
 
 
-# What is found out
-
-
-def test_a_flag_is_no_attribute_of_a_deleted_record(server: SandboxServer, shown: Shown) -> None:
-    server.faults.tombstones = "flagged_id"
-    evidence = facts(shown(server, "--json"))["assumptions"]["deletions.content"]["evidence"]
-    assert ", 0 come with their attributes and 0 with `deleted_at`." in evidence
-
-
-def test_a_filter_for_inactive_items_that_is_ignored_decides_nothing(server: SandboxServer, shown: Shown) -> None:
-    server.faults.inactive_items = "unfiltered"
-    found = facts(shown(server, "--json"))["assumptions"]["records.inactive"]
-    assert found == {
-        "verdict": "not decidable here",
-        "evidence": "The lists ignore the filter by what is active.",
-    }
-
-
-def test_void_entries_that_are_hidden_are_told_from_a_ledger_that_is_empty(server: SandboxServer, shown: Shown) -> None:
-    server.faults.flagged_entries = "hidden"
-    evidence = facts(shown(server, "--json"))["assumptions"]["ledger.voids"]["evidence"]
-    assert evidence == "The entries of a void document are not listed; those of another transaction are."
-
-
-def test_entries_that_reverse_others_of_their_own_transaction_are_counted(server: SandboxServer, shown: Shown) -> None:
+def void(server: SandboxServer) -> None:
+    """Date void invoices into a month that is over, and let entries of the same transactions reverse theirs."""
     business = only(server)
-    invoices = [row.render() for row in business.collection("sales_invoices").rows.values()]
-    void = {body["transaction"]["id"] for body in invoices if body["status"]["id"] == "VOID"}
+    rows = [
+        row for row in business.collection("sales_invoices").rows.values() if row.render()["status"]["id"] == "VOID"
+    ]
+    for row in rows:
+        row.change({"date": "2026-02-10"}, row.updated_at)
+    transactions = {row.render()["transaction"]["id"] for row in rows}
     entries = business.collection("ledger_entries")
-    flagged = [row for row in entries.rows.values() if row.render()["transaction"]["id"] in void]
+    flagged = [row for row in entries.rows.values() if row.render()["transaction"]["id"] in transactions]
     for number, row in enumerate(flagged):
         body = row.render()
         opposite = {**body, "id": f"{number:032x}", "debit": body["credit"], "credit": body["debit"], "deleted": False}
         entries.add(Row(opposite["id"], opposite, row.created_at, row.updated_at))
-    found = facts(shown(server, "--json"))["assumptions"]["ledger.voids"]
-    assert found["verdict"] == "contradicted"
-    assert re.match(r"Of (\d+) entries of a void document, (\d+) are flagged, and \2 reverse them; ", found["evidence"])
 
 
-def test_the_ledger_is_added_up_in_a_month_with_a_void_document(server: SandboxServer, shown: Shown) -> None:
-    for row in only(server).collection("sales_invoices").rows.values():
-        if row.render()["status"]["id"] == "VOID":
-            row.change({"date": "2026-02-10"}, row.updated_at)
-    assert shown(server).exit_code == 0
+def test_entries_that_reverse_others_of_their_own_transaction_are_counted(usual: bytes, tmp_path: Path) -> None:
+    """The ledger is added up in a month with a void document."""
+    shown = seen_with(usual, tmp_path, prepare=void)
+    assert shown.exit_code == 0
+    assert "ledger.voids" in shown.contradicted
+    evidence = shown.evidence("ledger.voids")
+    assert re.match(r"Of (\d+) entries of a void document, (\d+) are flagged, and \2 reverse them; ", evidence)
     for name in ("trial_balance", "ledger_entries"):
-        spans = [(each.params.get("from_date"), each.params.get("to_date")) for each in server.requests.of(name)]
+        spans = [
+            (each.params.get("from_date"), each.params.get("to_date"))
+            for each in shown.requests
+            if each.path == f"/v3.1/{name}"
+        ]
         assert ("2026-02-01", "2026-02-28") in spans, name
-
-
-def test_a_business_that_is_answered_for_another_one_is_named(server: SandboxServer, shown: Shown) -> None:
-    server.faults.foreign_business = 200
-    found = facts(shown(server, "--json"))["assumptions"]["requests.foreign_business"]
-    assert found["evidence"] == "An invented business is answered with 200, and the answer names another business."
-    server.faults.echo_business = False
-    found = facts(shown(server, "--json"))["assumptions"]["requests.foreign_business"]
-    assert found["evidence"] == "An invented business is answered with 200, and the answer names no business."
-
-
-# What a person sees
-
-
-def test_the_number_of_businesses_is_said(usual: bytes, shown: Shown) -> None:
-    world = pickle.loads(usual)
-    for number in range(1, 300):
-        other = f"{number:032x}"
-        world.businesses[other] = Business(other, f"Business {number}", "GB", "Plus", {"id": other}, {})
-    with SandboxServer(world) as server:
-        result = shown(server)
-        assert "1 of 300 businesses that a run reads; `--business` looks at others." in result.stdout
-        named = shown(server, business_ids=[next(iter(world.businesses)), "1".zfill(32)])
-        assert "1 of 2 businesses that a run reads" in named.stdout
-
-
-def test_names_in_wide_characters_fit_the_terminal(server: SandboxServer, shown: Shown) -> None:
-    business = only(server)
-    business.body["displayed_as"] = business.name = "株式会社" * 20
-    result = shown(server)
-    lines = result.stdout.splitlines()
-    assert max(len(line) + sum(each > "\u2e80" for each in line) for line in lines) <= 80
-    assert business.name in "".join(line.strip() for line in lines)
-
-
-def test_an_attribute_that_is_new_says_how_to_report_it(server: SandboxServer, shown: Shown) -> None:
-    for row in only(server).collection("products").rows.values():
-        row.change({"wombatrix_score": "1.5"}, row.updated_at)
-    only(server).collection("products").version += 1
-    result = shown(server)
-    assert "please report the names, which `--report` writes" in " ".join(result.stdout.split())
-    assert "wombatrix" not in result.stdout

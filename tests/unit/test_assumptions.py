@@ -6,6 +6,7 @@ import io
 import re
 import tokenize
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 from sage_sandbox.behaviour import Behaviour
@@ -20,10 +21,11 @@ FACTS = assumptions()
 SWITCHES = {each.name for kind in (Behaviour, Conventions) for each in fields(kind)}
 TOPICS = "|".join(sorted({fact.topic for fact in FACTS.values()}))
 ID = re.compile(rf"\((({TOPICS})\.[a-z_0-9]+)\)")
-NOTED = re.compile(rf'"(({TOPICS})\.[a-z_0-9]+)"')
+NOTED = re.compile(rf'"(({TOPICS})\.(?!sqlite")[a-z_0-9]+)"')
 every_fact = each(FACTS.values(), lambda fact: fact.id)
 
 
+@cache
 def comments(module: Path) -> str:
     tokens = tokenize.generate_tokens(io.StringIO(module.read_text(encoding="utf-8")).readline)
     return "\n".join(token.string for token in tokens if token.type in (tokenize.COMMENT, tokenize.STRING))

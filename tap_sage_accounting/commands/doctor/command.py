@@ -55,7 +55,10 @@ def doctor(config: Any, businesses: tuple[str, ...], directory: Path | None, *, 
     """Look at the businesses of a login."""
     with connected_tap(config) as tap:
         configured = tap.config.get("business_ids") or config.config.get("business_ids") or ()
-        looks = _looks(tap, businesses, configured, deep=deep)
+        tap.connection.bound(LONGEST_ANSWER)
+        looker = Looker(tap.connection, DEEP_BUDGET if deep else BUDGET)
+        with looker.announcing():
+            looks = _looks(tap, looker, businesses, configured, deep=deep)
         if as_json:
             show(*json.dumps([look.facts() for look in looks], indent=2).splitlines())
         else:
@@ -79,11 +82,10 @@ def _share(found: report.Report, directory: Path, *, is_shown: bool) -> None:
     )
 
 
-def _looks(tap: TapSageAccounting, businesses: tuple[str, ...], configured: Sequence[str], *, deep: bool) -> list[Look]:
+def _looks(
+    tap: TapSageAccounting, looker: Looker, businesses: tuple[str, ...], configured: Sequence[str], *, deep: bool
+) -> list[Look]:
     """Look at the businesses that are named, else at the first of the settings, else at the first of all."""
-    budget = DEEP_BUDGET if deep else BUDGET
-    tap.connection.bound(LONGEST_ANSWER)
-    looker = Looker(tap.connection, budget)
     try:
         require_login(looker)
         chosen, available = choose(looker, businesses or configured[:1])
@@ -94,7 +96,7 @@ def _looks(tap: TapSageAccounting, businesses: tuple[str, ...], configured: Sequ
     looks = []
     for number, business in enumerate(chosen):
         if number:
-            looker.renew(budget - LOGIN_LOOK)
+            looker.renew((DEEP_BUDGET if deep else BUDGET) - LOGIN_LOOK)
         looks.append(look_at(looker, business, login, deep=deep))
     return looks
 

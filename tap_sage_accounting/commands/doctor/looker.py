@@ -63,6 +63,7 @@ class Looker:
         self._client = client
         self._answers: dict[tuple[object, ...], Answer] = {}
         self._missing: dict[Scope, Answer] = {}
+        self._waiting: tuple[str, float] | None = None
         self.refusals = 0
         self.header_names: set[str] = set()
         self.seconds: defaultdict[int, list[float]] = defaultdict(list)
@@ -144,25 +145,36 @@ class Looker:
             raise SpentError
         self.left -= 1
         began = time.monotonic()
+        self._waiting = request.label, began
         try:
-            with self._announced(request.label):
-                exchange = self._client.look(request)
+            exchange = self._client.look(request)
         except FAULTS as error:
             fault = fault_of(error, request.label, "Sage")
             return Answer(error=fault.error, is_late=fault.kind is FaultKind.HEAVY), None
+        finally:
+            self._waiting = None
         answer = Answer.of(exchange, request, time.monotonic() - began)
         self.refusals += answer.status == TOO_MANY
         self.header_names |= answer.headers.keys()
         return answer, exchange
 
     @contextmanager
-    def _announced(self, label: str) -> Iterator[None]:
-        """Log a line where an answer is long in coming."""
-        line = "Waiting for Sage: %s. An answer may take %.0f s."
-        timer = threading.Timer(ANNOUNCED_AFTER, logger.warning, [line, label, LONGEST_ANSWER])
-        timer.daemon = True
-        timer.start()
+    def announcing(self) -> Iterator[None]:
+        """Log a line, within the block, where an answer is long in coming."""
+        ended = threading.Event()
+        threading.Thread(target=self._announce, args=(ended,), daemon=True).start()
         try:
             yield
         finally:
-            timer.cancel()
+            ended.set()
+
+    def _announce(self, ended: threading.Event) -> None:
+        announced = None
+        while not ended.wait(ANNOUNCED_AFTER / 4):
+            waiting = self._waiting
+            if waiting is None or waiting is announced:
+                continue
+            label, began = waiting
+            if time.monotonic() - began > ANNOUNCED_AFTER:
+                announced = waiting
+                logger.warning("Waiting for Sage: %s. An answer may take %.0f s.", label, LONGEST_ANSWER)

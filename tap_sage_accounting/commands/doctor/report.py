@@ -12,13 +12,12 @@ import sys
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from tap_sage_accounting import schemas
 from tap_sage_accounting.api.access import EDITIONS
 from tap_sage_accounting.assumptions import assumptions
 from tap_sage_accounting.client import SingleObjectStream
 from tap_sage_accounting.commands.doctor.experiments.requests import ABOUT_LIMITS
 from tap_sage_accounting.commands.doctor.findings import Verdict, class_of
-from tap_sage_accounting.commands.doctor.shapes import new_names, shape_of
+from tap_sage_accounting.commands.doctor.shapes import new_names, properties_of, shape_of
 from tap_sage_accounting.commands.doctor.subject import LISTS
 from tap_sage_accounting.exceptions import SettingsError
 from tap_sage_accounting.settings import API_URL
@@ -116,7 +115,7 @@ def _list(name: str, answer: Answer) -> Report:
     described: Report = {"status": answer.status}
     if answer.status != 0 and not answer.ok:
         return described
-    properties = schemas.load(name, ())["properties"]
+    properties = properties_of(name)
     own = {each: part for each, part in properties.items() if each not in LISTS[name].added_properties}
     is_object = issubclass(LISTS[name], SingleObjectStream)
     rows = [answer.fields] if is_object and answer.fields else answer.rows

@@ -24,22 +24,24 @@ MOST_WORDS = 6
 """Words of a name that the schemas do not know and that may be shown."""
 LEAST_ROWS = 2
 """Rows that must have such a name."""
-FORMATS = (
-    ("empty", re.compile(r"")),
-    ("date", re.compile(r"\d{4}-\d\d-\d\d")),
-    ("moment", re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")),
-    ("moment of another form", re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*")),
-    ("local date", re.compile(r"\d\d/\d\d/\d{4}")),
-    ("whole number", re.compile(r"-?\d+")),
-    ("decimal", re.compile(r"-?\d+\.\d+")),
-    ("id", re.compile(r"[0-9a-f]{32}")),
-    ("GUID", re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")),
-    ("path", re.compile(r"/\S*")),
-    ("address", re.compile(r"https?://.*", re.DOTALL)),
-    ("code", re.compile(r"[A-Z][A-Z0-9_-]*")),
-    ("text", re.compile(r".*", re.DOTALL)),
-)
+FORMATS = {
+    "empty": r"",
+    "date": r"\d{4}-\d\d-\d\d",
+    "moment": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+    "moment of another form": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*",
+    "local date": r"\d\d/\d\d/\d{4}",
+    "whole number": r"-?\d+",
+    "decimal": r"-?\d+\.\d+",
+    "id": r"[0-9a-f]{32}",
+    "GUID": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "path": r"/\S*",
+    "address": r"https?://(?s:.*)",
+    "code": r"[A-Z][A-Z0-9_-]*",
+    "text": r"(?s:.*)",
+}
 """Formats of texts; the first that fits counts."""
+_NAMES = tuple(FORMATS)
+_ANY = re.compile("|".join(f"({pattern})" for pattern in FORMATS.values()))
 TYPES = {bool: "boolean", int: "integer", Decimal: "number", str: "string", list: "array"}
 LENGTHS = (9, 31, 99, 999)
 """Characters at which a class of lengths ends."""
@@ -73,9 +75,16 @@ def shape_of(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Any], depth:
 
 
 @cache
+def properties_of(stream: str) -> Mapping[str, Any]:
+    """Return the properties that the schema of a stream has; for reading only."""
+    properties: Mapping[str, Any] = schemas.load(stream, ())["properties"]
+    return properties
+
+
+@cache
 def _vocabulary() -> frozenset[str]:
     """Collect the names of all attributes that any schema has at its top."""
-    return frozenset(name for stream in schemas.names() for name in schemas.load(stream, ())["properties"])
+    return frozenset(name for stream in schemas.names() for name in properties_of(stream))
 
 
 def _is_plausible(name: str) -> bool:
@@ -106,7 +115,7 @@ def _describe(values: Sequence[object], schema: Mapping[str, Any], depth: int, *
     if not is_known:
         shape["new"] = True
     if texts:
-        shape["formats"] = sorted({_format(text) for text in texts})
+        shape["formats"] = sorted({_format(text) for text in {*texts}})
         shape["lengths"] = sorted({_length(text) for text in texts})
     if depth and objects:
         shape["attributes"] = shape_of(objects, schema.get("properties", {}), depth - 1)
@@ -120,7 +129,8 @@ def _type(value: object) -> str:
 
 
 def _format(text: str) -> str:
-    return next(name for name, pattern in FORMATS if pattern.fullmatch(text))
+    found = _ANY.fullmatch(text)
+    return _NAMES[(found.lastindex or 0) - 1] if found else "text"
 
 
 def _length(text: str) -> str:

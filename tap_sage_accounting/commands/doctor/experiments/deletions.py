@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting import schemas, timestamps
+from tap_sage_accounting import timestamps
 from tap_sage_accounting.commands.doctor.experiments.changes import moment_of
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
@@ -16,6 +16,7 @@ from tap_sage_accounting.commands.doctor.findings import (
     undecided,
 )
 from tap_sage_accounting.commands.doctor.looker import SAMPLE
+from tap_sage_accounting.commands.doctor.shapes import properties_of
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 from tap_sage_accounting.timestamps import instant
 
@@ -74,7 +75,7 @@ def _own_attributes(subject: Subject, name: str) -> set[str]:
     """Return the attributes that all rows of a list have, whether or not one is deleted, but for a summary's."""
     sample = subject.sample(name)
     rows: list[Row] = sample.rows if sample else []
-    known = set(schemas.load(name, ())["properties"])
+    known = set(properties_of(name))
     return known.intersection(*rows) - SUMMARY - TIMES - {"deleted"}
 
 

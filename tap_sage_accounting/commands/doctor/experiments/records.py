@@ -7,10 +7,9 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tap_sage_accounting import schemas
 from tap_sage_accounting.commands.doctor.findings import Finding, counted, decided, experiment, undecided
 from tap_sage_accounting.commands.doctor.looker import SAMPLE
-from tap_sage_accounting.commands.doctor.shapes import hidden_names, new_names, shape_of
+from tap_sage_accounting.commands.doctor.shapes import hidden_names, new_names, properties_of, shape_of
 from tap_sage_accounting.commands.doctor.subject import LISTS
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def attributes(subject: Subject) -> Finding:
     rows, names = 0, 0
     for name, answer in subject.answered(*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES, *CATALOGUE).items():
         rows += len(answer.rows)
-        shape = shape_of(answer.rows, schemas.load(name, ())["properties"])
+        shape = shape_of(answer.rows, properties_of(name))
         names += len({*new_names(shape)}) + hidden_names(shape)
     if not rows:
         return undecided("No list has rows.")
@@ -60,7 +59,7 @@ def decimals(subject: Subject) -> Finding:
     """Count how amounts, quantities and rates are written in documents and the ledger."""
     kinds: Counter[bool] = Counter()
     for name, answer in subject.answered(*WITH_AMOUNTS).items():
-        properties = schemas.load(name, ())["properties"]
+        properties = properties_of(name)
         for row in answer.rows:
             kinds.update(isinstance(value, str) for value in _numbers(row, properties))
     if not kinds:
@@ -106,7 +105,7 @@ def dates(subject: Subject) -> Finding:
     """Name the attributes of documents and master data whose dates and moments have another form."""
     seen, others = 0, set()
     for name, answer in subject.answered(*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES).items():
-        properties = schemas.load(name, ())["properties"]
+        properties = properties_of(name)
         formats = {each: DATES[part["format"]] for each, part in properties.items() if part.get("format") in DATES}
         for row in answer.rows:
             texts = {each: str(row[each]) for each in formats.keys() & row.keys() if row[each]}
@@ -149,7 +148,7 @@ def complete(subject: Subject) -> Finding:
         single = subject.find(f"{name}/{key}", **flags, **LISTS[name].detail_params)
         if single is not None:
             compared += 1
-            known = schemas.load(name, ())["properties"]
+            known = properties_of(name)
             absent = (single.fields.keys() - row.keys() - {*DETAIL_FLAGS.get(name, {}).values()}) & known.keys()
             absent |= {lines} if len(row.get(lines) or ()) < len(single.fields.get(lines) or ()) else set()
             lacking |= {f"{name}.{each}" for each in absent}
