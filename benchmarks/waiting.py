@@ -113,7 +113,12 @@ def _limits(title: str, limit: int, length: float, pages: int, *windows: str) ->
 
 
 LIMITS = (
-    Limit("2 % refused at random, no limit", 1_500, {"script": [{"path": "*", "what": 429, "every": 50}]}, 0.0),
+    Limit(
+        "2 % refused at random, no limit",
+        1_500,
+        {"script": [{"path": "ledger_entries", "what": 429, "every": 50}]},
+        0.0,
+    ),
     *_limits("60 a minute", 60, 60.0, 300, "sliding"),
     *_limits("100 a minute", 100, 60.0, 500, "sliding", "fixed", "bucket"),
     *_limits("900 a minute", 900, 60.0, 3_600, "sliding"),
