@@ -131,13 +131,11 @@ LIMITS = (
         businesses=5,
     ),
 )
-AT_ONCE = 7
-"""Limits that are met side by side: all that anybody does there is wait."""
 
 
 def limits(bench: Bench) -> None:
-    """Wall time and refusals of everybody under limits of all kinds, whose minute is a minute."""
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    """Wall time and refusals of everybody under limits of all kinds, side by side, as all they do is wait."""
+    with ThreadPoolExecutor(len(LIMITS)) as threads:
         list(threads.map(partial(_limit, bench), LIMITS[1:2] if bench.quick else LIMITS))
 
 

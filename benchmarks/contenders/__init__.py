@@ -235,6 +235,7 @@ class Dlt(Script):
     script = "dlt_source.py"
     variables: ClassVar[dict[str, str]] = {
         "EXTRACT__WORKERS": "{concurrency}",
+        "RUNTIME__REQUEST_MAX_ATTEMPTS": "20",
         "RUNTIME__DLTHUB_TELEMETRY": "false",
         "RUNTIME__LOG_LEVEL": "CRITICAL",
     }

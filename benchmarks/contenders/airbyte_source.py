@@ -33,6 +33,14 @@ def _stream(stream: dict[str, Any]) -> dict[str, Any]:
                 "http_method": "GET",
                 "authenticator": {"type": "BearerAuthenticator", "api_token": "{{ config['access_token'] }}"},
                 "request_parameters": stream["params"],
+                "error_handler": {
+                    "type": "DefaultErrorHandler",
+                    "max_retries": 20,
+                    "backoff_strategies": [
+                        {"type": "WaitTimeFromHeader", "header": "Retry-After"},
+                        {"type": "ExponentialBackoffStrategy", "factor": 2},
+                    ],
+                },
             },
             "record_selector": {
                 "type": "RecordSelector",
