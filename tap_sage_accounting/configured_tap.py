@@ -205,16 +205,15 @@ class ConfiguredTap(RunLifecycle):
         """The one way to Sage."""
         from tap_sage_accounting.api.http_client import HttpClient  # noqa: PLC0415
 
-        client = HttpClient(
+        return HttpClient(
             tokens=self.tokens,
             gate=self.gate,
             api_url=self.config["api_url"].rstrip("/"),
             user_agent=self.user_agent,
             connections=self.config["concurrency"],
             patience=self.config["patience"],
+            observations=self.report.observations,
         )
-        client.observations = self.report.observations
-        return client
 
     @override
     def wait_for_refresh(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import requests
@@ -40,40 +40,44 @@ class Exchange(NamedTuple):
     permit: Permit
 
 
-class ExchangeClient:
-    """Sends requests one by one, as many at a time as the gate lets through.
+class Way(TypedDict):
+    """The way to Sage.
 
-    Args:
+    Attributes:
         tokens: gives access tokens that are valid.
         gate: says when a request may be sent.
         api_url: base of the API, without a slash at the end.
         user_agent: how requests introduce themselves.
         connections: TCP connections kept open at most.
-        patience: seconds that Sage may ask to wait.
+        patience: seconds that Sage may refuse everything, be out of reach, or ask to wait, before the run gives up.
+    """
+
+    tokens: TokenManager
+    gate: RequestGate
+    api_url: str
+    user_agent: str
+    connections: int
+    patience: int
+
+
+class ExchangeClient:
+    """Sends requests one by one, as many at a time as the gate lets through.
 
     Raises:
         ConfigValidationError: the environment names a proxy or a file of certificates that cannot be used.
     """
 
-    def __init__(
-        self,
-        *,
-        tokens: TokenManager,
-        gate: RequestGate,
-        api_url: str,
-        user_agent: str,
-        connections: int,
-        patience: int,
-    ) -> None:
-        self.api_url = api_url
-        self._patience = patience
-        self._host = urlsplit(api_url).hostname or ""
-        self._tokens = tokens
-        self._gate = gate
+    def __init__(self, **way: Unpack[Way]) -> None:
+        self.api_url = way["api_url"]
+        self._patience = way["patience"]
+        self._host = urlsplit(self.api_url).hostname or ""
+        self._tokens = way["tokens"]
+        self._gate = way["gate"]
         self._logger = logging.getLogger("tap-sage-accounting.requests")
-        self._session = open_session(api_url, user_agent)
+        self._session = open_session(self.api_url, way["user_agent"])
         self._session.headers.update({"Accept-Encoding": ACCEPTED, "Cache-Control": "no-cache"})
-        self._session.mount(api_url, BoundedAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True))
+        adapter = BoundedAdapter(pool_connections=1, pool_maxsize=way["connections"], pool_block=True)
+        self._session.mount(self.api_url, adapter)
 
     def bound(self, seconds: float) -> None:
         """Give each answer so many seconds from now on, from connecting to the last byte."""

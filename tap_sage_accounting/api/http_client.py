@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import msgspec
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
@@ -21,7 +21,6 @@ from tap_sage_accounting.api import outages
 from tap_sage_accounting.api.clocks import Clocks
 from tap_sage_accounting.api.exchange import ExchangeClient, token_of
 from tap_sage_accounting.api.faults import FAULTS, Fault, FaultKind, fault_of
-from tap_sage_accounting.api.observations import Observations
 from tap_sage_accounting.api.outages import EVERYTHING, Outages
 from tap_sage_accounting.api.request import Request, Response, require_business
 from tap_sage_accounting.exceptions import (
@@ -36,8 +35,8 @@ from tap_sage_accounting.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_sage_accounting.api.request_gate import RequestGate
-    from tap_sage_accounting.auth.manager import TokenManager
+    from tap_sage_accounting.api.exchange import Way
+    from tap_sage_accounting.api.observations import Observations
 
 Parsed = TypeVar("Parsed")
 
@@ -64,16 +63,9 @@ class HttpClient(ExchangeClient):
     """The way to Sage that all streams and threads of a run share.
 
     Args:
-        tokens: gives access tokens that are valid.
-        gate: says when a request may be sent.
-        api_url: base of the API, without a slash at the end.
-        user_agent: how requests introduce themselves.
-        connections: TCP connections kept open at most.
-        patience: seconds that Sage may refuse everything, be out of reach, or ask to wait, before the run gives up.
+        observations: counts what contradicts what is assumed of Sage.
         clock: seconds, monotonic.
-
-    Attributes:
-        observations: what contradicts what is assumed of Sage.
+        way: where and how requests are sent.
 
     Raises:
         ConfigValidationError: the environment names a proxy or a file of certificates that cannot be used.
@@ -82,24 +74,13 @@ class HttpClient(ExchangeClient):
     def __init__(
         self,
         *,
-        tokens: TokenManager,
-        gate: RequestGate,
-        api_url: str,
-        user_agent: str,
-        connections: int,
-        patience: int,
+        observations: Observations,
         clock: Callable[[], float] = time.monotonic,
+        **way: Unpack[Way],
     ) -> None:
-        super().__init__(
-            tokens=tokens,
-            gate=gate,
-            api_url=api_url,
-            user_agent=user_agent,
-            connections=connections,
-            patience=patience,
-        )
-        self.observations = Observations()
-        self._outages = Outages(patience, clock)
+        super().__init__(**way)
+        self.observations = observations
+        self._outages = Outages(way["patience"], clock)
         self._clocks = Clocks(lambda: self.observations.note("requests.clock"))
 
     def get(self, request: Request, parse: Callable[[Response], Parsed], max_attempts: int | None = None) -> Parsed:

@@ -15,6 +15,7 @@ from sage_workbench.merge import Warehouse, disagreements
 from sage_workbench.plain_books import List, plain_world
 from tap_sage_accounting.api import outages
 from tap_sage_accounting.api.http_client import MAX_ATTEMPTS, HttpClient
+from tap_sage_accounting.api.observations import Observations
 from tap_sage_accounting.api.outages import EVERYTHING, LIMIT_WINDOW, Outages, Scope
 from tap_sage_accounting.api.request import Request, Response
 from tap_sage_accounting.api.request_gate import RequestGate
@@ -102,6 +103,7 @@ def connection_at(clock: Clock, patience: int, monkeypatch: pytest.MonkeyPatch) 
         user_agent="test/1",
         connections=2,
         patience=patience,
+        observations=Observations(),
         clock=clock,
     )
 

@@ -11,6 +11,7 @@ import requests
 from singer_sdk.exceptions import FatalAPIError
 
 from tap_sage_accounting.api.http_client import MAX_ATTEMPTS, HttpClient
+from tap_sage_accounting.api.observations import Observations
 from tap_sage_accounting.api.request import Request, Response, parse_json
 from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.exceptions import (
@@ -67,6 +68,7 @@ def connection(tokens: Tokens) -> Iterator[HttpClient]:
         user_agent="test/1",
         connections=2,
         patience=30,
+        observations=Observations(),
     )
     yield found
     found.close()
