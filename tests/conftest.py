@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from support.presence import present
 from support.surroundings import a_place_of_its_own, leave_the_developers_environment, pass_no_ignored_signal_on
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.api import outages, rate_limiter, rate_window
+from tap_sage_accounting.auth.address import user_directory
 from tap_sage_accounting.redaction import SecretFilter
 
 if TYPE_CHECKING:
@@ -107,6 +109,14 @@ def no_secret_of_other_tests() -> Iterator[None]:
     for handler in (*logging.getLogger().handlers, logging.lastResort):
         for found in [each for each in handler.filters if isinstance(each, SecretFilter)] if handler else ():
             present(handler).removeFilter(found)
+
+
+@pytest.fixture(autouse=True)
+def no_login_of_other_tests() -> Iterator[None]:
+    """Forget what was stored in this home, and which logins are where: they would stop the logins of the next test."""
+    yield
+    if (directory := user_directory()).exists():
+        shutil.rmtree(directory)
 
 
 @pytest.fixture(autouse=True)

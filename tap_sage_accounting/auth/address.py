@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +17,11 @@ import platformdirs
 from tap_sage_accounting.exceptions import TokenStoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 APPLICATION = "tap-sage-accounting"
+STORE = "tokens.sqlite"
+_BELOW_HOME = "Library/Application Support" if sys.platform == "darwin" else ".local/share"
 _URL = re.compile(r"(\w+)(?:\+(\w+))?://(.*)")
 _HINT = "Write it like sqlite:////var/lib/sage/tokens.sqlite or postgresql://user:password@host/database."
 
@@ -99,7 +103,7 @@ class StoreAddress:
 
         That is beside an SQLite store, and among the tap's own files.
         """
-        ending = f"{kind}-{_digest(*family)}"
+        ending = f"{kind}-{digest(*family)}"
         beside = [] if self.file is None else [self.file.with_name(f"{self.file.name}.{ending}")]
         try:
             own = default_directory().expanduser()
@@ -107,12 +111,12 @@ class StoreAddress:
             return beside
         if self.file is not None and self.file.parent == own:
             return beside
-        return [*beside, own / f"{_digest(self.place)}.{ending}"]
+        return [*beside, own / f"{digest(self.place)}.{ending}"]
 
 
 def default_store_url() -> str:
     """Return where tokens live unless a setting says otherwise."""
-    return f"sqlite:///{default_directory() / 'tokens.sqlite'}"
+    return f"sqlite:///{default_directory() / STORE}"
 
 
 def default_directory() -> Path:
@@ -121,10 +125,44 @@ def default_directory() -> Path:
         return Path(system_directory) / APPLICATION
     if project := os.environ.get("MELTANO_PROJECT_ROOT"):
         return Path(project) / ".meltano" / APPLICATION
+    return user_directory()
+
+
+def other_directories() -> list[Path]:
+    """Return where the tap's own files may be, too, if it is started in another way.
+
+    That is with a Meltano project around the working directory, and with the user: where the environment says that
+    they keep data, where they keep them without that, and with the user who became another one by `sudo`.
+    """
+    places = [project / ".meltano" / APPLICATION for project in _projects()]
+    with suppress(RuntimeError):  # this user has no home
+        places += [user_directory().expanduser(), Path.home() / _BELOW_HOME / APPLICATION]
+    with suppress(RuntimeError, KeyError):
+        places.append(Path(f"~{os.environ['SUDO_USER']}").expanduser() / _BELOW_HOME / APPLICATION)
+    return [place for place in dict.fromkeys(places) if place != default_directory()]
+
+
+def user_directory() -> Path:
+    """Return the directory for the tap's own files with the user."""
     return platformdirs.user_data_path(APPLICATION, appauthor=False)
 
 
-def _digest(*parts: str) -> str:
+def project_of(file: Path) -> Path | None:
+    """Return the Meltano project whose token store by default is a file; None where it is no such one's."""
+    directory = file.parent
+    project = directory.parent.parent
+    is_default = (directory.parent.name, directory.name, file.name) == (".meltano", APPLICATION, STORE)
+    return project if is_default and (project / "meltano.yml").is_file() else None
+
+
+def _projects() -> Iterator[Path]:
+    with suppress(OSError):  # the working directory is gone
+        here = Path.cwd()
+        yield from (each for each in (here, *here.parents) if (each / "meltano.yml").is_file())
+
+
+def digest(*parts: str) -> str:
+    """Return what stands for texts in names of files and in lists."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

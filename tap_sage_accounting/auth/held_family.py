@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tap_sage_accounting.auth.claim import Claim
 from tap_sage_accounting.auth.database import as_database_error
 from tap_sage_accounting.auth.table import with_seeds
-from tap_sage_accounting.auth.tokens import LOGIN_COMMAND, fingerprint
+from tap_sage_accounting.auth.tokens import fingerprint, login_command
 from tap_sage_accounting.exceptions import StoreUnavailableError, TokenStoreError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class UnsavedTokens:
             )
         elif is_last:
             logger.error(
-                "%s Sage's new tokens could be saved nowhere, and are lost: run %s.", self.problem, LOGIN_COMMAND
+                "%s Sage's new tokens could be saved nowhere, and are lost: run %s.", self.problem, login_command()
             )
         else:
             logger.warning(

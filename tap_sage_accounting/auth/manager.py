@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tap_sage_accounting.auth.endpoint import RefreshOutcomeUnknownError, TokenEndpoint
 from tap_sage_accounting.auth.renewal import LoginRequiredError, Renewer
 from tap_sage_accounting.auth.store import retry_unavailable
-from tap_sage_accounting.auth.tokens import LOGIN_COMMAND, is_header_value
+from tap_sage_accounting.auth.tokens import is_header_value, login_command
 from tap_sage_accounting.exceptions import AuthorizationError, TokenStoreError
 from tap_sage_accounting.timestamps import now as utc_now
 from tap_sage_accounting.timestamps import readable
@@ -176,9 +176,10 @@ class TokenManager:
         """
         found = self._read()
         if found is None:
+            step = self._store.elsewhere(self.endpoint.client_id) or f"Run {login_command()}."
             raise LoginRequiredError(
-                f"There is no login yet: the token store {self._store.place} has no tokens for this client_id, and the "
-                f"setting 'refresh_token' is empty. Run {LOGIN_COMMAND}."
+                f"There is no login in the token store {self._store.place} for this client_id, and the setting "
+                f"'refresh_token' is empty. {step}"
             )
         return found
 

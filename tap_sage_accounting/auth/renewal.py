@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tap_sage_accounting.auth.endpoint import InvalidGrantError, NoAccessTokenError, RefreshOutcomeUnknownError
 from tap_sage_accounting.auth.store import retry_unavailable
-from tap_sage_accounting.auth.tokens import LOGIN_COMMAND
+from tap_sage_accounting.auth.tokens import login_command
 from tap_sage_accounting.exceptions import AuthorizationError, TokenStoreError
 from tap_sage_accounting.timestamps import readable
 
@@ -179,7 +179,7 @@ class Renewer:
             pause: Callable[[float], object] = self.leaving.wait
             with self.store.locked(self.endpoint.client_id, self.configured) as held:
                 if held is None:
-                    raise LoginRequiredError(f"The login was removed from the token store. Run {LOGIN_COMMAND}.")
+                    raise LoginRequiredError(f"The login was removed from the token store. Run {login_command()}.")
                 if held.is_ahead:
                     held.commit()
                     continue
@@ -210,7 +210,7 @@ class Renewer:
         if token == self._refused:
             if held.family.refused_at is None:
                 held.conclude(refused_at=self.endpoint.now())
-            raise LoginRequiredError(_login_required_message(held.family, self.store.place, self.endpoint.now()))
+            raise LoginRequiredError(self._why_login_is_required(held.family))
         if held.family.refused_at is None:
             return True
         self._refused = token
@@ -251,7 +251,8 @@ class Renewer:
         except RefreshOutcomeUnknownError as error:
             held.conclude(answer_lost_at=self.endpoint.now())
             raise RefreshOutcomeUnknownError(
-                f"{error} The next run tries the stored token once more; if Sage refuses it then, run {LOGIN_COMMAND}."
+                f"{error} The next run tries the stored token once more; if Sage refuses it then, run "
+                f"{login_command()}."
             ) from None
         except InvalidGrantError:
             held.conclude(refused_at=self.endpoint.now())
@@ -285,9 +286,14 @@ class Renewer:
         if self.leaving.is_set():
             raise AuthorizationError("The run is ending, so no new tokens were requested.")
 
+    def _why_login_is_required(self, family: TokenFamily) -> str:
+        """Describe why a token family is dead, when it was last good, and what to do."""
+        happened = _what_happened(family, self.store.place, self.endpoint.now())
+        last_good = None if family.tokens is None else family.tokens.issued_at
+        return f"{happened} {self.store.elsewhere(family.client_id, last_good) or f'Run {login_command()}.'}"
 
-def _login_required_message(family: TokenFamily, place: str, now: datetime) -> str:
-    """Describe why a token family is dead, when it was last good, and what to do."""
+
+def _what_happened(family: TokenFamily, place: str, now: datetime) -> str:
     if family.tokens is None:
         happened = (
             "Sage refused the refresh token of the settings: it was used before, expired or was revoked, and the "
@@ -303,4 +309,4 @@ def _login_required_message(family: TokenFamily, place: str, now: datetime) -> s
     if family.answer_lost_at is not None:
         lost_at = readable(min(family.answer_lost_at, now))
         happened += f" The response to a token request got lost at {lost_at}: that is the cause."
-    return f"{happened} Run {LOGIN_COMMAND}."
+    return happened

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tap_sage_accounting.auth.address import StoreAddress, default_store_url
 from tap_sage_accounting.auth.files import is_open_to_others
 from tap_sage_accounting.auth.held_family import HeldTokenFamily
+from tap_sage_accounting.auth.other_stores import forget_login, note_login, other_logins
 from tap_sage_accounting.auth.rescue import Renewed
 from tap_sage_accounting.auth.rows import TokenCipher, resolve
 from tap_sage_accounting.auth.table import SHORT_LOCK_WAIT, TokenTable
@@ -28,7 +29,9 @@ from tap_sage_accounting.exceptions import StoreUnavailableError, TokenStoreErro
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
+    from tap_sage_accounting.auth.other_stores import OtherLogin
     from tap_sage_accounting.auth.tokens import Tokens
 
     Result = TypeVar("Result")
@@ -96,6 +99,18 @@ class TokenStore:
         self._table = TokenTable(self._address, TokenCipher(encryption_keys), lock_wait)
         self.place = self._address.place
 
+    def other_logins(self, client_id: str, since: datetime | None = None) -> list[OtherLogin]:
+        """Return the living logins of an application in other token stores; `since`, those that are newer."""
+        found = other_logins(client_id, self._address)
+        return [each for each in found if since is None or each.renewed_at is None or each.renewed_at > since]
+
+    def elsewhere(self, client_id: str, since: datetime | None = None) -> str:
+        """Say where a login of an application is, and how to use it; "" where there is no other, as above."""
+        found = self.other_logins(client_id, since)
+        if not found:
+            return ""
+        return f"{found[0]} To use it, {found[0].use()}. Another login of the same user would end it."
+
     def check(self) -> None:
         """Open the store, and create what is missing: directory 0700, file 0600, table. Warn of what is not safe."""
         with self._table.connected() as connection:
@@ -158,13 +173,20 @@ class TokenStore:
             finally:
                 held.release()
 
+    def forget_login(self, held: HeldTokenFamily) -> None:
+        """Delete a family that is held."""
+        held.forget()
+        forget_login(held.family.client_id, self._address)
+
     def keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> TokenFamily:
         """Store the tokens of a new consent; try again for minutes while the store fails.
 
         With a configured refresh token they continue its family: otherwise the next run would use its dead token.
         Without one they begin a family, and replace the earlier consent of the same user, which Sage no longer accepts.
         """
-        return retry_unavailable(lambda: self._keep_login(client_id, configured, tokens), patience=LOGIN_PATIENCE)
+        family = retry_unavailable(lambda: self._keep_login(client_id, configured, tokens), patience=LOGIN_PATIENCE)
+        note_login(client_id, self._address)
+        return family
 
     def _keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> TokenFamily:
         replaced: list[str] = []

@@ -19,8 +19,10 @@ from tap_sage_accounting.auth.consent import (
 from tap_sage_accounting.auth.endpoint import InvalidGrantError
 from tap_sage_accounting.auth.manager import IDLE_WARNING
 from tap_sage_accounting.auth.store import retry_unavailable
+from tap_sage_accounting.auth.tokens import run_command
 from tap_sage_accounting.commands import config_option, connected_tap, login_key
 from tap_sage_accounting.console.command_line import PlainCommand, show
+from tap_sage_accounting.exceptions import RefusedRunError
 from tap_sage_accounting.run.signals import stop_signals
 
 if TYPE_CHECKING:
@@ -35,6 +37,11 @@ EXPIRED_CODE = (
     "consent. Run the login again, and return to the terminal soon after the consent."
 )
 """What a login ends with when the code has expired (tokens.code_lifetime)."""
+NO_ADDRESS = (
+    "The input ended before an address was pasted, so nobody was logged in. Run this in a terminal, and paste there "
+    "the address that the browser ended on."
+)
+"""What a login ends with that is run without a terminal."""
 
 
 def _require_seconds(ctx: click.Context, param: click.Parameter, value: float) -> float:
@@ -60,9 +67,16 @@ def _require_seconds(ctx: click.Context, param: click.Parameter, value: float) -
     show_default=True,
     help="Seconds to wait for the browser.",
 )
-def login(config: Any, scope: str, country: str | None, *, no_browser: bool, timeout: float) -> None:
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Log in although another token store has a login of this application, which ends if it is the same user's.",
+)
+def login(config: Any, scope: str, country: str | None, *, no_browser: bool, timeout: float, replace: bool) -> None:
     """Get the first tokens of a login."""
     with connected_tap(config) as tap:
+        if not replace:
+            _require_no_other(tap)
         request = ConsentRequest.new(
             auth_url=tap.config["auth_url"],
             client_id=tap.config["client_id"],
@@ -78,9 +92,23 @@ def login(config: Any, scope: str, country: str | None, *, no_browser: bool, tim
         show(
             f"They reach {len(tap.businesses)} businesses:",
             *(f"  {business}" for business in tap.businesses),
-            "Next: `meltano run tap-sage-accounting <target>`, or `tap-sage-accounting --config FILE | <target>`. Run "
-            f"it at least every {IDLE_WARNING.days} days, and no login is needed again. Another login of the same user "
-            "with the same application ends this one.",
+            f"Next: `{run_command()}`. Run it at least every {IDLE_WARNING.days} days, and no login is needed again. "
+            "Another login of the same user with the same application ends this one.",
+        )
+
+
+def _require_no_other(tap: TapSageAccounting) -> None:
+    """Refuse a login that may end another one, in a token store that this one does not reach.
+
+    Raises:
+        RefusedRunError: naming the other one, and how to use it.
+    """
+    others = tap.token_store.other_logins(tap.config["client_id"])
+    if others:
+        raise RefusedRunError(
+            f"{others[0]} If the same user logs in again, Sage ends it, and runs that use it fail. To see whose it is, "
+            f"{others[0].use('tap-sage-accounting-status')}. To log in here all the same, add --replace. Nothing was "
+            "sent to Sage."
         )
 
 
@@ -115,6 +143,19 @@ def _browse(tap: TapSageAccounting, request: ConsentRequest, timeout: float) -> 
         server.wait(timeout)
 
 
+def _pasted() -> str:
+    """Read the address.
+
+    Raises:
+        ConsentError: nobody can paste one any more.
+    """
+    try:
+        typed: str = click.prompt("Address", prompt_suffix=": ", default="", show_default=False, err=False)
+    except click.Abort:
+        raise ConsentError(NO_ADDRESS) from None
+    return typed
+
+
 def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
     show(
         "Open this address in a browser on any machine, and consent:",
@@ -125,9 +166,7 @@ def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
         "within 60 seconds, copy the whole address and paste it here.",
     )
     while True:
-        parameters = callback_parameters(
-            click.prompt("Address", prompt_suffix=": ", default="", show_default=False, err=False)
-        )
+        parameters = callback_parameters(_pasted())
         try:
             with stop_signals.deferred():  # the exchange spends the code and ends the earlier login
                 _complete(tap, request, parameters)

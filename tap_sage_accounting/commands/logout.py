@@ -44,7 +44,8 @@ def _log_out(tap: TapSageAccounting) -> bool:
     """Revoke and remove the newest tokens; return False while another run may have them."""
     with tap.token_store.locked(*login_key(tap)) as held:
         if held is None:
-            show("Nobody is logged in: there is nothing to revoke.")
+            elsewhere = tap.token_store.elsewhere(tap.config["client_id"])
+            show(f"Nobody is logged in: there is nothing to revoke. {elsewhere}".rstrip())
         elif held.may_be_behind(now()):
             return False
         else:
@@ -62,7 +63,7 @@ def _revoke(tap: TapSageAccounting, held: HeldTokenFamily) -> None:
         outcome = "Sage did not accept the refresh token any more: there was nothing to revoke."
     except RefreshOutcomeUnknownError:
         outcome = "The request to revoke the token was sent, but no response arrived: check at Sage that it is gone."
-    held.forget()
+    tap.token_store.forget_login(held)
     show(
         outcome,
         f"The tokens are removed from {tap.token_store.place}. An access token that is still in use expires within "

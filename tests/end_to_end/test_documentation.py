@@ -234,6 +234,7 @@ def test_the_output_shown_is_what_the_commands_print(
     page: Path, server: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_tap: RunTap
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MELTANO_PROJECT_ROOT", str(tmp_path))
     log = run_tap().log
     browser = Browser(monkeypatch)
     browser.use(allowing())

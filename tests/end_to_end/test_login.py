@@ -66,7 +66,7 @@ def test_a_login_stores_tokens_that_a_run_then_uses(
     assert result.exit_code == 0, result.output
     assert "They reach 2 businesses:" in result.output
     assert "Harbour Café (00000000000000000000000000000002)" in result.output
-    assert "Next: `meltano run" in result.output
+    assert "Next: `tap-sage-accounting --config FILE | <target>`" in result.output
     assert "You are logged in" in browser.page
 
     asked = token_requests(sage)
@@ -667,7 +667,7 @@ def test_names_at_sage_reach_no_terminal_raw(sage: SandboxServer, tmp_path: Path
 def test_status_without_a_login_names_the_command(sage: SandboxServer, tmp_path: Path) -> None:
     result = command(status, sage, tmp_path)
     assert result.exit_code == 1
-    assert "tap-sage-accounting:login" in result.output
+    assert "tap-sage-accounting-login" in result.output
 
 
 @pytest.mark.usefixtures("browser")

@@ -9,15 +9,14 @@ import signal
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import requests
 
 from sage_sandbox.books import build_world
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_workbench.small_sage import manager, small_world, store_at, token_requests
+from support.browsers import consent
 from support.signalled import HUP, INT, PROGRAMS, TERM, Process, Start, processes_in, two, until
 
 if TYPE_CHECKING:
@@ -70,15 +69,6 @@ def is_logged_in(sage: SandboxServer, directory: Path) -> bool:
     """Check that the stored tokens are the newest that Sage issued."""
     family = store_at(directory).read(sage.client_id, None)
     return family is not None and family.refresh_token == sage.grants.newest_refresh_token()
-
-
-def consent(url: str) -> str:
-    """Allow on the consent page; return the address that Sage sends the browser to."""
-    address = urlsplit(url)
-    query = {name: values[0] for name, values in parse_qs(address.query).items()}
-    page = address._replace(query="").geturl()
-    answer = requests.post(page, data={**query, "decision": "allow"}, timeout=60, allow_redirects=False)
-    return answer.headers["Location"]
 
 
 def check_end(process: Process, signals: Sequence[int]) -> None:

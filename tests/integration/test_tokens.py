@@ -117,10 +117,10 @@ def test_a_configured_token_that_is_the_newest_of_a_family_joins_it_for_good(
 
 
 def test_without_a_configured_token_the_newest_login_is_used(sage: SandboxServer, store: TokenStore) -> None:
-    with pytest.raises(LoginRequiredError, match=r"no login yet.*tap-sage-accounting:login"):
+    with pytest.raises(LoginRequiredError, match=r"There is no login.*tap-sage-accounting-login"):
         manager(sage, store, refresh_token=None).access_token()
     manager(sage, store).access_token()
-    with pytest.raises(LoginRequiredError, match="no login yet"):
+    with pytest.raises(LoginRequiredError, match="There is no login"):
         manager(sage, store, refresh_token="").access_token()
     assert token_requests(sage) == 1
 
@@ -197,7 +197,7 @@ def test_a_dead_refresh_token_ends_in_one_message_and_is_never_sent_again(
     tokens.reject(tokens.access_token())
     sage.grants._retire(sage.client_id, "revoked")
     for _ in range(3):
-        with pytest.raises(LoginRequiredError, match=r"last good at \d{4}-.* Run `meltano invoke .*:login`"):
+        with pytest.raises(LoginRequiredError, match=r"last good at \d{4}-.* Run `tap-sage-accounting-login "):
             tokens.access_token()
     for _ in range(2):
         again = manager(sage, store)
@@ -237,7 +237,7 @@ def test_a_lost_answer_is_reported_as_exactly_that_and_nothing_is_repeated(
     sage.faults.add(Fault(path="token", what="lost"))
     tokens = manager(sage, store)
     for _ in range(2):
-        with pytest.raises(RefreshOutcomeUnknownError, match=r"may have replaced the tokens.*never arrived.*:login"):
+        with pytest.raises(RefreshOutcomeUnknownError, match=r"may have replaced the tokens.*never arrived.*-login"):
             tokens.access_token()
     assert sage.grants.refreshes == 1
     assert token_requests(sage) == 1

@@ -38,6 +38,12 @@ def decide(url: str, decision: str, session: requests.Session) -> requests.Respo
     return session.post(address, data={**query, "decision": decision}, timeout=60, allow_redirects=False)
 
 
+def consent(url: str) -> str:
+    """Allow on the consent page; return the address that Sage sends the browser to."""
+    with requests.Session() as session:
+        return decide(url, "allow", session).headers["Location"]
+
+
 class Browser:
     """A browser whose user does what the test says."""
 

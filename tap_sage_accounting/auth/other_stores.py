@@ -1,0 +1,191 @@
+"""Logins in other token stores, which another login of the same user ends.
+
+Which store is used depends on settings, the Meltano project, the working directory and the user. A command that looks
+into the wrong one finds no login. So the places that a store has unless a setting says otherwise are looked at, and
+those in a list that `login` keeps among the user's own files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sqlite3
+import sys
+import tempfile
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tap_sage_accounting.auth.address import APPLICATION, STORE, digest, other_directories, project_of, user_directory
+from tap_sage_accounting.auth.database import TABLE
+from tap_sage_accounting.auth.files import SIDECARS, make_directory, problem_with
+from tap_sage_accounting.timestamps import now, parse_moment, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_sage_accounting.auth.address import StoreAddress
+
+LIST = "logins.json"
+MOST_LISTED = 50
+"""Logins in the list; the newest are kept."""
+LONGEST_LIST = 1 << 16
+"""Bytes; a longer file is no such list."""
+_SCHEME = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherLogin:
+    """A login in another token store than the one of the settings.
+
+    Attributes:
+        place: the store's address as it may be shown.
+        renewed_at: when its tokens were last renewed; None where this program cannot read that.
+        owner: who may read the store; "" for this user.
+    """
+
+    place: str
+    renewed_at: datetime | None = None
+    owner: str = ""
+
+    def __str__(self) -> str:
+        if self.owner:
+            return f"A login of this client_id may be in the token store {self.place} of the user {self.owner}."
+        if self.renewed_at is None:
+            return f"A login of this client_id may be in the token store {self.place}."
+        return (
+            f"A login of this client_id is in the token store {self.place}, last renewed at "
+            f"{readable(self.renewed_at)}."
+        )
+
+    def use(self, instead: str = "") -> str:
+        """Say how to do with this login what this program was started for, or another one without options."""
+        program, *options = [instead] if instead else sys.argv
+        name = Path(program).stem
+        if self.owner:
+            return f"run this as the user {self.owner}"
+        if name != APPLICATION and not name.startswith(f"{APPLICATION}-"):
+            return f"set 'token_store' to {self.place}"
+        if not self.place.startswith(_SCHEME):
+            return "set 'token_store' to the URL of that database"
+        if (project := project_of(Path(self.place.removeprefix(_SCHEME)))) is not None:
+            return f"run `{_directory(project)}{_by_meltano(project, name, options)}`"
+        own = os.environ.get("MELTANO_PROJECT_ROOT")
+        command = _by_meltano(Path(own), name, options) if own else shlex.join([name, *options])
+        return f"run `TAP_SAGE_ACCOUNTING_TOKEN_STORE={shlex.quote(self.place)} {command}`"
+
+
+def other_logins(client_id: str, own: StoreAddress) -> list[OtherLogin]:
+    """Return the living logins of an application in other token stores, those that were renewed last first."""
+    listed = [place for listed_id, place in _listed() if listed_id == digest(client_id)]
+    files = [directory / STORE for directory in other_directories()]
+    files += [Path(place.removeprefix(_SCHEME)) for place in listed if place.startswith(_SCHEME)]
+    resolved = {file.resolve(): file for file in files}
+    found = [
+        login
+        for real, file in resolved.items()
+        if own.file is None or real != own.file.resolve()
+        if (login := _login_in(file, client_id)) is not None
+    ]
+    found.sort(key=lambda login: (login.renewed_at is not None, login.renewed_at), reverse=True)
+    servers = [OtherLogin(place) for place in listed if not place.startswith(_SCHEME) and place != own.place]
+    return [*found, *servers]
+
+
+def _login_in(file: Path, client_id: str) -> OtherLogin | None:
+    """Read a store without changing anything; None where it has no living login of the application."""
+    with suppress(OSError, sqlite3.Error, ValueError):
+        status = file.stat()
+        if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+            return OtherLogin(f"{_SCHEME}{file}", owner=_name_of(status.st_uid))
+        if problem_with(file.lstat()) is not None:
+            return None
+        # A reader makes the files of a write-ahead log, and cannot remove them, unless it knows that nobody writes.
+        is_still = not any(file.with_name(file.name + ending).exists() for ending in SIDECARS)
+        address = f"{file.absolute().as_uri()}?mode=ro{'&immutable=1' if is_still else ''}"
+        with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
+            rows = connection.execute(
+                f"SELECT issued_at, refresh_lifetime_seconds FROM {TABLE}"  # noqa: S608 - a constant's name
+                " WHERE client_id = ? AND refused_at IS NULL AND issued_at IS NOT NULL",
+                [client_id],
+            ).fetchall()
+        issued = ((parse_moment(moment), timedelta(seconds=lifetime)) for moment, lifetime in rows)
+        living = [moment for moment, lifetime in issued if moment + lifetime > now()]
+        if living:
+            return OtherLogin(f"{_SCHEME}{file}", max(living))
+    return None
+
+
+def _name_of(uid: int) -> str:
+    import pwd  # noqa: PLC0415 - which Windows lacks
+
+    with suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return str(uid)
+
+
+def _directory(project: Path) -> str:
+    """Return the command that goes into a project, with what joins it to another; "" from inside of it."""
+    with suppress(OSError):
+        if Path.cwd().is_relative_to(project):
+            return ""
+    return f"cd {shlex.quote(str(project))} && "
+
+
+def _by_meltano(project: Path, name: str, options: list[str]) -> str:
+    """Return the command that does the same through Meltano, whose settings are in no file."""
+    meltano = "uv run meltano" if (project / ".venv").is_dir() else "meltano"
+    if name == APPLICATION:
+        return f"{meltano} run {APPLICATION} <target>"
+    kept = iter(options)
+    others = [each for each in kept if not (each == "--config" and next(kept, "")) and not each.startswith("--config=")]
+    return shlex.join([*meltano.split(), "invoke", f"{APPLICATION}:{name.removeprefix(f'{APPLICATION}-')}", *others])
+
+
+# The list
+
+
+def note_login(client_id: str, own: StoreAddress) -> None:
+    """Put a login into the list, if it can be written; it is not needed for stores in their usual places."""
+    entry = (digest(client_id), own.place)
+    _write([entry, *(each for each in _listed() if each != entry)])
+
+
+def forget_login(client_id: str, own: StoreAddress) -> None:
+    """Take a login out of the list."""
+    entry, listed = (digest(client_id), own.place), list(_listed())
+    if entry in listed:
+        _write([each for each in listed if each != entry])
+
+
+def _listed() -> Iterator[tuple[str, str]]:
+    """Yield what stands for the application, and the store's address, of each login in the list."""
+    for directory in dict.fromkeys([*_own_directory(), *other_directories()]):
+        with suppress(OSError, ValueError, RecursionError):
+            file = directory / LIST
+            if problem_with(file.lstat()) is None and file.stat().st_size < LONGEST_LIST:
+                entries = json.loads(file.read_bytes())
+                for entry in entries if isinstance(entries, list) else ():
+                    match entry:
+                        case {"client": str(client), "place": str(place)} if place.isprintable():
+                            yield client, place
+
+
+def _write(entries: list[tuple[str, str]]) -> None:
+    content = [{"client": client, "place": place} for client, place in entries[:MOST_LISTED]]
+    for directory in _own_directory():
+        with suppress(OSError):
+            make_directory(directory)
+            with tempfile.NamedTemporaryFile("w", dir=directory, delete=False, encoding="utf-8") as file:
+                json.dump(content, file, indent=1)
+            os.replace(file.name, directory / LIST)  # noqa: PTH105 - in the place of another
+
+
+def _own_directory() -> list[Path]:
+    """Return where this user's list is; nothing where they have no home."""
+    with suppress(RuntimeError):
+        return [user_directory().expanduser()]
+    return []

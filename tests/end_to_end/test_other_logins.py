@@ -1,0 +1,329 @@
+"""Who looks into another token store than the one they logged in to finds the way there, and ends no login."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sage_sandbox.server import SandboxServer
+from sage_workbench.embedded_postgres import postgres_server
+from sage_workbench.ready_programs import Program
+from sage_workbench.small_sage import small_world, token_requests
+from support.browsers import consent
+from support.terminals import PROGRAMS, TIMEOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("status", "doctor")
+
+
+class Person:
+    """Somebody with a home, a Meltano project in a directory with a space, and settings without a token store."""
+
+    def __init__(self, sage: SandboxServer, directory: Path) -> None:
+        self.sage = sage
+        self.home = directory / "home"
+        self.project = directory / "my books"
+        for each in (self.home, self.project):
+            each.mkdir()
+        (self.project / "meltano.yml").touch()
+        self.settings = {name: value for name, value in sage.tap_config().items() if name != "refresh_token"}
+        self.config = self.home / "config.json"
+        self.config.write_text(json.dumps(self.settings))
+
+    @property
+    def meltano(self) -> dict[str, str]:
+        """What Meltano adds to the environment of what it starts."""
+        settings = {f"TAP_SAGE_ACCOUNTING_{name.upper()}": str(value) for name, value in self.settings.items()}
+        return {"MELTANO_PROJECT_ROOT": str(self.project), **settings}
+
+    @property
+    def meltanos_store(self) -> str:
+        return f"sqlite:///{self.project}/.meltano/tap-sage-accounting/tokens.sqlite"
+
+    @property
+    def own_store(self) -> str:
+        return f"sqlite:///{self.home}/.local/share/tap-sage-accounting/tokens.sqlite"
+
+    def run(
+        self, name: str, *options: str, at: Path | None = None, plain: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command; `login` is completed as on a machine without a browser."""
+        if name == "login":
+            options = ("--no-browser", *options)
+        if plain:
+            options = ("--config", str(self.config), *options)
+        process = Program(
+            [PROGRAMS / f"tap-sage-accounting{'-' * bool(name)}{name}", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=at or self.home,
+            env={"HOME": str(self.home), "PATH": os.environ["PATH"], **({} if plain else self.meltano), **environment},
+        )
+        assert process.stdout
+        shown, typed = b"", b""
+        while name == "login" and (more := os.read(process.stdout.fileno(), 1 << 16)):
+            shown += more
+            if b"Address:" in shown:
+                [url] = re.findall(rf"{re.escape(self.sage.auth_url)}\S*", shown.decode())
+                typed = consent(url).encode() + b"\n"
+                break
+        output, log = process.communicate(typed, timeout=TIMEOUT)
+        shown += output + log
+        text = shown.decode()
+        assert "Traceback" not in text
+        assert not [secret for secret in {*self.sage.issued_secrets, self.sage.client_secret} if secret in text]
+        return subprocess.CompletedProcess(process.args, process.returncode, text)
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Iterator[Person]:
+    with SandboxServer(small_world()) as sage:
+        yield Person(sage, tmp_path)
+
+
+def logged_in(done: subprocess.CompletedProcess[str]) -> bool:
+    assert done.returncode == 0, done.stdout
+    return "Logged in." in done.stdout
+
+
+def change(store: str, what: str) -> None:
+    with closing(sqlite3.connect(store.removeprefix("sqlite:///"))) as database:
+        database.execute(f"UPDATE tap_sage_accounting_tokens SET {what}")
+        database.commit()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_without_meltano_names_the_login_through_meltano(person: Person, name: str) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    done = person.run(name, at=person.project)
+    assert done.returncode == 1
+    assert f"There is no login in the token store {person.own_store} for this client_id" in done.stdout
+    assert f"A login of this client_id is in the token store {person.meltanos_store}, last renewed at " in done.stdout
+    assert f"To use it, run `meltano invoke tap-sage-accounting:{name}`." in done.stdout
+    assert "login`" not in done.stdout
+
+
+def test_a_run_without_meltano_names_the_login_through_meltano(person: Person) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    (person.home / "catalog.json").write_text(json.dumps({"streams": []}))
+    done = person.run("", "--catalog", str(person.home / "catalog.json"), at=person.project)
+    assert done.returncode == 1
+    assert "To use it, run `meltano run tap-sage-accounting <target>`." in done.stdout
+
+
+def test_options_are_kept_in_the_command_that_is_named(person: Person) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    done = person.run("doctor", "--report", ".", "--deep", at=person.project)
+    assert "run `meltano invoke tap-sage-accounting:doctor --report . --deep`." in done.stdout
+
+
+def test_a_login_is_known_from_any_directory(person: Person) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    done = person.run("status")
+    assert f"run `cd {shlex.quote(str(person.project))} && meltano invoke tap-sage-accounting:status`." in done.stdout
+
+
+def test_a_login_is_known_below_the_project_without_the_list(person: Person) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    shutil.rmtree(person.home / ".local")
+    (below := person.project / "transform").mkdir()
+    assert person.meltanos_store in person.run("status", at=below).stdout
+
+
+def test_a_command_through_meltano_names_the_login_without_it_and_the_command_works(person: Person) -> None:
+    assert logged_in(person.run("login"))
+    done = person.run("status", plain=False, at=person.project)
+    assert done.returncode == 1
+    [named] = re.findall(r"To use it, run `(.*?)`\.", done.stdout)
+    assert named == f"TAP_SAGE_ACCOUNTING_TOKEN_STORE={person.own_store} meltano invoke tap-sage-accounting:status"
+    again = person.run("status", plain=False, at=person.project, TAP_SAGE_ACCOUNTING_TOKEN_STORE=person.own_store)
+    assert again.returncode == 0, again.stdout
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_login_that_would_end_another_one_is_refused(person: Person, *, plain: bool) -> None:
+    assert logged_in(person.run("login", plain=not plain, at=person.project))
+    sent = len(list(person.sage.requests))
+    newest = person.sage.grants.newest_refresh_token()
+    done = person.run("login", plain=plain, at=person.project)
+    assert done.returncode == 1
+    assert f"is in the token store {person.meltanos_store if plain else person.own_store}, " in done.stdout
+    assert "If the same user logs in again, Sage ends it, and runs that use it fail." in done.stdout
+    assert "tap-sage-accounting:status`. To log in here all the same, add --replace." in done.stdout
+    assert len(list(person.sage.requests)) == sent
+    assert person.run("status", plain=not plain, at=person.project).returncode == 0
+    assert person.sage.grants.newest_refresh_token() == newest
+
+
+def test_a_login_that_replaces_another_one_is_named_where_that_was(person: Person) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    assert logged_in(person.run("login", "--replace", at=person.project))
+    change(person.meltanos_store, "issued_at = datetime(issued_at, '-1 hours')")  # so that it must be renewed
+    done = person.run("status", plain=False, at=person.project)
+    assert done.returncode == 1
+    assert "another login of the same user and application replaced it" in done.stdout
+    assert f"A login of this client_id is in the token store {person.own_store}, " in done.stdout
+
+
+def test_another_login_in_the_same_store_is_none_of_another(person: Person) -> None:
+    for _ in range(2):
+        assert logged_in(person.run("login", plain=False, at=person.project))
+    assert person.run("status", plain=False, at=person.project).returncode == 0
+
+
+def test_a_login_of_another_application_is_none_of_this_one(person: Person) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    person.config.write_text(json.dumps({**person.settings, "client_id": "another-application"}))
+    done = person.run("status", at=person.project)
+    assert "Run `tap-sage-accounting-login --config FILE`." in done.stdout
+
+
+@pytest.mark.parametrize("end", ["refused_at = issued_at", "issued_at = datetime(issued_at, '-40 days')"])
+def test_a_login_that_is_over_stops_no_other_one(person: Person, end: str) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    change(person.meltanos_store, end)
+    assert logged_in(person.run("login", at=person.project))
+
+
+def test_a_store_at_a_relative_path_is_found_from_another_directory(person: Person) -> None:
+    person.config.write_text(json.dumps({**person.settings, "token_store": "sqlite:///tokens.sqlite"}))
+    assert logged_in(person.run("login", at=person.project))
+    done = person.run("status")
+    assert f"A login of this client_id is in the token store sqlite:///{person.project}/tokens.sqlite, " in done.stdout
+    assert f"To use it, run `TAP_SAGE_ACCOUNTING_TOKEN_STORE='sqlite:///{person.project}/tokens.sqlite' " in done.stdout
+    assert person.run("login").returncode == 1
+
+
+def test_a_store_in_the_users_other_data_directory_is_found(person: Person) -> None:
+    assert logged_in(person.run("login"))
+    done = person.run("status", XDG_DATA_HOME=str(person.project))
+    assert person.own_store in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away")
+def test_the_store_of_the_user_who_became_root_is_named_and_not_opened(person: Person) -> None:
+    pwd = pytest.importorskip("pwd")
+    nobody = pwd.getpwnam("nobody")
+    store = Path(person.own_store.removeprefix("sqlite:///"))
+    store.parent.mkdir(parents=True)
+    store.write_text("not for root")
+    os.chown(store, nobody.pw_uid, nobody.pw_gid)
+    for name in ("status", "login"):
+        done = person.run(name, HOME=str(person.home), XDG_DATA_HOME=str(person.project))
+        assert done.returncode == 1
+        assert f"may be in the token store {person.own_store} of the user nobody." in done.stdout
+        assert "run this as the user nobody" in done.stdout
+
+
+@pytest.mark.postgres
+def test_a_login_in_a_database_is_known_without_its_password(person: Person) -> None:
+    with postgres_server() as database:
+        assert logged_in(person.run("login", TAP_SAGE_ACCOUNTING_TOKEN_STORE=database))
+        listed = (person.home / ".local/share/tap-sage-accounting/logins.json").read_text()
+        assert "password" not in listed
+        done = person.run("status")
+        assert "may be in the token store postgresql" in done.stdout
+        assert "set 'token_store' to the URL of that database" in done.stdout
+        assert person.run("login").returncode == 1
+        assert person.run("logout", TAP_SAGE_ACCOUNTING_TOKEN_STORE=database).returncode == 0
+        assert logged_in(person.run("login"))
+
+
+def test_logging_out_in_the_wrong_place_names_the_right_one(person: Person) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    done = person.run("logout", at=person.project)
+    assert done.returncode == 0
+    assert "Nobody is logged in: there is nothing to revoke. A login of this client_id is in " in done.stdout
+    assert "run `meltano invoke tap-sage-accounting:logout`." in done.stdout
+    assert person.run("logout", plain=False, at=person.project).returncode == 0
+    assert logged_in(person.run("login", at=person.project))
+
+
+@pytest.mark.parametrize("content", ["", "[", "7", '[{"client": 1}, 2, {"place": "x"}]', "[" * 100_000])
+def test_a_list_that_is_damaged_stops_nothing(person: Person, content: str) -> None:
+    (own := person.home / ".local/share/tap-sage-accounting").mkdir(parents=True)
+    (own / "logins.json").write_text(content)
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    assert person.meltanos_store in person.run("status").stdout
+
+
+def test_a_home_that_cannot_be_written_stops_no_login(person: Person) -> None:
+    (person.home / ".local").write_text("a file")
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    assert person.run("status", plain=False, at=person.project).returncode == 0
+
+
+def test_the_list_is_for_this_user_only(person: Person) -> None:
+    assert logged_in(person.run("login"))
+    file = person.home / ".local/share/tap-sage-accounting/logins.json"
+    assert file.stat().st_mode & 0o077 == 0
+    assert person.sage.client_id not in file.read_text()
+
+
+def test_what_a_login_says_next_uses_its_own_store(person: Person) -> None:
+    assert "Next: `meltano run tap-sage-accounting <target>`." in person.run("login", plain=False).stdout
+    again = person.run("login", "--replace").stdout
+    assert "Next: `tap-sage-accounting --config FILE | <target>`." in again
+    assert token_requests(person.sage) == 2
+
+
+def test_a_login_without_a_terminal_says_what_happened(person: Person) -> None:
+    process = Program(
+        [PROGRAMS / "tap-sage-accounting-login", "--config", person.config, "--no-browser"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=person.home,
+        env={"HOME": str(person.home), "PATH": os.environ["PATH"]},
+    )
+    _, log = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1
+    assert b"The input ended before an address was pasted, so nobody was logged in. Run this in a terminal" in log
+    assert b"Aborted" not in log
+
+
+@pytest.mark.slow
+@pytest.mark.meltano
+def test_the_command_that_is_named_works_in_a_project(person: Person) -> None:
+    shutil.copy(ROOT / "meltano.yml", person.project)
+    variables = {name: value for name, value in person.meltano.items() if name != "MELTANO_PROJECT_ROOT"}
+    (person.project / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    [named] = re.findall(r"To use it, run `(.*?)`\.", person.run("status").stdout)
+    done = subprocess.run(
+        ["bash", "-c", named],
+        cwd=person.home,
+        env={
+            "HOME": str(person.home),
+            "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
+            "MELTANO_HUB_URL": "http://127.0.0.1:1",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Token store: {person.meltanos_store}" in done.stdout
+
+
+def test_nothing_of_another_store_is_changed(person: Person) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    before: dict[Path, Any] = {each: each.read_bytes() for each in person.project.rglob("*") if each.is_file()}
+    for name in ("status", "doctor", "logout", "login"):
+        person.run(name, at=person.project)
+    assert {each: each.read_bytes() for each in person.project.rglob("*") if each.is_file()} == before
