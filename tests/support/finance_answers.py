@@ -118,12 +118,11 @@ def sales(business: Business) -> Iterator[tuple[int, Record]]:
                 yield sign_of(document, stream), document
 
 
-def top_customers(businesses: Businesses, _: date) -> object:
-    found: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    for business in businesses:
-        for sign, document in sales(business):
-            found[business.id, document["contact"]["id"]] += sign * Decimal(document["base_currency_net_amount"])
-    return sorted((amount for amount in found.values() if amount > 0), reverse=True)[:10]
+def top_customers(business: Business, _: date) -> list[Decimal]:
+    found: dict[str, Decimal] = defaultdict(Decimal)
+    for sign, document in sales(business):
+        found[document["contact"]["id"]] += sign * Decimal(document["base_currency_net_amount"])
+    return sorted(sorted((amount for amount in found.values() if amount > 0), reverse=True)[:10])
 
 
 def unpaid_bills(business: Business, _: date) -> list[Decimal]:
@@ -176,7 +175,7 @@ QUESTIONS = {
     "balance-sheet": Question(balance_sheet_of_rows, each(balance_sheet_of_books)),
     "debtors-by-age": Question(sums("base_outstanding"), each(lambda business, _: open_items(business, "sales"))),
     "vat-by-quarter": Question(returns_of_rows, returns_of_books),
-    "top-customers": Question(lambda rows: [row["sales"] for row in rows], top_customers),
+    "top-customers": Question(lists("sales"), each(top_customers)),
     "unpaid-bills": Question(lists("outstanding"), each(unpaid_bills)),
     "cash-by-account": Question(
         sums("closing_balance"), each(lambda business, today: balance(business, {"BANK"}, month_end(today)))
