@@ -178,7 +178,15 @@ def value_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list
     found = DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(dict(config))
     problems = [_in_words(error, declared) for error in found if error.path]
     missing = [name for name in schema.get("required", ()) if name not in config]
-    return problems + [f"Setting '{name}' is missing: {_first_sentence(declared[name])}" for name in missing]
+    return problems + [_missing(name, declared[name]) for name in missing]
+
+
+def _missing(name: str, declared: Mapping[str, Any]) -> str:
+    """Say what a required setting is, and which ways there are to give it."""
+    return (
+        f"Setting '{name}' is missing: {_first_sentence(declared)} Set TAP_SAGE_ACCOUNTING_{name.upper()}, or put it "
+        "into the file of --config. Beside a file, variables count with --config=ENV only."
+    )
 
 
 def _in_words(error: ValidationError, declared: Mapping[str, Any]) -> str:

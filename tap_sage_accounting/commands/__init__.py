@@ -20,7 +20,7 @@ config_option = click.option(
     "config",
     multiple=True,
     callback=TapSageAccounting.cb_config,
-    help="Settings file, as for the tap; settings in the environment (TAP_SAGE_ACCOUNTING_...) win.",
+    help="Settings file, as for the tap. Default: ENV, the environment (TAP_SAGE_ACCOUNTING_...) and .env.",
 )
 
 
@@ -29,7 +29,7 @@ def connected_tap(config: Any) -> Iterator[TapSageAccounting]:
     """Make a tap from the settings; its connection is closed at the end of the block."""
     logging.basicConfig(level=log_level("WARNING"))
     filter_handlers()
-    tap = TapSageAccounting(config={**config.config, "business_ids": None}, parse_env_config=True)
+    tap = TapSageAccounting(config={**config.config, "business_ids": None}, parse_env_config=config.parse_env)
     with tap.connected():
         yield tap
 

@@ -135,10 +135,12 @@ class GivenSettings:
 def read_settings_options(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> GivenSettings:
     """Read the files that `--config` names, each once: it may be a pipe. A later one wins; `ENV` is the environment.
 
+    Without any, the environment counts, too: there is nothing else.
+
     Raises:
         BadParameter: naming the file and what is wrong with it.
     """
-    given = GivenSettings()
+    given = GivenSettings(parse_env=not paths)
     for path in paths:
         if path.upper() == "ENV":
             given.parse_env = True

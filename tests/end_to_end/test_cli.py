@@ -178,7 +178,11 @@ def test_wrong_settings_end_the_program_before_anything_is_sent(
     assert errors(done) == [
         "Setting 'pagesize' does not exist; did you mean 'page_size'?",
         "Setting 'page_size' must be 1 to 200, not 0: Records per request, 1 to 200.",
-        "Setting 'client_secret' is missing: Client secret of your application.",
+        (
+            "Setting 'client_secret' is missing: Client secret of your application. "
+            "Set TAP_SAGE_ACCOUNTING_CLIENT_SECRET, or put it into the file of --config. "
+            "Beside a file, variables count with --config=ENV only."
+        ),
         "The settings are not right; nothing was sent to Sage.",
     ]
     assert done.stdout == ""

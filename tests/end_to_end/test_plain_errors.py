@@ -202,11 +202,30 @@ def test_an_address_without_the_apis_version_is_refused(terminal: Terminal, path
 def test_every_required_setting_that_is_missing_is_named_once_by_every_command(terminal: Terminal) -> None:
     (terminal.home / "config.json").write_text("{}")
     for name in ("", "-login", "-status", "-logout"):
-        for options in ((f"--config={terminal.home / 'config.json'}",), () if name else ("--config=ENV",)):
+        for options in ((f"--config={terminal.home / 'config.json'}",), ("--config=ENV",), ()):
             code, shown = terminal.run(f"tap-sage-accounting{name}", *options)
             assert code == 1
             for setting in ("client_id", "client_secret"):
                 assert sum(f"Setting '{setting}' is missing" in line for line in shown) == 1
+
+
+@pytest.mark.slow
+def test_all_commands_take_settings_from_the_same_places(terminal: Terminal) -> None:
+    """Without --config from the environment, with a file from the file alone, with ENV from both."""
+    variables = {f"TAP_SAGE_ACCOUNTING_{name.upper()}": str(value) for name, value in terminal.settings.items()}
+    secret = variables.pop("TAP_SAGE_ACCOUNTING_CLIENT_SECRET")
+    (terminal.home / ".env").write_text(f"TAP_SAGE_ACCOUNTING_CLIENT_SECRET={secret}\n")
+    file = terminal.write(client_secret=None)
+    complaint = "Setting 'client_secret' must be a text"
+    for program in ("tap-sage-accounting", "tap-sage-accounting-status", "tap-sage-accounting-doctor"):
+        options = ("--test",) if program == "tap-sage-accounting" else ()
+        for given in ((), ("--config=ENV",), ("--config=ENV", file), (file, "--config=ENV")):
+            code, shown = terminal.run(program, *options, *given, **variables)
+            assert code == 0, (program, given, shown)
+        terminal.sage.requests.clear()
+        code, shown = terminal.run(program, *options, file, **variables)
+        assert (code, any(complaint in line for line in shown)) == (1, True), (program, shown)
+        assert len(terminal.sage.requests) == 0
 
 
 # The login
