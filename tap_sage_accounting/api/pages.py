@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, overload
 import msgspec
 from typing_extensions import override
 
-from tap_sage_accounting.api.request import NO_JSON, parse_json
+from tap_sage_accounting.api.request import parse_json
 from tap_sage_accounting.exceptions import MalformedResponseError, RetriesExhaustedError
+from tap_sage_accounting.records.lenient_json import NO_JSON
 from tap_sage_accounting.records.row_decoder import Item
 
 if TYPE_CHECKING:
@@ -58,7 +59,11 @@ def _objects(items: Any, label: str) -> list[Item]:
     """
     if not isinstance(items, list):
         raise MalformedResponseError(f"{label}: the answer has no `$items`.")
-    return [item if isinstance(item, dict) else {} for item in items]
+    return [_object(item) for item in items]
+
+
+def _object(item: Any) -> Item:
+    return item if isinstance(item, dict) else {}
 
 
 class Rows(Sequence[Item]):
@@ -81,10 +86,13 @@ class Rows(Sequence[Item]):
 
     def _decoded(self) -> Sequence[Item]:
         if self._rows is None:
-            quick = self._decoder.decode(self._raw) if self._decoder is not None else None
+            quick = self._decoder.decode(self._raw, self._careful) if self._decoder is not None else None
             self._rows = _objects(parse_json(self._raw, self._label), self._label) if quick is None else quick
             self._raw = b""
         return self._rows
+
+    def _careful(self, row: bytes) -> Item:
+        return _object(parse_json(row, self._label))
 
     def __bool__(self) -> bool:
         return bool(self._rows) if self._rows is not None else not _NO_ROWS.match(self._raw)

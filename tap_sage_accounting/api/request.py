@@ -12,7 +12,7 @@ from singer_sdk.exceptions import FatalAPIError
 from tap_sage_accounting.api.outages import Scope
 from tap_sage_accounting.exceptions import MalformedResponseError, UnreadableResponseError
 from tap_sage_accounting.printable import printable
-from tap_sage_accounting.records.lenient_json import decode_leniently
+from tap_sage_accounting.records.lenient_json import NO_JSON, decode_leniently
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 BUSINESS = "X-Business"
 """The header that names the business of a request, and that Sage sends back."""
-NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What is raised where JSON cannot be decoded."""
 _anything = msgspec.json.Decoder(float_hook=Decimal)
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import codecs
 import re
 import secrets
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
 import msgspec
 
+NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation)
+"""What is raised where JSON cannot be decoded, or a number in it is beyond every decimal."""
 _PARTS = re.compile(rb'(?P<text>"[^"\\]*(?:\\.[^"\\]*)*")|(?P<between>[^"]+)|(?P<open>".*)', re.DOTALL)
 """A text with its quotes, what stands between two texts, or a text without an end."""
 _WORDS = re.compile(rb"[^\s,:\[\]{}]+")
@@ -28,7 +30,6 @@ _ESCAPED = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 _texts = msgspec.json.Decoder(str)
-_numbers = msgspec.json.Decoder(int | float, float_hook=Decimal)
 _anything = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -98,8 +99,8 @@ class _Repair:
         if not _NO_NUMBER.fullmatch(word):
             return word
         try:
-            _numbers.decode(word)
-        except msgspec.DecodeError:
+            _anything.decode(word)
+        except NO_JSON:
             return self._put_aside(DamagedText(word.decode(), word.decode()))
         return word
 

@@ -1,13 +1,15 @@
 """The rows of a page, decoded in one go by what the schema says, outside Python's own loops; and what identifies a row.
 
 This is the quick way to the very records that `RecordConverter` makes. Rows with anything in them that the schema does
-not expect are not for it: such pages are read the careful way, which loses nothing.
+not expect are not for it: they are read the careful way, which loses nothing. Where a page has none but those, as after
+a change of Sage's, so are the pages after it.
 """
 
 from __future__ import annotations
 
 import keyword
 import operator
+import re
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Union, cast
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, cast
 import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
-from tap_sage_accounting.records.values import NATIVE, TypeMismatchError, leaf_converter
+from tap_sage_accounting.records.lenient_json import NO_JSON
+from tap_sage_accounting.records.values import NATIVE, TypeMismatchError, leaf_converter, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +29,11 @@ Item = Union[dict[str, Any], "Row"]
 
 _PATH_AS_SENT = b'"$path":'
 _PATH = b'"path":'
+_is_plain = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\.[0-9]{1,6}").fullmatch
 _decimals_stay = (Decimal,)
+_parts = msgspec.json.Decoder(list[msgspec.Raw])
+MANY = 20
+"""Unexpected rows, and no other ones on a page, from which on the schema counts as outdated."""
 _Id = Annotated[str, msgspec.Meta(min_length=1)]
 _id_of = operator.attrgetter("id")
 
@@ -88,14 +95,36 @@ class RowDecoder:
 
     def __init__(self, properties: dict[str, Schema], *, for_json: bool = False) -> None:
         self._for_json = for_json
+        self._is_outdated = False
         self._structs: dict[str, type[msgspec.Struct]] = {}
         rows: Any = list[self._struct(properties, Row)]  # type: ignore[misc]
         self._decoder: msgspec.json.Decoder[list[Row]] = msgspec.json.Decoder(
             rows, dec_hook=operator.call, float_hook=Decimal
         )
 
-    def decode(self, raw: bytes) -> list[Row] | None:
-        """Decode a list of rows; None where the careful way must be taken."""
+    def decode(self, raw: bytes, careful: Callable[[bytes], Item]) -> list[Row] | list[Item] | None:
+        """Decode a list of rows; None where all of it must be read the careful way.
+
+        Args:
+            raw: a JSON list.
+            careful: reads a row that holds something unexpected, as sent.
+        """
+        if self._is_outdated:
+            return None
+        if (rows := self._quickly(raw)) is not None:
+            return rows
+        try:
+            parts = _parts.decode(raw)
+        except NO_JSON:
+            return None
+        items: list[Item] = []
+        for part in parts:
+            quick = self._quickly(b"[%b]" % bytes(part))
+            items += [careful(bytes(part))] if quick is None else quick
+        self._is_outdated = len(items) >= MANY and not any(isinstance(item, Row) for item in items)
+        return items
+
+    def _quickly(self, raw: bytes) -> list[Row] | None:
         if b"\\" in raw and b"\\u0000" in raw:
             return None  # what no SQL database stores
         if not self._for_json:
@@ -104,7 +133,7 @@ class RowDecoder:
             raw = raw.replace(_PATH_AS_SENT, _PATH)
         try:
             rows = self._decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except NO_JSON:
             return None
         return None if any(map(str.isspace, map(_id_of, rows))) else rows
 
@@ -125,7 +154,7 @@ class RowDecoder:
         if "items" in schema:
             return list[self._type(schema["items"]) | None]  # type: ignore[misc]
         if "properties" not in schema:
-            return _leaf(leaf_converter(schema))
+            return _leaf(leaf_converter(schema), for_json=self._for_json)
         shape = repr(schema)  # references to other objects are everywhere
         if shape not in self._structs:
             self._structs[shape] = self._struct(schema["properties"], _Part)
@@ -145,11 +174,21 @@ def _field_name(name: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
+def _as_json(value: Any) -> Any:
+    """Convert a number that becomes JSON and nothing else: what Sage writes is JSON already, between quotes."""
+    return msgspec.Raw(value) if type(value) is str and _is_plain(value) else number_of(value, [])
+
+
 @lru_cache
-def _leaf(converter: Callable[[Any, list[Any]], Any]) -> type:
+def _leaf(converter: Callable[[Any, list[Any]], Any], *, for_json: bool = False) -> type:
     """Find or make the type of a value that is no composition."""
     if converter in NATIVE:
         return NATIVE[converter]
-    convert = lru_cache(2048, typed=True)(lambda value: converter(value, []))  # amounts, rates and days come again
-    kind = type("Kind", (_AnyValue,), {"__call__": staticmethod(convert)})
+    convert = _as_json if for_json and converter is number_of else lambda value: converter(value, [])
+    of_text = lru_cache(2048)(convert)  # amounts, rates and days come again
+
+    def call(value: Any) -> Any:
+        return of_text(value) if type(value) is str else convert(value)  # 1.5 is 1.50, and is not written like it
+
+    kind = type("Kind", (_AnyValue,), {"__call__": staticmethod(call)})
     return cast("type", kind("Value", (), {}))

@@ -51,7 +51,7 @@ def _bounded(number: Decimal | int) -> Decimal | int:
     return number
 
 
-def _number(value: Any, _: Unmapped) -> Decimal | int | None:
+def number_of(value: Any, _: Unmapped) -> Decimal | int | None:
     """Sage writes decimals as strings in plain notation; real JSON numbers occur too (records.decimals)."""
     if isinstance(value, str):
         return _decimal(value)
@@ -62,12 +62,12 @@ def _number(value: Any, _: Unmapped) -> Decimal | int | None:
 
 def _decimal_text(value: Any, _: Unmapped) -> str | None:
     """A decimal in plain notation, for targets that would make a binary fraction of a JSON number."""
-    number = _number(value, _)
+    number = number_of(value, _)
     return None if number is None else format(Decimal(number), "f")
 
 
 def _integer(value: Any, _: Unmapped) -> int | None:
-    number = _number(value, _)
+    number = number_of(value, _)
     if number is None:
         return None
     if number != int(number) or int(number) not in _INT64:
@@ -140,7 +140,7 @@ def _date_time(value: Any, _: Unmapped) -> str | None:
     return text
 
 
-_BY_TYPE: dict[str, Converter] = {"number": _number, "integer": _integer, "boolean": _boolean, "string": string_of}
+_BY_TYPE: dict[str, Converter] = {"number": number_of, "integer": _integer, "boolean": _boolean, "string": string_of}
 NATIVE: dict[Converter, type] = {_boolean: bool, string_of: str, _date: date}
 """Conversions that leave a value of this type alone: a boolean, a string, and a date in its usual notation."""
 _BY_FORMAT: dict[str | None, Converter] = {"date": _date, "date-time": _date_time}

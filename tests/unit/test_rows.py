@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from tap_sage_accounting import schemas
 from tap_sage_accounting.api.request import parse_json
 from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.records.converter import RecordConverter, with_text_decimals
-from tap_sage_accounting.records.row_decoder import RowDecoder
+from tap_sage_accounting.records.row_decoder import MANY, Row, RowDecoder
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -58,19 +59,33 @@ class Decoders:
     """The two decoders of a schema: rows for records, and rows for nothing but JSON."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
+        self._schema = schema
         properties = {name: part for name, part in schema["properties"].items() if name not in ADDED}
         self.for_records = RowDecoder(properties)
         self.for_json = RowDecoder(properties, for_json=True)
 
     def read(self, body: bytes) -> list[dict[str, Any]] | None:
-        """Read records the quick way, and see that their JSON is the same."""
-        rows, others = self.for_records.decode(body), self.for_json.decode(body)
-        assert (rows is None) == (others is None)
+        """Read records the quick way where that goes, and see that their JSON is the same."""
+        rows, others = self.for_records.decode(body, as_sent), self.for_json.decode(body, as_sent)
         if rows is None or others is None:
+            assert rows is others
             return None
-        records = [row.to_record() for row in rows]
-        assert [bytes(row.to_json()) for row in others] == [encoder.encode(record) for record in records]
+        cleaner = RecordConverter(self._schema, ADDED)
+        records = [row.to_record() if isinstance(row, Row) else cleaner.clean(row) for row in rows]
+        for row, other, record in zip(rows, others, records, strict=True):
+            assert isinstance(row, Row) == isinstance(other, Row)
+            assert not isinstance(other, Row) or bytes(other.to_json()) == encoder.encode(record)
         return records
+
+
+def as_sent(row: bytes) -> Any:
+    return parse_json(row, "row")
+
+
+def decoded(decoder: RowDecoder, body: bytes) -> list[Any]:
+    rows = decoder.decode(body, as_sent)
+    assert rows is not None
+    return [*rows]
 
 
 def careful(schema: dict[str, Any], body: bytes) -> list[dict[str, Any]]:
@@ -155,10 +170,39 @@ def test_whatever_sage_holds_comes_out_the_same_both_ways(world: World) -> None:
     ],
     ids=str,
 )
-def test_a_page_with_a_surprise_is_left_to_the_careful_way(surprise: dict[str, Any]) -> None:
-    rows = [{"id": "0", "$path": "/0"}, {"id": "1", "$path": "/1", **surprise}]
-    assert DECODERS.read(sent(rows)) is None
-    assert DECODERS.read(sent(rows[:1])) == [{"id": "0", "path": "/0"}]
+def test_only_the_row_with_a_surprise_is_left_to_the_careful_way(surprise: dict[str, Any]) -> None:
+    usual: list[dict[str, Any]] = [{"id": str(number), "$path": f"/{number}"} for number in range(3)]
+    body = sent([usual[0], usual[1] | surprise, usual[2]])
+    for decoder in (DECODERS.for_records, DECODERS.for_json):
+        first, surprising, last = decoded(decoder, body)
+        assert isinstance(first, Row)
+        assert surprising == usual[1] | surprise
+        assert isinstance(last, Row)
+    assert exactly(DECODERS.read(body) or []) == exactly(careful(SCHEMA, body))
+
+
+@pytest.mark.parametrize("odd", [b"5", b"null", b'"text"', b"[1]", b'{"id":"1","total":1e999}'])
+def test_what_is_no_record_goes_the_careful_way_alone(odd: bytes) -> None:
+    rows = DECODERS.for_json.decode(b'[{"id":"0"},' + odd + b"]", lambda row: {"as sent": row})
+    assert rows is not None
+    usual, other = rows
+    assert isinstance(usual, Row)
+    assert other == {"as sent": odd}
+
+
+def test_a_schema_that_no_row_of_a_page_fits_is_tried_no_more() -> None:
+    """Sage adds an attribute to all rows: to try each of them would take longer than to read them with care."""
+    decoder = RowDecoder(SCHEMA["properties"])
+    surprising = [{"id": str(number), "colour": "red"} for number in range(MANY)]
+    assert decoder.decode(sent([{"id": "0"}, *surprising]), as_sent) == [decoder_row(decoder), *surprising]
+    assert decoder.decode(sent(surprising), as_sent) == surprising
+    assert decoder.decode(sent([{"id": "0"}]), as_sent) is None
+
+
+def decoder_row(decoder: RowDecoder) -> Row:
+    [row] = decoded(decoder, sent([{"id": "0"}]))
+    assert isinstance(row, Row)
+    return row
 
 
 VALUES = st.recursive(
@@ -206,6 +250,50 @@ def test_the_quick_way_never_reads_anything_else_than_the_careful_one(rows: list
     body = sent(rows)
     records = DECODERS.read(body)
     assert records is None or exactly(records) == exactly(careful(SCHEMA, body))
+
+
+DIGITS = st.text("0123456789", min_size=1, max_size=40)
+SPELLED = st.one_of(
+    st.decimals(allow_nan=True, allow_infinity=True).map(str),
+    st.builds("{}{}.{}".format, st.sampled_from(("", "-", "+", " ", "- ")), DIGITS, DIGITS),
+    st.builds("{}{}{}".format, DIGITS, st.sampled_from(("e", "E", "E-", "e+", "_", ".e")), DIGITS),
+    st.sampled_from(
+        (
+            "1e400",
+            "1e-400",
+            "1e9999999999999999999",
+            "9" * 5000,
+            "-0",
+            "-0.0",
+            "0",
+            "00.10",
+            "1.",
+            ".5",
+            "1_0.5",
+            "1.5 ",
+            "\t1.5",
+            "\u0661.5",
+            "sNaN1",
+        )
+    ),
+    st.text(max_size=6),
+)
+JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+
+@settings(deadline=None, max_examples=400)
+@given(SPELLED, st.booleans())
+def test_every_amount_that_is_written_is_the_one_that_sage_sent(spelled: str, as_text: bool) -> None:  # noqa: FBT001
+    """It is the decimal that Python reads, digit by digit, or kept aside as it came; both ways agree."""
+    as_text = as_text or not JSON_NUMBER.fullmatch(spelled)
+    body = b'[{"id":"1","total":%b}]' % (json.dumps(spelled) if as_text else spelled).encode()
+    [record] = DECODERS.read(body) or [{}]
+    assert exactly([record]) == exactly(careful(SCHEMA, body))
+    if record["total"] is None:
+        aside = parse_json(record.get("additional_attributes", '{"total":""}').encode(), "aside")["total"]
+        assert str(aside) == str(parse_json(body, "row")[0]["total"]).replace("\0", "\\u0000") or not spelled.strip()
+    else:
+        assert str(record["total"]) == str(Decimal(spelled.strip())) or spelled == "-0"
 
 
 def test_decimals_are_exact_however_they_are_sent() -> None:
