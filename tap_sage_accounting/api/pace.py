@@ -14,6 +14,10 @@ STRAYS = 0.04
 """Part of the requests that may be refused by mishap."""
 SLIGHT = 0.5
 """Requests tried beyond a rate in all, from which on they may be why Sage refused."""
+TRUST = 0.7
+"""Part of the way from what passed to what was refused, at which requests go on where a limit refuses at once."""
+EARLY = 0.1
+"""Part of a rate tried beyond it, below which a refusal shows that it was not at once."""
 LONGEST_GAP = 10.0
 """Seconds without an answer that count as answers, where requests are slow; and that end a measurement."""
 
@@ -68,6 +72,7 @@ class Pace:
         self._is_confirmed = is_confirmed
         self._slowed_at = -math.inf
         self._steady = self._strays = 0
+        self._is_sudden = True  # a short window refuses the first request too many, a bucket only when it is empty
         self._measure_from(now)
 
     def _measure_from(self, now: float) -> None:
@@ -108,7 +113,9 @@ class Pace:
             measured = (self._sent - self._refused) / (sent_at - self._full_at)
             tried = self.rate * (1 + self._growth.part)
             self._is_confirmed = self._growth.part < SLIGHT
-            self.rate = measured if self._is_confirmed else (measured + tried) / 2
+            self._is_sudden = self._is_sudden and self._growth.part > EARLY
+            part = (TRUST if self._is_sudden else 0.0) if self._is_confirmed else 0.5
+            self.rate = measured + part * (tried - measured)
         self._slowed_at = sent_at
         self._measure_from(sent_at)
 

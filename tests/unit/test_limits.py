@@ -81,6 +81,15 @@ def test_it_is_as_fast_as_a_client_that_is_refused_all_the_time(
         assert ran(sage, requests, businesses, in_flight).seconds < (1.05 if length == 60 else 1.2) * greedy.seconds
 
 
+@pytest.mark.parametrize("limit", [5, 10, 20])
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+@RETRY_AFTER
+def test_little_of_the_limit_of_a_second_stays_unused(limit: int, kind: Kind, *, retry_after: bool) -> None:
+    run = ran(Sage(limit, kind, 1.0, retry_after=retry_after), 2500, 5, 8, 0.27)
+    assert run.seconds < 1.15 * 2500 / limit
+    assert run.refused_since(run.seconds / 2) < 0.015
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("limit", "length", "requests"), [(60, 60.0, 900), (100, 60.0, 1500), (60, 6.0, 5000)])
 @pytest.mark.parametrize("kind", KINDS)
