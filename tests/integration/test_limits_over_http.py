@@ -21,6 +21,7 @@ LIMITS: dict[str, dict[str, Any]] = {
     "10 in half a second": {"rate_limit": 10, "minute": 0.5},
     "30 in 1.5 seconds": {"rate_limit": 30, "minute": 1.5, "retry_after": "absent"},
     "each second by itself": {"rate_limit": 20, "minute": 1.0, "rate_window": "fixed"},
+    "20 a second, one by one": {"rate_limit": 20, "minute": 1.0, "rate_window": "bucket"},
     "one of 20 refused": {"faults": [{"every": 20}]},
     "one of 25 refused beside a limit": {"rate_limit": 25, "minute": 1.0, "faults": [{"every": 25}]},
     "all refused for two seconds": {"faults": [{"skip": 20, "lasts": 2.0}]},

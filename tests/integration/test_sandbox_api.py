@@ -934,6 +934,13 @@ class TestLimits:
             statuses.append(answer.status_code)
         assert 0 <= float(answer.headers["Retry-After"]) <= 0.1
 
+    def test_the_places_of_a_bucket_come_free_one_by_one(self, client: Client, server: SandboxServer) -> None:
+        server.faults.rate_limit, server.faults.rate_window, server.faults.minute = 3, "bucket", 6000
+        server.faults.retry_after = "fraction"
+        answers = [client.ask("user") for _ in range(4)]
+        assert [each.status_code for each in answers] == [200, 200, 200, 429]
+        assert float(answers[-1].headers["Retry-After"]) == pytest.approx(2000, abs=100)
+
     def test_so_many_at_once_and_no_more(self, client: Client, server: SandboxServer) -> None:
         server.faults.latency, server.faults.concurrency_limit = 2, 2
         statuses: list[int] = []

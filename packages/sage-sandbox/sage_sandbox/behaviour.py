@@ -68,7 +68,8 @@ class Behaviour:
         code_lifetime: Seconds an authorization code lives.
         rate_limit: Requests a minute; None for no limit.
         rate_limit_per: The limit is the application's, or each business's own.
-        rate_window: The limit holds in any minute (`sliding`), or in each minute by itself (`fixed`).
+        rate_window: The limit holds in any minute (`sliding`), or in each minute by itself (`fixed`), or its places come
+            free one by one (`bucket`).
         retry_after: How a 429 of the limits says when to come back: whole seconds, an exact fraction (for shortened
             minutes), an HTTP date, or not at all.
         concurrency_limit: Requests in flight beyond which a 429 answers.
@@ -121,7 +122,7 @@ class Behaviour:
     code_lifetime: float = 60
     rate_limit: int | None = None
     rate_limit_per: Literal["app", "business"] = "app"
-    rate_window: Literal["sliding", "fixed"] = "sliding"
+    rate_window: Literal["sliding", "fixed", "bucket"] = "sliding"
     retry_after: Literal["seconds", "fraction", "date", "absent"] = "seconds"
     concurrency_limit: int = 150
     big_pages: dict[str, int] = field(default_factory=dict)

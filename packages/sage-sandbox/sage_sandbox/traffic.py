@@ -89,6 +89,7 @@ class RateLimiter:
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self._passed: dict[str, deque[float]] = {}
+        self._full_at: dict[str, float] = {}
 
     def refuse_for(self, owner: str) -> float | None:
         """Return for how many seconds this request must wait; None, and count it, where it may pass."""
@@ -96,6 +97,8 @@ class RateLimiter:
         if limit is None:
             return None
         now = time.monotonic()
+        if self._faults.rate_window == "bucket":
+            return self._take_from_bucket(owner, now, minute / limit, minute) if limit else minute
         passed = self._passed.setdefault(owner, deque())
         start = now - minute if self._faults.rate_window == "sliding" else now - now % minute
         while passed and passed[0] <= start:
@@ -106,6 +109,14 @@ class RateLimiter:
         if self._faults.rate_window == "fixed":
             return start + minute - now
         return (passed[0] if limit else now) + minute - now
+
+    def _take_from_bucket(self, owner: str, now: float, drop: float, capacity: float) -> float | None:
+        """Take the share of one request out of a bucket, in seconds after which it is full again."""
+        full_at = max(self._full_at.get(owner, now), now) + drop
+        if full_at - now > capacity + 1e-9:
+            return full_at - now - capacity
+        self._full_at[owner] = full_at
+        return None
 
 
 def retry_after(faults: Faults, seconds: float, now: datetime) -> str | None:
