@@ -68,8 +68,8 @@ class Behaviour:
         code_lifetime: Seconds an authorization code lives.
         rate_limit: Requests a minute; None for no limit.
         rate_limit_per: The limit is the application's, or each business's own.
-        rate_window: The limit holds in any minute (`sliding`), or in each minute by itself (`fixed`), or its places come
-            free one by one (`bucket`).
+        rate_window: The limit holds in any minute (`sliding`), or in each minute by itself (`fixed`), or its places
+            come free one by one (`bucket`).
         retry_after: How a 429 of the limits says when to come back: whole seconds, an exact fraction (for shortened
             minutes), an HTTP date, or not at all.
         concurrency_limit: Requests in flight beyond which a 429 answers.
