@@ -194,6 +194,33 @@ def test_the_commands_on_a_page_run(page: Path, small_sage: SandboxServer, tmp_p
         check(tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "api_url"),
+    [
+        (None, None),
+        ("exit 1", None),
+        ("cat > /dev/null", None),
+        ("cat > /dev/null; echo '{}'", "http://127.0.0.1:1/v3.1"),
+    ],
+    ids=["no target", "it fails", "it confirms nothing", "the tap fails"],
+)
+def test_the_loop_without_meltano_keeps_its_state_when_something_fails(
+    small_sage: SandboxServer, tmp_path: Path, target: str | None, api_url: str | None
+) -> None:
+    sage = small_sage.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}", patience=0)
+    (tmp_path / "config.json").write_text(json.dumps({**sage, **({"api_url": api_url} if api_url else {})}))
+    (tmp_path / "state.json").write_text(state := '{"bookmarks": {"contacts": {}}}')
+    if target is not None:
+        (tmp_path / "your-target").write_text(f"#!/bin/sh\n{target}\n")
+        (tmp_path / "your-target").chmod(0o755)
+    [block] = [each for each in blocks_of(DOCS / "recipes" / "hourly.md") if is_run(each)]
+    (script := tmp_path / "loop.sh").write_text(block.text)
+    code = run_script(script, {"HOME": str(tmp_path), "PATH": f"{tmp_path}:{PROGRAMS}:/usr/bin:/bin"})
+    assert code != 0
+    assert (tmp_path / "state.json").read_text() == state
+
+
 def steps(page: Path, sage: Record, directory: Path) -> Iterator[str]:
     """What a reader does: save the settings that a page shows, with their own credentials, and run its commands."""
     for block in blocks_of(page):
