@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -261,6 +263,64 @@ def test_no_file_names_a_package_registry() -> None:
     ]
     assert len(TEXT_FILES) > 50
     assert not offenders
+
+
+# Where the repository is public
+
+
+def public_address(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "public_address.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_all_files_name_the_place_that_the_project_has() -> None:
+    done = public_address()
+    assert done.returncode == 0, done.stderr
+    place = PROJECTS["tap-sage-accounting"]["project"]["urls"]["Repository"]
+    for name in ("README.md", "plugin.yaml", "transform/README.md", "docs/platforms/meltano.md"):
+        assert place in (ROOT / name).read_text(), name
+
+
+@pytest.fixture
+def copy_of_what_names_it(tmp_path: Path) -> Path:
+    for path in TEXT_FILES + list((ROOT / "docs").rglob("*.md")) + list((ROOT / "transform").glob("*.md")):
+        if path.suffix in (".md", ".toml", ".yaml", ".yml") or path.name == "CODEOWNERS":
+            (copy := tmp_path / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+    return tmp_path
+
+
+def test_one_command_changes_the_place_in_all_files(copy_of_what_names_it: Path) -> None:
+    owner = urlsplit(PROJECTS["tap-sage-accounting"]["project"]["urls"]["Repository"]).path.split("/")[1]
+    root = f"--root={copy_of_what_names_it}"
+    assert public_address(root, "https://github.com/acme-books/tap-sage-accounting.git").returncode == 0
+    assert public_address(root).returncode == 0
+    texts = {str(path): path.read_text() for path in copy_of_what_names_it.rglob("*") if path.is_file()}
+    former = re.compile(rf"[@/ ]{owner}(?:/tap-sage-accounting|$)", flags=re.MULTILINE)
+    assert [path for path, text in texts.items() if former.search(text)] == []
+    assert sum("acme-books" in text for text in texts.values()) >= 7
+    containers = (copy_of_what_names_it / "docs" / "platforms" / "containers.md").read_text()
+    assert "ghcr.io/acme-books/tap-sage-accounting" in containers
+
+
+@pytest.mark.parametrize("name", ["README.md", "plugin.yaml", ".github/CODEOWNERS", "docs/platforms/containers.md"])
+def test_a_file_that_names_another_place_is_found(copy_of_what_names_it: Path, name: str) -> None:
+    owner = urlsplit(PROJECTS["tap-sage-accounting"]["project"]["urls"]["Repository"]).path.split("/")[1]
+    file = copy_of_what_names_it / name
+    file.write_text(re.sub(rf"([/@]){owner}\b", r"\1somebody-else", file.read_text(), count=1))
+    done = public_address(f"--root={copy_of_what_names_it}")
+    assert done.returncode == 1
+    assert done.stderr == f"{name} names another place than pyproject.toml.\n"
+
+
+@pytest.mark.parametrize(
+    "address", ["acme", "https://github.com/acme", "https://github.com/acme/another", "ftp://a/b/c"]
+)
+def test_what_is_no_address_of_the_repository_is_refused(copy_of_what_names_it: Path, address: str) -> None:
+    done = public_address(f"--root={copy_of_what_names_it}", address)
+    assert done.returncode == 1
+    assert "is no address of a repository" in done.stderr
+    assert public_address(f"--root={copy_of_what_names_it}").returncode == 0
 
 
 # Documents
