@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def now() -> datetime:
@@ -18,6 +18,13 @@ def instant(moment: datetime) -> str:
 def readable(moment: datetime) -> str:
     """Render a moment for messages: `2026-06-30 18:00:00 UTC`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def in_words(span: timedelta) -> str:
+    """Render a span for messages, in the largest unit of which it has two or more: `151 days`, `90 minutes`."""
+    seconds = round(span.total_seconds())
+    units = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
+    return next((f"{seconds // size} {unit}" for unit, size in units if seconds >= 2 * size), f"{seconds} s")
 
 
 def in_utc(moment: datetime) -> datetime:

@@ -40,6 +40,18 @@ class Exchange(NamedTuple):
     permit: Permit
 
 
+class WaitTooLongError(Exception):
+    """Sage asks to wait longer than somebody does who looks on.
+
+    Attributes:
+        seconds: how long.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:.0f} s")
+        self.seconds = seconds
+
+
 class Way(TypedDict):
     """The way to Sage.
 
@@ -83,14 +95,18 @@ class ExchangeClient:
         """Give each answer so many seconds from now on, from connecting to the last byte."""
         self._session.mount(self.api_url, BoundedAdapter(longest=seconds, pool_connections=1, pool_maxsize=1))
 
-    def look(self, request: Request) -> Exchange:
+    def look(self, request: Request, longest_wait: float) -> Exchange:
         """Send a GET request a single time, and return whatever comes; a refusal slows the next requests down.
 
         No token is given up for what comes back: a 401 may say something of the request.
 
+        Args:
+            request: what is requested.
+            longest_wait: seconds for which a refusal may be waited for, whatever `patience` allows.
+
         Raises:
+            WaitTooLongError: Sage asks to wait longer.
             requests.RequestException: nothing came, or not all of it.
-            RetryAfterTooLongError: Sage asks for more patience than there is.
             NoWayToSageError: certificates or a proxy are in the way.
             GateClosedError: the run ended.
         """
@@ -101,8 +117,9 @@ class ExchangeClient:
             raise
         error = error_of(exchange.response, exchange.body, request.label)
         if isinstance(error, RateLimitedError):
-            self._require_patience(fault_of(error, request.label, self._host))
-            delay = self._gate.refused(exchange.permit, error.retry_after)
+            delay = max(self._gate.refused(exchange.permit, error.retry_after), error.retry_after or 0.0)
+            if delay > longest_wait:
+                raise WaitTooLongError(delay)
             self._logger.warning("%s Waiting.", error)
             self._gate.pause(delay)
         elif not isinstance(error, RetriableAPIError):

@@ -562,7 +562,7 @@ NO_ERRORS = {
     "Ready to load…. Sage differs in … from what was assumed: see below.",
     "Ready to load…. Sage behaves as assumed, as far as these books show.",
     "All requests of this look were sent before. `--deep` sends more.",
-    "1 of … businesses that a run reads; `--business` looks at others. A run takes the requests below for each.",
+    "1 of … businesses that a run reads; `--business` looks at others.",
     "Sage does not count the rows of its lists. It takes the requests below at least.",
     "`--report DIRECTORY` writes down what to report, with no value of the books.",
     "…: the answer is something else.",

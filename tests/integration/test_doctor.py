@@ -294,28 +294,46 @@ def test_no_books_contradict_by_chance_what_sage_keeps_to(
 # What a look takes
 
 
-def estimates(server: SandboxServer, directory: Path, run_tap: RunTap, start_date: str, *kinds: str) -> None:
-    """Compare what a deep look foresees with what runs take, one after the other."""
-    estimate, state = see(server, directory, "--deep", start_date=start_date).found["requests"], None
-    for kind in kinds:
-        server.requests.clear()
-        run = run_tap(state=state, start_date=start_date)
-        state = run.state
-        assert run.error is None
-        asked = sum(each.path.startswith("/v3.1") for each in server.requests)
-        assert asked == pytest.approx(estimate[kind], rel=0.06), kind
+def counted(server: SandboxServer, run_tap: RunTap, state: dict[str, Any] | None = None, **settings: Any) -> Run:
+    """Run the tap, and keep only the requests of that run."""
+    server.requests.clear()
+    run = run_tap(state=state, **settings)
+    assert run.error is None
+    return run
+
+
+def asked(server: SandboxServer) -> int:
+    return sum(each.path.startswith("/v3.1") for each in server.requests)
 
 
 def test_the_estimate_is_what_runs_take(server: SandboxServer, tmp_path: Path, run_tap: RunTap) -> None:
-    """The looks for the first posting are counted."""
-    estimates(server, tmp_path, run_tap, "2012-01-01", "first_load", "quiet_run")
+    estimate = see(server, tmp_path).found["requests"]
+    first = counted(server, run_tap)
+    assert asked(server) == estimate["first_load"]
+    counted(server, run_tap, first.state)
+    assert asked(server) == pytest.approx(estimate["quiet_run"], abs=2)
 
 
 @pytest.mark.parametrize("tiny_world", [pickle.dumps(plain_world())], ids=["empty"])
-def test_the_estimate_has_the_months_of_a_start_that_is_near(
+@pytest.mark.parametrize("start_date", ["2012-01-01", "2026-03-01"])
+def test_the_estimate_has_the_months_since_a_start(
+    start_date: str, server: SandboxServer, tmp_path: Path, run_tap: RunTap
+) -> None:
+    """The looks for the first posting are counted, where it is far."""
+    estimate = see(server, tmp_path, "--deep", start_date=start_date).found["requests"]
+    counted(server, run_tap, start_date=start_date)
+    assert asked(server) == estimate["first_load"]
+
+
+@pytest.mark.parametrize("tiny_world", [pickle.dumps(plain_world(2))], ids=["empty"])
+def test_the_total_of_several_businesses_is_what_runs_take(
     server: SandboxServer, tmp_path: Path, run_tap: RunTap
 ) -> None:
-    estimates(server, tmp_path, run_tap, "2026-03-01", "first_load")
+    every = [f"--business={each}" for each in server.world.businesses]
+    shown = see(server, tmp_path, "--deep", *every)
+    [total] = re.findall(r"^A run of all 2 businesses:\n.*\nFirst load, about +(\d+) ", shown.text, re.MULTILINE)
+    counted(server, run_tap)
+    assert asked(server) == int(total)
 
 
 def test_programs_get_what_people_see(tmp_path: Path) -> None:
@@ -349,6 +367,9 @@ def test_a_look_takes_few_requests_however_many_businesses_there_are(many: Sandb
     assert 40 <= shown.asked <= BUDGET
     assert Counter(each.business for each in shown.requests)[first] > 40
     assert "1 of 300 businesses that a run reads; `--business` looks at others." in shown.text
+    estimate = shown.found["requests"]["first_load"]
+    assert "\nA run of all 300 businesses, if the others are like this one:\n" in shown.text
+    assert re.search(rf"^First load, about +{2 + 300 * (estimate - 2):,} ", shown.text, re.MULTILINE)
     assert "1 of 2 businesses that a run reads" in see(many, tmp_path, business_ids=[second, first]).text
 
 
@@ -373,6 +394,7 @@ def test_other_businesses_are_looked_at_where_they_are_named(tmp_path: Path) -> 
         assert shown.text.index(third) < shown.text.index(second)
         assert first not in shown.text
         assert shown.asked <= 2 * BUDGET
+        assert "A run of all 3 businesses, if the others are like these:" in shown.text
         assert see(server, tmp_path, business_ids=[third]).text.startswith(f"Business 3 ({third})")
         stranger = see(server, tmp_path, "--business", "c" * 32)
         assert stranger.exit_code == 1

@@ -297,7 +297,7 @@ class HostileSage:
     def give_up_token(self, exchange: Exchange, refusal: str) -> None:
         """Renew nothing."""
 
-    def look(self, request: Any) -> Exchange:
+    def look(self, request: Any, _longest_wait: float) -> Exchange:
         self.served += 1
         body: Any = self._chance.choice(self._bodies)
         if request.path.startswith("/businesses/"):

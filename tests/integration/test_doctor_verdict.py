@@ -111,6 +111,20 @@ def test_a_reason_names_what_was_not_answered(lacking: Callable[[], Seen]) -> No
     assert lacking().evidence("records.opt_ins") == "Not answered, or refused: contacts (500)."
 
 
+def test_lists_that_are_not_answered_are_named_and_a_run_can_do_without_them(lacking: Callable[[], Seen]) -> None:
+    assert lacking().exit_code == 0
+    assert lacking().found["ready"]
+    lists = "a list that Sage refuses and contacts (500); journals (401), which Sage did not answer"
+    assert lacking().verdict.startswith(f"Ready to load, but for {lists}: a run reports what it misses. ")
+
+
+@pytest.mark.parametrize("name", ["ledger_entries", "ledger_accounts", "transactions"])
+def test_a_list_without_which_a_load_is_none_is_named(name: str, usual: bytes, tmp_path: Path) -> None:
+    shown = seen_with(usual, tmp_path, Fault(path=name, what=500, times=None))
+    assert shown.exit_code == 1
+    assert shown.verdict.startswith(f"Not ready to load: Sage did not answer {name} (500). See status.sage.com")
+
+
 def test_lists_that_are_refused_unforeseen_are_named(lacking: Callable[[], Seen]) -> None:
     assert "Refused (not offered here): sales_quick_entries" in lacking().text
 
@@ -240,11 +254,25 @@ def test_some_refusals_for_their_number_are_waited_for(
     assert shown.asked <= BUDGET
 
 
-def test_a_wait_that_is_too_long_ends_the_look(usual: bytes, tmp_path: Path) -> None:
-    shown = seen_with(usual, tmp_path, Fault(path="ledger_entries", what=429, times=None, retry_after=3600))
+@pytest.mark.parametrize("retry_after", [3600, 301])
+def test_a_wait_that_is_longer_than_a_look_ends_it_with_a_verdict(
+    retry_after: int, usual: bytes, tmp_path: Path
+) -> None:
+    fault = Fault(path="ledger_entries", what=429, times=None, retry_after=retry_after)
+    shown = seen_with(usual, tmp_path, fault, patience=900)
     assert shown.exit_code == 1
-    assert "It asks to wait 3600 s, longer than the setting 'patience' allows (2 s)." in shown.text
-    assert shown.asked <= BUDGET
+    words = {3600: "60 minutes", 301: "5 minutes"}[retry_after]
+    assert f"Sage asks to wait {words}, longer than a look may take." in shown.verdict
+    assert "Sage refuses requests for their number (429)." in shown.verdict
+    assert shown.contradicted == set()
+    assert shown.statuses("ledger_entries") == {429}
+
+
+def test_a_wait_within_the_time_of_a_look_is_not_bounded_by_patience(usual: bytes, tmp_path: Path) -> None:
+    fault = Fault(path="ledger_entries", what=429, times=1, retry_after=1)
+    shown = seen_with(usual, tmp_path, fault, patience=0)
+    assert shown.exit_code == 0, shown.text
+    assert shown.statuses("ledger_entries") == {200, 429}
 
 
 # Nothing is waited for without a bound
@@ -256,8 +284,8 @@ def test_an_answer_that_never_ends_is_given_up_and_said_so(
     monkeypatch.setattr("tap_sage_accounting.commands.doctor.command.LONGEST_ANSWER", 2.0)
     monkeypatch.setattr(looker, "ANNOUNCED_AFTER", 0.2)
     shown = seen_with(usual, tmp_path, Fault(path="contacts", what="drip", seconds=0.1, times=None))
-    assert shown.exit_code == 1
-    assert "Not ready to load: Sage did not answer contacts (not in time)." in shown.verdict
+    assert shown.exit_code == 0
+    assert "Ready to load, but for contacts (not in time), which Sage did not answer: " in shown.verdict
     assert "Waiting for Sage: contacts. An answer may take 30 s." in caplog.text
     assert "contacts: the answer was not complete within 2 s." in caplog.text
     assert sum(each.path == "/v3.1/contacts" for each in shown.requests) == 2  # and the one about an invented business

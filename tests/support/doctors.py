@@ -123,6 +123,7 @@ def seen_with(
     *faults: Fault,
     switches: Mapping[str, Any] | None = None,
     prepare: Callable[[SandboxServer], object] = lambda _: None,
+    **settings: Any,
 ) -> Seen:
     """Run the doctor on a Sage of its own, with switches and faults."""
     with SandboxServer(pickle.loads(world) if isinstance(world, bytes) else world) as server:
@@ -130,4 +131,4 @@ def seen_with(
         for fault in faults:
             server.faults.add(fault)
         prepare(server)
-        return see(server, directory)
+        return see(server, directory, **settings)

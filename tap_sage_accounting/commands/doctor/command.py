@@ -12,7 +12,7 @@ from tap_sage_accounting.commands import config_option, connected_tap
 from tap_sage_accounting.commands.doctor import report
 from tap_sage_accounting.commands.doctor.look import Login, choose, look_at, require_login
 from tap_sage_accounting.commands.doctor.looker import BUDGET, DEEP_BUDGET, LONGEST_ANSWER, Looker, SpentError
-from tap_sage_accounting.commands.doctor.text import lines_of
+from tap_sage_accounting.commands.doctor.text import lines_of, totals_of
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.exceptions import RefusedRunError
 from tap_sage_accounting.settings import parse_start_date
@@ -64,6 +64,7 @@ def doctor(config: Any, businesses: tuple[str, ...], directory: Path | None, *, 
         else:
             for look in looks:
                 show(*lines_of(look))
+            show(*totals_of(looks))
         if directory is not None:
             _share(report.report_of(looks, tap.plugin_version, tap.config["api_url"]), directory, is_shown=not as_json)
     if any(look.problem for look in looks):

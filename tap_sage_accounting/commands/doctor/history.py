@@ -6,11 +6,11 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting import timestamps
 from tap_sage_accounting.commands.doctor.experiments.pages import last_page
 from tap_sage_accounting.commands.doctor.looker import SpentError
 from tap_sage_accounting.extraction.monthly_read import MONTHS_WITHOUT_SETTINGS, SHORT_HISTORY
 from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, first_month
-from tap_sage_accounting.timestamps import now
 
 if TYPE_CHECKING:
     from tap_sage_accounting.commands.doctor.answer import Row
@@ -20,37 +20,37 @@ DAY = re.compile(r"[12]\d{3}-[01]\d-[0-3]\d")
 SETTINGS = "financial_settings"
 
 
-def first_months(subject: Subject, *, is_offered: bool) -> int:
+def first_months(subject: Subject) -> int:
     """Count the requests of a first read of the trial balance: settings, looks for the first posting, and months."""
-    if not is_offered:
-        return 0
-    last = Month.of(now().date())
-    opened = min(last, max(_opened(subject, last), last.plus(-MOST_MONTHS)))
+    last = Month.of(timestamps.now().date())
+    begins, settings = _opened(subject, last)
+    opened = min(last, max(begins, last.plus(-MOST_MONTHS)))
     if last - opened < SHORT_HISTORY:
-        return 1 + len(opened.until(last))
+        return settings + len(opened.until(last))
     posted, looks = Month.parse(first_posting(subject)), 0
-    if posted == FIRST_MONTH:
-        posted = last
+    is_empty = posted == FIRST_MONTH
 
     def is_empty_until(month: Month) -> bool:
         nonlocal looks
         looks += 1
-        return month < posted
+        return is_empty or month < posted
 
     found = first_month(opened, last, opened, is_empty_until)
-    counts = 2 if found > opened else 0
-    return 1 + looks + counts + len(found.until(last))
+    counts = (1 if is_empty else 2) if found > opened else 0  # whether as many are dated from then on as there are
+    return settings + looks + counts + len((opened if is_empty else found).until(last))
 
 
-def _opened(subject: Subject, last: Month) -> Month:
-    """Return the month from which on the tap reads, by its settings or Sage's."""
+def _opened(subject: Subject, last: Month) -> tuple[Month, int]:
+    """Return the month from which on the tap reads, by its settings or Sage's, and the requests that find it."""
     if subject.start_date is not None:
-        return Month.of(subject.start_date.date())
+        return Month.of(subject.start_date.date()), 0
+    requests = 1
     with suppress(SpentError):
         settings = subject.look_at(SETTINGS)
         if settings.ok and (opened := settings.fields.get("accounts_start_date")):
-            return Month.parse(opened)
-    return last.plus(-MONTHS_WITHOUT_SETTINGS)
+            return Month.parse(opened), requests
+        requests += settings.is_refusal  # then something else shows what time it is
+    return last.plus(-MONTHS_WITHOUT_SETTINGS), requests
 
 
 def first_posting(subject: Subject) -> str:

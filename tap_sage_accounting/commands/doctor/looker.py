@@ -7,12 +7,15 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.api.exchange import WaitTooLongError
 from tap_sage_accounting.api.faults import FAULTS, FaultKind, fault_of
 from tap_sage_accounting.api.http_client import LIGHT
 from tap_sage_accounting.api.request import Request
 from tap_sage_accounting.commands.doctor.answer import TOO_MANY, Answer
+from tap_sage_accounting.timestamps import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,6 +44,7 @@ MOST_SILENT = 3
 logger = logging.getLogger("tap-sage-accounting.doctor")
 SPENT = "All requests of this look were sent before. `--deep` sends more."
 SILENT = f"The look was cut short: Sage answered nothing to {MOST_SILENT} requests in a row. Look again later."
+LATER = "The look was cut short: Sage asks to wait %s, longer than a look may take. Look again after that."
 SLOW = "The look was cut short: it took too long. Look again later."
 
 
@@ -92,6 +96,10 @@ class Looker:
         return self.get(LIGHT.path)
 
     @property
+    def _seconds_left(self) -> float:
+        return self._until - time.monotonic()
+
+    @property
     def answers(self) -> list[Answer]:
         """All answers so far."""
         return list(self._answers.values())
@@ -139,7 +147,7 @@ class Looker:
             self._client.give_up_token(exchange, str(light.error))
 
     def _send(self, request: Request) -> tuple[Answer, Exchange | None]:
-        if time.monotonic() > self._until:
+        if self._seconds_left < 0:
             self.cut_short = self.cut_short or SLOW
         if self.cut_short or self.left < 1:
             raise SpentError
@@ -147,7 +155,11 @@ class Looker:
         began = time.monotonic()
         self._waiting = request.label, began
         try:
-            exchange = self._client.look(request)
+            exchange = self._client.look(request, self._seconds_left)
+        except WaitTooLongError as error:
+            self.refusals += 1
+            self.cut_short = LATER % in_words(timedelta(seconds=error.seconds))
+            raise SpentError from None
         except FAULTS as error:
             fault = fault_of(error, request.label, "Sage")
             return Answer(error=fault.error, is_late=fault.kind is FaultKind.HEAVY), None

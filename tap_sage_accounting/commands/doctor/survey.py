@@ -14,6 +14,8 @@ from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.trial_balance import TrialBalance
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tap_sage_accounting.client import SageStream
     from tap_sage_accounting.commands.doctor.answer import Answer
     from tap_sage_accounting.commands.doctor.subject import Subject
@@ -49,10 +51,12 @@ COUNTED_FIRST = (
     "unallocated_artefacts",
 )
 """Lists in the order in which their rows are counted, as long as there are requests left: the longest first."""
-QUIET_MONTHS = 5
-"""Requests for the trial balance where nothing changed: settings, changes, accounts and the last two months."""
-OF_LOGIN = 3
-"""Requests of a run for the user, the list of businesses and the business itself."""
+QUIET_MONTHS = 2
+"""Months of the trial balance that are read where nothing changed; one request more where the settings date them."""
+OF_LOGIN = 2
+"""Requests of a run for the user and the list of businesses, which has one page, but for very many of them."""
+LONG_CODES = {"coa_accounts": 2 * HIGHEST_PAGE_SIZE, "countries": 2 * HIGHEST_PAGE_SIZE}
+"""Rows of lists that are the same for all businesses and longer than a page, where they are not counted."""
 PACES = (60, 100, 900)
 """Requests a minute for which a load's time is shown."""
 REFUSALS = (
@@ -110,8 +114,12 @@ def survey(subject: Subject) -> Survey:
     offered = {name: stream for name, stream in streams.items() if name not in lacking}
     answered = [name for name, answer in answers.items() if answer.ok]
     rows = {name: total for name in answered if (total := answers[name].total) is not None}
-    pages = {name: len(stream.parts) * -(-rows.get(name, 0) // HIGHEST_PAGE_SIZE) for name, stream in offered.items()}
-    first = sum(max(len(stream.parts), pages[name]) for name, stream in offered.items() if name != TrialBalance.name)
+    pages = {
+        name: len(stream.parts) * -(-(LONG_CODES | rows).get(name, 0) // HIGHEST_PAGE_SIZE)
+        for name, stream in offered.items()
+    }
+    first = sum(_first(stream, pages[name], subject) for name, stream in offered.items())
+    quiet = sum(_quiet(stream, pages[name], subject) for name, stream in offered.items())
     return Survey(
         rows=rows,
         refused=refused,
@@ -119,8 +127,8 @@ def survey(subject: Subject) -> Survey:
         foreseen=foreseen,
         answered=answered,
         is_empty=not any(answers[name].at_least for name in answered),
-        first_load=OF_LOGIN + first + first_months(subject, is_offered=TrialBalance.name in offered),
-        quiet_run=OF_LOGIN + sum(map(_quiet, offered.values())),
+        first_load=OF_LOGIN + len(lacking) + first,
+        quiet_run=OF_LOGIN + len(lacking) + quiet,
     )
 
 
@@ -141,11 +149,31 @@ def _samples(subject: Subject, streams: dict[str, type[SageStream]]) -> dict[str
     return answers
 
 
-def _quiet(stream: type[SageStream]) -> int:
-    """Count the requests of a read that finds nothing new."""
+def _first(stream: type[SageStream], pages: int, subject: Subject) -> int:
+    """Count the requests of a first read; a list of which a part is due may be read for all ids, too."""
     if stream is TrialBalance:
-        return QUIET_MONTHS
-    return len(stream.parts) * (2 if stream.deleted_since else 1)
+        return first_months(subject)
+    reads = 2 if subject.start_date is not None and _is_swept(stream) else 1
+    return reads * max(len(stream.parts), pages)
+
+
+def _is_swept(stream: type[SageStream]) -> bool:
+    is_reported = stream.deleted_since or stream.deletion_flag is not None
+    return stream.changed_since and stream.deletable and not (is_reported or stream.master_data)
+
+
+def _quiet(stream: type[SageStream], pages: int, subject: Subject) -> int:
+    """Count the requests of a read that finds nothing new; a list without a filter for changes is read whole."""
+    if stream is TrialBalance:
+        return QUIET_MONTHS + (subject.start_date is None)
+    if stream.changed_since:
+        return len(stream.parts) * (2 if stream.deleted_since else 1)
+    return max(len(stream.parts), pages)
+
+
+def total(requests: Sequence[int], businesses: int) -> int:
+    """Return the requests of a run of many businesses, by those of runs of one; others are taken to be like these."""
+    return OF_LOGIN + round(sum(each - OF_LOGIN for each in requests) * businesses / len(requests))
 
 
 def minutes(requests: int, pace: int) -> int:

@@ -8,11 +8,12 @@ from unicodedata import east_asian_width
 
 from tap_sage_accounting.assumptions import assumptions
 from tap_sage_accounting.commands.doctor.findings import Verdict
-from tap_sage_accounting.commands.doctor.survey import PACES, minutes
+from tap_sage_accounting.commands.doctor.survey import PACES, minutes, total
+from tap_sage_accounting.commands.doctor.verdict import unanswered_of
 from tap_sage_accounting.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tap_sage_accounting.commands.doctor.look import Look
 
@@ -28,15 +29,12 @@ def lines_of(look: Look) -> Iterator[str]:
     yield from _wrapped(f"{printable(look.name) or 'Business'} ({printable(look.subject.id)})")
     yield from _wrapped(_verdict(look))
     if look.businesses > 1:
-        yield from _wrapped(
-            f"1 of {look.businesses:,} businesses that a run reads; `--business` looks at others. A run takes the "
-            "requests below for each."
-        )
+        yield from _wrapped(f"1 of {look.businesses:,} businesses that a run reads; `--business` looks at others.")
     yield ""
     yield from _rights(look)
     if look.survey.answered:
         yield from _rows(look)
-        yield from _requests(look)
+        yield from _requests(look.survey.first_load, look.survey.quiet_run)
     yield from _contradicted(look)
     yield from _wrapped(_counts(look))
 
@@ -48,6 +46,8 @@ def _verdict(look: Look) -> str:
         return "Ready to load, and empty: little can be found out about books without rows."
     refused = sum(map(len, look.survey.refused.values()))
     but = f", but for {'a list' if refused == 1 else f'{refused} lists'} that Sage refuses" if refused else ""
+    if unanswered := unanswered_of(look.survey):
+        but += f"{' and' if but else ', but for'} {unanswered}, which Sage did not answer: a run reports what it misses"
     found = len(look.having(Verdict.CONTRADICTED))
     if found:
         points = "1 point" if found == 1 else f"{found} points"
@@ -87,12 +87,23 @@ def _rows(look: Look) -> Iterator[str]:
     yield ""
 
 
-def _requests(look: Look) -> Iterator[str]:
+def totals_of(looks: Sequence[Look]) -> Iterator[str]:
+    """Write what a run takes that reads all businesses, where there are several; others are taken to be like these."""
+    businesses = max(len(looks), looks[0].businesses)
+    if businesses > 1 and any(look.survey.answered for look in looks):
+        these = "this one" if len(looks) == 1 else "these"
+        others = "" if businesses == len(looks) else f", if the others are like {these}"
+        yield ""
+        yield from _wrapped(f"A run of all {businesses:,} businesses{others}:")
+        yield from _requests(
+            total([look.survey.first_load for look in looks], businesses),
+            total([look.survey.quiet_run for look in looks], businesses),
+        )
+
+
+def _requests(first_load: int, quiet_run: int) -> Iterator[str]:
     yield f"{'':<32}{'Requests':>14}" + "".join(f"{f'at {pace}/min':>11}" for pace in PACES)
-    for title, requests in (
-        ("First load, about", look.survey.first_load),
-        ("Run without changes", look.survey.quiet_run),
-    ):
+    for title, requests in (("First load, about", first_load), ("Run without changes", quiet_run)):
         times = "".join(f"{f'{minutes(requests, pace):,} min':>11}" for pace in PACES)
         yield f"{title:<32}{requests:>14,}{times}"
     yield ""

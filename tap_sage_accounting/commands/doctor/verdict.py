@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 6
 """Lists that a problem names."""
+NEEDED = frozenset(("ledger_entries", "ledger_accounts", "transactions"))
+"""Lists without which a load is none: the ledger, and what the trial balance is read by."""
 
 
 def problem_of(subject: Subject, found: Survey) -> str:
@@ -27,18 +29,26 @@ def problem_of(subject: Subject, found: Survey) -> str:
         return "Sage serves this API for businesses in Canada, Ireland and the United Kingdom. This one is elsewhere."
     is_cut_short = bool(subject.looker.cut_short)
     if str(TOO_MANY) in found.unanswered or (is_cut_short and subject.looker.refusals):
-        return "Sage refuses requests for their number (429). Wait, and look again: others may use the application."
+        refused = "Sage refuses requests for their number (429). Wait, and look again: others may use the application."
+        return " ".join(filter(None, (subject.looker.cut_short, refused)))
     if not found.answered and not is_cut_short:
         return _nothing(subject, found)
     return " ".join(filter(None, (subject.looker.cut_short, _unanswered(subject, found))))
 
 
 def _unanswered(subject: Subject, found: Survey) -> str:
-    """Name what a load needs and Sage did not answer."""
+    """Name what Sage did not answer, where a load cannot do without."""
     if subject.access is None:
         return "Sage does not say what the user may read. See status.sage.com, and look again later."
-    named = "; ".join(f"{_named(names)} ({reason})" for reason, names in found.unanswered.items())
-    return f"Sage did not answer {named}. See status.sage.com, and look again later." if named else ""
+    missing = {name for names in found.unanswered.values() for name in names}
+    if missing.isdisjoint(NEEDED) and len(missing) < len(found.answered):
+        return ""
+    return f"Sage did not answer {unanswered_of(found)}. See status.sage.com, and look again later."
+
+
+def unanswered_of(found: Survey) -> str:
+    """Name the lists that Sage did not answer, with what came instead; "" where there are none."""
+    return "; ".join(f"{_named(names)} ({reason})" for reason, names in found.unanswered.items())
 
 
 def _nothing(subject: Subject, found: Survey) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -19,6 +18,7 @@ from tap_sage_accounting.commands.doctor.findings import (
     undecided,
 )
 from tap_sage_accounting.exceptions import ForeignResponseError
+from tap_sage_accounting.timestamps import in_words
 
 if TYPE_CHECKING:
     from tap_sage_accounting.commands.doctor.answer import Answer
@@ -95,10 +95,9 @@ def clock(subject: Subject) -> Finding:
     if not skews:
         return undecided("Nothing was answered.")
     largest = max(map(abs, skews))
-    seconds = round(largest / timedelta(seconds=1))
     if largest <= TOLERANCE:
-        return confirmed(f"The clocks are {seconds} s apart at most.")
-    return contradicted(f"The clocks are {seconds} s apart; this machine's may be the wrong one.")
+        return confirmed(f"The clocks are {in_words(largest)} apart at most.")
+    return contradicted(f"The clocks are {in_words(largest)} apart; this machine's may be the wrong one.")
 
 
 @experiment("limits.headers")
