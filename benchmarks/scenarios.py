@@ -125,6 +125,20 @@ def memory(bench: Bench) -> None:
             )
 
 
+def memory_of_invoices(bench: Bench) -> None:
+    """Peak memory with 32 requests in flight whose pages are the largest that there are."""
+    with Sage(Books("tiny" if bench.quick else "large", 4)) as sage:
+        invoices = Field(bench, sage, ("sales_invoices", "purchase_invoices"), {"latency": 0.3})
+
+        def figures(contender: Contender) -> Figures:
+            ran = invoices.run(contender, concurrency=32)
+            return {"peak_mb": ran.peak_mb, "cpu": ran.cpu, "wall": ran.seconds, "records": ran.records}
+
+        what = f"{invoices.expected:,} invoices of four businesses, 32 requests in flight"
+        entrants = {each.name: partial(figures, each) for each in bench.among("ours")}
+        bench.interleave("memory of invoices", what, entrants, bench.runs)
+
+
 def requests(bench: Bench) -> None:
     """Requests of a first run and of one after which nothing changed, beside the least that there could be."""
     with Sage(Books("tiny", TWENTY_BUSINESSES)) as sage, tempfile.TemporaryDirectory() as directory:
@@ -202,6 +216,7 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "requests": requests,
     "equality": equality,
     "memory": memory,
+    "memory_of_invoices": memory_of_invoices,
     "latency": latency,
     "limits": limits,
 }

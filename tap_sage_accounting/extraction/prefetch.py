@@ -12,22 +12,39 @@ if TYPE_CHECKING:
     from tap_sage_accounting.api.pages import Page
 
 BYTES_AHEAD = 16 << 20
-"""Bytes of pages that a run holds ahead of their use, all lists together: about a hundred pages of invoices."""
+"""Bytes of pages that a run holds ahead of their use, for all lists: ten pages of invoices or a hundred of entries."""
+OWN_BYTES = 16 << 20
+"""Bytes of pages that the list which is read just now may have besides."""
 
 
 class PagesAhead(NamedTuple):
-    """How many pages of a list may be requested ahead of their use: in any case, and where there is room for them."""
+    """How many pages of a list may be requested ahead of their use: unless they are large, and where there is room."""
 
     least: int
     most: int
 
 
 class PageBudget:
-    """The memory for pages ahead of their use, which all lists of a run share; safe to use from any thread."""
+    """The memory for pages ahead of their use, which all lists of a run share; safe to use from any thread.
+
+    Attributes:
+        first_page: bytes of the first page of a list that came last; others are taken to be as large. 0 before one came.
+    """
 
     def __init__(self, size: int = BYTES_AHEAD) -> None:
+        self.first_page = 0
         self._left = size
         self._lock = threading.Lock()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be requested."""
+        return self._left > 0
+
+    def take(self, size: int) -> None:
+        """Take room for a page, whether there is any or not."""
+        with self._lock:
+            self._left -= size
 
     def reserve(self, size: int) -> bool:
         """Reserve room for a page of a size, in bytes; return whether there was."""
@@ -88,12 +105,15 @@ class PagePrefetcher:
     def start(self) -> None:
         """Request the first page, and those that follow it as far as there is room, to have them when needed."""
         if not self._requested:
+            self._reserved[1] = self._budget.first_page
+            self._budget.take(self._budget.first_page)
             self._requested[1] = self._executor.submit(self._first)
 
     def _first(self) -> Page:
-        page = self._fetch(1)
+        page = self._fetch_ahead(1)
+        self._budget.first_page = page.weight or self._budget.first_page
         if page.has_more():
-            self._request(2, page, least=1)
+            self._request(2, page, least=0)
         return page
 
     def _request(self, first: int, page: Page, least: int | None = None) -> None:
@@ -105,7 +125,8 @@ class PagePrefetcher:
             least: how many in any case; None for as many as the run allows just now.
         """
         ahead = self._ahead()
-        least = least or ahead.least
+        if least is None:
+            least = max(1, min(ahead.least, OWN_BYTES // max(1, page.weight)))
         for number in range(first, min(max(page.last, first), first - 1 + max(least, ahead.most)) + 1):
             if number in self._requested:
                 continue

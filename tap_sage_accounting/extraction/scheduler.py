@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Key = tuple[str, str | None]
 
 READS_PER_REQUEST = 4
-"""Reads started before their turn, for each request that may be in flight."""
+"""Reads started before their turn, for each request that may be in flight, as soon as pages show how large they are."""
 PAGES_PER_REQUEST = 2
 """Pages of one list requested ahead of their use, for each request that may be in flight: one may be late."""
 CHECK_INTERVAL = 0.2
@@ -117,7 +117,8 @@ class ReadScheduler:
         self._start_ahead()
 
     def _start_ahead(self) -> None:
-        while self._to_come and len(self._started) <= READS_PER_REQUEST * self._concurrency:
+        per_request = READS_PER_REQUEST if self.budget.first_page else min(READS_PER_REQUEST, 1)
+        while self._to_come and len(self._started) <= per_request * self._concurrency and self.budget.has_room:
             stream, context = self._to_come.popleft()
             self._started[_key(stream, context)] = stream.start(context)
 

@@ -15,6 +15,7 @@ from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import Warehouse, disagreements
 from sage_workbench.plain_books import List, plain_world
 from tap_sage_accounting.api.request_gate import RequestGate
+from tap_sage_accounting.extraction.prefetch import BYTES_AHEAD
 from tap_sage_accounting.extraction.scheduler import ReadScheduler, StartedRead
 from tap_sage_accounting.records.row_decoder import identity
 
@@ -86,6 +87,7 @@ def test_while_a_limit_holds_one_business_the_others_of_the_stream_go_on() -> No
 def test_no_more_reads_are_started_ahead_than_their_answers_can_be_kept() -> None:
     stream = Stream(*"abcdefgh")
     scheduler = plan(stream)
+    scheduler.budget.first_page = 1
     for business in "abcdefgh":
         stream.arrive(business, business)
     batches = scheduler.records(stream, stream.contexts[0])  # type: ignore[arg-type]
@@ -93,6 +95,30 @@ def test_no_more_reads_are_started_ahead_than_their_answers_can_be_kept() -> Non
     assert stream.started == list("abcde")
     assert list(batches)
     assert stream.started == list("abcdef")
+
+
+def test_before_a_first_page_shows_how_large_they_are_no_more_are_started_than_may_be_in_flight() -> None:
+    stream = Stream(*"abcdefgh")
+    scheduler = plan(stream, concurrency=2)
+    stream.arrive("a")
+    batches = scheduler.records(stream, stream.contexts[0])  # type: ignore[arg-type]
+    next(batches)
+    assert stream.started == list("abc")
+
+
+def test_while_pages_that_nobody_took_yet_fill_the_memory_no_read_is_started_before_its_turn() -> None:
+    stream = Stream(*"abcd")
+    scheduler = plan(stream)
+    scheduler.budget.first_page = 1
+    scheduler.budget.take(BYTES_AHEAD)
+    for business in "abcd":
+        stream.arrive(business, business)
+    assert read(scheduler, stream, "a") == ["a1", "a2"]
+    assert stream.started == ["a"]
+    assert read(scheduler, stream, "b") == ["b1", "b2"]
+    scheduler.budget.release(BYTES_AHEAD)
+    assert read(scheduler, stream, "c") == ["c1", "c2"]
+    assert stream.started == list("abcd")
 
 
 @pytest.mark.parametrize(("held", "expected"), [((), (8, 16)), (("a",), (1, 1))])

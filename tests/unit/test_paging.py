@@ -14,7 +14,7 @@ import pytest
 from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.api.request import Response
 from tap_sage_accounting.exceptions import MalformedResponseError
-from tap_sage_accounting.extraction.prefetch import PageBudget, PagePrefetcher, PagesAhead
+from tap_sage_accounting.extraction.prefetch import OWN_BYTES, PageBudget, PagePrefetcher, PagesAhead
 from tap_sage_accounting.records.row_decoder import identity
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def test_pages_are_requested_before_their_use_as_far_as_there_is_room(executor: 
         first = next(iter(pages))
         executor.submit(int).result()
         assert first.last == 20
-        assert sorted(asked) == list(range(1, 8))  # the next in any case, and room for five
+        assert sorted(asked) == list(range(1, 7))  # there is room for five beside the first one
         assert not budget.reserve(weight)
     assert budget.reserve(5 * weight), "room was not given back"
 
@@ -229,6 +229,29 @@ def test_a_list_that_nobody_looks_at_any_more_gives_its_room_back(executor: Thre
     assert not budget.reserve(10_000)
     del pages
     assert budget.reserve(10_000)
+
+
+def test_a_list_before_its_turn_requests_no_second_page_where_there_is_no_room(executor: ThreadPoolExecutor) -> None:
+    fetch, asked = serve(40, 2)
+    with PagePrefetcher(fetch, executor, lambda: PagesAhead(8, 8), budget=PageBudget(1)) as pages:
+        pages.start()
+        assert pages.awaited is not None
+        pages.awaited.result()
+        executor.submit(int).result()
+        assert asked == [1]
+        assert [identity(item) for page in pages for item in page.items] == everything(40)
+
+
+def test_a_list_whose_pages_are_large_requests_fewer_ahead_of_their_use(executor: ThreadPoolExecutor) -> None:
+    plain, asked = serve(80, 2)
+
+    def fetch(number: int) -> Page:
+        return replace(plain(number), weight=OWN_BYTES // 3)
+
+    with PagePrefetcher(fetch, executor, lambda: PagesAhead(32, 64), budget=PageBudget(0)) as pages:
+        assert next(iter(pages)).last == 40
+        executor.shutdown()
+        assert sorted(asked) == [1, 2, 3, 4]
 
 
 def test_a_total_beyond_belief_requests_no_more_pages_than_may_be_on_their_way(executor: ThreadPoolExecutor) -> None:
