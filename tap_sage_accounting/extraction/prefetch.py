@@ -28,7 +28,7 @@ class PageBudget:
     """The memory for pages ahead of their use, which all lists of a run share; safe to use from any thread.
 
     Attributes:
-        first_page: bytes of the first page of a list that came last; others are taken to be as large. 0 before one came.
+        first_page: bytes of the first page of a list that came last, 0 before; others are taken to be as large.
     """
 
     def __init__(self, size: int = BYTES_AHEAD) -> None:
