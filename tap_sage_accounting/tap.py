@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from copy import deepcopy
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import Tap
@@ -282,9 +282,12 @@ class TapSageAccounting(ConfiguredTap):
     @override
     def note_whole_reads(self) -> None:
         if self.idle:
-            failed = {outcome.business for outcome in self.report.failed}
-            read = {each.id for each in self.businesses if str(each) not in failed}
-            self.idle.note(read - self.resting, self.read_at, self.unposted_wait)
+            self.checkpoints.when_delivered(partial(self._note_whole_reads, self.idle))
+
+    def _note_whole_reads(self, idle: IdleBusinesses) -> None:
+        failed = {outcome.business for outcome in self.report.failed}
+        read = {each.id for each in self.businesses if str(each) not in failed}
+        idle.note(read - self.resting, self.read_at, self.unposted_wait)
 
     def _end_files(self) -> None:
         """Complete the files of a read, where records go into files."""

@@ -13,7 +13,8 @@ from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import Warehouse, disagreements, trial_balance_disagreements
 from sage_workbench.plain_books import Ledger, List, plain_world
-from tap_sage_accounting.run.state_parts import LISTS_READ
+from tap_sage_accounting.run.state_parts import LISTS_READ, UNPOSTED_READ
+from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -323,6 +324,129 @@ def test_lists_that_a_cache_answered_count_as_read_when_it_got_them(practice: Pr
     practice.server.faults.update({"cache_seconds": 0.0})
     practice.run()
     assert practice.missing == []
+
+
+def test_a_kill_after_any_state_loses_nothing_of_a_business_that_rests_then(
+    server: SandboxServer, run_tap: RunTap
+) -> None:
+    """New quotes wait for a state that holds their ids, and follow it: a state before them must not let it rest."""
+    practice = Practice(server, run_tap, (*STREAMS, "sales_quotes", "stock_movements"))
+    lists = [List(server.world, practice.businesses[1], name) for name in ("sales_quotes", "stock_movements")]
+    practice.ledgers[1].post(5)
+    for each in lists:
+        each.fill(3, server.world.clock.now())
+    practice.pass_time(hours=1)
+    loaded = copy.deepcopy(practice.warehouse)
+    messages = practice.run().messages
+    states = [number for number, message in enumerate(messages, 1) if message["type"] == "STATE"]
+    assert len(states) > 1
+    for number in states:
+        practice.warehouse = copy.deepcopy(loaded)
+        practice.warehouse.load(messages[:number])
+        practice.state = copy.deepcopy(messages[number - 1]["value"])
+        practice.run()
+        wrong = disagreements(server.world, practice.warehouse, {*STREAMS, "sales_quotes", "stock_movements"})
+        assert wrong == []
+
+
+def test_a_state_from_before_deletions_waited_lets_none_wait(practice: Practice) -> None:
+    for each in practice.state["bookmarks"]["transactions"]["partitions"]:
+        del each[UNPOSTED_READ]
+    practice.contacts[1].delete(practice.contacts[1].keys[0])
+    practice.ledgers[1].post(5)
+    practice.run()
+    assert practice.missing == []
+
+
+@pytest.mark.parametrize("between", [0, 1, 2])
+def test_runs_without_the_setting_in_between_lose_nothing(practice: Practice, between: int) -> None:
+    practice.contacts[1].delete(practice.contacts[1].keys[0])
+    practice.ledgers[2].post(5)
+    for _ in range(between):
+        practice.run(idle_business_hours=0)
+        assert practice.rested() == []
+        assert practice.missing == []
+    practice.ledgers[0].move(1, timedelta())
+    practice.run()
+    assert 0 not in practice.rested()
+    practice.pass_time(hours=HOURS)
+    practice.run()
+    assert practice.missing == []
+
+
+def test_a_business_that_comes_back_brings_what_was_posted_meanwhile(practice: Practice) -> None:
+    world, away = practice.server.world, practice.businesses[1]
+    with practice.server.paused():
+        businesses = dict(world.businesses)
+        del world.businesses[away.id]
+    for _ in range(2):
+        practice.ledgers[1].post(5)
+        practice.run()
+    with practice.server.paused():
+        world.businesses.clear()
+        world.businesses.update(businesses)
+    practice.run()
+    assert practice.rested() == [0, 2]
+    assert practice.missing == []
+
+
+def test_transactions_that_are_read_whole_each_time_let_businesses_rest_too(practice: Practice) -> None:
+    catalog: dict[str, Any] = TapSageAccounting(parse_env_config=False, validate_config=False).catalog_dict
+    for entry in catalog["streams"]:
+        if entry["tap_stream_id"] == "transactions":
+            entry["replication_method"] = "FULL_TABLE"
+    practice.ledgers[1].void(0)
+    practice.run(catalog=catalog)
+    assert practice.missing == []
+    practice.ledgers[1].void(1)
+    practice.run(catalog=catalog)
+    assert practice.rested() == [0, 2]
+    assert practice.missing == []
+
+
+def test_two_runs_at_once_lose_nothing_whichever_state_is_kept(practice: Practice) -> None:
+    """Both begin with the same state; something is posted after the lists of the first were read."""
+    for keep in ("first", "second"):
+        before = copy.deepcopy(practice.state)
+        practice.ledgers[1].post(5)
+        practice.pass_time(hours=1)
+        practice.run()
+        first = copy.deepcopy(practice.state)
+        practice.state = before
+        practice.ledgers[1].post(6)
+        practice.ledgers[0].post(6)
+        practice.run()
+        practice.state = first if keep == "first" else practice.state
+        practice.run()
+        assert practice.missing == []
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"$total": 0}, {"$total": None}, {"$next": None, "$total": None}, {"$items": [], "$total": 5}, {"$items": None}],
+)
+def test_an_answer_that_contradicts_itself_lets_no_business_rest_in_which_something_was_posted(
+    practice: Practice, lie: dict[str, Any]
+) -> None:
+    practice.ledgers[1].post(5)
+    business = practice.businesses[1].id
+    practice.server.faults.add(Fault(path="transactions", what="envelope", envelope=lie, business=business))
+    practice.run()
+    assert practice.rested() == [0, 2]
+    assert practice.missing == []
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_clock_that_is_set_between_two_runs_hides_no_posting(practice: Practice, hours: int) -> None:
+    practice.server.faults.update({"clock_offsets": [hours * 3600.0]})
+    practice.pass_time(hours=HOURS)
+    practice.run()
+    practice.server.faults.update({"clock_offsets": []})
+    practice.ledgers[1].post(5)
+    practice.pass_time(hours=1)
+    for _ in range(2):
+        practice.run()
+        assert practice.missing == []
 
 
 def test_without_transactions_no_business_rests_and_the_log_says_why(practice: Practice) -> None:
