@@ -90,7 +90,7 @@ def on_post_page(output: str, page: Page, **_: object) -> str:
 
 def stream_list() -> str:
     """Write the list of all streams, and what the words in it mean."""
-    chosen = sum(not stream.retired for stream in STREAMS)
+    chosen = sum(stream.selected_by_default for stream in STREAMS)
     lines = ["## All streams", "", f"{len(STREAMS)} streams, {chosen} of them selected by default.", ""]
     for area, streams in by_area():
         lines += [f"### {area}", "", "| Stream | What it is | Replication | Deletions |", "|---|---|---|---|"]
@@ -130,7 +130,7 @@ def stream_page(stream: type[SageStream]) -> str:
 def stream_columns(stream: type[SageStream]) -> dict[str, Schema]:
     """Read the columns that a target gets, with their schemas."""
     properties: dict[str, Schema] = schemas.load(stream.name, stream.primary_keys)["properties"]
-    if not stream.per_business:
+    if "business_id" not in stream.primary_keys:
         properties = {name: schema for name, schema in properties.items() if name != "business_id"}
     return properties
 
@@ -138,6 +138,11 @@ def stream_columns(stream: type[SageStream]) -> dict[str, Schema]:
 def facts(stream: type[SageStream]) -> Iterator[tuple[str, str]]:
     """Return how a stream is read, where it exists and who may read it."""
     yield "Key", code(stream.primary_keys)
+    if stream.collected:
+        yield "Replication", "none: rows are written when they are known, and no request is sent for them"
+        how = "not by default: see [runs as rows](../operations/monitoring.md#runs-as-rows)"
+        yield "Selected", how if stream.opt_in else "by default"
+        return
     yield (
         "Replication",
         "[incremental](../changes.md#changes), by `updated_at`"

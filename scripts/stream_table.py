@@ -66,7 +66,7 @@ def offered_in(stream: type[SageStream]) -> str:
 
 def selected(stream: type[SageStream]) -> str:
     """Name the job that reads the stream by default; no where none does."""
-    if stream.retired:
+    if not stream.selected_by_default:
         return "no"
     return "daily" if stream.static else "hourly"
 
@@ -94,7 +94,7 @@ def markdown() -> str:
     """Return everything that stands between the README's markers: a row for each area."""
     rows = [("Area", "Streams"), ("---", "---")]
     for area, streams in by_area():
-        names = (f"*`{stream.name}`*" if stream.retired else f"`{stream.name}`" for stream in streams)
+        names = (f"`{stream.name}`" if stream.selected_by_default else f"*`{stream.name}`*" for stream in streams)
         rows.append((area, ", ".join(names)))
     return "\n".join(["", *(table_row(*cells) for cells in rows), ""])
 

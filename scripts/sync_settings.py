@@ -18,7 +18,6 @@ import yaml
 
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.streams import STREAMS
-from tap_sage_accounting.streams.deletions import Deletions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,11 +96,11 @@ def meltano_block(settings: Settings, indent: str) -> str:
 
 def selections() -> dict[str, list[str]]:
     """Name the selections of meltano.yml: Meltano's selection rules by the name of the markers."""
-    current = [stream for stream in STREAMS if not stream.retired]
+    current = [stream for stream in STREAMS if stream.selected_by_default]
     return {
-        "select": ["*.*", *(f"!{stream.name}.*" for stream in STREAMS if stream.retired)],
+        "select": ["*.*", *(f"!{stream.name}.*" for stream in STREAMS if not stream.selected_by_default)],
         "transactional": [f"{stream.name}.*" for stream in current if not stream.static],
-        "reference": [f"{stream.name}.*" for stream in current if stream.static or stream is Deletions],
+        "reference": [f"{stream.name}.*" for stream in current if stream.static or stream.collected],
     }
 
 

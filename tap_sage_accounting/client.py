@@ -59,7 +59,7 @@ class SageStream(SingerStream):
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls.replication_key = UPDATED_AT if cls.changed_since else None  # type: ignore[assignment]
-        cls.selected_by_default = not cls.retired
+        cls.selected_by_default = not (cls.retired or cls.opt_in)
 
     def __init__(self, tap: Tap) -> None:
         super().__init__(tap)
@@ -69,7 +69,7 @@ class SageStream(SingerStream):
     @override
     def schema(self) -> dict[str, Any]:  # read only when it is needed: a selection needs few
         schema = schemas.load(self.name, type(self).primary_keys)
-        if not self.per_business:
+        if "business_id" not in self.primary_keys:
             del schema["properties"]["business_id"]
         if text := DECIMALS[self.config.get("decimals", "number")]:
             schema = with_text_decimals(schema, text)
@@ -286,6 +286,32 @@ class SingleObjectStream(ReferenceDataStream):
     @override
     def _params(self, shown: dict[str, Any], since: datetime | None) -> dict[str, Any]:
         return {} if self.requested_attributes == "all" else {"attributes": self.requested_attributes}
+
+
+class CollectedStream(SageStream):
+    """Rows that the tap writes while it reads other streams; nothing is requested for them.
+
+    Attributes:
+        moment: the column with the time of a row.
+    """
+
+    collected = True
+    moment: ClassVar[str]
+
+    _is_announced = False
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Any]:
+        """Yield nothing: rows are written when they are known."""
+        yield from ()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Write a row."""
+        if not self._is_announced:
+            self._write_schema_message()
+            self._is_announced = True
+        for message in self._generate_record_messages(row):
+            self._tap.write_message(message)
 
 
 class CurrencyKeyedStream(ReferenceDataStream):

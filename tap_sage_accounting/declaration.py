@@ -48,6 +48,8 @@ class StreamDeclaration:
         editions: the editions of Sage Accounting that have it.
         countries: the countries whose businesses have it.
         retired: no longer in Sage's description, or for other countries only; not selected by default.
+        opt_in: not selected by default, though every business has it.
+        collected: nothing is requested; its rows are what the tap finds while it reads other streams.
         static: reference data that hardly ever changes.
         master_data: what other records refer to, so that the first run reads all of it, whatever `start_date` says.
         per_business: read once per business; otherwise once per user.
@@ -74,6 +76,8 @@ class StreamDeclaration:
     editions: ClassVar[tuple[str, ...]] = ("Start", "Standard", "Plus")
     countries: ClassVar[tuple[str, ...]] = ("CA", "GB", "IE")
     retired: ClassVar[bool] = False
+    opt_in: ClassVar[bool] = False
+    collected: ClassVar[bool] = False
     static: ClassVar[bool] = False
     master_data: ClassVar[bool] = False
     per_business: ClassVar[bool] = True

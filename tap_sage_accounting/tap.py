@@ -19,6 +19,7 @@ from singer_sdk.helpers._catalog import get_selected_schema
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
+from tap_sage_accounting.client import CollectedStream
 from tap_sage_accounting.configured_tap import ConfiguredTap
 from tap_sage_accounting.extraction.businesses import (
     Business,
@@ -30,6 +31,8 @@ from tap_sage_accounting.extraction.businesses import (
 from tap_sage_accounting.extraction.idle import IdleBusinesses
 from tap_sage_accounting.extraction.plan import Services
 from tap_sage_accounting.extraction.scheduler import ReadScheduler
+from tap_sage_accounting.run.run_log import RunLog
+from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.run.state import State
 from tap_sage_accounting.run.state_forms import bookmarks_of
 from tap_sage_accounting.run.state_parts import TRIAL_BALANCE
@@ -37,8 +40,10 @@ from tap_sage_accounting.run.writer import WholeMessageWriter
 from tap_sage_accounting.stream_maps.mapping import OnDemandStreamMaps
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.deletions import Deletions
+from tap_sage_accounting.streams.runs import RunReads, Runs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from singer_sdk.helpers.types import Context
@@ -163,7 +168,7 @@ class TapSageAccounting(ConfiguredTap):
             self.logger.warning(
                 "Only '%s' is selected, so nothing is read: it collects what the reads of other streams find. Select "
                 "those, too.",
-                Deletions.name,
+                "', '".join(self.selected),
             )
 
     # What a run consists of
@@ -175,7 +180,7 @@ class TapSageAccounting(ConfiguredTap):
         return [
             (stream, context)
             for stream in self.selected.values()
-            if not isinstance(stream, Deletions)
+            if not stream.collected
             for context in (businesses if stream.per_business else (None,))
         ]
 
@@ -249,8 +254,19 @@ class TapSageAccounting(ConfiguredTap):
         self.report.resting = len(self.resting)
         self._selected_stream_maps()  # made here, where no other thread looks them up
 
+    def _adding(self, name: str) -> Callable[[dict[str, Any]], None] | None:
+        """Return what writes a row of a stream of what the tap finds; None where that is not selected."""
+        stream = self.selected.get(name)
+        return stream.add if isinstance(stream, CollectedStream) else None
+
+    @cached_property
+    def run_log(self) -> RunLog:
+        """What writes rows about this run."""
+        add_run, add_read = self._adding(Runs.name), self._adding(RunReads.name)
+        state = {} if add_run is None else self._sage_streams[Runs.name].get_context_state(None)
+        return RunLog(add_run=add_run, add_read=add_read, state=state)
+
     def _services(self) -> Services:
-        deletions = self.selected.get(Deletions.name)
         return Services(
             http_client=self.connection,
             executor=self.executor,
@@ -264,7 +280,7 @@ class TapSageAccounting(ConfiguredTap):
             began_at=self.began_at,
             stream_maps=self.stream_map_definitions,
             end_files=self._end_files,
-            add_deletion=deletions.add if isinstance(deletions, Deletions) else lambda _row: None,
+            add_deletion=self._adding(Deletions.name) or (lambda _row: None),
             changed_transactions={} if TRIAL_BALANCE in self.selected else None,
             read_at=self.read_at if self.idle else None,
         )
@@ -276,8 +292,21 @@ class TapSageAccounting(ConfiguredTap):
         A run that is killed has delivered some of their rows, and the next one knows of it only from the state.
         """
         first = [stream.begin_first_read(context) for stream, context in self.reads]
-        if any(first):
+        is_logged = self.run_log.begin(
+            self.began_at,
+            version=self.plugin_version,
+            businesses=len(self.businesses),
+            resting=len(self.resting),
+            reads=len(self.reads),
+        )
+        if any(first) or is_logged:
             self.checkpoints.write()
+
+    @override
+    def log_end(self, error: BaseException | None) -> None:
+        if "run_log" in vars(self):  # else nothing began
+            is_stopped = stop_signals.received is not None
+            self.run_log.end(self.report, self.gate, error=error, is_stopped=is_stopped)
 
     @override
     def note_whole_reads(self) -> None:

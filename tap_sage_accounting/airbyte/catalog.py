@@ -5,10 +5,9 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from tap_sage_accounting.declaration import DELETED_AT
+from tap_sage_accounting.client import CollectedStream
 from tap_sage_accounting.exceptions import SettingsError
 from tap_sage_accounting.run.state_forms import airbyte_states
-from tap_sage_accounting.streams.deletions import Deletions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,9 +30,9 @@ def _stream(stream: SageStream) -> dict[str, Any]:
     would keep the rows of the failed attempt, and a business that was read in part would be there twice.
     """
     modes, cursor = [FULL_REFRESH], stream.replication_key
-    if stream.name == Deletions.name:
-        # Each sync brings the deletions since the one before: to replace the table with them would lose the others.
-        modes, cursor = [INCREMENTAL], DELETED_AT
+    if isinstance(stream, CollectedStream):
+        # Each sync brings what was found since the one before: to replace the table with it would lose the rest.
+        modes, cursor = [INCREMENTAL], stream.moment
     elif cursor:
         modes.append(INCREMENTAL)
     return {

@@ -19,7 +19,7 @@ from typing_extensions import override
 from tap_sage_accounting.printable import printable
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.run.writer import FULL, OutputClosedError, WholeMessageWriter
-from tap_sage_accounting.streams.deletions import Deletions
+from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     FailureType = Literal["config_error", "transient_error", "system_error"]
     Status = Literal["STARTED", "RUNNING", "COMPLETE", "INCOMPLETE"]
 
+COLLECTED = frozenset(stream.name for stream in STREAMS if stream.collected)
 _encode = msgspec.json.Encoder(enc_hook=enc_hook, decimal_format="number").encode
 _LEVELS = ((logging.CRITICAL, "FATAL"), (logging.ERROR, "ERROR"), (logging.WARNING, "WARN"), (logging.INFO, "INFO"))
 
@@ -56,8 +57,8 @@ class _OpenStream:
 class AirbyteWriter(WholeMessageWriter):
     """Writes Singer messages to standard output in Airbyte's protocol, and what only Airbyte has besides.
 
-    The tap reads one stream after the other: each ends when the schema of the next one comes. Only the stream of
-    deletions stays open, as long as any other may report one.
+    The tap reads one stream after the other: each ends when the schema of the next one comes. Only streams of what is
+    found on the way, such as deletions, stay open as long as any other may find something.
 
     Airbyte has no record that leaves columns alone: a destination that merges replaces the whole row. Parts of rows
     would empty the rest, so they are left out and counted; the stream of deletions lists the same ones.
@@ -118,7 +119,7 @@ class AirbyteWriter(WholeMessageWriter):
         if name in self._open:
             self._open[name].in_part = columns < self._open[name].columns
             return
-        if name != Deletions.name:
+        if name not in COLLECTED:
             if self._current is not None:
                 self._end(self._current)
             self._current = name

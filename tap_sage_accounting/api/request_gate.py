@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.api.closure import MINUTE
@@ -29,6 +29,11 @@ class RequestGate:
         per_minute: a ceiling for the requests of any minute; None for none.
         minute: seconds that Sage's minute has.
         clock: seconds, monotonic.
+
+    Attributes:
+        requests: how many were sent.
+        refusals: how many of them Sage refused for their number.
+        seconds_held: for how long a limit held at least one.
     """
 
     def __init__(
@@ -46,8 +51,10 @@ class RequestGate:
         self._in_flight = 0
         self._held = 0
         self._closed_by: Exception | None = None
+        self._held_since = 0.0
         self.requests = 0
         self.refusals = 0
+        self.seconds_held = 0.0
 
     def requests_of_last_minute(self) -> int:
         """Count the requests of the last minute, without those that Sage refused for their number."""
@@ -63,12 +70,8 @@ class RequestGate:
         """
         with self._changed:
             while (wait := self._wait(business_id)) != 0:
-                held = wait is not None
-                self._held += held
-                try:
+                with self._holding() if wait is not None else nullcontext():
                     self._changed.wait(None if wait == math.inf else wait)
-                finally:
-                    self._held -= held
             permit = self._limiter.send(business_id, self._clock())
             self._in_flight += 1
             self.requests += 1
@@ -83,6 +86,19 @@ class RequestGate:
                     self._changed.notify_all()
                 else:
                     self._changed.notify()
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        """Count a request that a limit holds, and the time in which it holds any."""
+        if not self._held:
+            self._held_since = self._clock()
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            if not self._held:
+                self.seconds_held += self._clock() - self._held_since
 
     def _wait(self, business_id: str | None) -> float | None:
         """Return the seconds until a turn may come; 0 for now, infinity or None for until something changes."""

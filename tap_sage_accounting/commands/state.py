@@ -23,7 +23,6 @@ from tap_sage_accounting.run.state_forms import bookmarks_of, read_state
 from tap_sage_accounting.run.state_parts import BEGINNING
 from tap_sage_accounting.run.state_view import ListState, list_states
 from tap_sage_accounting.streams import STREAMS
-from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.timestamps import parse_moment
 
 if TYPE_CHECKING:
@@ -151,10 +150,10 @@ def _require_held(wanted: Wanted, bookmarks: Bookmarks) -> None:
     held = {name: {*map(business_of, partitions_of(found))} - {None} for name, found in bookmarks.items()}
     known = [each for each in set().union(*held.values()) if each is not None]
     for name in wanted.streams:
-        if name == Deletions.name:
-            raise SettingsError(f"'{name}' is not read: it collects what reads of other streams find. Name those.")
         if name not in DECLARED:
             raise SettingsError(f"There is no stream {name!r}{did_you_mean(name, DECLARED)}")
+        if DECLARED[name].collected:
+            raise SettingsError(f"'{name}' is not read: it collects what reads of other streams find. Name those.")
         if name not in held:
             raise SettingsError(f"The state holds nothing of '{name}': the next run reads it from the beginning.")
     for business_id in wanted.businesses:
@@ -188,7 +187,7 @@ def _change(wanted: Wanted, found: Any, bookmarks: Bookmarks) -> None:
         moment=moment,
         entirely=wanted.rows_are_gone,
     )
-    changes = [each for each in change.apply(bookmarks, DECLARED) if each.stream != Deletions.name]
+    changes = [each for each in change.apply(bookmarks, DECLARED) if not DECLARED[each.stream].collected]
     if not changes:
         raise SettingsError("The state holds nothing that could be changed of what is named.")
     after = _encoded(found), _encoded(bookmarks)

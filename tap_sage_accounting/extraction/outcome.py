@@ -9,8 +9,10 @@ from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPI
 
 from tap_sage_accounting.api.request_gate import GateClosedError
 from tap_sage_accounting.exceptions import AuthorizationError, BatchError, EditionError, RunOverError
+from tap_sage_accounting.run.report import EndedRead
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Generator, Iterable, Iterator
 
     from tap_sage_accounting.extraction.plan import ReadPlan
@@ -59,30 +61,33 @@ def report_outcome(batches: Batches, plan: ReadPlan, version: FullTableVersion) 
     report, business = services.report, services.name_of(plan.business_id)
     services.checkpoints.checkpoint()
     version.begin()
-    delivered = is_doubtful = False
+    is_doubtful = False
+    ended = EndedRead(name, plan.business_id)
     try:
-        for batch in _failing_together(batches):
+        for batch in _failing_together(batches, report.records, ended):
             if plan.stream.in_books:
                 report.answered.add(business)
-            before = report.records[name]
             yield batch
-            delivered = delivered or report.records[name] > before
-        is_doubtful = not delivered and _doubts_emptiness(plan, version)
+        is_doubtful = not ended.rows and _doubts_emptiness(plan, version)
         services.end_files()
     except SkippableAPIError as error:
-        if delivered:
+        if ended.rows:
             report.fail(name, business, f"refused in the middle: {error}")
         else:
             report.skip(name, business, error)
+        report.end(ended, error, is_skipped=not ended.rows)
     except (AuthorizationError, BatchError, RunOverError, GateClosedError):
         raise  # no other read can succeed either
     except (FatalAPIError, RetriableAPIError) as error:
         report.fail(name, business, str(error))
+        report.end(ended, error)
     except Exception as error:
         plan.logger.exception("Reading %s met something unexpected.", plan.label)
         report.fail(name, business, f"unexpected {type(error).__name__}, see the log above")
+        report.end(ended, error)
     else:
         report.complete += 1
+        report.end(ended)
         if not is_doubtful:
             version.complete()
 
@@ -106,15 +111,21 @@ def _doubts_emptiness(plan: ReadPlan, version: FullTableVersion) -> bool:
     return True
 
 
-def _failing_together(batches: Batches) -> Batches:
-    """Pass on batches; what fails in the middle of one is raised here, and not where its records are taken."""
+def _failing_together(batches: Batches, records: Counter[str], ended: EndedRead) -> Batches:
+    """Pass on batches; what fails in the middle of one is raised here, and not where its records are taken.
+
+    How many were taken of each is what `records` counted meanwhile: a batch is taken before another one is asked for.
+    """
     failures: list[Exception] = []
 
     def until_failure(batch: Iterable[Item]) -> Iterator[Item]:
+        before = records[ended.stream]
         try:
             yield from batch
         except Exception as error:  # noqa: BLE001 - raised below
             failures.append(error)
+        finally:
+            ended.rows += records[ended.stream] - before
 
     for batch in batches:
         yield until_failure(batch)

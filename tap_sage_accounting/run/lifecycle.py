@@ -85,6 +85,10 @@ class RunLifecycle(Tap):
     def note_whole_reads(self) -> None:
         """Put into the state what follows from a run that came to its end."""
 
+    @abstractmethod
+    def log_end(self, error: BaseException | None) -> None:
+        """Write rows about the run itself, which ends now, with an error or without."""
+
     @override
     def _setup_signal_handlers(self) -> None:
         """Leave signals to the program; the SDK has no hook that decides who handles them."""
@@ -159,7 +163,7 @@ class RunLifecycle(Tap):
                         yield
             finally:
                 try:
-                    self._write_last_state()
+                    self._write_last_state(sys.exception())
                 finally:
                     is_cut_short = sys.exc_info()[0] is not None or stop_signals.received is not None
                     self.disconnect()
@@ -176,7 +180,7 @@ class RunLifecycle(Tap):
     def write_message(self, message: Any) -> None:
         self.checkpoints.take(message)
 
-    def _write_last_state(self) -> None:
+    def _write_last_state(self, error: BaseException | None) -> None:
         """End with a state, after the last record, however the run ends: some targets keep none that records follow.
 
         A run that is stopped has no time for rows that wait for a state.
@@ -186,6 +190,9 @@ class RunLifecycle(Tap):
             rows, reads = self.checkpoints.drop()
             self.report.records -= rows
             self.report.complete -= reads
+            self.report.reads = [each for each in self.report.reads if each.stream not in rows]  # were they complete?
+        self.checkpoints.deliver()
+        self.log_end(error)
         self.checkpoints.end()
         if isinstance(self.message_writer, WholeMessageWriter):
             self.message_writer.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -42,6 +43,32 @@ class Outcome:
     reason: str
 
 
+@dataclass(slots=True)
+class EndedRead:
+    """A read that came to an end.
+
+    Attributes:
+        stream: its stream.
+        business_id: its business; None for what belongs to the user.
+        rows: records delivered.
+        status: `complete`, `skipped` or `failed`.
+        reason: why it is not complete, in a word.
+    """
+
+    stream: str
+    business_id: str | None
+    rows: int = 0
+    status: str = "complete"
+    reason: str | None = None
+
+
+def word_for(error: BaseException) -> str:
+    """Name the kind of an error in a word, without anything that it says: `UndeliverableError` is `undeliverable`."""
+    if not type(error).__module__.startswith(("tap_sage_accounting", "singer_sdk")):
+        return "unexpected"
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
+
+
 @dataclass
 class RunReport:
     """Collects the outcomes of a run's reads, and logs them at its end.
@@ -52,6 +79,7 @@ class RunReport:
         records: records delivered, by stream.
         skipped: what rights or editions do not offer; no failure.
         failed: what should have come and did not.
+        reads: the reads that came to an end.
         resting: businesses whose lists wait, as nothing was posted in them.
         answered: businesses whose books Sage let one look into, for one read at least.
         drift: what Sage sent that the schemas do not know, by stream.
@@ -65,6 +93,7 @@ class RunReport:
     records: Counter[str] = field(default_factory=Counter)
     skipped: list[Outcome] = field(default_factory=list)
     failed: list[Outcome] = field(default_factory=list)
+    reads: list[EndedRead] = field(default_factory=list)
     resting: int = 0
     answered: set[str] = field(default_factory=set)
     drift: dict[str, SchemaDrift] = field(default_factory=dict)
@@ -88,6 +117,12 @@ class RunReport:
         """Note a read that should have delivered and did not."""
         place = f"'{stream}' of {business}"  # is named anyway
         self.failed.append(Outcome(stream, business, reason.removeprefix(f"{place}, ").removeprefix(f"{place}: ")))
+
+    def end(self, read: EndedRead, error: Exception | None = None, *, is_skipped: bool = False) -> None:
+        """Note that a read came to its end, and of what kind the error was that it ended with."""
+        if error is not None:
+            read.status, read.reason = "skipped" if is_skipped else "failed", word_for(error)
+        self.reads.append(read)
 
     def note_damage(self, stream: str, key: str, business: str, places: Sequence[str]) -> None:
         """Note the texts of a record that Sage sent damaged; a record that comes twice is noted once."""
@@ -121,7 +156,7 @@ class RunReport:
                     planned,
                     shown,
                 )
-        elif self.failed or self._is_refused:
+        elif self.failed or self.is_refused:
             logger.warning("Run incomplete: %s.", shown)
         else:
             logger.info("Run finished: %s.", shown)
@@ -179,7 +214,7 @@ class RunReport:
         }
 
     @property
-    def _is_refused(self) -> bool:
+    def is_refused(self) -> bool:
         """Whether Sage refused every read."""
         return bool(self.skipped and not self.answered)
 
@@ -200,7 +235,7 @@ class RunReport:
                 f"{reads} failed ({streams}). {others}; what failed is read again from its last bookmark on the next "
                 "run."
             )
-        if self._is_refused:
+        if self.is_refused:
             refused = [f"{business}: {why}" for business, why in sorted(self._refused().items())]
             more = f"; and {len(refused) - MOST_REASONS} more" if len(refused) > MOST_REASONS else ""
             raise RefusedRunError(

@@ -85,6 +85,8 @@ class StateChange:
             stream = declared.get(name)
             if stream is None or not isinstance(found, dict) or (self.streams and name not in self.streams):
                 continue
+            if stream.collected and not self.entirely:
+                continue
             if stream.per_business:
                 changes += self._of_businesses(stream, found)
             elif not self.businesses:

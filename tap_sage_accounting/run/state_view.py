@@ -70,6 +70,7 @@ def list_states(bookmarks: Mapping[str, Any], declared: Mapping[str, type[Stream
     found = [
         _list_state(declared[name], business_of(partition), partition)
         for name, each in state.bookmarks.items()
+        if not declared[name].collected
         for partition in (partitions_of(each) if declared[name].per_business else ({},))
     ]
     return sorted(found, key=lambda each: (each.business_id or "", each.stream))

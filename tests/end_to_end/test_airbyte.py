@@ -300,7 +300,8 @@ def test_the_catalog_holds_every_stream_in_types_that_airbyte_knows(source: Sour
     assert described["total_amount"] == {"type": ["string", "null"]}
     assert streams["sales_invoices"]["supported_sync_modes"] == ["full_refresh", "incremental"]
     assert streams["countries"]["supported_sync_modes"] == ["full_refresh"]
-    assert streams["deletions"]["supported_sync_modes"] == ["incremental"]
+    for name in ("deletions", "runs", "run_reads"):
+        assert streams[name]["supported_sync_modes"] == ["incremental"]
 
 
 def test_the_settings_that_columns_depend_on_shape_the_catalog(source: Source) -> None:
@@ -356,6 +357,20 @@ def test_a_stream_is_told_from_its_start_to_its_end_and_every_record_is_accounte
         assert kinds[0] == "STARTED"
         assert kinds[-2:] == ["STATE", "COMPLETE"]
     assert all(abs(record["emitted_at"] / 1000 - time.time()) < 600 for record in output.of("RECORD"))
+
+
+def test_the_log_of_a_run_is_two_streams_that_are_open_until_its_end(source: Source) -> None:
+    first = source.read("contacts", "runs", "run_reads")
+    for name in ("contacts", "runs", "run_reads"):
+        assert first.statuses[name] == ["STARTED", "RUNNING", "COMPLETE"]
+    assert [row["status"] for row in first.records["runs"]] == ["running", "complete"]
+    assert {row["run_id"] for row in first.records["run_reads"]} == {first.records["runs"][0]["run_id"]}
+    for name in ("runs", "run_reads"):
+        kinds = [kind_of(message) for message in first.messages if stream_of(message) == name]
+        assert kinds.count("COMPLETE") == 1
+        assert kinds[-2:] == ["STATE", "COMPLETE"]
+    second = source.read("contacts", "runs", "run_reads", state=list(first.states.values()))
+    assert [row["status"] for row in second.records["runs"]] == ["running", "complete"]
 
 
 def stream_of(message: Record) -> str | None:

@@ -255,6 +255,16 @@ def test_deletions_that_wait_come_when_their_list_was_set_back(practice: Practic
     assert practice.wrong == []
 
 
+def test_deletions_that_wait_for_their_hour_are_read_with_a_list_that_was_forgotten(practice: Practice) -> None:
+    practice.run(idle_business_hours=240)
+    chosen = practice.businesses[0].id
+    practice.work()  # so that no business rests
+    practice.change("--forget", "--stream=contacts", f"--business={chosen}")
+    practice.run(idle_business_hours=240)
+    assert not [found for found in practice.wrong if found.startswith("contacts of Business 1")]
+    assert [found for found in practice.wrong if found.startswith("contacts of Business 2")]
+
+
 def test_a_business_whose_rows_are_gone_is_unknown_to_the_next_run(practice: Practice) -> None:
     gone, other = (owner.id for owner in practice.businesses)
     with practice.server.paused() as world:

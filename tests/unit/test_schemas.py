@@ -96,7 +96,7 @@ def parts(schema: Schema, place: str = "") -> Iterator[tuple[str, Schema]]:
 
 def test_every_readable_object_has_a_schema() -> None:
     assert len(SINGLE_OBJECTS) + len(LISTS) == 89
-    assert schemas.names() == sorted([*SINGLE_OBJECTS, *LISTS, "deletions"])
+    assert schemas.names() == sorted([*SINGLE_OBJECTS, *LISTS, "deletions", "run_reads", "runs"])
 
 
 @every_schema

@@ -255,7 +255,13 @@ def test_objects_that_no_current_business_has_are_not_selected() -> None:
     assert {stream.name for stream in STREAMS if stream.retired} == RETIRED
 
 
-APART = {"deletions", "trial_balance"}
+def test_the_log_of_runs_is_for_those_who_select_it() -> None:
+    assert {stream.name for stream in STREAMS if stream.collected} == {"deletions", "run_reads", "runs"}
+    assert {stream.name for stream in STREAMS if stream.opt_in} == {"run_reads", "runs"}
+    assert {stream.name for stream in STREAMS if not stream.selected_by_default} == RETIRED | {"run_reads", "runs"}
+
+
+APART = {"deletions", "run_reads", "runs", "trial_balance"}
 
 
 def test_a_quiet_hourly_run_stays_under_50_requests_per_business() -> None:
@@ -286,7 +292,7 @@ def test_the_list_has_every_stream_once(stream_table: ModuleType) -> None:
     rows = [line for line in stream_table.markdown().splitlines() if line.startswith("|")][2:]
     named = re.findall(r"`(\w+)`", "".join(rows))
     assert sorted(named) == sorted(stream.name for stream in STREAMS)
-    assert {name for name in named if f"*`{name}`*" in "".join(rows)} == RETIRED
+    assert {name for name in named if f"*`{name}`*" in "".join(rows)} == RETIRED | {"run_reads", "runs"}
     assert {row.count("|") for row in rows} == {3}
 
 

@@ -13,7 +13,6 @@ from tap_sage_accounting.client import SingleObjectStream
 from tap_sage_accounting.commands.doctor.looker import SAMPLE
 from tap_sage_accounting.exceptions import ForeignResponseError, MalformedResponseError
 from tap_sage_accounting.streams import STREAMS
-from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.streams.trial_balance import TrialBalance
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def _has_form(path: str, answer: Answer) -> bool:
 
 def current_streams() -> Iterator[type[SageStream]]:
     """Yield the streams of a business that Sage still has."""
-    return (each for each in STREAMS if each.per_business and not each.retired and each is not Deletions)
+    return (each for each in STREAMS if each.per_business and not each.retired and not each.collected)
 
 
 def current_lists() -> Iterator[type[SageStream]]:
