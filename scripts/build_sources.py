@@ -14,9 +14,19 @@ import yaml
 
 from tap_sage_accounting import schemas
 from tap_sage_accounting.streams import STREAMS
+from tap_sage_accounting.streams.runs import Runs
 
 TARGET = Path(__file__).parent.parent / "transform" / "models" / "staging" / "sources.yml"
 HEAD = "# Made by scripts/build_sources.py from tap_sage_accounting/schemas.\n"
+FRESHNESS = {
+    "loaded_at_field": "cast(ended_at as timestamp)",
+    "freshness": {
+        "warn_after": {"count": 1, "period": "day"},
+        "error_after": {"count": 3, "period": "day"},
+        "filter": "status = 'complete'",
+    },
+}
+"""When `dbt source freshness` speaks up, of the table of runs; a project may set other times."""
 FORMATS = {"date": "date", "date-time": "timestamp"}
 
 
@@ -32,12 +42,8 @@ def main() -> None:
 
 
 def sources() -> dict[str, Any]:
-    """Describe every stream that is selected by default as a table of the source."""
-    tables = [
-        _table(stream.name, stream.primary_keys, per_business=stream.per_business)
-        for stream in STREAMS
-        if not stream.retired
-    ]
+    """Describe every stream that is not retired as a table of the source."""
+    tables = [_table(stream.name, stream.primary_keys) for stream in STREAMS if not stream.retired]
     source = {
         "name": "sage",
         "description": "What tap-sage-accounting loaded from Sage Business Cloud Accounting.",
@@ -48,14 +54,17 @@ def sources() -> dict[str, Any]:
     return {"version": 2, "sources": [source]}
 
 
-def _table(name: str, primary_keys: tuple[str, ...], *, per_business: bool) -> dict[str, Any]:
+def _table(name: str, primary_keys: tuple[str, ...]) -> dict[str, Any]:
     schema = schemas.load(name, primary_keys)
-    properties = {key: part for key, part in schema["properties"].items() if per_business or key != "business_id"}
+    properties = {
+        key: part for key, part in schema["properties"].items() if key != "business_id" or key in primary_keys
+    }
     columns = [
         {"name": key, "description": part.get("description", ""), "data_type": kind_of(part)}
         for key, part in properties.items()
     ]
-    return {"name": name, "description": schema["description"], "columns": columns}
+    config = {"config": FRESHNESS} if name == Runs.name else {}
+    return {"name": name, "description": schema["description"], **config, "columns": columns}
 
 
 def kind_of(part: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 PURCHASES = ("purchase_invoices", "purchase_credit_notes", "purchase_quick_entries")
 RETIRED = {stream.name for stream in STREAMS if stream.retired}
 """Streams that the models know nothing of."""
-UNCHECKED = {"reconciliation", "dim_businesses", "dim_products", "dim_dates"}
+UNCHECKED = {"reconciliation", "freshness", "dim_businesses", "dim_products", "dim_dates"}
 """Models whose pages say that no check holds them, or that they hold the checks."""
 CHECKS = ("run", "--select", "+sage__reconciliation")
 CHECKS_AGAIN = (*CHECKS, "--exclude", "path:models/staging,config.materialized:view")
@@ -316,6 +316,29 @@ def test_every_model_has_a_page_that_says_how_it_ties(built: Warehouse) -> None:
     assert set().union(*named.values()) == checks
     assert {example.page.stem for example in examples()} == pages.keys()
     assert [example.title for example in examples() if len(example.query.splitlines()) > 5] == []
+
+
+def test_every_list_that_was_read_is_as_fresh_as_the_run(built: Warehouse) -> None:
+    [(started_at, reads)] = built.ask(f"select started_at, reads from {SCHEMA}.runs")
+    lists = built.ask("select business_id, stream, fresh_until, last_status, last_reason from sage__freshness")
+    assert len(lists) == reads
+    assert len(lists) > 200
+    assert {fresh for *_, fresh, status, _ in lists if status == "complete"} == {started_at}
+    assert {(fresh, reason) for *_, fresh, status, reason in lists if status == "skipped"} <= {
+        (None, "rights"),
+        (None, "edition"),
+        (None, "not_found"),
+    }
+    assert {stream for business_id, stream, *_ in lists if business_id is None} == {"user"}
+
+
+def test_source_freshness_speaks_up_when_no_run_was_complete_for_days(built: Warehouse) -> None:
+    with built.changed("runs", "update runs set ended_at = now() at time zone 'utc' - interval '4 days'"):
+        assert not built.dbt.attempt("source", "freshness")["success"]
+    with built.changed("runs", "update runs set ended_at = now() at time zone 'utc'"):
+        assert built.dbt.attempt("source", "freshness")["success"]
+    with built.changed("runs", "update runs set ended_at = now() at time zone 'utc', status = 'incomplete'"):
+        assert not built.dbt.attempt("source", "freshness")["success"]
 
 
 def test_descriptions_reach_the_database(built: Warehouse) -> None:

@@ -25,6 +25,7 @@ AREAS = {
         "bank_position",
         "changes_after_close",
         "reconciliation",
+        "freshness",
     ),
     "Receivables and payables": (
         "open_items_by_month",
