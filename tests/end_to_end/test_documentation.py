@@ -148,6 +148,17 @@ def check_state(directory: Path) -> None:
     assert bookmarks["sales_invoices"]["partitions"][0]["replication_key_value"]
 
 
+def check_figures(directory: Path) -> None:
+    figures = dict(line.rsplit(" ", 1) for line in (directory / "sage.prom").read_text().splitlines())
+    assert figures["sage_exit_code"] == figures["sage_failed"] == figures["sage_refused"] == "0"
+    assert float(figures["sage_finished_seconds"]) > 1.7e9
+    assert int(figures['sage_records{stream="contacts"}']) > 0
+    assert "Run finished: " in (directory / "page.log").read_text()
+    [rules] = [yaml.safe_load(block.text) for block in chosen("yaml", "alerts.yml")]
+    named = set(re.findall(r"\bsage_\w+", " ".join(rule["expr"] for rule in rules["groups"][0]["rules"])))
+    assert named <= set(figures)
+
+
 def hold_a_state(sage: SandboxServer, directory: Path) -> None:
     tap = TapSageAccounting(config=json.loads((directory / "config.json").read_text()), message_writer=Recorder())
     for name, stream in tap.streams.items():
@@ -159,7 +170,7 @@ def hold_a_state(sage: SandboxServer, directory: Path) -> None:
 
 BEFORE = {"backfill": hold_a_state}
 """What a page's commands begin with, where that is more than settings."""
-CHECKS = {"selecting": check_selection, "backfill": check_backfill, "hourly": check_state}
+CHECKS = {"selecting": check_selection, "backfill": check_backfill, "hourly": check_state, "monitoring": check_figures}
 """What a page's commands leave behind, for those that say so."""
 
 
@@ -409,9 +420,9 @@ def quiet_run(sage: SandboxServer, config: Record, streams: set[str]) -> int:
 QUERIES = [
     block
     for block in BLOCKS
-    # Those pages ask the finance models; test_finance_models.py and test_demo.py run their queries.
+    # Those pages ask the finance models; test_finance_models.py, test_demo.py and test_history.py run their queries.
     if block.language == "sql"
-    and not {"models", "platforms", "uses", "questions.md"} & set(block.page.relative_to(ROOT).parts)
+    and not {"models", "platforms", "uses", "questions.md", "history.md"} & set(block.page.relative_to(ROOT).parts)
 ]
 ASKED = {
     "businesses",
