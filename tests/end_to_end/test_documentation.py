@@ -559,6 +559,26 @@ def test_sales_by_product_are_the_invoices_less_carriage(warehouse: Warehouse) -
     assert sum(row["net"] for row in warehouse.answer("sales-by-product")) == invoices["net"] > 0
 
 
+# Features
+
+
+def test_every_feature_leads_to_the_page_that_shows_it_and_names_what_there_is() -> None:
+    page = (DOCS / "features.md").read_text()
+    rows = [row.strip("|").split(" | ") for row in re.findall(r"^\|.*\|$", page, flags=re.MULTILINE)]
+    features = [row for row in rows if row[0].strip() != "Feature" and "---" not in row[0]]
+    assert len(features) >= 40
+    for feature, answer, where in features:
+        assert re.search(r"\]\(\w[\w./-]*\.md(#[\w-]+)?\)", where), feature
+        assert answer.strip(), feature
+    settings = TapSageAccounting.known_settings()
+    named = set(re.findall(r"Yes, `(\w+)`", page)) - {"doctor", "runs"}
+    assert named
+    assert named <= set(settings)
+    assert {each["tap_stream_id"] for each in TapSageAccounting(validate_config=False).catalog_dict["streams"]} >= {
+        "runs"
+    }
+
+
 # Messages
 
 CLIENT = [
