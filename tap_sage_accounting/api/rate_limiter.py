@@ -21,7 +21,7 @@ MINUTES_OF_A_DAY = 1440
 SAFE_MINUTE = 1.02
 """The minute in which a user's ceiling holds, in Sage's minutes: requests take their time on the way."""
 LONE_DELAY = 1.0
-"""Seconds for which a request that was refused alone waits, where Sage does not say how long."""
+"""Seconds for which a request that was refused alone waits at least: no list may be asked for again and again."""
 
 
 class Budget:
@@ -164,5 +164,5 @@ class Limiter:
         elif len(own.refused) >= IN_A_ROW:
             own.close(permit, now, retry_after)
         else:
-            return LONE_DELAY * self._second if retry_after is None else retry_after
+            return max(LONE_DELAY * self._second, retry_after or 0.0)
         return 0.0

@@ -57,6 +57,23 @@ def test_everything_is_read_and_little_is_refused(server: SandboxServer, run_tap
     assert 0 < refused < PAGES / 2
 
 
+@pytest.mark.parametrize(
+    "server",
+    [{"faults": [{"path": "contacts", "retry_after": seconds}]} for seconds in (None, 0, 1)],
+    ids=["absent", "zero", "one"],
+    indirect=True,
+)
+def test_a_list_that_is_always_refused_is_not_asked_for_all_the_time_and_holds_up_no_other(
+    server: SandboxServer, run_tap: Callable[..., Run]
+) -> None:
+    run = run_tap("contacts", "ledger_entries", page_size=1, patience=2)
+    assert "2 reads failed (contacts)" in str(run.error)
+    warehouse = Warehouse()
+    warehouse.load(run.messages)
+    assert disagreements(server.world, warehouse, ["ledger_entries"]) == []
+    assert len(server.requests.of("contacts")) < 50
+
+
 @pytest.mark.parametrize("server", [DAY, {**DAY, "retry_after": "date"}], ids=["seconds", "date"], indirect=True)
 def test_a_limit_of_a_day_ends_the_run_and_says_when_to_come_back(
     server: SandboxServer, run_tap: Callable[..., Run]
