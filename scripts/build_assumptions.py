@@ -26,7 +26,8 @@ HEAD = """\
 
 What the tap assumes of Sage's API, how well each of it is known, and what the tap does where Sage behaves otherwise.
 Each fact has an id, which comments in the code and messages name. The [simulated Sage](decisions/sandbox.md) has
-switches for them, and the tests run the tap with each switch both ways. [The
+switches for {switched} of the {all}, and the tests run the tap with each switch both ways. The others are about what
+stands in records, which tests change. [The
 doctor](../start/first-hour.md#2-the-doctor) checks them on an account; [its reports](reports.md) become changes of this
 page.
 
@@ -49,7 +50,9 @@ TOPICS = {
 
 def page() -> str:
     """Write the whole page."""
-    return "\n".join([HEAD, *_grades(), *_facts()])
+    facts = assumptions().values()
+    head = HEAD.format(all=len(facts), switched=sum(bool(each.switches) for each in facts))
+    return "\n".join([head, *_grades(), *_facts()])
 
 
 def _grades() -> Iterator[str]:

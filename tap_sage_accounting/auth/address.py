@@ -128,18 +128,19 @@ def default_directory() -> Path:
     return user_directory()
 
 
-def other_directories() -> list[Path]:
-    """Return where the tap's own files may be, too, if it is started in another way.
+def default_directories() -> list[Path]:
+    """Return where the tap's own files may be, in whatever way it is started: first, where they are now.
 
     That is with a Meltano project around the working directory, and with the user: where the environment says that
     they keep data, where they keep them without that, and with the user who became another one by `sudo`.
     """
-    places = [project / ".meltano" / APPLICATION for project in _projects()]
+    places = [default_directory()]
+    places += [project / ".meltano" / APPLICATION for project in _projects()]
     with suppress(RuntimeError):  # this user has no home
         places += [user_directory().expanduser(), Path.home() / _BELOW_HOME / APPLICATION]
     with suppress(RuntimeError, KeyError):
         places.append(Path(f"~{os.environ['SUDO_USER']}").expanduser() / _BELOW_HOME / APPLICATION)
-    return [place for place in dict.fromkeys(places) if place != default_directory()]
+    return [*dict.fromkeys(places)]
 
 
 def user_directory() -> Path:
@@ -159,6 +160,28 @@ def _projects() -> Iterator[Path]:
     with suppress(OSError):  # the working directory is gone
         here = Path.cwd()
         yield from (each for each in (here, *here.parents) if (each / "meltano.yml").is_file())
+
+
+def login_command() -> str:
+    """Return the command that logs in to the token store of this process: Meltano's and the user's are two."""
+    meltano = _own_meltano()
+    return f"`{meltano} invoke {APPLICATION}:login`" if meltano else f"`{APPLICATION}-login --config FILE`"
+
+
+def run_command() -> str:
+    """Return the command that loads with the tokens of this process's store."""
+    meltano = _own_meltano()
+    return f"{meltano} run {APPLICATION} <target>" if meltano else f"{APPLICATION} --config FILE | <target>"
+
+
+def _own_meltano() -> str:
+    project = os.environ.get("MELTANO_PROJECT_ROOT")
+    return meltano_of(Path(project)) if project else ""
+
+
+def meltano_of(project: Path) -> str:
+    """Return how Meltano is started in a project; in one with an environment of its own, it may be there only."""
+    return "uv run meltano" if (project / ".venv").is_dir() else "meltano"
 
 
 def digest(*parts: str) -> str:

@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.auth.address import login_command
 from tap_sage_accounting.auth.claim import Claim
 from tap_sage_accounting.auth.database import as_database_error
 from tap_sage_accounting.auth.table import with_seeds
-from tap_sage_accounting.auth.tokens import fingerprint, login_command
+from tap_sage_accounting.auth.tokens import fingerprint
 from tap_sage_accounting.exceptions import StoreUnavailableError, TokenStoreError
 
 if TYPE_CHECKING:

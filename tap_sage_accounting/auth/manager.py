@@ -9,10 +9,11 @@ from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.auth.address import login_command
 from tap_sage_accounting.auth.endpoint import RefreshOutcomeUnknownError, TokenEndpoint
 from tap_sage_accounting.auth.renewal import LoginRequiredError, Renewer
 from tap_sage_accounting.auth.store import retry_unavailable
-from tap_sage_accounting.auth.tokens import is_header_value, login_command
+from tap_sage_accounting.auth.tokens import is_header_value
 from tap_sage_accounting.exceptions import AuthorizationError, TokenStoreError
 from tap_sage_accounting.timestamps import now as utc_now
 from tap_sage_accounting.timestamps import readable

@@ -19,7 +19,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.auth.address import APPLICATION, STORE, digest, other_directories, project_of, user_directory
+from tap_sage_accounting.auth.address import (
+    APPLICATION,
+    STORE,
+    default_directories,
+    digest,
+    meltano_of,
+    project_of,
+    user_directory,
+)
 from tap_sage_accounting.auth.database import TABLE
 from tap_sage_accounting.auth.files import SIDECARS, make_directory, problem_with
 from tap_sage_accounting.timestamps import now, parse_moment, readable
@@ -74,14 +82,14 @@ class OtherLogin:
         if (project := project_of(Path(self.place.removeprefix(_SCHEME)))) is not None:
             return f"run `{_directory(project)}{_by_meltano(project, name, options)}`"
         own = os.environ.get("MELTANO_PROJECT_ROOT")
-        command = _by_meltano(Path(own), name, options) if own else shlex.join([name, *options])
+        command = _by_meltano(Path(own), name, options) if own else shlex.join([name, *_with_variables(options)])
         return f"run `TAP_SAGE_ACCOUNTING_TOKEN_STORE={shlex.quote(self.place)} {command}`"
 
 
 def other_logins(client_id: str, own: StoreAddress) -> list[OtherLogin]:
     """Return the living logins of an application in other token stores, those that were renewed last first."""
     listed = [place for listed_id, place in _listed() if listed_id == digest(client_id)]
-    files = [directory / STORE for directory in other_directories()]
+    files = [directory / STORE for directory in default_directories()]
     files += [Path(place.removeprefix(_SCHEME)) for place in listed if place.startswith(_SCHEME)]
     resolved = {file.resolve(): file for file in files}
     found = [
@@ -135,9 +143,15 @@ def _directory(project: Path) -> str:
     return f"cd {shlex.quote(str(project))} && "
 
 
+def _with_variables(options: list[str]) -> list[str]:
+    """Let variables count: beside a file of settings they do not, unless that is said."""
+    names_file = any(each.partition("=")[0] == "--config" for each in options)
+    return [*options, "--config=ENV"] if names_file and "--config=ENV" not in options else options
+
+
 def _by_meltano(project: Path, name: str, options: list[str]) -> str:
     """Return the command that does the same through Meltano, whose settings are in no file."""
-    meltano = "uv run meltano" if (project / ".venv").is_dir() else "meltano"
+    meltano = meltano_of(project)
     if name == APPLICATION:
         return f"{meltano} run {APPLICATION} <target>"
     kept = iter(options)
@@ -163,7 +177,7 @@ def forget_login(client_id: str, own: StoreAddress) -> None:
 
 def _listed() -> Iterator[tuple[str, str]]:
     """Yield what stands for the application, and the store's address, of each login in the list."""
-    for directory in dict.fromkeys([*_own_directory(), *other_directories()]):
+    for directory in dict.fromkeys([*_own_directory(), *default_directories()]):
         with suppress(OSError, ValueError, RecursionError):
             file = directory / LIST
             if problem_with(file.lstat()) is None and file.stat().st_size < LONGEST_LIST:

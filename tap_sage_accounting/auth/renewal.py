@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting.auth.address import login_command
 from tap_sage_accounting.auth.endpoint import InvalidGrantError, NoAccessTokenError, RefreshOutcomeUnknownError
 from tap_sage_accounting.auth.store import retry_unavailable
-from tap_sage_accounting.auth.tokens import login_command
 from tap_sage_accounting.exceptions import AuthorizationError, TokenStoreError
 from tap_sage_accounting.timestamps import readable
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -14,23 +13,6 @@ LONGEST_HEADER = 16_384
 """Characters of an access token that servers take; Sage's have about 2,000."""
 
 Source = Literal["settings", "login"]
-
-
-def login_command() -> str:
-    """Return the command that logs in to the token store of this process: Meltano's and the user's are two."""
-    return (
-        "`meltano invoke tap-sage-accounting:login`" if _by_meltano() else "`tap-sage-accounting-login --config FILE`"
-    )
-
-
-def run_command() -> str:
-    """Return the command that loads with the tokens of this process's store."""
-    by_meltano = "meltano run tap-sage-accounting <target>"
-    return by_meltano if _by_meltano() else "tap-sage-accounting --config FILE | <target>"
-
-
-def _by_meltano() -> bool:
-    return "MELTANO_PROJECT_ROOT" in os.environ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tap_sage_accounting.auth.address import run_command
 from tap_sage_accounting.auth.consent import (
     CallbackServer,
     ConsentError,
@@ -19,7 +20,6 @@ from tap_sage_accounting.auth.consent import (
 from tap_sage_accounting.auth.endpoint import InvalidGrantError
 from tap_sage_accounting.auth.manager import IDLE_WARNING
 from tap_sage_accounting.auth.store import retry_unavailable
-from tap_sage_accounting.auth.tokens import run_command
 from tap_sage_accounting.commands import config_option, connected_tap, login_key
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.exceptions import RefusedRunError

@@ -27,8 +27,9 @@ from sage_workbench.embedded_postgres import postgres_server
 from sage_workbench.pipeline import PROGRAMS, Books, catalog_of, pipe
 from sage_workbench.runs import Recorder
 from support.browsers import Browser, allowing, command
+from support.doctors import see
 from support.package_index import PACKAGE_INDEX
-from tap_sage_accounting.commands.doctor.command import doctor
+from tap_sage_accounting import timestamps
 from tap_sage_accounting.commands.login import login
 from tap_sage_accounting.commands.status import status
 from tap_sage_accounting.given_settings import unknown_settings, value_problems
@@ -267,26 +268,46 @@ def test_every_reason_for_not_running_a_block_of_the_readme_is_in_use() -> None:
     assert [start for start in NOT_RUN_IN_README if not any(text.startswith(start) for text in texts)] == []
 
 
-@pytest.mark.parametrize("page", [DOCS / "start" / name for name in ("sage.md", "first-hour.md")], ids=["sage", "hour"])
 def test_the_output_shown_is_what_the_commands_print(
-    page: Path, server: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_tap: RunTap
+    server: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_tap: RunTap
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / ".venv").mkdir()
     monkeypatch.setenv("MELTANO_PROJECT_ROOT", str(tmp_path))
     log = run_tap().log
     browser = Browser(monkeypatch)
     browser.use(allowing())
     printed = command(login, server, tmp_path).output
     browser.close()
-    printed += command(status, server, tmp_path).output + command(doctor, server, tmp_path).output
+    printed += command(status, server, tmp_path).output
     lines = [masked(line) for line in [*log, *printed.splitlines()]]
-    outputs = [block.text for block in blocks_of(page) if block.language == "text" and not block.title]
-    shown = [line for output in outputs for line in output.splitlines()]
+    blocks = blocks_of(DOCS / "start" / "sage.md")
+    shown = [line for each in blocks if each.language == "text" and not each.title for line in each.text.splitlines()]
     assert len(shown) > 20
     for line in filter(None, shown):
         if not line.startswith("https://"):  # the real Sage's address
             pattern = ".*".join(map(re.escape, masked(line).split("...")))
             assert any(re.fullmatch(pattern, each) for each in lines), line
+
+
+def test_the_end_of_a_run_is_shown_as_it_is(run_tap: RunTap) -> None:
+    """On the books that the pages name, but for seconds and single requests."""
+
+    def without_chance(line: str) -> str:
+        return re.sub(r"\d+ requests|[\d.]+ s", "", line)
+
+    [end] = [line for line in run_tap().log if line.startswith("Run finished")]
+    shown = [line for block in BLOCKS for line in block.text.splitlines() if line.startswith("Run finished")]
+    assert len(shown) >= 3
+    assert {without_chance(line) for line in shown} == {without_chance(end)}
+
+
+def test_the_doctor_is_shown_as_it_prints(
+    small_sage: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timestamps, "now", lambda: small_sage.world.clock.now() + timedelta(days=151))
+    [shown] = chosen("text", "on the smallest simulated Sage")
+    assert see(small_sage, tmp_path).text.strip() == shown.text.strip()
 
 
 def masked(line: str) -> str:
@@ -654,6 +675,12 @@ def test_every_message_is_explained_and_every_explained_message_exists() -> None
 
 
 # The site
+
+
+def test_links_between_pages_lead_to_files_also_where_nobody_built_the_site() -> None:
+    links = [(page, link) for page in PAGES for link in re.findall(r"\]\((?![a-z]+:)([^)#\s]+\.md)", page.read_text())]
+    assert len(links) > 100
+    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
 
 
 def test_files_that_pages_show_are_included_and_not_spelled_out() -> None:

@@ -41,7 +41,11 @@ class Person:
         (self.project / "meltano.yml").touch()
         self.settings = {name: value for name, value in sage.tap_config().items() if name != "refresh_token"}
         self.config = self.home / "config.json"
-        self.config.write_text(json.dumps(self.settings))
+        self.set()
+
+    def set(self, **changes: str) -> None:
+        """Write the settings, some of them otherwise."""
+        self.config.write_text(json.dumps({**self.settings, **changes}))
 
     @property
     def meltano(self) -> dict[str, str]:
@@ -187,7 +191,7 @@ def test_another_login_in_the_same_store_is_none_of_another(person: Person) -> N
 
 def test_a_login_of_another_application_is_none_of_this_one(person: Person) -> None:
     assert logged_in(person.run("login", plain=False, at=person.project))
-    person.config.write_text(json.dumps({**person.settings, "client_id": "another-application"}))
+    person.set(client_id="another-application")
     done = person.run("status", at=person.project)
     assert "Run `tap-sage-accounting-login --config FILE`." in done.stdout
 
@@ -200,12 +204,28 @@ def test_a_login_that_is_over_stops_no_other_one(person: Person, end: str) -> No
 
 
 def test_a_store_at_a_relative_path_is_found_from_another_directory(person: Person) -> None:
-    person.config.write_text(json.dumps({**person.settings, "token_store": "sqlite:///tokens.sqlite"}))
+    person.set(token_store="sqlite:///tokens.sqlite")
     assert logged_in(person.run("login", at=person.project))
     done = person.run("status")
     assert f"A login of this client_id is in the token store sqlite:///{person.project}/tokens.sqlite, " in done.stdout
-    assert f"To use it, run `TAP_SAGE_ACCOUNTING_TOKEN_STORE='sqlite:///{person.project}/tokens.sqlite' " in done.stdout
     assert person.run("login").returncode == 1
+    [named] = re.findall(r"To use it, run `(.*?)`\.", done.stdout)
+    assert named.startswith(f"TAP_SAGE_ACCOUNTING_TOKEN_STORE='sqlite:///{person.project}/tokens.sqlite' ")
+    again = subprocess.run(
+        ["bash", "-c", named],
+        cwd=person.home,
+        env={"HOME": str(person.home), "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+
+
+def test_a_store_in_its_usual_place_is_found_where_the_setting_names_another(person: Person) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    done = person.run("status", plain=False, TAP_SAGE_ACCOUNTING_TOKEN_STORE="sqlite:///other.sqlite")
+    assert f"is in the token store {person.meltanos_store}, " in done.stdout
 
 
 def test_a_store_in_the_users_other_data_directory_is_found(person: Person) -> None:
@@ -232,14 +252,18 @@ def test_the_store_of_the_user_who_became_root_is_named_and_not_opened(person: P
 @pytest.mark.postgres
 def test_a_login_in_a_database_is_known_without_its_password(person: Person) -> None:
     with postgres_server() as database:
-        assert logged_in(person.run("login", TAP_SAGE_ACCOUNTING_TOKEN_STORE=database))
+        person.set(token_store=database)
+        assert logged_in(person.run("login"))
         listed = (person.home / ".local/share/tap-sage-accounting/logins.json").read_text()
         assert "password" not in listed
+        person.set()
         done = person.run("status")
         assert "may be in the token store postgresql" in done.stdout
         assert "set 'token_store' to the URL of that database" in done.stdout
         assert person.run("login").returncode == 1
-        assert person.run("logout", TAP_SAGE_ACCOUNTING_TOKEN_STORE=database).returncode == 0
+        person.set(token_store=database)
+        assert person.run("logout").returncode == 0
+        person.set()
         assert logged_in(person.run("login"))
 
 

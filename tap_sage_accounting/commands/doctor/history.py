@@ -6,7 +6,6 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting import timestamps
 from tap_sage_accounting.commands.doctor.experiments.pages import last_page
 from tap_sage_accounting.commands.doctor.looker import SpentError
 from tap_sage_accounting.extraction.monthly_read import MONTHS_WITHOUT_SETTINGS, SHORT_HISTORY
@@ -22,7 +21,7 @@ SETTINGS = "financial_settings"
 
 def first_months(subject: Subject) -> int:
     """Count the requests of a first read of the trial balance: settings, looks for the first posting, and months."""
-    last = Month.of(timestamps.now().date())
+    last = Month.of(subject.looker.now.date())
     begins, settings = _opened(subject, last)
     opened = min(last, max(begins, last.plus(-MOST_MONTHS)))
     if last - opened < SHORT_HISTORY:

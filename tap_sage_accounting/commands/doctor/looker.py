@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tap_sage_accounting import timestamps
 from tap_sage_accounting.api.exchange import WaitTooLongError
 from tap_sage_accounting.api.faults import FAULTS, FaultKind, fault_of
 from tap_sage_accounting.api.http_client import LIGHT
@@ -19,6 +20,7 @@ from tap_sage_accounting.timestamps import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from tap_sage_accounting.api.exchange import Exchange, ExchangeClient
     from tap_sage_accounting.api.outages import Scope
@@ -94,6 +96,12 @@ class Looker:
     def user(self) -> Answer:
         """Return the answer to something light, which every user may read."""
         return self.get(LIGHT.path)
+
+    @property
+    def now(self) -> datetime:
+        """The present moment by Sage's clock, as a run takes it; by this machine's while nothing was answered."""
+        skews = [answer.skew for answer in self._answers.values() if answer.skew is not None]
+        return timestamps.now() + (skews[-1] if skews else timedelta())
 
     @property
     def _seconds_left(self) -> float:

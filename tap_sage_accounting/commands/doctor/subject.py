@@ -8,7 +8,6 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting import timestamps
 from tap_sage_accounting.client import SingleObjectStream
 from tap_sage_accounting.commands.doctor.looker import SAMPLE
 from tap_sage_accounting.exceptions import ForeignResponseError, MalformedResponseError
@@ -130,7 +129,7 @@ class Subject:
     @cached_property
     def closed_month(self) -> tuple[str, str]:
         """The last month that is over, by its first and its last day."""
-        last = timestamps.now().date().replace(day=1) - timedelta(days=1)
+        last = self.looker.now.date().replace(day=1) - timedelta(days=1)
         return last.replace(day=1).isoformat(), last.isoformat()
 
     def _ask(self, path: str, **params: str | int) -> Answer:

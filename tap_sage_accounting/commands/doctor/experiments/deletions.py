@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting import timestamps
 from tap_sage_accounting.commands.doctor.experiments.changes import moment_of
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
@@ -40,7 +39,7 @@ def ignores(subject: Subject) -> tuple[int, int] | None:
     """Return how many rows a list has that were deleted since tomorrow, and how many it has; None without rows."""
     if (found := subject.first_with_rows(*DELETING)) is None:
         return None
-    tomorrow = instant(timestamps.now() + timedelta(days=1))
+    tomorrow = instant(subject.looker.now + timedelta(days=1))
     answer = subject.get(found[0], items_per_page=1, deleted_since=tomorrow)
     return answer.at_least, found[1].at_least
 
