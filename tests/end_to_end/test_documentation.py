@@ -678,6 +678,7 @@ def test_every_message_is_explained_and_every_explained_message_exists() -> None
 
 
 def test_links_between_pages_lead_to_files_also_where_nobody_built_the_site() -> None:
+    """The pages of single streams are made with the site: link to `streams/index.md`, which has them all."""
     links = [(page, link) for page in PAGES for link in re.findall(r"\]\((?![a-z]+:)([^)#\s]+\.md)", page.read_text())]
     assert len(links) > 100
     assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
