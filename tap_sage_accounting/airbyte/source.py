@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from tap_sage_accounting.airbyte.writer import AirbyteWriter, FailureType
     from tap_sage_accounting.auth.manager import TokenManager
 
+MOST_ROWS = 1 << 40
+"""Rows of a list that are believed; what a list says beyond that is no number of rows."""
+NEXT_ESTIMATE = 1.25
+"""By how much the rows of a stream must have grown for another estimate: there are many businesses."""
 _CORRECTED_BY_USER = (
     ConfigValidationError,
     SettingsError,
@@ -161,7 +166,13 @@ class AirbyteTap(TapSageAccounting):
     @override
     @cached_property
     def report(self) -> RunReport:
-        return AirbyteReport(self._replaced, tap=self, fail_stream=self._writer.fail)
+        return AirbyteReport(
+            self._replaced, tap=self, fail_stream=self._writer.fail, write_estimate=self._writer.estimate
+        )
+
+    @override
+    def note_progress(self) -> None:
+        self._writer.note_limit(self.gate.seconds_to_wait())
 
     def never_had(self, stream: str, business: str) -> bool:
         """Return whether a business's country has no such stream: countries, unlike editions, never change."""
@@ -188,7 +199,19 @@ class AirbyteReport(RunReport):
 
     tap: AirbyteTap = field(kw_only=True)
     fail_stream: Callable[[str, str, FailureType, BaseException | None], None] = field(kw_only=True)
+    write_estimate: Callable[[str, int], None] = field(kw_only=True)
     _refused_streams: set[str] = field(default_factory=set)
+    _expected: Counter[str] = field(default_factory=Counter)
+    _estimated: Counter[str] = field(default_factory=Counter)
+
+    @override
+    def expect(self, stream: str, rows: int) -> None:
+        if rows > MOST_ROWS:
+            return  # no list is that long
+        self._expected[stream] += rows
+        if self._expected[stream] >= NEXT_ESTIMATE * self._estimated[stream]:
+            self._estimated[stream] = self._expected[stream]
+            self.write_estimate(stream, self._expected[stream])
 
     @override
     def fail(self, stream: str, business: str, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import traceback
@@ -83,6 +84,7 @@ class AirbyteWriter(WholeMessageWriter):
         self._open: dict[str, _OpenStream] = {}
         self._current: str | None = None
         self._bookmarks: Mapping[str, Any] = {}
+        self._is_limited = False
 
     # What the tap writes
 
@@ -122,7 +124,7 @@ class AirbyteWriter(WholeMessageWriter):
         if name not in COLLECTED:
             if self._current is not None:
                 self._end(self._current)
-            self._current = name
+            self._current, self._is_limited = name, False
         self._open[name] = _OpenStream(columns)
         self._add(_status(name, "STARTED"))
         self._write_state(name)
@@ -177,6 +179,26 @@ class AirbyteWriter(WholeMessageWriter):
             if failure_type == "system_error":
                 body["stack_trace"] = "".join(traceback.format_tb(error.__traceback__))
         self.write({"type": "TRACE", "trace": {"type": "ERROR", "emitted_at": float(now()), "error": body}})
+
+    def note_limit(self, seconds: float | None) -> None:
+        """Say that a limit of Sage's holds what is read, and for how long; or, with None, that it does no longer."""
+        with suppress(OutputClosedError), self._locked():  # the next message raises it where it is expected
+            name = self._current
+            if name is None or (seconds is None and not self._is_limited):
+                return
+            self._is_limited = seconds is not None
+            self._open[name].running = True
+            reasons: list[dict[str, Any]] = []
+            if seconds is not None:
+                reset = {} if seconds == math.inf else {"rate_limited": {"quota_reset": now() + round(seconds * 1000)}}
+                reasons.append({"type": "RATE_LIMITED", **reset})
+            self._add(_status(name, "RUNNING", *reasons))
+            self._send()
+
+    def estimate(self, stream: str, rows: int) -> None:
+        """Say how many records a stream will have, as far as is known; a later estimate replaces an earlier one."""
+        body = {"name": stream, "type": "STREAM", "row_estimate": rows}
+        self.write({"type": "TRACE", "trace": {"type": "ESTIMATE", "emitted_at": float(now()), "estimate": body}})
 
     def finish(self, *, aborted: bool) -> None:
         """End the streams that are open; as incomplete where the run ends before its end."""
@@ -245,8 +267,10 @@ def _deferring_signals() -> AbstractContextManager[None]:
     return stop_signals.deferred() if is_main else nullcontext()
 
 
-def _status(stream: str, status: Status) -> dict[str, Any]:
-    body = {"stream_descriptor": {"name": stream}, "status": status}
+def _status(stream: str, status: Status, *reasons: dict[str, Any]) -> dict[str, Any]:
+    body: dict[str, Any] = {"stream_descriptor": {"name": stream}, "status": status}
+    if reasons:
+        body["reasons"] = reasons
     return {"type": "TRACE", "trace": {"type": "STREAM_STATUS", "emitted_at": float(now()), "stream_status": body}}
 
 

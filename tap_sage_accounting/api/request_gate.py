@@ -51,7 +51,7 @@ class RequestGate:
         self._in_flight = 0
         self._held = 0
         self._closed_by: Exception | None = None
-        self._held_since = 0.0
+        self._held_since = self._free_at = 0.0
         self.requests = 0
         self.refusals = 0
         self.seconds_held = 0.0
@@ -60,6 +60,11 @@ class RequestGate:
         """Count the requests of the last minute, without those that Sage refused for their number."""
         with self._changed:
             return self._limiter.application.recent(self._clock())
+
+    def seconds_to_wait(self) -> float | None:
+        """Return for how long a limit holds requests from now on, infinity for nobody knows; None if it holds none."""
+        with self._changed:
+            return max(0.0, self._free_at - self._clock()) if self._held else None
 
     @contextmanager
     def acquire(self, business_id: str | None) -> Iterator[Permit]:
@@ -70,7 +75,7 @@ class RequestGate:
         """
         with self._changed:
             while (wait := self._wait(business_id)) != 0:
-                with self._holding() if wait is not None else nullcontext():
+                with self._holding(wait) if wait is not None else nullcontext():
                     self._changed.wait(None if wait == math.inf else wait)
             permit = self._limiter.send(business_id, self._clock())
             self._in_flight += 1
@@ -88,10 +93,11 @@ class RequestGate:
                     self._changed.notify()
 
     @contextmanager
-    def _holding(self) -> Iterator[None]:
+    def _holding(self, seconds: float) -> Iterator[None]:
         """Count a request that a limit holds, and the time in which it holds any."""
         if not self._held:
             self._held_since = self._clock()
+        self._free_at = self._clock() + seconds
         self._held += 1
         try:
             yield

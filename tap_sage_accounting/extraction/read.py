@@ -65,7 +65,7 @@ class BusinessRead:
         """
         deletions, reread = self._deletions, self._reread
         delivery = Delivery(self._plan.services.checkpoints, deletions)
-        for page in chain.from_iterable(reader.pages() for reader in self._readers):
+        for page in chain.from_iterable(map(self._pages, self._readers)):
             self._watch(page)
             yield delivery.of(page.items, self._records(page.items))
         for page in reread.pages():
@@ -78,6 +78,15 @@ class BusinessRead:
         deletions.find_missing()
         _require_all(readers, self._keyless + deletions.keyless)
         delivery.finish(self._finish)
+
+    def _pages(self, reader: ListReader) -> Iterator[Page]:
+        """Yield the pages of a part of the list; the first one says how many rows there will be."""
+        pages = reader.pages()
+        for first in pages:
+            if first.total:
+                self._plan.services.report.expect(self._plan.stream.name, first.total)
+            yield first
+            yield from pages
 
     def _watch(self, page: Page) -> None:
         """Look for what contradicts what is assumed of Sage in the number of rows and in the first and the last one."""

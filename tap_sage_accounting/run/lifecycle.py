@@ -89,6 +89,9 @@ class RunLifecycle(Tap):
     def log_end(self, error: BaseException | None) -> None:
         """Write rows about the run itself, which ends now, with an error or without."""
 
+    def note_progress(self) -> None:
+        """Report what a platform wants to know while a run lasts; called now and then, from a thread of its own."""
+
     @override
     def _setup_signal_handlers(self) -> None:
         """Leave signals to the program; the SDK has no hook that decides who handles them."""
@@ -153,7 +156,12 @@ class RunLifecycle(Tap):
         began = time.monotonic()
         terminal = sys.stderr if sys.stderr.isatty() else None
         progress = Progress(
-            report=self.report, gate=self.gate, planned=self.count_planned, logger=self.logger, terminal=terminal
+            report=self.report,
+            gate=self.gate,
+            planned=self.count_planned,
+            logger=self.logger,
+            on_line=self.note_progress,
+            terminal=terminal,
         )
         with stop_signals.orderly(self.wait_for_refresh, lambda: getattr(self.message_writer, "sent", 0)):
             try:

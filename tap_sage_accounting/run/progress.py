@@ -26,12 +26,17 @@ MINUTE = 60
 
 @dataclass(kw_only=True)
 class Progress:
-    """Shows how far a run is: a live line on a terminal, or else a line in the log now and then."""
+    """Shows how far a run is: a live line on a terminal, or else a line in the log now and then.
+
+    Attributes:
+        on_line: called after each line in the log, in the thread that writes it.
+    """
 
     report: RunReport
     gate: RequestGate
     planned: Callable[[], int]
     logger: logging.Logger
+    on_line: Callable[[], None] = lambda: None
     terminal: TextIO | None = None
     between_lines: float = BETWEEN_LINES
     _began: float = field(default_factory=time.monotonic)
@@ -54,6 +59,7 @@ class Progress:
             return
         while not self._is_over.wait(self.between_lines):
             self.logger.info("%s", self.line())
+            self.on_line()
 
     def line(self) -> str:
         """Say how far the run is, in one line."""

@@ -118,6 +118,9 @@ class RunReport:
         place = f"'{stream}' of {business}"  # is named anyway
         self.failed.append(Outcome(stream, business, reason.removeprefix(f"{place}, ").removeprefix(f"{place}: ")))
 
+    def expect(self, stream: str, rows: int) -> None:
+        """Note how many rows a read will bring, by Sage's word, when it begins."""
+
     def end(self, read: EndedRead, error: Exception | None = None, *, is_skipped: bool = False) -> None:
         """Note that a read came to its end, and of what kind the error was that it ended with."""
         if error is not None:

@@ -25,11 +25,13 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from singer_sdk.exceptions import ConfigValidationError
 
 from sage_sandbox.faults import Fault
+from support.presence import present
 from tap_sage_accounting.airbyte.catalog import Selection
 from tap_sage_accounting.airbyte.cli import main
 from tap_sage_accounting.airbyte.source import failure_type
 from tap_sage_accounting.airbyte.spec import specification
 from tap_sage_accounting.airbyte.writer import AirbyteLogHandler, AirbyteWriter
+from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.auth.endpoint import RefreshOutcomeUnknownError, TokenEndpoint, UnreachableError
 from tap_sage_accounting.exceptions import (
     AuthorizationError,
@@ -40,6 +42,7 @@ from tap_sage_accounting.exceptions import (
     UndeliverableError,
 )
 from tap_sage_accounting.extraction import scheduler
+from tap_sage_accounting.run.progress import Progress
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.streams import STREAMS
 
@@ -371,6 +374,58 @@ def test_the_log_of_a_run_is_two_streams_that_are_open_until_its_end(source: Sou
         assert kinds[-2:] == ["STATE", "COMPLETE"]
     second = source.read("contacts", "runs", "run_reads", state=list(first.states.values()))
     assert [row["status"] for row in second.records["runs"]] == ["running", "complete"]
+
+
+def test_a_limit_that_holds_a_stream_is_reported_with_its_end_and_so_is_the_end_of_it(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(present(RequestGate.__init__.__kwdefaults__), "minute", 1.5)
+    monkeypatch.setitem(present(Progress.__init__.__kwdefaults__), "between_lines", 0.2)
+    began = time.time()
+    output = source.read("contacts", "countries", "sales_invoices", requests_per_minute=3)
+    assert output.code == 0
+    statuses = [trace["stream_status"] for trace in output.of("TRACE") if "stream_status" in trace]
+    limited = [each for each in statuses if each.get("reasons")]
+    assert {each["status"] for each in limited} == {"RUNNING"}
+    for each in limited:
+        [reason] = each["reasons"]
+        assert reason["type"] == "RATE_LIMITED"
+        assert began < reason["rate_limited"]["quota_reset"] / 1000 < time.time() + 2
+    for name in {each["stream_descriptor"]["name"] for each in limited}:
+        assert output.statuses[name][0] == "STARTED"
+        assert set(output.statuses[name][1:-1]) == {"RUNNING"}
+        assert output.statuses[name][-1] == "COMPLETE"
+
+
+def test_how_many_records_a_stream_will_have_is_estimated_before_they_come(
+    source: Source, server: SandboxServer
+) -> None:
+    output = source.read("contacts", "ledger_entries", "deletions")
+    estimates = [trace["estimate"] for trace in output.of("TRACE") if trace["type"] == "ESTIMATE"]
+    last = {each["name"]: each["row_estimate"] for each in estimates}
+    assert {each["type"] for each in estimates} == {"STREAM"}
+    assert last == {name: len(held(server, name)) for name in ("contacts", "ledger_entries")}
+    assert output.statuses["contacts"] == ["STARTED", "RUNNING", "COMPLETE"]
+    begun = [each["trace"]["type"] for each in output.messages if each["type"] == "TRACE"]
+    assert begun[:2] == ["STREAM_STATUS", "ESTIMATE"]
+
+
+@pytest.mark.parametrize("total", [None, 0, -5, "many", 10**30])
+def test_a_list_without_a_number_of_rows_that_can_be_believed_is_read_without_an_estimate(
+    source: Source, server: SandboxServer, total: Any
+) -> None:
+    server.faults.add(Fault("contacts", "envelope", times=None, envelope={"$total": total}))
+    output = source.read("contacts")
+    assert output.code == 0
+    assert {row["id"] for row in output.records["contacts"]} == held(server, "contacts")
+    assert not [trace for trace in output.of("TRACE") if trace["type"] == "ESTIMATE"]
+
+
+def test_nothing_is_said_of_limits_that_hold_nothing(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(present(Progress.__init__.__kwdefaults__), "between_lines", 0.01)
+    output = source.read("contacts", "sales_invoices")
+    assert not [trace for trace in output.of("TRACE") if trace.get("stream_status", {}).get("reasons")]
+    assert output.statuses["contacts"] == ["STARTED", "RUNNING", "COMPLETE"]
 
 
 def stream_of(message: Record) -> str | None:
