@@ -166,7 +166,7 @@ class Field:
 
 
 def _rows_loaded(directory: Path) -> int:
-    """Count the rows of JSON-lines files that dlt left, without those of the tables that it makes of lists in rows."""
+    """Count the rows in the JSON-lines files of dlt, without those of tables that it makes of nested lists."""
     import gzip  # noqa: PLC0415
 
     rows = 0

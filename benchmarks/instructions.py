@@ -24,7 +24,7 @@ from benchmarks.sage import Books, Sage
 MOST = 1.05
 """Instructions of this revision in those of the other from which on it counts as slower."""
 RUNS = 3
-"""Runs of each, of which the one with the fewest instructions counts: how threads take turns is chance."""
+"""Runs of each; the one with the fewest instructions counts, because threads take turns by chance."""
 INSTRUCTIONS = re.compile(r"I\s+refs:\s+([\d,]+)")
 
 

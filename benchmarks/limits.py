@@ -1,4 +1,4 @@
-"""How long runs take under limits, and how much is refused, in simulated time: seconds of CPU for hours of waiting.
+"""Simulate runs under limits: how long they take, and how much is refused. Hours of waiting take seconds.
 
 uv run python -m benchmarks.limits
 uv run python -m benchmarks.limits --write
@@ -18,6 +18,7 @@ from sage_workbench.limits import Greedy, Kind, Others, Run, Sage, meet
 PAGE = PROJECT / "docs" / "operations" / "speed.md"
 BEGIN, END = "<!-- limits:begin -->", "<!-- limits:end -->"
 BUSINESSES = 5
+"""Businesses that each run reads."""
 SETTLED = 0.5
 """Part of the time of a run after which a limit should be known."""
 KINDS: tuple[Kind, ...] = ("sliding", "fixed", "bucket")
@@ -33,7 +34,7 @@ class Scenario(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """When the last run was done, how many requests were refused, and which part of them once a limit was known."""
+    """The seconds until the last run ended, the refused requests, and their part once a limit was known."""
 
     seconds: float
     refused: int

@@ -15,7 +15,7 @@ PREFIX = "/v3.1/"
 LONG = 86_400.0
 """Life of access tokens in seconds: renewing them is not what is compared."""
 DECIMAL = re.compile(r"(-?)(?!0*\.0+$)\d+\.\d+")
-"""Decimals as Sage sends them, but for nothing at all."""
+"""Decimals as Sage sends them, other than zero."""
 COUNTRIES = ("GB", "IE", "CA")
 """Where every list that the benchmark reads exists."""
 

@@ -82,7 +82,7 @@ def _wait(bench: Bench, slow: Field, seconds: float, what: str) -> None:
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit of the simulated Sage, and as many lists with a record a page as use it up several times.
+    """A limit of the simulated Sage, and lists with a record a page that use it up several times.
 
     Attributes:
         title: the limit in words.

@@ -26,7 +26,7 @@ FRESHNESS = {
         "filter": "status = 'complete'",
     },
 }
-"""When `dbt source freshness` speaks up, of the table of runs; a project may set other times."""
+"""When `dbt source freshness` warns or fails, by the table of runs; a project may set other times."""
 FORMATS = {"date": "date", "date-time": "timestamp"}
 
 

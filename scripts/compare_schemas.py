@@ -1,14 +1,14 @@
 #!/usr/bin/env python
-"""Compare the schemas with a copy of Sage's published description of its API, or with what an account showed of it.
+"""Compare the schemas with a copy of Sage's published description of its API, or with what an account showed.
 
-Prints, stream by stream, what the description has and the schemas lack (``new``), what the schemas have and the
-description lacks (``gone``), and what both have as different types (``type``). Differences that
-``known_differences.json`` explains are left out (``--explained`` lists them too). Exit code 1 when something remains.
+Prints, by stream, what only the description has (``new``), what only the schemas have (``gone``), and what both have
+with different types (``type``). Differences that ``known_differences.json`` explains are left out (``--explained``
+lists them too). Exit code 1 when something remains.
 
 Reads Swagger 2.0, OpenAPI 3 and a compact form: ``{"paths": {"/journals": {"kind": "list", "definition": "Journal"}},
 "definitions": {"Journal": {"date": "string:date", "journal_lines": ["@JournalLine"]}}}``. And the report of
 `tap-sage-accounting-doctor`, `doctor-report.json`: of that, only what was seen counts. Lists and attributes that no row
-had are no difference, and a text that may be a number or a date may be either.
+had are no difference. A text may be a number or a date.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 #!/usr/bin/env python
 """Measure runs of logins that reach many businesses: what each costs, and that nothing is lost where most rest.
 
-Growth: a first load and a quiet run for each number of businesses, with the processor's time for a request and the
+Growth: a first load and a quiet run for each number of businesses. It shows the processor's time for a request, and the
 bytes of state for a business.
 
     python scripts/measure_practice.py growth --businesses 20 180 500
 
-Rest: a first load of what people work on; an hour in which a fifth of the businesses post something; an hourly run
-under a limit, with `idle_business_hours`; hours whose runs are killed; and a full look. It fails when the tables then
-differ from the books.
+Rest: first a load of what people work on. In the next hour, a fifth of the businesses post something, and an hourly run
+reads them under a limit, with `idle_business_hours`. Runs of the hours after that are killed, and a last one reads
+everything. The command fails when the tables then differ from the books.
 
     python scripts/measure_practice.py rest --businesses 300 --limit 100 --kills 4
 """
@@ -47,6 +47,7 @@ HOURLY = {stream.name for stream in STREAMS if not (stream.retired or stream.sta
 FILLED = ("contacts", "contact_persons", "products", "stock_movements", "ledger_entries", "transactions")
 COMPARED = ("contacts", *Ledger.STREAMS)
 HOURS = 24
+"""The setting `idle_business_hours` of these runs."""
 ACTIVE = 5
 """One of so many businesses posts something in an hour."""
 TOO_MANY = 429

@@ -58,8 +58,8 @@ class _OpenStream:
 class AirbyteWriter(WholeMessageWriter):
     """Writes Singer messages to standard output in Airbyte's protocol, and what only Airbyte has besides.
 
-    The tap reads one stream after the other: each ends when the schema of the next one comes. Only streams of what is
-    found on the way, such as deletions, stay open as long as any other may find something.
+    The tap reads one stream after the other: each ends when the schema of the next one comes. Only collected
+    streams, such as deletions, stay open as long as any other stream may add rows to them.
 
     Airbyte has no record that leaves columns alone: a destination that merges replaces the whole row. Parts of rows
     would empty the rest, so they are left out and counted; the stream of deletions lists the same ones.

@@ -2,9 +2,9 @@
 
 (requests.clock)
 
-A bookmark that is too early costs a few rows that are read again. One that is too late loses rows. So what a read may
-rely on is the earlier clock for the moment from which changes are to come, and the later one for the moment until which
-they came.
+A bookmark that is too early costs a few rows that are read again. One that is too late loses rows. So a read takes the
+earlier clock for the moment from which changes are to come. It takes the later one for the moment until which they
+came.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 MINUTE = 60.0
+"""Seconds of a minute. Tests give Sage a shorter one, and all seconds of limits shrink with it."""
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Closure:
             began: when the first request was sent that may have taken one.
             earlier: when all of these were answered.
             free_at: when the first attempt that passed was sent.
-            lengths: what is assumed of a window, if it may be; the last one is a minute.
+            lengths: seconds that a window probably has, the likeliest first; the last ones are a minute.
         """
         closed_at, second = self.refused_at, lengths[-1] / MINUTE
         if self.retry_after is not None:

@@ -1,4 +1,4 @@
-"""One exchange with Sage: a permit, a valid token, a request, and whatever comes back."""
+"""One exchange with Sage: a permit, a valid token, a request, and its response."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Exchange(NamedTuple):
 
 
 class WaitTooLongError(Exception):
-    """Sage asks to wait longer than somebody does who looks on.
+    """Sage asks to wait longer than the caller allows.
 
     Attributes:
         seconds: how long.
@@ -92,11 +92,11 @@ class ExchangeClient:
         self._session.mount(self.api_url, adapter)
 
     def bound(self, seconds: float) -> None:
-        """Give each answer so many seconds from now on, from connecting to the last byte."""
+        """Limit the seconds of each exchange from now on, from connecting to the last byte."""
         self._session.mount(self.api_url, BoundedAdapter(longest=seconds, pool_connections=1, pool_maxsize=1))
 
     def look(self, request: Request, longest_wait: float) -> Exchange:
-        """Send a GET request a single time, and return whatever comes; a refusal slows the next requests down.
+        """Send a GET request once, and return what comes; a refusal slows the next requests down.
 
         No token is given up for what comes back: a 401 may say something of the request.
 

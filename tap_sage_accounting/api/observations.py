@@ -1,4 +1,4 @@
-"""What a run sees for free of what is assumed of Sage: counted by the assumption that it contradicts.
+"""What a run sees, without a request, that contradicts what is assumed of Sage: counted by assumption.
 
 Nothing here looks at a record: a response, a page and its first row are all. `assumptions.toml` has the ids.
 """

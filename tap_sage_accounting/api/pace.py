@@ -1,41 +1,41 @@
-"""Requests at a rate, where a limit frees its places one by one: what was measured, and what is tried beyond it."""
+"""The pace of requests where a limit frees places one by one: the measured rate, and trials beyond it."""
 
 from __future__ import annotations
 
 import math
 
 FIRST_PATIENCE = 100.0
-"""Answers after which twice of a rate is tried, before Sage refused that once."""
+"""Responses until twice the rate is tried, while Sage has not refused a request at that rate."""
 VOID = 9.0
-"""What is tried beyond a rate, in multiples of it, from which on there is no such limit."""
+"""Multiples of the rate, tried beyond it, from which on no limit of that rate exists."""
 SAMPLE = 25
-"""Requests from which on a rate is measured anew."""
+"""Requests before a rate is measured again: fewer measure it too roughly."""
 STRAYS = 0.04
-"""Part of the requests that may be refused by mishap."""
+"""Part of the requests whose refusals may be accidents, and slow nothing down."""
 SLIGHT = 0.5
-"""Requests tried beyond a rate in all, from which on they may be why Sage refused."""
+"""Requests tried beyond the rate, in all, from which on they may have caused a refusal."""
 TRUST = 0.7
-"""Part of the way from what passed to what was refused, at which requests go on where a limit refuses at once."""
+"""Where to go on between the rate that passed (0) and the refused one (1), if a limit refuses at once."""
 EARLY = 0.1
-"""Part of a rate tried beyond it, below which a refusal shows that it was not at once."""
+"""Part of the rate tried beyond it: a refusal at less shows that the limit does not refuse at once."""
 LONGEST_GAP = 10.0
-"""Seconds without an answer that count as answers, where requests are slow; and that end a measurement."""
+"""Most seconds without a response that count as one response each. A longer gap also ends a measurement."""
 
 
 def patience_of(rate: float) -> float:
-    """Return after how many answers twice of a rate (a second) is tried: sooner, if it is below the standard."""
+    """Return after how many responses twice a rate (requests a second) is tried: fewer below the standard."""
     return 300 * min(1.0, rate) + 30 * rate
 
 
 class Growth:
-    """How much more than is known is tried: next to nothing at first, then faster and faster.
+    """The part of a known rate that is tried beyond it: it grows slowly at first, then faster and faster.
 
-    Others may have used a part of the limit, or an outage looked like one: then there is more, and it is found. Where
-    there is not, the first refusals end the trial.
+    Others may have used a part of the limit, or an outage looked like one. Then trials find the rest. Otherwise the
+    first refusals end them.
 
     Args:
-        patience: answers after which as much as is known is tried in addition.
-        second: seconds that Sage's second has.
+        patience: responses after which twice the known rate is tried.
+        second: the length of Sage's second, in seconds.
     """
 
     def __init__(self, patience: float, second: float) -> None:
@@ -46,11 +46,11 @@ class Growth:
 
     @property
     def part(self) -> float:
-        """What is tried beyond what is known, as a part of it."""
+        """The part of the known rate that is tried beyond it."""
         return (self._answers / self._patience) ** 4
 
     def accept(self, now: float) -> None:
-        """Count an answer; or the seconds since the last one, if these are more."""
+        """Count a response; or the seconds since the last one, if these are more."""
         self._answers += min(max((now - self._answered_at) / self._second, 1.0), LONGEST_GAP)
         self._answered_at = now
 
@@ -61,7 +61,7 @@ class Pace:
     Args:
         rate: requests a second.
         now: when the limit was last known to be full.
-        second: seconds that Sage's second has.
+        second: the length of Sage's second, in seconds.
         is_confirmed: whether Sage refused requests at a pace before.
     """
 
@@ -84,7 +84,7 @@ class Pace:
 
     @property
     def is_void(self) -> bool:
-        """Return whether so much more was answered that there is no limit of this rate."""
+        """Return whether so much more was accepted that no limit of this rate exists."""
         return self._growth.part > VOID
 
     def send(self, now: float) -> None:
@@ -97,11 +97,11 @@ class Pace:
         self.next_at = max(self.next_at, now - 1 / self.rate) + 1 / (self.rate * (1 + self._growth.part))
 
     def accept(self, now: float) -> None:
-        """Count an answer."""
+        """Count a response."""
         self._growth.accept(now)
 
     def refuse(self, sent_at: float, *, is_lone: bool) -> None:
-        """Slow down to what passed since the limit was full before, unless the refusal may be a mishap."""
+        """Slow down to the rate that passed since the limit was last full, unless the refusal may be an accident."""
         if sent_at <= self._slowed_at:
             return  # under way when another one was refused
         self._refused += 1

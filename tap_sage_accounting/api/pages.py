@@ -225,9 +225,9 @@ class Page:
     def has_more(self) -> bool:
         """Return whether another page is worth requesting.
 
-        `$next` is not always filled in (pages.next), so the total counts as well; an empty page with nothing left by
-        the total is the end whatever it names. Where Sage says neither, a page with rows is not taken for the last one:
-        it may be shorter than was asked for.
+        `$next` is not always filled in (pages.next), so the total counts as well. An empty page with nothing left by
+        the total is the end, whatever it names. Where Sage gives neither, a page with rows does not count as the last:
+        it may be shorter than requested.
         """
         if self.asked < self.last:
             return True

@@ -1,9 +1,9 @@
-"""How fast requests may be sent: what Sage's refusals teach about its limits.
+"""How fast requests may be sent: what Sage's refusals show of its limits.
 
 Sage does not say which limit applies (limits.minute), (limits.scope), (limits.window), nor does any header
-(limits.headers): figures of 60, 100 and 900 requests a minute are in circulation, for an application or for each
-business. So nothing is held back until Sage refuses several requests in a row, and a refusal alone teaches nothing.
-More than a known limit is tried from time to time: others may have used a part of it.
+(limits.headers). Figures of 60, 100 and 900 requests a minute are in circulation, for an application or for each
+business. So nothing is held back until Sage refuses several requests in a row. A refusal alone shows nothing. More than
+a known limit is tried from time to time: others may have used a part of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONE_DELAY = 1.0
 
 
 class Budget:
-    """So many requests in any time of some length.
+    """Allows a number of requests in any period of one length.
 
     Args:
         limit: requests.
@@ -59,8 +59,8 @@ class Limiter:
     """Decides when a request may be sent; pure bookkeeping, without threads or clocks of its own.
 
     Refusals in a row about one business show a limit of its own. When requests about several businesses are refused,
-    and none is answered in between, it is the application's limit; unless a request about another business, which is
-    sent meanwhile to find out, is answered.
+    and none is answered in between, it is the application's limit. A request about another business checks that: if
+    Sage answers it, the limits are those of the businesses.
 
     Args:
         ceiling: requests of any minute that the user allows; None for no such ceiling.
@@ -135,7 +135,7 @@ class Limiter:
         self.business(permit.business_id).land(permit, now)
 
     def accept(self, permit: Permit, now: float) -> None:
-        """Learn from an answer that was no refusal."""
+        """Learn from a response that was no refusal."""
         closure = self.application.closure
         if permit is self._witness and closure is not None:
             self._needs_witness, self._witness = False, None

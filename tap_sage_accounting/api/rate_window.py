@@ -1,4 +1,4 @@
-"""The requests that one limit counts, and what Sage's refusals teach about it."""
+"""The requests that one limit counts, and what Sage's refusals show of it."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
 STANDARD_LIMIT = 60
 """Requests a minute that every source says are safe: a lower limit is believed when it shows a second time."""
 MIN_SAMPLE = 10
-"""Answers in a window without which no limit is believed."""
+"""Minimum responses in a window before a limit is estimated from them."""
 IN_A_ROW = 3
-"""Refusals without an answer in between that show a limit."""
+"""Refusals without a response in between that show a limit: fewer may be accidents."""
 ALIKE = 0.8
-"""Part of one another from which on two limits are the same."""
+"""Ratio of two limits from which on they count as the same."""
 CLOSE = 0.95
-"""Part of a known limit from which on a refusal is about this limit."""
+"""Part of a known limit that must be used before a refusal counts as this limit's."""
 MOST_STRAYS = 4
-"""Refusals near a known limit and in one window that may be mishaps."""
+"""Refusals near a known limit, in one window, that may be accidents."""
 SHORT = 3.0
-"""Seconds: where a place comes free within them, requests are paced."""
+"""Seconds. Where a place comes free within them, requests are paced."""
 FIRST_DELAY = 0.25
-"""Seconds before the first attempt at a full limit, where Sage does not say when; later a tenth of the time so far."""
+"""Seconds before the first attempt without a `Retry-After`. Later ones wait a tenth of the time so far."""
 LONGEST_DELAY = 2.0
-"""Seconds between two such attempts at most."""
+"""Seconds that such an attempt waits at most."""
 ANSWERED_WITHIN = 10.0
-"""Seconds after which another attempt is made, where one is not answered."""
+"""Seconds after which another attempt is made, although the last one has no response yet."""
 
 
 class RateWindow:
     """The requests that one limit counts: all of the application's, or those of one business.
 
-    Nothing is held back until Sage refuses. Then the window closes: one attempt at a time asks for a place, and more
-    as long as they pass. What was answered in the time until one passes is the limit, if that was long; otherwise
-    requests are paced. From time to time, a request more than the limit is tried, and more as long as they pass.
+    Nothing is held back until Sage refuses. Then the window closes: one request at a time is sent, and more as long as
+    they pass. If it took long until one passed, the responses before are the limit. Otherwise requests are paced. From
+    time to time, one request more than the limit is tried, and more as long as they pass.
 
     Attributes:
-        limit: places, each taken from its request until `length` after the answer; None for as many as there are.
+        limit: places, each taken from its request until `length` after the answer; None where none is known.
         length: seconds.
         pace: the pace of requests, where places come free one by one.
         closure: the time for which the limit is full; None while it is not.
@@ -128,7 +128,7 @@ class RateWindow:
             self._answered.popleft()
 
     def accept(self, permit: Permit, now: float) -> None:
-        """Learn from an answer that was no refusal."""
+        """Learn from a response that was no refusal."""
         self._round_trip = min(self._round_trip, now - permit.sent_at)
         closure = self.closure
         if closure is None:
@@ -146,7 +146,7 @@ class RateWindow:
             self._began = permit.sent_at
 
     def _grow(self, permit: Permit, now: float) -> None:
-        """Try more, as long as it is answered; until there is no limit any more."""
+        """Try more as long as Sage accepts it, until no limit is left."""
         if self.pace is not None:
             self.pace.accept(now)
             if self.pace.is_void:
@@ -225,7 +225,7 @@ class RateWindow:
         self.limit = self.closure = None
 
     def _learn(self, closure: Closure, free_at: float) -> None:
-        """Learn from the first attempt that passed: until when the places were taken."""
+        """Learn from the first attempt that passed, which shows until when the places were taken."""
         if free_at - closure.since <= SHORT * self._second:
             if self.limit is not None:
                 self._correct(closure, free_at, self.limit)
@@ -247,7 +247,7 @@ class RateWindow:
             self._trial.begin()
 
     def _correct(self, closure: Closure, free_at: float, limit: int) -> None:
-        """Learn from a known limit that was full for a moment: a place is taken for longer, or there are fewer."""
+        """Correct a known limit that was full for a moment: places are taken for longer, or there are fewer."""
         self.closure = None
         is_one_too_many = len(self._strays) == MOST_STRAYS and free_at - self._strays[0] <= self.length
         self._strays.append(free_at)

@@ -133,7 +133,7 @@ class RequestGate:
         return delay
 
     def accepted(self, permit: Permit) -> None:
-        """Learn from an answer that was no refusal."""
+        """Learn from a response that was no refusal."""
         with self._changed:
             self._limiter.accept(permit, self._clock())
             if self._held:

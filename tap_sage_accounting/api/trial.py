@@ -1,4 +1,4 @@
-"""Requests beyond a limit, which show whether there is more of it than is known."""
+"""Requests beyond a known limit, which show whether the limit is higher."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from tap_sage_accounting.api.permit import Permit
 
 PATIENCE = 200.0
-"""Answers at a known limit after which a request more is tried."""
+"""Responses at a known limit before one request more is tried: fewer bring more refusals, more find a rise later."""
 LONGEST_GAP = 10.0
-"""Seconds without an answer that count as answers, where requests are slow."""
+"""Most seconds without a response that count as one response each: slow runs reach a trial, too."""
 
 
 class Trial:
-    """A request more than the limit now and then, and two more for each that passes.
+    """Tries one request more than the limit from time to time, and two more for each that passes.
 
     Attributes:
         extra: how many more than the limit may be sent.
@@ -35,22 +35,26 @@ class Trial:
         return not self.extra and self._until_due <= 0
 
     def rest(self, rate: float) -> None:
-        """Try nothing for some answers; for fewer, if the limit is below the standard, of which it is the part."""
+        """Try nothing for `PATIENCE` responses, or for fewer where the limit is below the standard.
+
+        Args:
+            rate: the limit as a part of the standard.
+        """
         self._until_due = PATIENCE * min(1.0, rate)
         self._is_new = False
         self.extra = 0
         self.permits.clear()
 
     def begin(self) -> None:
-        """Try soon: the limit was seen a single time."""
+        """Try soon, because the limit was seen only once."""
         self.rest(0.0)
         self._is_new = True
 
     def wait(self, wait: float, since_sent: float, round_trip: float) -> float:
         """Return for how many seconds nothing may be tried.
 
-        A limit that is new is tried as soon as it is full. Later, the middle of the time without a place shows also
-        whether places are taken for shorter. Where that time is too short to be certain of it, there is no hurry.
+        A new limit is tried as soon as it is full. Later trials wait for the middle of the time without a free place:
+        they also show whether places are taken for a shorter time. If that is too short to be certain, trials wait.
 
         Args:
             wait: seconds until a place comes free.
@@ -68,7 +72,7 @@ class Trial:
         self.extra = max(self.extra, 1)
 
     def accept(self, permit: Permit, now: float) -> None:
-        """Count an answer; or the seconds since the last one, if these are more."""
+        """Count a response; or the seconds since the last one, if these are more."""
         if permit in self.permits:
             self.permits.remove(permit)
             self.extra += 2
@@ -77,5 +81,5 @@ class Trial:
         self._answered_at = now
 
     def refuse(self, rate: float) -> None:
-        """End a trial: the limit holds. A new one is tried once more, in another way."""
+        """End a trial: the limit holds. A new limit is tried once more, in the middle of the time without a place."""
         self.rest(0.0 if self._is_new else rate)

@@ -129,10 +129,10 @@ def default_directory() -> Path:
 
 
 def default_directories() -> list[Path]:
-    """Return where the tap's own files may be, in whatever way it is started: first, where they are now.
+    """Return where the tap's own files may be, however it is started; the current directory for them is the first.
 
-    That is with a Meltano project around the working directory, and with the user: where the environment says that
-    they keep data, where they keep them without that, and with the user who became another one by `sudo`.
+    These are Meltano projects around the working directory, and directories of the user: the one that the environment
+    names, and the usual one. After `sudo`, that of the user who called it is among them.
     """
     places = [default_directory()]
     places += [project / ".meltano" / APPLICATION for project in _projects()]
@@ -149,7 +149,7 @@ def user_directory() -> Path:
 
 
 def project_of(file: Path) -> Path | None:
-    """Return the Meltano project whose token store by default is a file; None where it is no such one's."""
+    """Return the Meltano project whose default token store a file is; None where it is no such store."""
     directory = file.parent
     project = directory.parent.parent
     is_default = (directory.parent.name, directory.name, file.name) == (".meltano", APPLICATION, STORE)
@@ -185,7 +185,7 @@ def meltano_of(project: Path) -> str:
 
 
 def digest(*parts: str) -> str:
-    """Return what stands for texts in names of files and in lists."""
+    """Return the digest that stands for texts in names of files and in lists."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -1,8 +1,8 @@
 """Logins in other token stores, which another login of the same user ends.
 
 Which store is used depends on settings, the Meltano project, the working directory and the user. A command that looks
-into the wrong one finds no login. So the places that a store has unless a setting says otherwise are looked at, and
-those in a list that `login` keeps among the user's own files.
+into the wrong one finds no login. So this module looks in the places of stores without a setting. It also looks in
+those of a list that `login` keeps among the user's own files.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 LIST = "logins.json"
 MOST_LISTED = 50
-"""Logins in the list; the newest are kept."""
+"""Logins in the list; the newest are kept, so that the file stays small."""
 LONGEST_LIST = 1 << 16
-"""Bytes; a longer file is no such list."""
+"""Bytes; a longer file was not written by `login`, which keeps few logins, and is not read."""
 _SCHEME = "sqlite:///"
 
 
@@ -70,7 +70,7 @@ class OtherLogin:
         )
 
     def use(self, instead: str = "") -> str:
-        """Say how to do with this login what this program was started for, or another one without options."""
+        """Say how to run this program with this login; `instead`: another program, without options."""
         program, *options = [instead] if instead else sys.argv
         name = Path(program).stem
         if self.owner:
@@ -136,7 +136,7 @@ def _name_of(uid: int) -> str:
 
 
 def _directory(project: Path) -> str:
-    """Return the command that goes into a project, with what joins it to another; "" from inside of it."""
+    """Return `cd` into a project, ready for a command to follow; "" from inside of it."""
     with suppress(OSError):
         if Path.cwd().is_relative_to(project):
             return ""
@@ -163,7 +163,7 @@ def _by_meltano(project: Path, name: str, options: list[str]) -> str:
 
 
 def note_login(client_id: str, own: StoreAddress) -> None:
-    """Put a login into the list, if it can be written; it is not needed for stores in their usual places."""
+    """Put a login into the list, if it can be written; stores in their usual places are found without it."""
     entry = (digest(client_id), own.place)
     _write([entry, *(each for each in _listed() if each != entry)])
 
@@ -176,7 +176,7 @@ def forget_login(client_id: str, own: StoreAddress) -> None:
 
 
 def _listed() -> Iterator[tuple[str, str]]:
-    """Yield what stands for the application, and the store's address, of each login in the list."""
+    """Yield the digest of the client id and the store's address of each login in the list."""
     for directory in dict.fromkeys([*_own_directory(), *default_directories()]):
         with suppress(OSError, ValueError, RecursionError):
             file = directory / LIST

@@ -35,15 +35,16 @@ DECLARED = {stream.name: stream for stream in STREAMS}
 STREAM_WIDTH, MOMENT_WIDTH, ID_WIDTH = 33, 20, 60
 """Characters of columns, so that a line has no more than 80."""
 MOST_LINES = 20
-"""Lists that are named after a change."""
+"""Lists that are named after a change: a change of everything has hundreds."""
 MOST_NAMES = 3
+"""Businesses that a message names."""
 READ = {"whole": "whole in every run", "all": "not read whole yet"}
 """What stands in the place of a moment up to which a list was read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a person asks for: the options of the command."""
+    """The options of the command."""
 
     file: str
     streams: tuple[str, ...]
@@ -67,7 +68,7 @@ class Wanted:
         )
 
     def require_sense(self) -> None:
-        """Refuse options that contradict each other, and a change of nobody knows what.
+        """Refuse options that contradict each other, and a change without a name of what to change.
 
         Raises:
             UsageError: naming the options.
@@ -219,7 +220,7 @@ def _encoded(found: Any) -> str:
 
 
 def _replace(file: Path, content: str) -> None:
-    """Replace the content of a file at once: a reader finds the old or the new one, and no part of it.
+    """Replace the content of a file at once: a reader finds all of the old or all of the new.
 
     Raises:
         SettingsError: that is impossible, and the file is as it was.

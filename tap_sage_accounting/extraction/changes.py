@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.records.row_decoder import Item
 
 MOST_KEPT = 2_000
-"""Transactions of a business that are kept: ten pages. The trial balance reads more of them by itself."""
+"""Transactions of a business that are kept: ten pages. Of more, the trial balance requests its own list."""
 
 
 class Change(NamedTuple):
@@ -27,12 +27,12 @@ class Change(NamedTuple):
 
     @classmethod
     def of(cls, row: Item) -> Self:
-        """Take it from a row."""
+        """Return the change that a row shows."""
         return cls(row.get("date"), row.get(CREATED_AT) or "", row.get(UPDATED_AT) or "")
 
 
 ATTRIBUTES = ("date", CREATED_AT, UPDATED_AT)
-"""The attributes that it needs."""
+"""The attributes of a transaction that a `Change` needs."""
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class ChangedTransactions:
     _found: list[Change] = field(default_factory=list)
 
     def watch(self, records: Iterable[Item]) -> Iterator[Item]:
-        """Pass on records, and keep what the trial balance looks at."""
+        """Pass records on, and keep what the trial balance needs of them."""
         for record in records:
             if len(self._found) <= MOST_KEPT:
                 self._found.append(Change.of(record))

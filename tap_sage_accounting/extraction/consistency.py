@@ -1,10 +1,10 @@
 """Lists move while they are read: rows come and go between two page requests, and others slip past unseen.
 
-Sage has neither cursors nor snapshots. What it has is a total in every response. If no row came or went, every page has
-the same total, and exactly that many different rows were seen: whatever changes places is seen twice or not at all, and
-the count falls short. Only a row that comes while another goes leaves the count right. Then the one that came is among
-those that were seen: had it come to where the read had already been, nothing would have slipped. So rows that bear a
-time, as most do (records.times), show at no cost that none came, and the rest is looked for separately.
+Sage has neither cursors nor snapshots, only a total in every response. If no row came or went, every page has the same
+total, and exactly that many different rows were seen. A row that changes places is seen twice or not at all, and the
+count falls short. Only a row that comes while another goes leaves the count right. Then the one that came is among
+those that were seen: in a place already read, it would have moved no row past the read. So rows with a time, as most
+have (records.times), show without a request that none came. Other rows are looked for separately.
 """
 
 from __future__ import annotations

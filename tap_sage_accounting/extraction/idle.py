@@ -1,11 +1,11 @@
 """Businesses that rest: nothing was posted in them since their lists were read, and that is not long ago.
 
-Whatever changes the books makes a transaction or changes one. So one request shows for a whole business whether
-anything was posted since the moment up to which all its lists were read. That moment is in its state of `transactions`,
-with a fingerprint of what was selected then. Only a run in which no read of the business failed moves it.
+Each change of the books makes a transaction or changes one. So one request shows whether anything was posted since all
+lists of a business were read. That moment is in its state of `transactions`, with a fingerprint of what was selected
+then. Only a run in which no read of the business failed moves it.
 
-What may be late where a business rests may be late where it does not, too: deletions of records that are not posted,
-and the settings. So an active business is not asked for them again before the same time has passed.
+In an active business, some things may be as late as in one that rests: deletions of records that are not posted, and
+the settings. So they are requested again only when the same time has passed.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class IdleBusinesses:
         return f"{crc32(' '.join(sorted(self.choice)).encode()):08x}"
 
     def _read_at(self, business_id: str, what: str) -> datetime | None:
-        """Return when that was read of it, None where it is due again."""
+        """Return when a part of a business was read, None where it is due again; `what`: the part's state key."""
         noted = self.state_of(business_id).get(what, "")
         moment, _, fingerprint = noted.partition(" ")
         if fingerprint != self._fingerprint:
@@ -112,6 +112,6 @@ class IdleBusinesses:
         except AuthorizationError:
             raise
         except (SkippableAPIError, FatalAPIError, RetriableAPIError):
-            return False  # its reads say what is wrong
+            return False  # its reads report the fault
         is_old = page.served_at < self.now - self.lookback  # a cache on the way keeps it
         return not (page.items or page.total or is_old)

@@ -129,14 +129,14 @@ class ListReader:
     def recover_missed_rows(self, was_replaced: Callable[[], bool]) -> Iterator[Item]:
         """Yield rows that slipped from one page to another while the list was read.
 
-        A read that saw as many different rows as the list had all along missed none, unless one row came while another
-        went. Otherwise, and where Sage gives no total (pages.total), the list is passed through again, ids only, until
-        a pass shows nothing that is not known yet: a row can only slip past a pass that counts right if another one
-        came meanwhile, and that one would be unknown.
+        A read that saw as many different rows as the list had all along missed none, if no row came while another went.
+        Otherwise, and where Sage gives no total (pages.total), the list is read again, ids only, until a pass shows no
+        unknown row. A row can only slip past a pass that counts right if another one came meanwhile. That one would be
+        unknown.
 
         Args:
-            was_replaced: returns whether rows may have come *and* gone during the read, which totals do not show; not
-                called after a read of one page, which no row can slip past.
+            was_replaced: returns whether rows may have come *and* gone during the read, which totals do not show. A
+                read of one page does not call it: no row can slip past.
 
         Raises:
             RetriesExhaustedError: the list never stood still long enough to be sure.

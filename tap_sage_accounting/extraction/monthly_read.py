@@ -1,11 +1,10 @@
 """The read of the trial balance of one business, month by month.
 
 A transaction that changed shows the month that it is in, not the one that it was in before. What each account holds at
-the end of a month is what it holds at the beginning of the next one; where that is not so, the earlier month is read
-again, and the one before it, as far back as it takes. What the trial balance lags behind (ledger.trial_balance_lag),
-the next run reads. Changes that make up for each other account by account before the first month that is read anyway
-would escape this; so after changes of older transactions all months are read again at times, as often as other lists
-are swept for deletions.
+the end of a month is what it holds at the beginning of the next one. Where that is not so, the earlier month is read
+again, and those before it as far as needed. What the trial balance lags behind (ledger.trial_balance_lag), the next run
+reads. Changes of earlier months that cancel each other out, account by account, would escape this. So after changes of
+older transactions all months are read again at times, as often as other lists are swept for deletions.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def _doubts_emptiness(plan: ReadPlan, version: FullTableVersion) -> bool:
 def _failing_together(batches: Batches, records: Counter[str], ended: EndedRead) -> Batches:
     """Pass on batches; what fails in the middle of one is raised here, and not where its records are taken.
 
-    How many were taken of each is what `records` counted meanwhile: a batch is taken before another one is asked for.
+    `records` counts meanwhile how many were taken of each: a batch is taken before the next one is requested.
     """
     failures: list[Exception] = []
 

@@ -12,13 +12,18 @@ if TYPE_CHECKING:
     from tap_sage_accounting.api.pages import Page
 
 BYTES_AHEAD = 16 << 20
-"""Bytes of pages that a run holds ahead of their use, for all lists: ten pages of invoices or a hundred of entries."""
+"""Bytes of pages that a run holds ahead of their use, for all lists: ten pages of invoices, or 100 of entries."""
 OWN_BYTES = 16 << 20
-"""Bytes of pages that the list which is read just now may have besides."""
+"""Bytes of pages that the list which is being read may hold in addition."""
 
 
 class PagesAhead(NamedTuple):
-    """How many pages of a list may be requested ahead of their use: unless they are large, and where there is room."""
+    """How many pages of a list may be requested ahead of their use.
+
+    Attributes:
+        least: fewer only where pages are large.
+        most: as many as there is room for.
+    """
 
     least: int
     most: int
@@ -28,7 +33,7 @@ class PageBudget:
     """The memory for pages ahead of their use, which all lists of a run share; safe to use from any thread.
 
     Attributes:
-        first_page: bytes of the first page of a list that came last, 0 before; others are taken to be as large.
+        first_page: bytes of the latest first page of a list, 0 before; others are expected to be as large.
     """
 
     def __init__(self, size: int = BYTES_AHEAD) -> None:

@@ -89,7 +89,7 @@ class BusinessRead:
             yield from pages
 
     def _watch(self, page: Page) -> None:
-        """Look for what contradicts what is assumed of Sage in the number of rows and in the first and the last one."""
+        """Compare the number of rows, the first and the last one with what is assumed of Sage."""
         if not page.items:
             return
         plan, note = self._plan, self._plan.endpoint.client.observations.note

@@ -1,8 +1,8 @@
 """Recent documents are read again now and then, for changes that did not move their `updated_at`.
 
-Nothing says that Sage moves it whenever a line of a document changes (records.line_changes). So documents of the last
-days, as many as the setting `reread_documents_days` has, are read again once a week and delivered, whatever their
-`updated_at`. A checksum of each is kept in the state: it shows what had changed unseen.
+Nothing says that Sage moves it whenever a line of a document changes (records.line_changes). So once a
+week, documents of the last `reread_documents_days` days are read again and delivered, whatever their `updated_at`. The
+state keeps a checksum of each, which shows what had changed unnoticed.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Key = tuple[str, str | None]
 
 READS_PER_REQUEST = 4
-"""Reads started before their turn, for each request that may be in flight, as soon as pages show how large they are."""
+"""Reads started before their turn, for each request that may be in flight, once the size of pages is known."""
 PAGES_PER_REQUEST = 2
 """Pages of one list requested ahead of their use, for each request that may be in flight: one may be late."""
 CHECK_INTERVAL = 0.2

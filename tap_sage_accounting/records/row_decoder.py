@@ -1,8 +1,8 @@
 """The rows of a page, decoded in one go by what the schema says, outside Python's own loops; and what identifies a row.
 
-This is the quick way to the very records that `RecordConverter` makes. Rows with anything in them that the schema does
-not expect are not for it: they are read the careful way, which loses nothing. Where a page has none but those, as after
-a change of Sage's, so are the pages after it.
+This is the quick way to the same records that `RecordConverter` makes. Rows that hold anything unexpected are read the
+careful way, which loses nothing. Where a page has only such rows, as after a change of Sage's, the pages after it are
+read that way, too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _is_plain = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\.[0-9]{1,6}").fullmatch
 _decimals_stay = (Decimal,)
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 MANY = 20
-"""Unexpected rows, and no other ones on a page, from which on the schema counts as outdated."""
+"""Rows of a page, all of them unexpected, from which on the schema counts as outdated."""
 _Id = Annotated[str, msgspec.Meta(min_length=1)]
 _id_of = operator.attrgetter("id")
 

@@ -1,7 +1,7 @@
 """The run as rows: one when it begins, the same again when it ended, and one for each read.
 
-The state holds the row of the run that is at work. A run that finds one there that never ended writes that it was
-interrupted: nobody else knows, where a process was killed.
+The state holds the row of the current run. A run that finds an unended one there writes that it was interrupted: a
+process that was killed could not.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RunLog:
     _began: float = 0.0
 
     def begin(self, began_at: datetime, *, version: str, businesses: int, resting: int, reads: int) -> bool:
-        """Write that a run begins, and what became known of the one before; return whether the state must be written.
+        """Write that a run begins, and whether the one before was interrupted.
 
         Args:
             began_at: a moment by Sage's clock that is not after the first answer of the run.
@@ -57,6 +57,9 @@ class RunLog:
             businesses: how many are concerned.
             resting: how many of them are not read.
             reads: how many reads there are.
+
+        Returns:
+            Whether the state must be written.
         """
         self._began = time.monotonic()
         self._row = {"run_id": uuid4().hex, "status": RUNNING, "started_at": instant(began_at), "version": version}
@@ -110,7 +113,7 @@ def _status(report: RunReport, error: BaseException | None, *, is_stopped: bool)
 
 
 def _unended(state: dict[str, Any], now: datetime) -> Row | None:
-    """Return the row of a run that never ended, as far as it can be used: a state may hold anything."""
+    """Return the valid parts of the row of a run that never ended, None without one: a state may hold anything."""
     match state:
         case {"run_id": str(run_id), "status": "running", "started_at": str(started_at)} if _RUN_ID.fullmatch(run_id):
             pass

@@ -1,4 +1,4 @@
-"""A state that people change: lists are forgotten or set back to a moment, so that the next run reads them again.
+"""Changes of a state by people: lists are forgotten or set back, so that the next run reads them again.
 
 What the state knows of deletions is kept, or set back as well: otherwise they would go unnoticed.
 """
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Partition = dict[str, Any]
 
 END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
-"""What counts as now: a run knows by Sage's clock what lies in the future, and no clock is asked here."""
+"""Counts as now: only a run knows by Sage's clock what lies in the future."""
 MONTHS = (READ_AT, CLOSINGS, EMPTY_SINCE, ALL_READ_AT)
 """Of the trial balance: what lets a run leave out months."""
 
@@ -133,7 +133,7 @@ class StateChange:
 
 
 def _forget_months(partition: Partition, moment: str) -> None:
-    """Let all months be read again that were read after a moment: which of them changed since, no filter says.
+    """Let all months be read again that were read after a moment: no filter shows which of them changed since.
 
     The accounts that were ever listed stay known, as their rows are there.
     """
@@ -164,7 +164,7 @@ def read_until(stream: type[StreamDeclaration], partition: Mapping[str, Any]) ->
 
 
 def _checked(stream: type[StreamDeclaration], business_id: str, partitions: Sequence[Partition]) -> Partition:
-    """Return the one partition that a run would make of those of a business; log what of them is damaged."""
+    """Return the one partition that a run would make of those of a business; log their damaged parts."""
     state = State({stream.name: {PARTITIONS: deepcopy([*partitions])}})
     state.check_partitions([stream], {business_id}, END_OF_TIME)
     state.report(printable)

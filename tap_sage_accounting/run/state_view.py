@@ -1,4 +1,4 @@
-"""What a state says of each list, as the next run will take it: damaged parts are left out, and logged."""
+"""What a state holds of each list, as the next run will read it: damaged parts are logged and left out."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ListState:
     all_lists_read_at: str | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Return what is known, by its name."""
+        """Return the known values by their names."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.api.permit import Permit
 
 MINUTE = 60.0
+"""Seconds."""
 SHORTEST = 0.02
 """Seconds that a request takes on its way at least."""
 AHEAD = 128
@@ -47,13 +48,13 @@ class Others(NamedTuple):
 
 @dataclass
 class Sage:
-    """A server with a limit: in any `length` seconds, in each by itself, or as a bucket that fills within them.
+    """A server with a limit in any `length` seconds, in each by itself, or of a bucket that fills in them.
 
     Attributes:
         limit: requests; None for no limit.
         length: seconds.
         per_business: whether each business has the limit for itself.
-        retry_after: whether refusals say when to come back, in whole seconds; or the seconds that they always say.
+        retry_after: whether refusals say when to come back, in whole seconds; or the seconds that each refusal names.
         strays: part of all requests that is refused for no reason.
         outages: when everything is refused.
         changes: moments from which on another limit holds.
@@ -200,7 +201,7 @@ class Run:
         return None
 
     def end(self, permit: Permit, verdict: Verdict, now: float) -> float:
-        """Take in an answer; return for how many seconds the request waits by itself, 0 for not at all."""
+        """Process a response; return for how many seconds the request waits by itself, 0 for not at all."""
         self.limiter.land(permit, now)
         if verdict.is_accepted:
             self.limiter.accept(permit, now)
@@ -256,7 +257,7 @@ class Simulation:
             self._push(run.look_at, "look", run)
 
     def go(self, horizon: float = 50_000.0) -> None:
-        """Let it happen, until all is answered, or until the horizon."""
+        """Simulate until all is answered, or until the horizon."""
         for run in self._runs:
             self._push(run.starts_at, "look", run)
         while self._events and self._events[0][0] < horizon:

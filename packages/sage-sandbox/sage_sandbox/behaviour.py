@@ -1,4 +1,4 @@
-"""How this Sage behaves where the real one is unknown: a switch for each thing that a client has to assume."""
+"""How this Sage behaves where the real one is unknown: a switch for each assumption of a client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass
 class Behaviour:
-    """How this Sage behaves; what goes wrong with it besides is in `Faults`. The defaults are what is thought likely.
+    """How this Sage behaves; `Faults` has what goes wrong with it. The defaults are what is thought likely.
 
     Attributes:
         echo_business: Answers carry the `X-Business` that they are about.
@@ -20,14 +20,14 @@ class Behaviour:
         decimals: Decimals travel as strings, as Sage does, or as JSON numbers.
         gzip: Answers are compressed for clients that accept it.
         fractional_seconds: A change filter may carry fractions of a second.
-        tombstones: What `deleted_since` lists: the whole record, its id with `deleted_at`, or no more than the id,
-            `displayed_as` and `$path`, with a flag `deleted` (`flagged_id`) or without.
-        changed_since: The filter for changes lets the very second of its moment through (`inclusive`) or not
+        tombstones: What `deleted_since` lists: the whole record, its id with `deleted_at`, or only the id,
+            `displayed_as` and `$path`. With `flagged_id`, a flag `deleted` is there, too.
+        changed_since: The filter for changes lets the second of its moment through (`inclusive`) or not
             (`exclusive`), or is ignored.
-        deleted_since: The filter for deletions is honoured, which keeps the very second out, lets that second through
-            (`inclusive`), or is ignored as if it were none of Sage's parameters.
+        deleted_since: The filter for deletions keeps the second of its moment out (`honoured`), lets it through
+            (`inclusive`), or is ignored like an unknown parameter.
         sort: The parameter is honoured, or ignored: the rows come newest first.
-        short_pages: Records on a page at most, whatever was asked for and the page says of itself; None for no such
+        short_pages: Records on a page at most, whatever was requested and the page states; None for no such
             limit.
         changed_and_deleted: Both change filters at once give tombstones only, or changed records and tombstones.
         detail_flags_on_lists: Lists honour the opt-in flags that are described for single records only.
@@ -36,8 +36,8 @@ class Behaviour:
         object_ids: Single objects, such as settings, have an `id`.
         undated_before: Ledger entries of days before this one have null in `created_at` and `updated_at`; "" for none.
         last_paid: The day of the last payment is in the country's format (`local`) or in that of all dates (`iso`).
-        exchange_rates: A document's rate is what a unit of its currency costs (`price`), or what a unit of the base
-            currency buys (`inverse`).
+        exchange_rates: A document's rate is the price of a unit of its currency (`price`), or of a unit of the base
+            currency (`inverse`).
         detail_marks_sent: Reading a sales document without `mark_as_sent=false` marks it as sent.
         inactive_items: Inactive products, services and stock items are listed, or hidden unless `active=false`, or
             listed whatever `active` says (`unfiltered`).
@@ -48,8 +48,8 @@ class Behaviour:
         edition_refusal: Status for a path that the business's edition or country does not have: 401 with "No active
             subscription", or 404.
         start_has_purchases: The edition Start has purchase invoices, credit notes and quick entries.
-        lists_without_offer: Lists that edition, country, subscription or role do not offer are refused, or answer as if
-            nothing were in them; their single records are refused in either case.
+        lists_without_offer: Lists that edition, country, subscription or role do not offer are refused, or answer as
+            empty ones. Their single records are refused in either case.
         expired_body: What comes with a 401 for a dead access token: Sage's error list, an OAuth error object, a
             gateway's HTML page, or nothing.
         businesses_attributes: Whether the list of businesses takes `attributes`.
@@ -68,10 +68,10 @@ class Behaviour:
         code_lifetime: Seconds an authorization code lives.
         rate_limit: Requests a minute; None for no limit.
         rate_limit_per: The limit is the application's, or each business's own.
-        rate_window: The limit holds in any minute (`sliding`), or in each minute by itself (`fixed`), or its places
-            come free one by one (`bucket`).
-        retry_after: How a 429 of the limits says when to come back: whole seconds, an exact fraction (for shortened
-            minutes), an HTTP date, or not at all.
+        rate_window: The limit holds in any minute (`sliding`) or in each minute by itself (`fixed`), or places come
+            free one by one (`bucket`).
+        retry_after: What a 429 of the limits says: whole seconds, an exact fraction (for shortened minutes), an HTTP
+            date, or nothing.
         concurrency_limit: Requests in flight beyond which a 429 answers.
         big_pages: Glob over paths -> the most records with `attributes=all` in a page; more answer 504.
     """

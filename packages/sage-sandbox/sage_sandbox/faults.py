@@ -148,7 +148,7 @@ class Fault:
 
 @dataclass
 class Faults(Behaviour):
-    """What goes wrong with this Sage, and how fast it is. How it behaves is in `Behaviour`, whose switches it has, too.
+    """What goes wrong with this Sage, and how fast it is; the switches of `Behaviour` are among its own.
 
     All may be changed while the server runs. Seconds are real seconds; the simulated clock does not enter.
 
@@ -157,14 +157,14 @@ class Faults(Behaviour):
         token_uses: Requests for which an access token is good, whatever lifetime it came with; None for any number.
         minute: Length of the limit's minute in seconds, to make tests shorter.
         cache_seconds: For how many seconds of the world's time something on the way keeps answers; 0 for not at all.
-        cache: It asks Sage where a client wants no old answer, and says how old an answer is (`honest`), does the
-            second only (`stubborn`), or passes an old answer off as new (`lying`).
+        cache: `honest` gets a new answer where a client wants one, and says how old an answer is. `stubborn` says only
+            how old it is. `lying` presents an old answer as new.
         cached_paths: Glob over the paths whose answers it keeps.
         latency: Seconds that an answer takes.
         latency_jitter: Seconds more, at most, by chance.
         jitter_seed: The chance.
         poison: Record id -> which answers it spoils.
-        raw: Text -> the bytes (as Latin-1) that stand in answers in the place of a JSON string that is this text.
+        raw: Text -> the bytes (as Latin-1) that replace a JSON string with this text in answers.
         script: Faults that hit requests, in order; the first that matches is taken.
     """
 

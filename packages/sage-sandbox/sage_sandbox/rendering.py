@@ -1,4 +1,4 @@
-"""What of a record is shown, and in which form: the switches that shape single records."""
+"""Which parts of a record are shown, and in which form: the switches that shape single records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sage_sandbox.store import Body
 
 REFERENCE = frozenset({"id", "displayed_as", "$path"})
-"""What points to a record."""
+"""The attributes that point to a record."""
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 _LOCAL_DAY = re.compile(r"(\d\d)/(\d\d)/(\d{4})")
 _RATES = ("exchange_rate", "inverse_exchange_rate")
@@ -19,7 +19,7 @@ _MONTH_FIRST = frozenset({"CA", "US"})
 
 
 def project(body: Body, attributes: frozenset[str] | None, hidden: frozenset[str]) -> Body:
-    """Take what was asked for of a record; None asks for all."""
+    """Return the requested attributes of a record; None requests all."""
     if attributes is None:
         return {name: value for name, value in body.items() if name not in hidden}
     return {name: value for name, value in body.items() if name in attributes and name not in hidden}

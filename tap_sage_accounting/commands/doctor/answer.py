@@ -1,4 +1,4 @@
-"""What came for one request of a look: an answer, Sage's refusal, or nothing that anything follows from."""
+"""What came for one request of a look: an answer, a refusal of Sage's, or nothing to conclude from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 OK, TOO_MANY = 200, 429
 LONGEST_NUMBER = 15
-"""Digits of a number in an envelope."""
+"""Digits of a number in an envelope: a longer one is a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Answer:
         status: 0 where nothing came.
         headers: by their names in lower case.
         body: parsed; None where it is no JSON.
-        error: why it is not what was asked for, in words; None where it is.
+        error: why it is not what was requested, in words; None where it is.
         size: bytes of the body, decompressed.
         seconds: from the request to the last byte.
         skew: Sage's clock less this machine's; None without a `Date` that makes sense.
@@ -52,7 +52,7 @@ class Answer:
 
     @classmethod
     def of(cls, exchange: Exchange, request: Request, seconds: float) -> Self:
-        """Take an answer apart; one about another business than was asked for is none."""
+        """Parse a response; one about another business than requested counts as none."""
         response = exchange.response
         error, body = error_of(response, exchange.body, request.label), None
         try:
@@ -74,7 +74,7 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether the request was answered as it was meant."""
+        """Whether Sage delivered what was requested."""
         return self.status == OK and self.error is None
 
     @property
@@ -84,7 +84,7 @@ class Answer:
 
     @property
     def is_missing(self) -> bool:
-        """Whether Sage said nothing of what was asked, neither yes nor no."""
+        """Whether Sage neither delivered nor refused what was requested."""
         says_no = HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR and self.status != TOO_MANY
         return not (self.ok or says_no)
 
@@ -95,13 +95,13 @@ class Answer:
 
     @property
     def failure(self) -> str:
-        """Why it is no answer, in a word of this program's own."""
+        """Why it is no answer, in this program's own words."""
         if self.status == 0:
             return "not in time" if self.is_late else "no answer"
         return "another answer" if self.status == OK else str(self.status)
 
     def but(self, error: Exception) -> Answer:
-        """Return it as no answer to what was asked."""
+        """Return a copy that counts as no answer, with the error that says why."""
         return replace(self, error=error)
 
     @property

@@ -1,4 +1,4 @@
-"""Look at an account with GET requests only: is it ready to load, and does Sage behave there as assumed?"""
+"""Look at an account, with GET requests only: whether it is ready to load, and Sage behaves as assumed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.tap import TapSageAccounting
 
 LOGIN_LOOK = 2
-"""Requests that a look takes for the user and the list of businesses."""
+"""Requests of a look for the user and the list of businesses, which are sent once for all businesses."""
 
 
 @click.command(

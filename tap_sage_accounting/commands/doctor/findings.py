@@ -1,4 +1,4 @@
-"""What looking at an account says of an assumption, and the experiments that find out."""
+"""What an account shows of each assumption, and the registry of experiments that find out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 
 
 COUNTS = (0, 19, 199, 1_999, 19_999, 199_999)
-"""Counts at which a class of counts ends."""
+"""Counts at which a class of counts ends: classes are wide, so that a report shows no exact count."""
 
 
 def class_of(count: int) -> str:
@@ -73,7 +73,7 @@ class Finding:
     evidence: Evidence
 
     def but(self, reason: str) -> Finding:
-        """Return it with a reason more."""
+        """Return the finding with another reason."""
         found = self.evidence
         return Finding(self.verdict, Evidence(f"{found.exact} {reason}", f"{found.shared} {reason}"))
 
@@ -83,32 +83,32 @@ def _finding(verdict: Verdict, evidence: str | Evidence) -> Finding:
 
 
 def confirmed(evidence: str | Evidence) -> Finding:
-    """Say that Sage behaves as assumed."""
+    """Return that Sage behaves as assumed."""
     return _finding(Verdict.CONFIRMED, evidence)
 
 
 def contradicted(evidence: str | Evidence) -> Finding:
-    """Say that Sage behaves otherwise."""
+    """Return that Sage behaves otherwise."""
     return _finding(Verdict.CONTRADICTED, evidence)
 
 
 def undecided(reason: str | Evidence) -> Finding:
-    """Say why this account does not show it."""
+    """Return why this account does not show it."""
     return _finding(Verdict.UNDECIDED, reason)
 
 
 def decided(*, holds: bool, evidence: str | Evidence) -> Finding:
-    """Say what an account shows, whichever it is."""
+    """Return what an account shows: confirmed if the assumption holds, else contradicted."""
     return confirmed(evidence) if holds else contradicted(evidence)
 
 
 ORDER = ("businesses", "tokens", "records", "pages", "ledger", "changes", "deletions", "rights", "requests", "limits")
-"""Topics in the order in which they are looked into; last what looks at the answers that came for all others."""
+"""Topics in the order of their experiments; the last ones look at answers that came for all others."""
 _experiments: dict[str, Experiment] = {}
 
 
 def experiment(assumption: str) -> Callable[[Experiment], Experiment]:
-    """Declare what finds out whether an assumption holds.
+    """Register the function that finds out whether an assumption holds.
 
     Raises:
         ValueError: there is no such assumption, or it has an experiment already.

@@ -35,7 +35,7 @@ def first_months(subject: Subject) -> int:
         return is_empty or month < posted
 
     found = first_month(opened, last, opened, is_empty_until)
-    counts = (1 if is_empty else 2) if found > opened else 0  # whether as many are dated from then on as there are
+    counts = (1 if is_empty else 2) if found > opened else 0  # compares the entries from then on with all entries
     return settings + looks + counts + len((opened if is_empty else found).until(last))
 
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tap_sage_accounting.commands.doctor.looker import Looker
 
 UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError, ArithmeticError)
-"""What is raised where a body holds something else than the API description says."""
+"""Exceptions of a body that holds something else than the API description says."""
 MOST_LACKING = 3
-"""Lists that a reason names."""
+"""Lists that a reason names, so that it stays short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Look:
 
 
 def require_login(looker: Looker) -> None:
-    """Ask for something that every user may read.
+    """Request something that every user may read.
 
     Raises:
         RefusedRunError: Sage does not answer it.
@@ -132,7 +132,7 @@ def _access(looker: Looker, business_id: str) -> BusinessAccess | None:
 
 
 def look_at(looker: Looker, business: tuple[str, str], login: Login, *, deep: bool) -> Look:
-    """Do all experiments on a business, then count its rows."""
+    """Run all experiments on a business, then count its rows."""
     business_id, name = business
     access = _access(looker, business_id)
     subject = Subject(looker, business_id, access, login.lifetimes, login.start_date, deep=deep)
@@ -143,7 +143,7 @@ def look_at(looker: Looker, business: tuple[str, str], login: Login, *, deep: bo
 
 
 def _outcome(experiment: Experiment, subject: Subject) -> Finding:
-    """Do an experiment; what Sage did not answer, or refused, is a reason for no verdict, and never for one."""
+    """Run an experiment; without an answer of Sage's, or with a refusal, it is undecided."""
     subject.lacking.clear()
     try:
         found = experiment(subject)

@@ -1,4 +1,4 @@
-"""Requests of a look: each sent once, within a budget and a time, with a line for what is waited for."""
+"""Requests of a look: each sent once, within a budget and a time, with a line for long waits."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from tap_sage_accounting.api.outages import Scope
 
 BUDGET = 60
-"""Requests of a look in the default depth, for each business."""
+"""Requests of a look in the default depth, for each business: as many as a limit of 60 a minute allows in one."""
 DEEP_BUDGET = 400
 """Requests of a deep look, for each business."""
 SAMPLE = 20
-"""Rows of a list that are looked at."""
+"""Rows of a list that are looked at: one small page, which Sage answers fast."""
 ATTEMPTS = 3
 """Attempts at a request that meets a passing fault or a refusal for the number of requests."""
 PASSING = frozenset((0, TOO_MANY, 500, 502, 503, 504))
 """Statuses of attempts that another one may cure."""
 LONGEST_ANSWER = 30.0
-"""Seconds until an answer is complete: a small page takes one."""
+"""Seconds until a response is complete: a small page takes one."""
 SECONDS_A_REQUEST = 5.0
 """Seconds that a look takes at most for each request of its budget."""
 ANNOUNCED_AFTER = 5.0
-"""Seconds after which a line says what is waited for."""
+"""Seconds after which a line says which response the look waits for."""
 MOST_SILENT = 3
 """Requests in a row without an answer, before something light shows whether Sage answers anything."""
 logger = logging.getLogger("tap-sage-accounting.doctor")
@@ -76,7 +76,7 @@ class Looker:
         self.renew(budget)
 
     def renew(self, budget: int) -> None:
-        """Begin with another business."""
+        """Begin another business, with a budget of its own."""
         self.left = budget
         self.cut_short = ""
         self._silent = 0
@@ -94,7 +94,7 @@ class Looker:
         return self._answers[key]
 
     def user(self) -> Answer:
-        """Return the answer to something light, which every user may read."""
+        """Return the answer to a light request, which every user may send."""
         return self.get(LIGHT.path)
 
     @property
@@ -140,7 +140,7 @@ class Looker:
         return answer
 
     def _attempt(self, request: Request) -> Answer:
-        """Send a request with a token that Sage accepts: one that it accepts nowhere is renewed, as in a run.
+        """Send a request with a valid token: one that Sage accepts nowhere is renewed, as in a run.
 
         Raises:
             AccessRefusedError: Sage accepts no token.
@@ -151,7 +151,7 @@ class Looker:
                 return answer
             light, exchange = (answer, exchange) if request is LIGHT else self._send(LIGHT)
             if not light.refuses_token or exchange is None:
-                return answer  # the refusal is about what was asked for
+                return answer  # the refusal is about what was requested
             self._client.give_up_token(exchange, str(light.error))
 
     def _send(self, request: Request) -> tuple[Answer, Exchange | None]:
@@ -180,7 +180,7 @@ class Looker:
 
     @contextmanager
     def announcing(self) -> Iterator[None]:
-        """Log a line, within the block, where an answer is long in coming."""
+        """Log a line, within the block, where a response takes long."""
         ended = threading.Event()
         threading.Thread(target=self._announce, args=(ended,), daemon=True).start()
         try:

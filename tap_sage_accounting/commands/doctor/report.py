@@ -1,7 +1,7 @@
-"""The report that may be shared: verdicts and shapes. Whatever is in it is on a list of what may be.
+"""The report that may be shared: verdicts and shapes. All of it is on a list of what may be shown.
 
-Everything in it is a name of this program's own, a number of this program's own counting, a status, or a class. Names
-that Sage sends are compared with lists, and shown only if they are on one, or by the rule of `shapes`.
+It holds names of this program, what this program counted, statuses and classes. Names that Sage sends are shown only if
+a list has them, or by the rule of `shapes`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Report = dict[str, Any]
 
 FORMAT = 1
-"""Of the report; another number means another form."""
+"""Version of the report's form."""
 NAME = "doctor-report"
 COUNTRIES = frozenset(("CA", "DE", "ES", "FR", "GB", "IE", "US"))
 HEADERS = frozenset(
@@ -92,7 +92,7 @@ def _headers(looker: Looker) -> Report:
 
 
 def _seconds(looker: Looker) -> Report:
-    """Give the time that an answer takes, in the middle, by the size of page that was asked for."""
+    """Return the median seconds of a response, by the requested page size."""
     return {str(size): round(median(times), 2) for size, times in sorted(looker.seconds.items())}
 
 
@@ -130,7 +130,7 @@ def _list(name: str, answer: Answer) -> Report:
 
 
 def markdown(report: Report) -> str:
-    """Write a report as a page; it holds nothing that the report does not."""
+    """Return a report as a Markdown page, which adds nothing to it."""
     return "\n".join(_lines(report)) + "\n"
 
 
@@ -179,7 +179,7 @@ def _business_lines(number: int, business: Report) -> Iterator[str]:
 
 
 def _json(value: object, indent: str = "") -> str:
-    """Write JSON with a line for each object that holds no other."""
+    """Return JSON with a line for each object that holds no other."""
     nested = isinstance(value, dict) and any(isinstance(each, dict) for each in value.values())
     inner = f"{indent} "
     if isinstance(value, dict) and nested:

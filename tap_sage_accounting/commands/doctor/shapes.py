@@ -1,7 +1,7 @@
 """The shape of rows: names, types, formats and lengths as classes. No value of a row, and no part of one, is in it.
 
-A name is shown where the schemas know it, there or elsewhere. Others are shown where Sage's own names are made of the
-same words, and several rows have them: any other word may be a value that somebody made a key of.
+A name is shown where any schema has it. Others are shown if several rows have them, and Sage's own names consist of the
+same words. Any other word may be a value that somebody used as a key.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Shape = dict[str, Any]
 DEEPEST = 4
 """Levels of nested objects that are described."""
 MOST_WORDS = 6
-"""Words of a name that the schemas do not know and that may be shown."""
+"""Words of a name that is shown though no schema has it: more words may be a sentence."""
 LEAST_ROWS = 2
-"""Rows that must have such a name."""
+"""Rows that must have such a name: what one row has may be a value."""
 FORMATS = {
     "empty": r"",
     "date": r"\d{4}-\d\d-\d\d",
@@ -44,7 +44,7 @@ _NAMES = tuple(FORMATS)
 _ANY = re.compile("|".join(f"({pattern})" for pattern in FORMATS.values()))
 TYPES = {bool: "boolean", int: "integer", Decimal: "number", str: "string", list: "array"}
 LENGTHS = (9, 31, 99, 999)
-"""Characters at which a class of lengths ends."""
+"""Characters at which a class of lengths ends: classes are wide, so that no exact length shows."""
 
 
 def shape_of(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Any], depth: int = DEEPEST) -> Shape:
@@ -88,14 +88,14 @@ def _vocabulary() -> frozenset[str]:
 
 
 def _is_plausible(name: str) -> bool:
-    """Return whether a name is made of words of which Sage's own names are made."""
+    """Return whether a name consists of words of Sage's own names."""
     words = name.split("_")
     return len(words) <= MOST_WORDS and _words().issuperset(words)
 
 
 @cache
 def _words() -> frozenset[str]:
-    """Collect the words of which the names of all attributes are made, whichever object they belong to."""
+    """Collect the words in the names of all attributes, of nested objects too."""
     return frozenset(word for stream in schemas.names() for word in _words_of(schemas.load(stream, ())))
 
 

@@ -1,4 +1,4 @@
-"""One business that is looked at: experiments get what Sage answered, and nothing else counts as evidence."""
+"""One business that is looked at: only what Sage answered counts as evidence."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Subject:
         id: of the business.
         access: what subscription and role let one read, as Sage says beforehand; None where it does not.
         lifetimes: seconds that an access token and a refresh token live, as Sage stated; None where that is not known.
-        start_date: of the settings: nothing before it is read; None where they have none.
-        deep: whether many requests are fine.
+        start_date: of the settings, nothing before it is read; None where they have none.
+        deep: whether many requests may be sent.
         samples: what came for the first rows of each list that was looked at, by its name.
-        lacking: what the experiment under way was not answered: why, by the name of the list.
+        lacking: why lists were not answered to the current experiment, by their names.
     """
 
     looker: Looker
@@ -140,7 +140,7 @@ class Subject:
 
 
 def _has_form(path: str, answer: Answer) -> bool:
-    """Return whether a list has rows, be they none, and anything else has attributes."""
+    """Return whether a list has `$items`, and anything else has attributes."""
     stream = LISTS.get(path)
     if stream is None or issubclass(stream, (SingleObjectStream, TrialBalance)):
         return bool(answer.fields)

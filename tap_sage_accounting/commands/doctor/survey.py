@@ -1,4 +1,4 @@
-"""What a load of a business will take: which lists Sage refuses, how many rows the others have, how many requests."""
+"""What a load of a business will take: refused lists, rows of the others, and requests."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ COUNTED_FIRST = (
 )
 """Lists in the order in which their rows are counted, as long as there are requests left: the longest first."""
 QUIET_MONTHS = 2
-"""Months of the trial balance that are read where nothing changed; one request more where the settings date them."""
+"""Months of the trial balance that are read where nothing changed, with a request each."""
 OF_LOGIN = 2
-"""Requests of a run for the user and the list of businesses, which has one page, but for very many of them."""
+"""Requests of a run for the user and the list of businesses, which has one page for up to 500."""
 LONG_CODES = {"coa_accounts": 2 * HIGHEST_PAGE_SIZE, "countries": 2 * HIGHEST_PAGE_SIZE}
 """Rows of lists that are the same for all businesses and longer than a page, where they are not counted."""
 PACES = (60, 100, 900)
-"""Requests a minute for which a load's time is shown."""
+"""Requests a minute for which a load's time is shown: the limits that are in circulation."""
 REFUSALS = (
     (EditionError, "not in this edition, country or subscription"),
     (RightsError, "not in the user's role"),
     (NotFoundError, "not offered here"),
 )
-"""What it means that Sage refuses a list, by what it says."""
+"""The reason for which Sage refuses a list, by the error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def _refusal(answer: Answer) -> str | None:
 
 
 def _samples(subject: Subject, streams: dict[str, type[SageStream]]) -> dict[str, Answer]:
-    """Return what came for lists, as many as the budget lets one ask for."""
+    """Return the samples of as many lists as the budget allows."""
     answers: dict[str, Answer] = {}
     others = [name for name in streams if name not in COUNTED_FIRST] if subject.deep else []
     for name in (*COUNTED_FIRST, *others):
@@ -150,7 +150,7 @@ def _samples(subject: Subject, streams: dict[str, type[SageStream]]) -> dict[str
 
 
 def _first(stream: type[SageStream], pages: int, subject: Subject) -> int:
-    """Count the requests of a first read; a list of which a part is due may be read for all ids, too."""
+    """Count the requests of a first read; a list that is swept is read for all ids, too."""
     if stream is TrialBalance:
         return first_months(subject)
     reads = 2 if subject.start_date is not None and _is_swept(stream) else 1
@@ -172,7 +172,7 @@ def _quiet(stream: type[SageStream], pages: int, subject: Subject) -> int:
 
 
 def total(requests: Sequence[int], businesses: int) -> int:
-    """Return the requests of a run of many businesses, by those of runs of one; others are taken to be like these."""
+    """Return the requests of a run of many businesses, from those of a few; others are expected to be like these."""
     return OF_LOGIN + round(sum(each - OF_LOGIN for each in requests) * businesses / len(requests))
 
 

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from tap_sage_accounting.commands.doctor.look import Look
 
 WIDTH = 80
+"""Columns of a terminal."""
 FILLER = "\ue000"
 """Takes the second column of a wide character while lines are measured; no printable text has it."""
 MOST_LISTED = 12
-"""Lists whose rows are shown one by one."""
+"""Lists whose rows are shown one by one; the others are added up."""
 
 
 def lines_of(look: Look) -> Iterator[str]:
-    """Write what was found out about one business."""
+    """Yield the lines about one business."""
     yield from _wrapped(f"{printable(look.name) or 'Business'} ({printable(look.subject.id)})")
     yield from _wrapped(_verdict(look))
     if look.businesses > 1:
@@ -88,7 +89,7 @@ def _rows(look: Look) -> Iterator[str]:
 
 
 def totals_of(looks: Sequence[Look]) -> Iterator[str]:
-    """Write what a run takes that reads all businesses, where there are several; others are taken to be like these."""
+    """Yield the requests of a run of several businesses; others are expected to be like those that were looked at."""
     businesses = max(len(looks), looks[0].businesses)
     if businesses > 1 and any(look.survey.answered for look in looks):
         these = "this one" if len(looks) == 1 else "these"

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from tap_sage_accounting.commands.doctor.survey import Survey
 
 MOST_NAMED = 6
-"""Lists that a problem names."""
+"""Lists that a problem names, so that it stays short."""
 NEEDED = frozenset(("ledger_entries", "ledger_accounts", "transactions"))
-"""Lists without which a load is none: the ledger, and what the trial balance is read by."""
+"""Lists that a load cannot do without: the ledger, and what the trial balance is read by."""
 
 
 def problem_of(subject: Subject, found: Survey) -> str:
     """Say why a business cannot be loaded, or why that is not known, and what to do; "" where it is ready.
 
-    It is where businesses, rights and lists were answered. What Sage refuses for want of rights or edition is no
+    It is ready where businesses, rights and lists were answered. What Sage refuses for want of rights or edition is no
     problem, as long as it answers something else.
     """
     access = subject.access

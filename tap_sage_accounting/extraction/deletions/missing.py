@@ -1,7 +1,7 @@
 """Deletions that Sage reports nowhere: the list is compared with what it held before.
 
-That is done on every read that sees the whole list anyway, and else every so many days by a look at the ids. Every id
-that was delivered is remembered in the state until it is found gone: an empty list may be one that is not offered
+Each read that sees the whole list compares it. For other reads, a sweep of the ids does so every few days. The state
+keeps each id that was delivered until its record is found gone: an empty list may be one that is not offered
 (rights.lists).
 """
 

@@ -47,7 +47,7 @@ def trial_balance(
     """Add the ledger up as `/trial_balance` does, with what was known at a moment if one is given.
 
     Movements are net per account, unless `gross` wants debits and credits each. Balances run over all history without
-    closing years, deleted entries do not count, and only accounts with a balance or a movement are listed.
+    closing years. Deleted entries do not count. Only accounts with a balance or a movement are listed.
     """
     opening: defaultdict[str, Decimal] = defaultdict(Decimal)
     period: defaultdict[str, Decimal] = defaultdict(Decimal)

@@ -47,7 +47,7 @@ def size_key(subject: Subject) -> Finding:
 
 @experiment("businesses.attributes")
 def attributes(subject: Subject) -> Finding:
-    """See whether rows have more than a name where all attributes are asked for."""
+    """See whether rows have more than a name where all attributes are requested."""
     answer = business_list(subject.looker)
     rows = answer.rows
     if not rows:

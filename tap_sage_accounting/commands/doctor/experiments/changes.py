@@ -55,7 +55,7 @@ def newest(answer: Answer) -> datetime | None:
 
 @experiment("changes.inclusive")
 def inclusive(subject: Subject) -> Finding:
-    """Ask for what changed since the very second of a row, and since a second later."""
+    """Request what changed since the second of a row, and since a second later."""
     for name in CHANGING:
         sample = latest_changes(subject, name)
         if sample is None or (moment := newest(sample)) is None:
@@ -78,7 +78,7 @@ def _changed(subject: Subject, name: str, moment: datetime) -> Answer | None:
 
 @experiment("changes.fractions")
 def fractions(subject: Subject) -> Finding:
-    """Ask with a fraction of a second."""
+    """Send the filter with a fraction of a second."""
     sample = subject.first_with_rows(*CHANGING)
     if sample is None:
         return undecided("No list with such a filter has rows.")

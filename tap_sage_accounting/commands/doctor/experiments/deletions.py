@@ -71,7 +71,7 @@ def content(subject: Subject) -> Finding:
 
 
 def _own_attributes(subject: Subject, name: str) -> set[str]:
-    """Return the attributes that all rows of a list have, whether or not one is deleted, but for a summary's."""
+    """Return the attributes that all rows of a list have, without those of a summary."""
     sample = subject.sample(name)
     rows: list[Row] = sample.rows if sample else []
     known = set(properties_of(name))
@@ -80,7 +80,7 @@ def _own_attributes(subject: Subject, name: str) -> set[str]:
 
 @experiment("deletions.exclusive")
 def exclusive(subject: Subject) -> Finding:
-    """Ask for deletions since tomorrow, and since the very second of one."""
+    """Request deletions since tomorrow, and since the second of one."""
     if (counts := ignores(subject)) is not None and counts[0]:
         every = "all" if counts[0] == counts[1] else "some"
         return contradicted(f"Of a list, {every} rows are said to be deleted since tomorrow. It is ignored.")

@@ -32,8 +32,9 @@ VOIDED = ("sales_invoices", "sales_credit_notes")
 FEW_PAGES = 3
 """Pages of ledger entries of a month that are added up, unless the look is deep."""
 MANY_PAGES = 25
+"""Pages that are added up where the look is deep."""
 TOGETHER = timedelta(seconds=10)
-"""How far apart what one void does is, by its times."""
+"""Largest difference of the times of what one void makes."""
 CENT, ZERO = Decimal("0.01"), Decimal(0)
 WHOLE_PAGE: dict[str, Any] = {"items_per_page": HIGHEST_PAGE_SIZE, "attributes": "all"}
 NO_ENTRIES = "The list of ledger entries does not honour the filter."
@@ -170,7 +171,7 @@ def trial_balance_net(subject: Subject) -> Finding:
 @experiment("ledger.ties")
 def ties(subject: Subject) -> Finding:
     """Add up the ledger entries of a month by account, and compare with the trial balance."""
-    first, last = _telling_month(subject)
+    first, last = _month_to_compare(subject)
     accounts = {str(each.get("id") or ""): _net([each]) for each in _accounts(subject, first, last)}
     if not accounts or "" in accounts:
         return undecided("The trial balance of that month is empty, or without ids.")
@@ -188,16 +189,16 @@ def ties(subject: Subject) -> Finding:
     )
 
 
-def _telling_month(subject: Subject) -> tuple[str, str]:
+def _month_to_compare(subject: Subject) -> tuple[str, str]:
     """Return the newest month that is over and has a void document; else the last that is over."""
     newest = Month.parse(subject.closed_month[0])
     months = [Month.parse(row.get("date")) for row in _void_documents(subject)]
-    telling = max((each for each in months if FIRST_MONTH < each <= newest), default=newest)
-    return telling.first_day, telling.last_day
+    chosen = max((each for each in months if FIRST_MONTH < each <= newest), default=newest)
+    return chosen.first_day, chosen.last_day
 
 
 def _entries_between(subject: Subject, first: str, last: str) -> list[Row] | str:
-    """Return all entries of a span; or why not."""
+    """Return all entries of a span, or why they cannot be had."""
     rows: list[Row] = []
     most = MANY_PAGES if subject.deep else FEW_PAGES
     for number in range(1, most + 1):

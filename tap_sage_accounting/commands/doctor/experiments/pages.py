@@ -43,7 +43,7 @@ def long_list(subject: Subject) -> tuple[str, Answer] | None:
 
 
 def last_page(subject: Subject, name: str, total: int) -> Answer | None:
-    """Return the answer to a page far beyond the last one of a list, be it that there is none."""
+    """Return the answer to a page beyond the last one of a list, which may be a 404."""
     return subject.find(name, (NOT_FOUND,), page=total + 1, items_per_page=1, attributes="all")
 
 
@@ -60,7 +60,7 @@ def total(subject: Subject) -> Finding:
 
 @experiment("pages.beyond_last")
 def beyond_last(subject: Subject) -> Finding:
-    """Ask for a page beyond the last one."""
+    """Request a page beyond the last one."""
     if (found := subject.first_with_rows(*LONG_LISTS)) is None:
         return undecided(NO_ROWS)
     if (rows := found[1].total) is None:
@@ -103,7 +103,7 @@ def next_filters(subject: Subject) -> Finding:
 
 @experiment("pages.over_200")
 def over_200(subject: Subject) -> Finding:
-    """Ask for a page of 201 rows."""
+    """Request a page of 201 rows."""
     if (found := subject.first_with_rows(*LONG_LISTS)) is None:
         return undecided(NO_ROWS)
     answer = subject.get(found[0], BAD_REQUESTS, items_per_page=HIGHEST_PAGE_SIZE + 1)
@@ -118,7 +118,7 @@ def over_200(subject: Subject) -> Finding:
 
 @experiment("pages.heavy")
 def heavy(subject: Subject) -> Finding:
-    """Ask for a page of 200 whole records, as a load does; where Sage fails, see whether it answers a small page."""
+    """Request a page of 200 whole records, as a load does; where Sage fails, request a small page."""
     sizes = {name: answer.at_least for name in SORTED if (answer := subject.sample(name)) is not None}
     name = max(sizes, key=sizes.__getitem__, default=None)
     if name is None or sizes[name] <= SAMPLE:
@@ -134,7 +134,7 @@ def heavy(subject: Subject) -> Finding:
 
 @experiment("pages.full")
 def full(subject: Subject) -> Finding:
-    """Compare how many rows the first page of a long list has with what was asked for."""
+    """Compare how many rows the first page of a long list has with what was requested."""
     if (found := long_list(subject)) is None:
         return undecided(NO_LIST)
     return decided(holds=len(found[1].rows) == SAMPLE, evidence=f"Of {SAMPLE} rows, {len(found[1].rows)} came.")
@@ -142,7 +142,7 @@ def full(subject: Subject) -> Finding:
 
 @experiment("pages.sort")
 def in_order(subject: Subject) -> Finding:
-    """Ask for a list in one order and in the other, and compare the times of its rows."""
+    """Request a list in one order and in the other, and compare the times of its rows."""
     for name in SORTED:
         upwards = subject.find(name, items_per_page=SAMPLE, attributes="created_at", sort=IN_ORDER)
         times = [str(row.get("created_at") or "") for row in upwards.rows] if upwards else []

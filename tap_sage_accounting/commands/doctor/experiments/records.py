@@ -25,7 +25,7 @@ WITH_LINES = {
     "contact_payments": "allocated_artefacts",
     "journals": "journal_lines",
 }
-"""Lists whose single records can be read without a thought: reading a sales document might mark it as sent."""
+"""Lists whose single records are safe to read: reading a sales document might mark it as sent."""
 WITH_TIMES = ("ledger_entries", "transactions", "contacts", "sales_invoices", "ledger_accounts")
 SETTINGS = ("financial_settings", "business_settings", "invoice_settings")
 DETAIL_FLAGS = {
@@ -160,7 +160,7 @@ def complete(subject: Subject) -> Finding:
 
 @experiment("records.opt_ins")
 def opt_ins(subject: Subject) -> Finding:
-    """Ask for contacts without the flag that their balance needs."""
+    """Request contacts without the flag that their balance needs."""
     with_flag = sum("balance" in row for row in subject.rows_of("contacts"))
     if not with_flag:
         return undecided("No contact shows a balance.")

@@ -30,7 +30,7 @@ _WORDS = (
     "retry|scope|second|seconds|type|used|user|window"
 )
 ABOUT_LIMITS = re.compile(rf"(?=.*(rate-?limit|quota))(x-)?({_WORDS})(-({_WORDS}))*")
-"""Names of headers that speak of limits, and are made of such words: others may hold a name of somebody's."""
+"""Names of headers about limits, made of these words only: another word may be somebody's name."""
 COMPRESSIBLE = 2_000
 """Bytes of a body that is worth compressing."""
 FORBIDDEN = 403
@@ -56,7 +56,7 @@ def echo(subject: Subject) -> Finding:
 
 @experiment("requests.foreign_business")
 def foreign_business(subject: Subject) -> Finding:
-    """Ask for a list of a business that does not exist."""
+    """Request a list of a business that does not exist."""
     answer = subject.looker.get("/contacts", {"items_per_page": 1}, uuid4().hex)
     if answer.status == OK:
         named = answer.headers.get(BUSINESS.lower())

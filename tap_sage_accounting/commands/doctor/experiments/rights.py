@@ -17,7 +17,7 @@ ELSEWHERE = {"journal_codes": "FR", "tax_offices": "DE"}
 """Lists that one country has, or had."""
 PURCHASES = ("purchase_invoices", "purchase_credit_notes", "purchase_quick_entries")
 ALL_ROLES_READ = ("contacts", "ledger_accounts", "sales_invoices")
-"""Lists of which most roles let one read some."""
+"""Lists of which most roles may read at least one."""
 REFUSALS = frozenset((401, 403, 404))
 UNKNOWN = "Sage does not say which edition and country it is, or the user's role has no right to such a list."
 
@@ -46,7 +46,7 @@ def _not_offered(subject: Subject) -> Answer | None:
 
 @experiment("rights.edition")
 def edition(subject: Subject) -> Finding:
-    """Ask for a list that only another edition or country has."""
+    """Request a list that only another edition or country has."""
     answer = _not_offered(subject)
     if answer is None or answer.ok:
         return undecided("Sage answers a list that it should not have." if answer else UNKNOWN)
@@ -68,7 +68,7 @@ def lists(subject: Subject) -> Finding:
 
 @experiment("rights.start_purchases")
 def start_purchases(subject: Subject) -> Finding:
-    """Ask for purchases where the edition is Start."""
+    """Request purchases where the edition is Start."""
     if subject.access is None or subject.access.edition != "Start":
         return undecided("The business has another edition.")
     anywhere = replace(subject.access, edition="")

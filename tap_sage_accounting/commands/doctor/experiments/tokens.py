@@ -1,4 +1,4 @@
-"""What Sage states of the tokens that a look uses; none is spent for it."""
+"""Experiments with what Sage states of the tokens that a look uses; none spends a token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 ACCESS, REFRESH = 300, 31 * 24 * 60 * 60
-"""Seconds."""
+"""Seconds that Sage documents."""
 NOT_KNOWN = "No token was renewed here yet."
 
 
