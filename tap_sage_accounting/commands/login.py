@@ -90,7 +90,7 @@ def login(config: Any, scope: str, country: str | None, *, no_browser: bool, tim
             _browse(tap, request, timeout)
         show(f"Logged in. The tokens are in {tap.token_store.place}.")
         show(
-            f"They reach {len(tap.businesses)} businesses:",
+            f"They reach {len(tap.businesses)} {'business' if len(tap.businesses) == 1 else 'businesses'}:",
             *(f"  {business}" for business in tap.businesses),
             f"Next: `{run_command()}`. Run it at least every {IDLE_WARNING.days} days, and no login is needed again. "
             "Another login of the same user with the same application ends this one.",
