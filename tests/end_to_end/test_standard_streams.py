@@ -148,7 +148,7 @@ def test_ctrl_c_before_there_is_a_handler_ends_a_program_silently(terminal: Term
 @pytest.mark.parametrize("content", [b"A=\xfc\n", b"\xff\xfe=\x00\n", b"TAP_SAGE_ACCOUNTING_CLIENT_ID=a\x00b\n"])
 def test_an_env_file_that_cannot_be_used_is_named(terminal: Terminal, content: bytes) -> None:
     (terminal.home / ".env").write_bytes(content)
-    for command in (f"{TAP} --config=ENV", COMMANDS["login"], COMMANDS["status"], COMMANDS["logout"]):
+    for command in (f"{TAP} --config=ENV", f"{TAP}-login --no-browser", f"{TAP}-status", f"{TAP}-logout --config=ENV"):
         done = shell(terminal, f"exec {command}")
         assert done.returncode == 1
         assert "The file .env in the working directory cannot be used" in done.stderr
