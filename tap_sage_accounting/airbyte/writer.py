@@ -62,7 +62,7 @@ class AirbyteWriter(WholeMessageWriter):
     streams, such as deletions, stay open as long as any other stream may add rows to them.
 
     Airbyte has no record that leaves columns alone: a destination that merges replaces the whole row. Parts of rows
-    would empty the rest, so they are left out and counted; the stream of deletions lists the same ones.
+    would empty the rest, so they are left out and counted. The stream of deletions lists the same rows.
 
     Messages of all threads leave whole. Only the main thread is ever interrupted.
 

@@ -177,7 +177,7 @@ class ExchangeClient:
             )
 
     def _end(self, reason: RunOverError) -> NoReturn:
-        """End the run: nobody else need wait or try."""
+        """End the run, so that no other request waits or is tried."""
         self._gate.close(reason)
         raise reason from None
 

@@ -15,7 +15,7 @@ STRAYS = 0.04
 SLIGHT = 0.5
 """Requests tried beyond the rate, in all, from which on they may have caused a refusal."""
 TRUST = 0.7
-"""Where to go on between the rate that passed (0) and the refused one (1), if a limit refuses at once."""
+"""The next rate between the one that passed (0) and the refused one (1), if a limit refuses at once."""
 EARLY = 0.1
 """Part of the rate tried beyond it: a refusal at less shows that the limit does not refuse at once."""
 LONGEST_GAP = 10.0

@@ -118,7 +118,7 @@ class RateWindow:
         self._sent_at = now
 
     def land(self, permit: Permit, now: float) -> None:
-        """Count a request that is no longer in flight, whatever came of it."""
+        """Count a request that is no longer in flight, whatever its outcome."""
         self._in_flight -= 1
         self._answered.append(now)
         if self.closure is not None and permit.sent_at >= self.closure.since:

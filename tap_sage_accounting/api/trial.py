@@ -53,8 +53,8 @@ class Trial:
     def wait(self, wait: float, since_sent: float, round_trip: float) -> float:
         """Return for how many seconds nothing may be tried.
 
-        A new limit is tried as soon as it is full. Later trials wait for the middle of the time without a free place:
-        they also show whether places are taken for a shorter time. If that is too short to be certain, trials wait.
+        A new limit is tried as soon as it is full. Later trials wait for the middle of the time without a free place.
+        They also show whether places are taken for a shorter time. If that is too short to be certain, trials wait.
 
         Args:
             wait: seconds until a place comes free.

@@ -131,8 +131,8 @@ def default_directory() -> Path:
 def default_directories() -> list[Path]:
     """Return where the tap's own files may be, however it is started; the current directory for them is the first.
 
-    These are Meltano projects around the working directory, and directories of the user: the one that the environment
-    names, and the usual one. After `sudo`, that of the user who called it is among them.
+    These are Meltano projects around the working directory, and two directories of the user: the one that the
+    environment names, and the usual one. After `sudo`, that of the user who called it is among them.
     """
     places = [default_directory()]
     places += [project / ".meltano" / APPLICATION for project in _projects()]

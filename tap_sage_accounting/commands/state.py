@@ -227,7 +227,7 @@ def _replace(file: Path, content: str) -> None:
     """
     target = file.resolve()
     if not target.is_file():
-        raise SettingsError(f"{file} stays as it was, for it is no regular file.")
+        raise SettingsError(f"{file} stays as it was, because it is not a regular file.")
     written: Path | None = None
     try:
         with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=".state-", delete=False) as temporary:
@@ -240,7 +240,7 @@ def _replace(file: Path, content: str) -> None:
     except OSError as error:
         if written is not None:
             written.unlink(missing_ok=True)
-        raise SettingsError(f"{file} stays as it was, for it cannot be replaced: {error.strerror}.") from None
+        raise SettingsError(f"{file} stays as it was, because it cannot be replaced: {error.strerror}.") from None
 
 
 def _summary(changes: list[Change]) -> Iterator[str]:

@@ -4,8 +4,8 @@ Each change of the books makes a transaction or changes one. So one request show
 lists of a business were read. That moment is in its state of `transactions`, with a fingerprint of what was selected
 then. Only a run in which no read of the business failed moves it.
 
-In an active business, some things may be as late as in one that rests: deletions of records that are not posted, and
-the settings. So they are requested again only when the same time has passed.
+Deletions of records that are not posted, and the settings, may be as late in an active business. So they are requested
+again only when the same time has passed.
 """
 
 from __future__ import annotations

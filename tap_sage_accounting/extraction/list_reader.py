@@ -129,9 +129,9 @@ class ListReader:
     def recover_missed_rows(self, was_replaced: Callable[[], bool]) -> Iterator[Item]:
         """Yield rows that slipped from one page to another while the list was read.
 
-        A read that saw as many different rows as the list had all along missed none, if no row came while another went.
-        Otherwise, and where Sage gives no total (pages.total), the list is read again, ids only, until a pass shows no
-        unknown row. A row can only slip past a pass that counts right if another one came meanwhile. That one would be
+        A read that saw as many different rows as the list had missed none, unless one row came while another went.
+        Otherwise, and without a total (pages.total), the list is read again, ids only, until a pass shows no unknown
+        row. A row can only slip past a pass that counts right if another one came meanwhile. That one would be
         unknown.
 
         Args:

@@ -4,7 +4,7 @@ A transaction that changed shows the month that it is in, not the one that it wa
 the end of a month is what it holds at the beginning of the next one. Where that is not so, the earlier month is read
 again, and those before it as far as needed. What the trial balance lags behind (ledger.trial_balance_lag), the next run
 reads. Changes of earlier months that cancel each other out, account by account, would escape this. So after changes of
-older transactions all months are read again at times, as often as other lists are swept for deletions.
+older transactions all months are read again, as often as other lists are swept for deletions.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Services:
         report: the outcome of every read.
         businesses: those that are read, by id, in Sage's order.
         resting: ids of those whose lists wait, as nothing was posted in them.
-        unposted_wait: ids of those in which what nobody posts may wait, because it was read not long ago.
+        unposted_wait: ids of those in which records that are not posted may wait, because they were read recently.
         lost_businesses: ids of those that earlier runs read and the user no longer sees.
         began_at: a moment that is not after the beginning of the run.
         stream_maps: the setting, as the user wrote it.

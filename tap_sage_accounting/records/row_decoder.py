@@ -1,4 +1,4 @@
-"""The rows of a page, decoded in one go by what the schema says, outside Python's own loops; and what identifies a row.
+"""The rows of a page, decoded in one call by their schema, outside Python's own loops; and the keys of rows.
 
 This is the quick way to the same records that `RecordConverter` makes. Rows that hold anything unexpected are read the
 careful way, which loses nothing. Where a page has only such rows, as after a change of Sage's, the pages after it are

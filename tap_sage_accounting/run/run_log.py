@@ -37,8 +37,8 @@ class RunLog:
     """Writes the rows of one run.
 
     Attributes:
-        add_run: writes a row about a run; None where nobody wants any.
-        add_read: writes a row about a read; None where nobody wants any.
+        add_run: writes a row about a run; None where the stream is not selected.
+        add_read: writes a row about a read; None where the stream is not selected.
         state: what earlier runs left; the run changes it.
     """
 
@@ -113,7 +113,7 @@ def _status(report: RunReport, error: BaseException | None, *, is_stopped: bool)
 
 
 def _unended(state: dict[str, Any], now: datetime) -> Row | None:
-    """Return the valid parts of the row of a run that never ended, None without one: a state may hold anything."""
+    """Return the valid parts of the row of a run that never ended; None where the state has none."""
     match state:
         case {"run_id": str(run_id), "status": "running", "started_at": str(started_at)} if _RUN_ID.fullmatch(run_id):
             pass

@@ -1,4 +1,4 @@
-"""What a state holds of each list, as the next run will read it: damaged parts are logged and left out."""
+"""What a state holds of each list, as the next run reads it: damaged parts are logged and left out."""
 
 from __future__ import annotations
 

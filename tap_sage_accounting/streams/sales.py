@@ -5,7 +5,7 @@ from __future__ import annotations
 from tap_sage_accounting.client import DocumentStream, ReferenceDataStream, SageStream
 from tap_sage_accounting.declaration import Area
 
-# By Sage's description, a request for a document by its id marks it as sent, unless a parameter prevents that
+# By Sage's description, a request for a document by its id marks it as sent without this parameter
 # (records.sent_by_reading). Flags are sent to lists, too, also those for single records (records.detail_flags).
 UNTOUCHED = {"mark_as_sent": "false"}
 

@@ -505,7 +505,7 @@ def test_a_file_that_cannot_be_replaced_is_as_it_was(terminal: Terminal) -> None
     (terminal.home / "pipe").write_text(json.dumps(STATE))
     done = terminal.end(process)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "pipe stays as it was, for it is no regular file.\n"
+    assert done.stderr == "pipe stays as it was, because it is not a regular file.\n"
     assert stat.S_ISFIFO((terminal.home / "pipe").stat().st_mode)
 
 

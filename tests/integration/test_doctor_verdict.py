@@ -228,7 +228,7 @@ def test_a_web_page_in_the_place_of_sage_says_what_to_do_at_once(usual: bytes, t
     shown = seen_with(usual, tmp_path, Fault(what="html", times=None, path="[!t]*"))
     assert shown.exit_code == 1
     assert "is a web page, perhaps of a proxy on the way" in shown.text
-    assert "Log in to this network, or check its proxy. Nothing else was asked. Then look again." in shown.text
+    assert "Log in to this network, or check its proxy. Nothing else was requested. Then look again." in shown.text
     assert shown.asked == 1
 
 

@@ -98,7 +98,7 @@ def require_login(looker: Looker) -> None:
     if not answer.ok:
         is_other = isinstance(answer.error, MalformedResponseError)  # whose words say what to do
         step = "Then look again." if is_other else "See status.sage.com, and look again later."
-        raise RefusedRunError(f"{answer.error} Nothing else was asked. {step}")
+        raise RefusedRunError(f"{answer.error} Nothing else was requested. {step}")
 
 
 def choose(looker: Looker, wanted: Sequence[str]) -> tuple[list[tuple[str, str]], int]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.api.outages import Scope
 
 BUDGET = 60
-"""Requests of a look in the default depth, for each business: as many as a limit of 60 a minute allows in one."""
+"""Requests of a look in the default depth, for each business: a minute's, under a limit of 60."""
 DEEP_BUDGET = 400
 """Requests of a deep look, for each business."""
 SAMPLE = 20

@@ -172,7 +172,7 @@ def _quiet(stream: type[SageStream], pages: int, subject: Subject) -> int:
 
 
 def total(requests: Sequence[int], businesses: int) -> int:
-    """Return the requests of a run of many businesses, from those of a few; others are expected to be like these."""
+    """Return the requests of a run of many businesses, from those of a few that the others are like."""
     return OF_LOGIN + round(sum(each - OF_LOGIN for each in requests) * businesses / len(requests))
 
 

@@ -89,7 +89,7 @@ def _rows(look: Look) -> Iterator[str]:
 
 
 def totals_of(looks: Sequence[Look]) -> Iterator[str]:
-    """Yield the requests of a run of several businesses; others are expected to be like those that were looked at."""
+    """Yield the requests of a run of several businesses; those without a look count like the others."""
     businesses = max(len(looks), looks[0].businesses)
     if businesses > 1 and any(look.survey.answered for look in looks):
         these = "this one" if len(looks) == 1 else "these"

@@ -1,8 +1,7 @@
 """Deletions that Sage reports nowhere: the list is compared with what it held before.
 
 Each read that sees the whole list compares it. For other reads, a sweep of the ids does so every few days. The state
-keeps each id that was delivered until its record is found gone: an empty list may be one that is not offered
-(rights.lists).
+keeps each delivered id until its record is found gone: an empty list may not be offered (rights.lists).
 """
 
 from __future__ import annotations
