@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from copy import deepcopy
 from datetime import timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from singer_sdk import Tap
-from singer_sdk.exceptions import (
-    ConfigValidationError,
-    MapExpressionError,
-    StreamMapConfigError,
-)
-from singer_sdk.helpers._catalog import get_selected_schema
-from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
 from tap_sage_accounting.client import CollectedStream
-from tap_sage_accounting.configured_tap import ConfiguredTap
 from tap_sage_accounting.extraction.businesses import (
     Business,
     choose,
@@ -31,13 +21,13 @@ from tap_sage_accounting.extraction.businesses import (
 from tap_sage_accounting.extraction.idle import IdleBusinesses
 from tap_sage_accounting.extraction.plan import Services
 from tap_sage_accounting.extraction.scheduler import ReadScheduler
+from tap_sage_accounting.mapped_tap import MappedTap
 from tap_sage_accounting.run.run_log import RunLog
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.run.state import State
 from tap_sage_accounting.run.state_forms import bookmarks_of
 from tap_sage_accounting.run.state_parts import TRIAL_BALANCE
 from tap_sage_accounting.run.writer import WholeMessageWriter
-from tap_sage_accounting.stream_maps.mapping import OnDemandStreamMaps
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.streams.runs import RunReads, Runs
@@ -47,14 +37,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from singer_sdk.helpers.types import Context
-    from singer_sdk.mapper import StreamMap
-    from singer_sdk.singerlib import CatalogEntry
 
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.stream_maps.check import StreamMapCheck
 
 
-class TapSageAccounting(ConfiguredTap):
+class TapSageAccounting(MappedTap):
     """Extracts everything that Sage Business Cloud Accounting lets one read."""
 
     began_at: datetime
@@ -63,14 +50,8 @@ class TapSageAccounting(ConfiguredTap):
     lost_businesses: frozenset[str] = frozenset()
     """Businesses that earlier runs read and the user no longer sees."""
 
-    def __init__(self, *, catalog: Any = None, **options: Any) -> None:
-        if catalog is not None and not isinstance(catalog, Catalog):
-            from tap_sage_accounting.catalog import CatalogCheck  # noqa: PLC0415
-
-            check = CatalogCheck(catalog)
-            check.report(self.logger)
-            catalog = check.catalog
-        super().__init__(catalog=catalog, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.read_at: defaultdict[str | None, dict[str, datetime]] = defaultdict(dict)
         self.metrics_logger.setLevel(logging.INFO if self.config.get("log_metrics") else logging.WARNING)
         if (setting := self.config.get("batch_config")) and isinstance(self.message_writer, WholeMessageWriter):
@@ -81,65 +62,6 @@ class TapSageAccounting(ConfiguredTap):
     @override
     def discover_streams(self) -> list[SageStream]:
         return [stream(tap=self) for stream in STREAMS]
-
-    @override
-    def setup_mapper(self) -> None:
-        """Check the catalog and the stream maps; where there is nothing to check, `prepare_run` makes the maps.
-
-        Raises:
-            ConfigValidationError: the catalog or a stream map cannot work.
-        """
-        self.stream_map_definitions = deepcopy(self.config.get("stream_maps") or {})  # the SDK takes things out of it
-        if self.input_catalog is not None:
-            from tap_sage_accounting.catalog import follow  # noqa: PLC0415
-
-            follow([(stream, self._entry(name)) for name, stream in self.selected.items()], self.logger)
-        check = self._check_stream_maps() if self.stream_map_definitions else None
-        try:
-            super(Tap, self).setup_mapper()
-            self.mapper.stream_maps = OnDemandStreamMaps(self._make_stream_maps)
-            if check is not None or self.config.get("flattening_enabled"):
-                self._selected_stream_maps()
-        except (StreamMapConfigError, MapExpressionError, ValueError, AttributeError, TypeError) as error:
-            raise ConfigValidationError("The stream maps are not right", errors=[str(error)]) from error
-        if check is not None:
-            check.require_own_tables(self._selected_stream_maps())
-
-    @property
-    def _sage_streams(self) -> dict[str, SageStream]:
-        return cast("dict[str, SageStream]", self.streams)  # as `discover_streams` made them
-
-    @property
-    def selected(self) -> dict[str, SageStream]:
-        """The streams that are selected, by name."""
-        return {name: stream for name, stream in self._sage_streams.items() if stream.selected}
-
-    def _selected_stream_maps(self) -> dict[str, list[StreamMap]]:
-        return {name: self.mapper.stream_maps[name] for name in self.selected}
-
-    def _check_stream_maps(self) -> StreamMapCheck:
-        from tap_sage_accounting.stream_maps.check import StreamMapCheck  # noqa: PLC0415
-
-        streams = self._sage_streams
-        conformers = {name: stream.conformer for name, stream in streams.items() if stream.conformer is not None}
-        values = self.config.get("stream_map_config") or {}
-        check = StreamMapCheck(self.stream_map_definitions, values, streams, conformers)
-        check.require()
-        return check
-
-    def _make_stream_maps(self, name: str) -> None:
-        """Make a stream's maps from what is selected of its schema, or of the catalog's."""
-        stream = cast("SageStream", self.streams[name])
-        given = self.input_catalog.get(name) if self.input_catalog else None
-        schema = given.schema.to_dict() if given else stream.schema
-        if stream.deselected:
-            schema = get_selected_schema(name, schema, stream.mask)
-        self.mapper.register_raw_stream_schema(name, schema, given.key_properties if given else [*stream.primary_keys])
-
-    def _entry(self, name: str) -> CatalogEntry:
-        """Find a stream's entry in the catalog; the discovered one where the catalog has none."""
-        given = self.input_catalog.get(name) if self.input_catalog else None
-        return given or self.streams[name]._singer_catalog_entry  # noqa: SLF001 - the SDK makes those of all streams
 
     # The state of earlier runs
 
@@ -249,10 +171,10 @@ class TapSageAccounting(ConfiguredTap):
         self._check_state()
         self._check_selection()
         services = self._services()
-        for stream in self._sage_streams.values():
+        for stream in self.sage_streams.values():
             stream.services = services
         self.report.resting = len(self.resting)
-        self._selected_stream_maps()  # made here, where no other thread looks them up
+        self.selected_stream_maps()  # made here, where no other thread looks them up
 
     def _adding(self, name: str) -> Callable[[dict[str, Any]], None] | None:
         """Return what writes a row of a stream of what the tap finds; None where that is not selected."""
@@ -263,7 +185,7 @@ class TapSageAccounting(ConfiguredTap):
     def run_log(self) -> RunLog:
         """What writes rows about this run."""
         add_run, add_read = self._adding(Runs.name), self._adding(RunReads.name)
-        state = {} if add_run is None else self._sage_streams[Runs.name].get_context_state(None)
+        state = {} if add_run is None else self.sage_streams[Runs.name].get_context_state(None)
         return RunLog(add_run=add_run, add_read=add_read, state=state)
 
     def _services(self) -> Services:
