@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, TypeVar
 from tap_sage_accounting.auth.address import StoreAddress, default_store_url
 from tap_sage_accounting.auth.files import is_open_to_others
 from tap_sage_accounting.auth.held_family import HeldTokenFamily
-from tap_sage_accounting.auth.other_stores import forget_login, note_login, other_logins
 from tap_sage_accounting.auth.rescue import Renewed
 from tap_sage_accounting.auth.rows import TokenCipher, resolve
 from tap_sage_accounting.auth.table import SHORT_LOCK_WAIT, TokenTable
@@ -101,6 +100,8 @@ class TokenStore:
 
     def other_logins(self, client_id: str, since: datetime | None = None) -> list[OtherLogin]:
         """Return the living logins of an application in other token stores; `since`, those that are newer."""
+        from tap_sage_accounting.auth.other_stores import other_logins  # noqa: PLC0415 - only where one is missing
+
         found = other_logins(client_id, self._address)
         return [each for each in found if since is None or each.renewed_at is None or each.renewed_at > since]
 
@@ -175,6 +176,8 @@ class TokenStore:
 
     def forget_login(self, held: HeldTokenFamily) -> None:
         """Delete a family that is held."""
+        from tap_sage_accounting.auth.other_stores import forget_login  # noqa: PLC0415 - for a command only
+
         held.forget()
         forget_login(held.family.client_id, self._address)
 
@@ -184,6 +187,8 @@ class TokenStore:
         With a configured refresh token they continue its family: otherwise the next run would use its dead token.
         Without one they begin a family, and replace the earlier consent of the same user, which Sage no longer accepts.
         """
+        from tap_sage_accounting.auth.other_stores import note_login  # noqa: PLC0415 - for a command only
+
         family = retry_unavailable(lambda: self._keep_login(client_id, configured, tokens), patience=LOGIN_PATIENCE)
         note_login(client_id, self._address)
         return family
