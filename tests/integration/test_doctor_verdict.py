@@ -43,7 +43,7 @@ def test_lists_that_do_not_count_their_rows_are_ready(usual: bytes, tmp_path: Pa
     assert shown.verdict == "Ready to load. Sage differs in 2 points from what was assumed: see below."
     assert "Sage does not count the rows of its lists. It takes the requests below at least." in shown.text
     assert "pages.total: 6 of 6 lists with rows have no `$total`." in shown.text
-    assert "First load, about" in shown.text
+    assert "First load, at least" in shown.text
     assert shown.contradicted == {"pages.total", "deletions.exclusive"}
 
 
@@ -161,6 +161,10 @@ def test_a_sage_that_stops_answering_cuts_the_look_short(
     shown = seen_with(usual, tmp_path, Fault(what=what, skip=skip, times=None))
     assert shown.exit_code == 1
     assert not shown.found["ready"]
+    assert shown.found["requests"]["at_least"]
+    table = r"^First load, at least +\d+ .*\nRun without changes, at least +\d"
+    assert skip < STOPS[-1][1] or re.search(table, shown.text, re.MULTILINE)
+    assert ", about " not in shown.text
     assert what != 429 or "(429)" in shown.found["problem"]
     assert shown.contradicted == set()
     assert shown.asked <= BUDGET

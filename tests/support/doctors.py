@@ -90,9 +90,9 @@ def see(server: SandboxServer, directory: Path, *options: str, **settings: Any) 
     config.write_text(json.dumps(server.tap_config(**{"token_store": store, "patience": 2, **settings})))
     looks: list[dict[str, Any]] = []
 
-    def noted(look: Look) -> Iterator[str]:
+    def noted(look: Look, **options: bool) -> Iterator[str]:
         looks.append(look.facts())
-        return lines_of(look)
+        return lines_of(look, **options)
 
     before = len(server.requests)
     with pytest.MonkeyPatch.context() as patch:

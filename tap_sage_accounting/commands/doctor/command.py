@@ -62,8 +62,8 @@ def doctor(config: Any, businesses: tuple[str, ...], directory: Path | None, *, 
         if as_json:
             show(*json.dumps([look.facts() for look in looks], indent=2).splitlines())
         else:
-            for look in looks:
-                show(*lines_of(look))
+            for number, look in enumerate(looks):
+                show(*[""] * bool(number), *lines_of(look, is_only=len(looks) == 1))
             show(*totals_of(looks))
         if directory is not None:
             _share(report.report_of(looks, tap.plugin_version, tap.config["api_url"]), directory, is_shown=not as_json)

@@ -19,13 +19,20 @@ DAY = re.compile(r"[12]\d{3}-[01]\d-[0-3]\d")
 SETTINGS = "financial_settings"
 
 
-def first_months(subject: Subject) -> int:
-    """Count the requests of a first read of the trial balance: settings, looks for the first posting, and months."""
+def first_months(subject: Subject, *, is_dated: bool) -> int:
+    """Count the requests of a first read of the trial balance: settings, looks for the first posting, and months.
+
+    Args:
+        subject: the business.
+        is_dated: whether Sage shows its transactions; else the look for the first posting ends with its first request.
+    """
     last = Month.of(subject.looker.now.date())
     begins, settings = _opened(subject, last)
     opened = min(last, max(begins, last.plus(-MOST_MONTHS)))
     if last - opened < SHORT_HISTORY:
         return settings + len(opened.until(last))
+    if not is_dated:
+        return settings + 1 + len(opened.until(last))
     posted, looks = Month.parse(first_posting(subject)), 0
     is_empty = posted == FIRST_MONTH
 

@@ -80,7 +80,11 @@ class Look:
             "refused": self.survey.refused,
             "unanswered": self.survey.unanswered,
             "will_refuse": self.survey.foreseen,
-            "requests": {"first_load": self.survey.first_load, "quiet_run": self.survey.quiet_run},
+            "requests": {
+                "first_load": self.survey.first_load,
+                "quiet_run": self.survey.quiet_run,
+                "at_least": self.survey.is_partial,
+            },
             "assumptions": {
                 each: {"verdict": finding.verdict, "evidence": finding.evidence.exact}
                 for each, finding in self.findings.items()

@@ -14,7 +14,7 @@ from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.trial_balance import TrialBalance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tap_sage_accounting.client import SageStream
     from tap_sage_accounting.commands.doctor.answer import Answer
@@ -52,7 +52,10 @@ COUNTED_FIRST = (
 )
 """Lists in the order in which their rows are counted, as long as there are requests left: the longest first."""
 QUIET_MONTHS = 2
-"""Months of the trial balance that are read where nothing changed, with a request each."""
+"""Months of the trial balance that are read where nothing changed, with a request each.
+
+Some accounts have no balance in them any more, so that the list of accounts is requested beside.
+"""
 OF_LOGIN = 2
 """Requests of a run for the user and the list of businesses, which has one page for up to 500."""
 LONG_CODES = {"coa_accounts": 2 * HIGHEST_PAGE_SIZE, "countries": 2 * HIGHEST_PAGE_SIZE}
@@ -80,6 +83,7 @@ class Survey:
         is_empty: whether none of these has rows.
         first_load: requests of a first load, about.
         quiet_run: requests of a run when nothing changed, about.
+        is_partial: whether lists were not answered, or not counted, so that both take more than that.
     """
 
     rows: dict[str, int]
@@ -90,6 +94,7 @@ class Survey:
     is_empty: bool
     first_load: int
     quiet_run: int
+    is_partial: bool
 
     @property
     def is_uncounted(self) -> bool:
@@ -101,8 +106,8 @@ def survey(subject: Subject) -> Survey:
     """Count rows with the requests that are left."""
     foreseen = subject.access.refused(STREAMS) if subject.access else {}
     left_out = {name for names in foreseen.values() for name in names}
-    streams = {each.name: each for each in current_streams() if each.name not in left_out}
-    answers = _samples(subject, streams)
+    streams = {each.name: each for each in current_streams()}
+    answers = _samples(subject, {name: each for name, each in streams.items() if name not in left_out})
     refused: dict[str, list[str]] = {}
     unanswered: dict[str, list[str]] = {}
     for name, answer in answers.items():
@@ -110,16 +115,14 @@ def survey(subject: Subject) -> Survey:
             refused.setdefault(reason, []).append(name)
         elif not answer.ok:
             unanswered.setdefault(answer.failure, []).append(name)
-    lacking = {name for names in refused.values() for name in names}
-    offered = {name: stream for name, stream in streams.items() if name not in lacking}
+    withheld = left_out.union(*refused.values())
     answered = [name for name, answer in answers.items() if answer.ok]
     rows = {name: total for name in answered if (total := answers[name].total) is not None}
     pages = {
         name: len(stream.parts) * -(-(LONG_CODES | rows).get(name, 0) // HIGHEST_PAGE_SIZE)
-        for name, stream in offered.items()
+        for name, stream in streams.items()
+        if name not in withheld
     }
-    first = sum(_first(stream, pages[name], subject) for name, stream in offered.items())
-    quiet = sum(_quiet(stream, pages[name], subject) for name, stream in offered.items())
     return Survey(
         rows=rows,
         refused=refused,
@@ -127,8 +130,9 @@ def survey(subject: Subject) -> Survey:
         foreseen=foreseen,
         answered=answered,
         is_empty=not any(answers[name].at_least for name in answered),
-        first_load=OF_LOGIN + len(lacking) + first,
-        quiet_run=OF_LOGIN + len(lacking) + quiet,
+        first_load=OF_LOGIN + sum(_first(each, pages, subject) for each in streams.values()),
+        quiet_run=OF_LOGIN + sum(_quiet(each, pages, subject) for each in streams.values()),
+        is_partial=bool(subject.looker.cut_short or unanswered or (answered and not rows)),
     )
 
 
@@ -149,12 +153,17 @@ def _samples(subject: Subject, streams: dict[str, type[SageStream]]) -> dict[str
     return answers
 
 
-def _first(stream: type[SageStream], pages: int, subject: Subject) -> int:
-    """Count the requests of a first read; a list that is swept is read for all ids, too."""
+def _first(stream: type[SageStream], pages: Mapping[str, int], subject: Subject) -> int:
+    """Count the requests of a first read; a list that is swept is read for all ids, too.
+
+    A list that Sage refuses, which has no pages, is requested all the same: what Sage refuses may change.
+    """
+    if stream.name not in pages:
+        return len(stream.parts)
     if stream is TrialBalance:
-        return first_months(subject)
+        return first_months(subject, is_dated="transactions" in pages)
     reads = 2 if subject.start_date is not None and _is_swept(stream) else 1
-    return reads * max(len(stream.parts), pages)
+    return reads * max(len(stream.parts), pages[stream.name])
 
 
 def _is_swept(stream: type[SageStream]) -> bool:
@@ -162,13 +171,17 @@ def _is_swept(stream: type[SageStream]) -> bool:
     return stream.changed_since and stream.deletable and not (is_reported or stream.master_data)
 
 
-def _quiet(stream: type[SageStream], pages: int, subject: Subject) -> int:
+def _quiet(stream: type[SageStream], pages: Mapping[str, int], subject: Subject) -> int:
     """Count the requests of a read that finds nothing new; a list without a filter for changes is read whole."""
-    if stream is TrialBalance:
-        return QUIET_MONTHS + (subject.start_date is None)
+    if stream is TrialBalance and stream.name in pages:
+        entries = subject.samples.get("ledger_entries")
+        has_idle = entries is None or entries.at_least > 0
+        if "transactions" not in pages:  # what changed is unknown
+            return has_idle + first_months(subject, is_dated=False)
+        return has_idle + QUIET_MONTHS + (subject.start_date is None)
     if stream.changed_since:
         return len(stream.parts) * (2 if stream.deleted_since else 1)
-    return max(len(stream.parts), pages)
+    return max(len(stream.parts), pages.get(stream.name, 0))
 
 
 def total(requests: Sequence[int], businesses: int) -> int:

@@ -25,17 +25,18 @@ MOST_LISTED = 12
 """Lists whose rows are shown one by one; the others are added up."""
 
 
-def lines_of(look: Look) -> Iterator[str]:
-    """Yield the lines about one business."""
+def lines_of(look: Look, *, is_only: bool = True) -> Iterator[str]:
+    """Yield the lines about one business, of which there may be others in the same look."""
     yield from _wrapped(f"{printable(look.name) or 'Business'} ({printable(look.subject.id)})")
     yield from _wrapped(_verdict(look))
-    if look.businesses > 1:
+    if is_only and look.businesses > 1:
         yield from _wrapped(f"1 of {look.businesses:,} businesses that a run reads; `--business` looks at others.")
     yield ""
     yield from _rights(look)
     if look.survey.answered:
         yield from _rows(look)
-        yield from _requests(look.survey.first_load, look.survey.quiet_run)
+        survey = look.survey
+        yield from _requests(survey.first_load, survey.quiet_run, is_partial=survey.is_partial)
     yield from _contradicted(look)
     yield from _wrapped(_counts(look))
 
@@ -99,12 +100,15 @@ def totals_of(looks: Sequence[Look]) -> Iterator[str]:
         yield from _requests(
             total([look.survey.first_load for look in looks], businesses),
             total([look.survey.quiet_run for look in looks], businesses),
+            is_partial=any(look.survey.is_partial for look in looks),
         )
 
 
-def _requests(first_load: int, quiet_run: int) -> Iterator[str]:
+def _requests(first_load: int, quiet_run: int, *, is_partial: bool) -> Iterator[str]:
+    near = "at least" if is_partial else "about"
     yield f"{'':<32}{'Requests':>14}" + "".join(f"{f'at {pace}/min':>11}" for pace in PACES)
-    for title, requests in (("First load, about", first_load), ("Run without changes", quiet_run)):
+    for what, requests in (("First load", first_load), ("Run without changes", quiet_run)):
+        title = f"{what}, {near}"
         times = "".join(f"{f'{minutes(requests, pace):,} min':>11}" for pace in PACES)
         yield f"{title:<32}{requests:>14,}{times}"
     yield ""
