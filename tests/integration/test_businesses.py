@@ -30,6 +30,7 @@ def found(run: Run) -> list[str]:
     return [business.id for business in run.tap.businesses]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["$items_per_page", "$itemsPerPage"])
 @pytest.mark.parametrize("count", [1, 499, 500, 501, 1200])
 def test_pages_of_businesses_take_one_request_for_each_500(

@@ -281,6 +281,7 @@ def test_a_row_that_goes_from_a_page_that_is_read_in_parts_does_not_end_the_list
 # Answers that are none, or half of one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stream", "times"), [("contacts", None), ("stock_movements", 1)])
 @pytest.mark.parametrize("what", ["cut", "cut_chunks", "cut_gzip", "cut_unframed"])
 def test_half_of_a_page_is_not_taken_for_a_page(books: Books, stream: str, what: str, times: int | None) -> None:
@@ -291,6 +292,7 @@ def test_half_of_a_page_is_not_taken_for_a_page(books: Books, stream: str, what:
     books.require_no_silent_loss()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "by"),
     [(201, "gateway"), (203, "gateway"), (204, "nobody"), (206, "gateway"), (304, "nobody"), (307, "gateway")],

@@ -178,6 +178,7 @@ def test_what_is_posted_and_deleted_in_an_active_business_is_marked_at_once(
     assert disagreements(server.world, practice.warehouse, {*STREAMS, "sales_invoices"}) == []
 
 
+@pytest.mark.slow
 def test_deletions_of_what_is_not_posted_come_in_an_active_business_when_the_hours_have_passed(
     practice: Practice,
 ) -> None:
@@ -212,6 +213,7 @@ def test_another_start_date_is_followed_at_once(server: SandboxServer, run_tap: 
     assert practice.rested() == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_an_earlier_beginning_of_the_accounts_comes_when_the_hours_have_passed(
     server: SandboxServer, run_tap: RunTap
 ) -> None:
@@ -277,6 +279,7 @@ def test_where_nothing_says_whether_something_was_posted_everything_is_read(prac
     assert practice.missing == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lists", ["refused", "empty"])
 @pytest.mark.parametrize("lost", ["rights", "subscription"])
 def test_what_was_posted_while_transactions_were_not_shown_comes_as_soon_as_they_are(
@@ -358,6 +361,7 @@ def test_a_state_from_before_deletions_waited_lets_none_wait(practice: Practice)
     assert practice.missing == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", [0, 1, 2])
 def test_runs_without_the_setting_in_between_lose_nothing(practice: Practice, between: int) -> None:
     practice.contacts[1].delete(practice.contacts[1].keys[0])
@@ -421,6 +425,7 @@ def test_two_runs_at_once_lose_nothing_whichever_state_is_kept(practice: Practic
         assert practice.missing == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lie",
     [{"$total": 0}, {"$total": None}, {"$next": None, "$total": None}, {"$items": [], "$total": 5}, {"$items": None}],
@@ -473,6 +478,7 @@ def activations(run: Run) -> list[str]:
 MOMENT = "2026-06-30T18:00:00Z"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [None, "", 7, MOMENT, f"{MOMENT} 0123", f" {MOMENT} {{}}", "9999-01-01T00:00:00Z {}"]
 )

@@ -74,6 +74,7 @@ def test_an_id_that_is_a_number_is_that_number_as_text(server: SandboxServer, ru
     assert arrived == {*rows.keys, "1234"} - {rows.keys[7]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("large", [False, True], ids=["small page", "large page"])
 @pytest.mark.parametrize("stream", ["contacts", "ledger_entries", "bank_deposits", "currencies"])
 def test_a_record_without_id_and_path_is_left_out_and_its_read_fails(

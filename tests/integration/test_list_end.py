@@ -130,6 +130,7 @@ def test_a_total_that_cannot_be_breaks_nothing(server: SandboxServer, run_tap: R
     assert all("unexpected" not in outcome.reason for outcome in run.tap.report.failed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("total", [ROWS + 2 * PAGE, 50 * ROWS])
 @pytest.mark.parametrize("page", [{}, {"$page": None}], ids=["numbered", "without a number"])
 def test_a_total_that_is_too_high_does_not_lead_beyond_the_end_of_a_list_that_is_read_in_parts(

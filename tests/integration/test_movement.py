@@ -264,6 +264,7 @@ def test_a_document_that_is_read_by_its_id_is_not_marked_as_sent(
     assert not any(row.render().get("sent") for row in rows.collection.rows.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("poison", ["record", "always"])
 @pytest.mark.parametrize("stream", ["contacts", "sales_quotes", "stock_movements"])
 def test_a_record_that_sage_never_delivers_is_named_and_holds_up_the_bookmark_only(

@@ -272,6 +272,7 @@ def test_a_record_that_a_gateway_makes_up_is_not_taken_for_the_one_that_was_aske
 # Sage's own refusals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["MultiUserAccessDenied", "RecordNotFound", "AuthorizationFailure"])
 def test_a_run_in_which_sage_refuses_everything_fails_and_keeps_the_login(
     server: SandboxServer, books: Books, code: str
@@ -349,6 +350,7 @@ def test_the_connection_test_does_not_take_first_records_for_refusals(server: Sa
     assert tap.run_connection_test()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_deletions_that_sage_refuses_to_list_beside_a_readable_list_fail_the_read(
     server: SandboxServer, books: Books, status: int

@@ -157,6 +157,7 @@ def test_a_run_of_which_sage_refused_everything_says_so(server: SandboxServer, r
     assert (row["status"], row["reads_skipped"], row["records"]) == ("refused", 2, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: f"{bad!r:.30}")
 def test_a_state_that_was_spoiled_brings_no_row_of_a_run_that_never_was(run_tap: RunTap, bad: Any) -> None:
     running = {

@@ -117,6 +117,7 @@ def _is_named(path: Path, value: Any) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [None, "yesterday", 7, []], ids=str)
 def test_bookmarks_that_are_none_are_named_and_everything_is_read_anew(case: Case, value: Any) -> None:
     run = case.sync({"bookmarks": value}, knows_inventories=False)
@@ -139,6 +140,7 @@ def test_what_is_known_of_deletions_is_not_lost_with_a_bookmark(case: Case) -> N
     case.sync(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["same", "older", "newer", "empty"])
 def test_a_business_that_is_there_twice_loses_nothing(case: Case, how: str) -> None:
     state = copy.deepcopy(case.state)

@@ -81,6 +81,7 @@ def test_it_is_as_fast_as_a_client_that_is_refused_all_the_time(
         assert ran(sage, requests, businesses, in_flight).seconds < (1.05 if length == 60 else 1.2) * greedy.seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [5, 10, 20])
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 @RETRY_AFTER
@@ -194,6 +195,7 @@ def test_a_retry_after_that_is_always_the_same_does_no_harm(always: float, kind:
     assert ran(Sage(100, kind, retry_after=always), 500, 5).seconds < 300 + always
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runs", [2, 3])
 @pytest.mark.parametrize("starts_after", [0, 90])
 @pytest.mark.parametrize("kind", KINDS)
