@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -163,15 +165,45 @@ def _projects() -> Iterator[Path]:
 
 
 def login_command() -> str:
-    """Return the command that logs in to the token store of this process: Meltano's and the user's are two."""
+    """Return the command that logs in to the token store of this process: Meltano's and the user's are two.
+
+    Settings of the environment may be those of a Meltano project around the working directory, whose runs go through
+    Meltano: its store is named then.
+    """
     meltano = _own_meltano()
-    return f"`{meltano} invoke {APPLICATION}:login`" if meltano else f"`{APPLICATION}-login --config FILE`"
+    if not meltano and not config_options():
+        meltano = next((meltano_of(project) for project in _projects() if _has_tap(project)), "")
+    return f"`{meltano} invoke {APPLICATION}:login`" if meltano else f"`{_with_settings(f'{APPLICATION}-login')}`"
 
 
 def run_command() -> str:
     """Return the command that loads with the tokens of this process's store."""
     meltano = _own_meltano()
-    return f"{meltano} run {APPLICATION} <target>" if meltano else f"{APPLICATION} --config FILE | <target>"
+    return f"{meltano} run {APPLICATION} <target>" if meltano else f"{_with_settings(APPLICATION)} | <target>"
+
+
+def config_options() -> list[str]:
+    """Return the options of this command line that name files of settings; none where the environment has them."""
+    program, *options = sys.argv
+    if not f"{Path(program).stem}-".startswith(f"{APPLICATION}-"):
+        return []
+    files: list[str] = []
+    for option, following in zip_longest(options, options[1:], fillvalue=""):
+        if option == "--config" and following:
+            files += [option, following]
+        elif option.startswith("--config="):
+            files.append(option)
+    return files if any(each.removeprefix("--config=") not in ("--config", "ENV") for each in files) else []
+
+
+def _with_settings(program: str) -> str:
+    return shlex.join([program, *config_options()])
+
+
+def _has_tap(project: Path) -> bool:
+    with suppress(OSError):
+        return APPLICATION.encode() in (project / "meltano.yml").read_bytes()
+    return False
 
 
 def _own_meltano() -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from tap_sage_accounting.auth.address import (
     APPLICATION,
     STORE,
+    config_options,
     default_directories,
     digest,
     meltano_of,
@@ -70,8 +71,8 @@ class OtherLogin:
         )
 
     def use(self, instead: str = "") -> str:
-        """Say how to run this program with this login; `instead`: another program, without options."""
-        program, *options = [instead] if instead else sys.argv
+        """Say how to run this program with this login; `instead`: another program, with the same settings."""
+        program, *options = [instead, *config_options()] if instead else sys.argv
         name = Path(program).stem
         if self.owner:
             return f"run this as the user {self.owner}"

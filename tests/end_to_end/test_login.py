@@ -66,7 +66,7 @@ def test_a_login_stores_tokens_that_a_run_then_uses(
     assert result.exit_code == 0, result.output
     assert "They reach 2 businesses:" in result.output
     assert "Harbour Café (00000000000000000000000000000002)" in result.output
-    assert "Next: `tap-sage-accounting --config FILE | <target>`" in result.output
+    assert "Next: `tap-sage-accounting | <target>`" in result.output
     assert "You are logged in" in browser.page
 
     asked = token_requests(sage)

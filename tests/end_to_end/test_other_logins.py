@@ -193,7 +193,47 @@ def test_a_login_of_another_application_is_none_of_this_one(person: Person) -> N
     assert logged_in(person.run("login", plain=False, at=person.project))
     person.set(client_id="another-application")
     done = person.run("status", at=person.project)
-    assert "Run `tap-sage-accounting-login --config FILE`." in done.stdout
+    assert f"Run `tap-sage-accounting-login --config {person.config}`." in done.stdout
+
+
+def run_with_variables(person: Person, name: str, at: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a command without Meltano, on settings of the environment."""
+    variables = {key: value for key, value in person.meltano.items() if key != "MELTANO_PROJECT_ROOT"}
+    return person.run(name, *options, plain=False, at=at, **variables, MELTANO_PROJECT_ROOT="")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_without_meltano_names_the_login_of_the_project_around(person: Person, name: str) -> None:
+    (person.project / "meltano.yml").write_text("plugins: {extractors: [{name: tap-sage-accounting}]}")
+    (below := person.project / "transform").mkdir()
+    for place in (person.project, below):
+        done = run_with_variables(person, name, place)
+        assert done.returncode == 1
+        assert "is empty. Run `meltano invoke tap-sage-accounting:login`." in done.stdout
+
+
+def test_a_command_on_variables_names_a_login_without_a_file(person: Person) -> None:
+    """Neither a project of another tap nor a directory outside of any project has a login through Meltano."""
+    (person.project / "meltano.yml").write_text("plugins: {extractors: [{name: tap-csv}]}")
+    for place in (person.project, person.home):
+        for options in ((), ("--config=ENV",)):
+            done = run_with_variables(person, "status", place, *options)
+            assert "is empty. Run `tap-sage-accounting-login`." in done.stdout
+
+
+def test_a_refused_login_names_the_file_of_settings_that_was_given(person: Person) -> None:
+    (person.project / "meltano.yml").write_text("plugins: {extractors: [{name: tap-sage-accounting}]}")
+    person.config = person.config.rename(person.home / "my settings.json")
+    assert logged_in(person.run("login"))
+    change(person.own_store, "issued_at = datetime(issued_at, '-1 hours'), refused_at = issued_at")
+    done = person.run("status", at=person.project)
+    assert done.returncode == 1
+    assert f"Run `tap-sage-accounting-login --config '{person.config}'`." in done.stdout
+
+
+def test_what_a_login_on_variables_says_next_names_no_file(person: Person) -> None:
+    done = run_with_variables(person, "login", person.project)
+    assert "Next: `tap-sage-accounting | <target>`." in done.stdout
 
 
 @pytest.mark.parametrize("end", ["refused_at = issued_at", "issued_at = datetime(issued_at, '-40 days')"])
@@ -301,7 +341,7 @@ def test_the_list_is_for_this_user_only(person: Person) -> None:
 def test_what_a_login_says_next_uses_its_own_store(person: Person) -> None:
     assert "Next: `meltano run tap-sage-accounting <target>`." in person.run("login", plain=False).stdout
     again = person.run("login", "--replace").stdout
-    assert "Next: `tap-sage-accounting --config FILE | <target>`." in again
+    assert f"Next: `tap-sage-accounting --config {person.config} | <target>`." in again
     assert token_requests(person.sage) == 2
 
 
