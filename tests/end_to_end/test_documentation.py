@@ -318,6 +318,17 @@ def masked(line: str) -> str:
 # Settings
 
 
+def test_the_settings_for_the_simulated_sage_are_those_that_it_serves() -> None:
+    page = (DOCS / "start" / "first-hour.md").read_text()
+    said = dict(re.findall(r"^ +TAP_SAGE_ACCOUNTING_(\w+)=(\S+)$", page, flags=re.MULTILINE))
+    with SandboxServer(build_world(size="tiny", businesses=1)) as server:
+        served = {
+            name: getattr(server, name.lower()).replace(server.base_url, "http://127.0.0.1:8000") for name in said
+        }
+    assert said == served
+    assert {"API_URL", "AUTH_URL", "TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET"} == set(said)
+
+
 def test_examples_of_settings_are_settings_of_the_tap() -> None:
     examples = list(examples_of_settings())
     assert len(examples) >= 7

@@ -104,6 +104,15 @@ def test_no_value_of_the_books_is_in_the_report(world: World, tmp_path: Path) ->
     assert shown.text.index("# Report of the doctor") < shown.text.index("Nothing was sent. Read them")
 
 
+def test_the_place_of_a_report_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through Meltano, the working directory is the project's."""
+    monkeypatch.chdir(tmp_path)
+    with SandboxServer(plain_world()) as server:
+        shown = see(server, tmp_path, "--report", ".")
+    files = " and ".join(str(tmp_path / f"doctor-report{suffix}") for suffix in (".md", ".json"))
+    assert f"Written: {files}. Nothing was sent." in shown.text
+
+
 def test_a_report_that_cannot_be_written_is_a_line(tmp_path: Path) -> None:
     (tmp_path / "doctor-report.md").mkdir()
     with SandboxServer(plain_world()) as server:

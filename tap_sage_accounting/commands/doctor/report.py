@@ -191,13 +191,13 @@ def _json(value: object, indent: str = "") -> str:
 
 
 def write(report: Report, directory: Path) -> list[Path]:
-    """Write a report into two files.
+    """Write a report into two files, and return their absolute paths: Meltano runs this in another directory.
 
     Raises:
         SettingsError: they cannot be written.
     """
     texts = {".md": markdown(report), ".json": _json(report) + "\n"}
-    paths = [directory / f"{NAME}{suffix}" for suffix in texts]
+    paths = [directory.absolute() / f"{NAME}{suffix}" for suffix in texts]
     try:
         for path, text in zip(paths, texts.values(), strict=True):
             path.write_text(text, encoding="utf-8")
