@@ -14,12 +14,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import SkippableAPIError
+from typing_extensions import override
 
 from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.exceptions import MalformedResponseError, UndeliverableError
 from tap_sage_accounting.extraction.changes import ATTRIBUTES, Change
 from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, MonthlyBalances, first_month
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
+from tap_sage_accounting.run.checkpoints import Delivery, Tracker
 from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.run.state_parts import ALL_READ_AT, OLDER_CHANGED, READ_AT, is_due
 from tap_sage_accounting.timestamps import instant, parse_moment
@@ -79,6 +81,7 @@ class MonthlyRead:
         floor = opened if claimed == opened else min(begin, seen.first_read or begin)
         seen.find_idle = cache(self._find_idle)
         seen.is_doubtful = bool(state.get(OLDER_CHANGED)) and not seen.listed
+        delivery = Delivery(self._plan.services.checkpoints, _FirstRead(state))
         months = begin.until(last)
         fetch = partial(self._request_month, months)
         services, ahead = self._plan.services, self._plan.pages_ahead
@@ -86,21 +89,28 @@ class MonthlyRead:
             fetch, services.executor, ahead, budget=services.scheduler.budget, counts_rows=False
         ) as pages:
             for month, page in zip(months, pages, strict=True):
-                yield [self._record(raw, month, page) for raw in seen.add_month(month, page)]
+                rows = [self._record(raw, month, page) for raw in seen.add_month(month, page)]
+                yield delivery.of(rows, rows)
         while (stale := seen.stale_month(floor)) is not None:
             page = self._request_month([stale], 1)
-            yield [self._record(raw, stale, page) for raw in seen.add_month(stale, page)]
+            rows = [self._record(raw, stale, page) for raw in seen.add_month(stale, page)]
+            yield delivery.of(rows, rows)
         if undeliverable := self._undeliverable:
             raise UndeliverableError(
                 f"Sage lists ledger accounts that it does not deliver ({', '.join(undeliverable)}). The months came; "
                 "the next run reads them again. If it goes on, report the request ids above to Sage."
             )
+        delivery.finish(lambda: self._finish(opened, None if is_quiet else as_of, now if is_whole else None))
+
+    def _finish(self, opened: Month, read_at: datetime | None, all_read_at: datetime | None) -> None:
+        """Put into the state what was read, and up to when; None where that stays as it is."""
+        state = self._state
         with stop_signals.deferred():  # a state that is half of this read and half of the last one would be wrong
-            if not is_quiet:  # else nothing changed since, whatever the clocks say
-                state[READ_AT] = instant(as_of)
-            seen.write(state, opened)
-            if is_whole:
-                state[ALL_READ_AT] = instant(now)
+            if read_at is not None:  # else nothing changed since, whatever the clocks say
+                state[READ_AT] = instant(read_at)
+            self._seen.write(state, opened)
+            if all_read_at is not None:
+                state[ALL_READ_AT] = instant(all_read_at)
                 state.pop(OLDER_CHANGED, None)
 
     def _beginning(self) -> tuple[datetime, Month]:
@@ -241,6 +251,26 @@ class MonthlyRead:
             for side, amount in (raw.get(balance) or {}).items():
                 flat[f"{balance}_{side}"] = amount
         return self._plan.rows.convert(flat)
+
+
+class _FirstRead(Tracker):
+    """Notes in the state that rows of a first read were delivered: without it they go stale if the run is killed."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self._state = state
+
+    @override
+    def track_before_delivery(self, items: Sequence[Item]) -> bool:
+        return bool(items) and READ_AT not in self._state and OLDER_CHANGED not in self._state
+
+    @override
+    def write_to_state(self) -> None:
+        if READ_AT not in self._state:  # else the read is complete
+            self._state[OLDER_CHANGED] = True
+
+    @override
+    def restore(self, snapshot: str | None) -> None:
+        self._state.pop(OLDER_CHANGED, None)
 
 
 def _may_have_moved(row: Change, last_read: str) -> bool:

@@ -13,6 +13,7 @@ from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import AMOUNTS, Warehouse, trial_balance_disagreements
 from sage_workbench.plain_books import Ledger, plain_world
+from sage_workbench.runs import last_state
 from tap_sage_accounting.extraction import changes, monthly_read
 from tap_sage_accounting.extraction.months import Month
 from tap_sage_accounting.tap import TapSageAccounting
@@ -683,3 +684,24 @@ def test_an_account_that_sage_does_not_deliver_fails_the_read_until_it_comes(beg
     beginning.server.faults.poison.clear()
     beginning.sync()
     assert beginning.differences() == []
+
+
+# A first read that is killed
+
+
+@pytest.mark.parametrize("opened", ["2026-01-01", "2024-01-01"])
+def test_rows_of_a_first_read_that_was_killed_do_not_go_stale(ledger: Ledger, run_tap: RunTap, opened: str) -> None:
+    ledger.owner.objects["financial_settings"]["accounts_start_date"] = opened
+    for number in range(6):
+        ledger.post(number)
+    with SandboxServer(ledger._world) as server:
+        settings, warehouse = server.tap_config(), Warehouse()
+        killed = run_tap("trial_balance", **settings).messages
+        last = max(place for place, message in enumerate(killed) if message["type"] == "RECORD")
+        warehouse.load(killed[: last + 1])
+        state = last_state(killed[: last + 1])
+        pass_hour(server)
+        for number in range(6):  # no account is left in the months before
+            ledger._change_whole(number, {"date": "2026-06-10"})
+        warehouse.load(run_tap("trial_balance", state=state, **settings).messages)
+        assert trial_balance_disagreements(ledger.owner, server.world.clock.now(), warehouse) == []
