@@ -28,6 +28,7 @@ from tap_sage_accounting.run.state import State
 from tap_sage_accounting.run.state_forms import bookmarks_of
 from tap_sage_accounting.run.state_parts import TRIAL_BALANCE
 from tap_sage_accounting.run.writer import WholeMessageWriter
+from tap_sage_accounting.stream_maps.mapping import StreamMapError
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.streams.runs import RunReads, Runs
@@ -228,7 +229,10 @@ class TapSageAccounting(MappedTap):
     def log_end(self, error: BaseException | None) -> None:
         if "run_log" in vars(self):  # else nothing began
             is_stopped = stop_signals.received is not None
-            self.run_log.end(self.report, self.gate, error=error, is_stopped=is_stopped)
+            try:
+                self.run_log.end(self.report, self.gate, error=error, is_stopped=is_stopped)
+            except StreamMapError as failure:  # what was read counts all the same: a state follows
+                self.report.fail(Runs.name, "this run", str(failure))
 
     @override
     def note_whole_reads(self) -> None:

@@ -179,6 +179,32 @@ def test_a_state_that_was_spoiled_brings_no_row_of_a_run_that_never_was(run_tap:
     assert [row["status"] for row in run.records["runs"]] == ["running", "complete"]
 
 
+@pytest.mark.parametrize(
+    "stream_maps",
+    [
+        {"run_reads": {"shown": "reason.upper()"}},
+        {"run_reads": {"business_id": "None"}},
+        {"runs": {"shown": "1 / 0 if status == 'complete' else None"}},
+    ],
+    ids=str,
+)
+def test_rows_of_the_run_that_a_stream_map_fails_on_cost_no_bookmark(
+    server: SandboxServer, run_tap: RunTap, stream_maps: Row
+) -> None:
+    run = run_tap(*LOGGED, stream_maps=stream_maps)
+    assert str(run.error).startswith("1 read failed (runs). Everything else was delivered")
+    assert [line for line in run.log if "the expression for 'shown'" in line or "leaves 'business_id' empty" in line]
+    assert run.messages[-1]["type"] == "STATE"
+    assert all(run.bookmark("contacts", owner) for owner in server.world.businesses)
+
+
+def test_a_run_that_fails_says_why_where_its_own_rows_fail_too(server: SandboxServer, run_tap: RunTap) -> None:
+    server.faults.add(Fault("sales_quotes", 503, by="gateway", times=None))
+    run = run_tap(*LOGGED, patience=1, stream_maps={"run_reads": {"business_id": "None"}})
+    assert "stream map" not in str(run.error)
+    assert any("leaves 'business_id' empty" in line for line in run.log)
+
+
 def test_waiting_for_a_limit_is_counted_in_seconds_of_the_run(
     server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
