@@ -133,11 +133,18 @@ def default_directory() -> Path:
 def default_directories() -> list[Path]:
     """Return where the tap's own files may be, however it is started; the current directory for them is the first.
 
-    These are Meltano projects around the working directory, and two directories of the user: the one that the
-    environment names, and the usual one. After `sudo`, that of the user who called it is among them.
+    These are Meltano projects around the working directory, and directories of the user.
     """
-    places = [default_directory()]
-    places += [project / ".meltano" / APPLICATION for project in _projects()]
+    projects = [project / ".meltano" / APPLICATION for project in _projects()]
+    return [*dict.fromkeys([default_directory(), *projects, *user_directories()])]
+
+
+def user_directories() -> list[Path]:
+    """Return where the tap's own files with the user may be: where the environment says, and in the usual place.
+
+    After `sudo`, the directory of the user who called it is among them.
+    """
+    places: list[Path] = []
     with suppress(RuntimeError):  # this user has no home
         places += [user_directory().expanduser(), Path.home() / _BELOW_HOME / APPLICATION]
     with suppress(RuntimeError, KeyError):

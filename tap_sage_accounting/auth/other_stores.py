@@ -13,11 +13,12 @@ import shlex
 import sqlite3
 import sys
 import tempfile
+import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_sage_accounting.auth.address import (
     APPLICATION,
@@ -27,6 +28,7 @@ from tap_sage_accounting.auth.address import (
     digest,
     meltano_of,
     project_of,
+    user_directories,
     user_directory,
 )
 from tap_sage_accounting.auth.database import TABLE
@@ -43,6 +45,14 @@ MOST_LISTED = 50
 """Logins in the list; the newest are kept, so that the file stays small."""
 LONGEST_LIST = 1 << 16
 """Bytes; a longer file was not written by `login`, which keeps few logins, and is not read."""
+MOST_ROWS = 1_000
+"""Logins of one application that are looked at in a store."""
+LONGEST_LOOK = 2.0
+"""Seconds after which a query in another store is given up."""
+STEPS_BETWEEN_LOOKS = 10_000
+"""Of SQLite's, after each of which the clock is looked at: some tenths of a millisecond."""
+LONGEST_ROW = 1 << 20
+"""Bytes; those of the tap have a hundredth of it."""
 _SCHEME = "sqlite:///"
 
 
@@ -92,16 +102,21 @@ def other_logins(client_id: str, own: StoreAddress) -> list[OtherLogin]:
     listed = [place for listed_id, place in _listed() if listed_id == digest(client_id)]
     files = [directory / STORE for directory in default_directories()]
     files += [Path(place.removeprefix(_SCHEME)) for place in listed if place.startswith(_SCHEME)]
-    resolved = {file.resolve(): file for file in files}
+    resolved = {_resolved(file): file for file in files}
     found = [
         login
         for real, file in resolved.items()
-        if own.file is None or real != own.file.resolve()
+        if own.file is None or real != _resolved(own.file)
         if (login := _login_in(file, client_id)) is not None
     ]
     found.sort(key=lambda login: (login.renewed_at is not None, login.renewed_at), reverse=True)
     servers = [OtherLogin(place) for place in listed if not place.startswith(_SCHEME) and place != own.place]
     return [*found, *servers]
+
+
+def _resolved(file: Path) -> str:
+    """Follow links as far as they lead; Python 3.11 and 3.12 raise an error where `Path.resolve` finds a loop."""
+    return os.path.realpath(file)
 
 
 def _login_in(file: Path, client_id: str) -> OtherLogin | None:
@@ -116,15 +131,30 @@ def _login_in(file: Path, client_id: str) -> OtherLogin | None:
         is_still = not any(file.with_name(file.name + ending).exists() for ending in SIDECARS)
         address = f"{file.absolute().as_uri()}?mode=ro{'&immutable=1' if is_still else ''}"
         with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
+            _set_limits(connection)
             rows = connection.execute(
                 f"SELECT issued_at, refresh_lifetime_seconds FROM {TABLE}"  # noqa: S608 - a constant's name
-                " WHERE client_id = ? AND refused_at IS NULL AND issued_at IS NOT NULL",
+                f" WHERE client_id = ? AND refused_at IS NULL AND issued_at IS NOT NULL LIMIT {MOST_ROWS}",
                 [client_id],
             ).fetchall()
-        issued = ((parse_moment(moment), timedelta(seconds=lifetime)) for moment, lifetime in rows)
-        living = [moment for moment, lifetime in issued if moment + lifetime > now()]
-        if living:
+        if living := [moment for row in rows if (moment := _renewed_at(*row)) is not None]:
             return OtherLogin(f"{_SCHEME}{file}", max(living))
+    return None
+
+
+def _set_limits(connection: sqlite3.Connection) -> None:
+    """Let a query end soon: a file that came with somebody's project may hold a view without an end."""
+    end = time.monotonic() + LONGEST_LOOK
+    connection.set_progress_handler(lambda: time.monotonic() > end, STEPS_BETWEEN_LOOKS)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_ROW)
+
+
+def _renewed_at(issued_at: Any, lifetime: Any) -> datetime | None:
+    """Return when the tokens of a row were renewed; None where they are over, or the row is damaged."""
+    with suppress(TypeError, ValueError, OverflowError):
+        moment = parse_moment(issued_at)
+        if now() - moment < timedelta(seconds=lifetime):
+            return moment
     return None
 
 
@@ -178,7 +208,7 @@ def forget_login(client_id: str, own: StoreAddress) -> None:
 
 def _listed() -> Iterator[tuple[str, str]]:
     """Yield the digest of the client id and the store's address of each login in the list."""
-    for directory in dict.fromkeys([*_own_directory(), *default_directories()]):
+    for directory in user_directories():  # none in a project: it may be somebody else's
         with suppress(OSError, ValueError, RecursionError):
             file = directory / LIST
             if problem_with(file.lstat()) is None and file.stat().st_size < LONGEST_LIST:

@@ -325,6 +325,53 @@ def test_a_list_that_is_damaged_stops_nothing(person: Person, content: str) -> N
     assert person.meltanos_store in person.run("status").stdout
 
 
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        "refresh_lifetime_seconds = NULL",
+        "refresh_lifetime_seconds = 'long'",
+        "refresh_lifetime_seconds = 1e300",
+        "issued_at = 5",
+        "issued_at = x'00'",
+    ],
+)
+def test_a_store_with_a_damaged_row_stops_no_login(person: Person, spoiled: str) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    change(person.meltanos_store, spoiled)
+    assert person.run("status", at=person.project).returncode == 1
+    assert logged_in(person.run("login", at=person.project))
+
+
+def test_a_store_that_came_with_a_project_and_has_no_end_stops_no_login(person: Person) -> None:
+    store = Path(person.meltanos_store.removeprefix("sqlite:///"))
+    store.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(store)) as database:
+        database.execute(
+            "CREATE VIEW tap_sage_accounting_tokens AS WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1"
+            " FROM number) SELECT n AS client_id, NULL AS refused_at, n AS issued_at, n AS refresh_lifetime_seconds"
+            " FROM number"
+        )
+    assert logged_in(person.run("login", at=person.project))
+
+
+def test_a_list_that_came_with_a_project_is_not_believed(person: Person) -> None:
+    assert logged_in(person.run("login"))
+    own = person.home / ".local/share/tap-sage-accounting"
+    (planted := person.project / ".meltano/tap-sage-accounting").mkdir(parents=True)
+    listed = json.loads((own / "logins.json").read_text())
+    (planted / "logins.json").write_text(json.dumps([{**each, "place": "postgresql://elsewhere/x"} for each in listed]))
+    assert logged_in(person.run("login", at=person.project))
+    assert json.loads((own / "logins.json").read_text()) == listed
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links")
+def test_links_that_lead_nowhere_stop_no_login(person: Person) -> None:
+    store = Path(person.meltanos_store.removeprefix("sqlite:///"))
+    store.parent.mkdir(parents=True)
+    store.symlink_to(store)
+    assert logged_in(person.run("login", at=person.project))
+
+
 def test_a_home_that_cannot_be_written_stops_no_login(person: Person) -> None:
     (person.home / ".local").write_text("a file")
     assert logged_in(person.run("login", plain=False, at=person.project))
