@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.contenders import Contender
 
 LEDGER = ("ledger_entries",)
+HALF_A_MINUTE = 30.0
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,8 @@ def _limit(bench: Bench, limit: Limit) -> None:
         limited = Field(bench, sage, LEDGER, {"latency": 0.1, **limit.switches})
 
         def figures(contender: Contender) -> Figures:
+            if limit.switches.get("rate_window") == "fixed":
+                _wait_for_the_middle_of_a_minute()
             ran = limited.run(contender, page_size=1, tolerate=True)
             return {
                 "wall": ran.seconds,
@@ -159,3 +163,8 @@ def _limit(bench: Bench, limit: Limit) -> None:
             {each.name: partial(figures, each) for each in bench.among("ours", "template", "dlt", "airbyte")},
             bench.runs,
         )
+
+
+def _wait_for_the_middle_of_a_minute() -> None:
+    """Let each run begin at the same second of the simulated Sage's minute: it decides how long the first wait is."""
+    time.sleep((HALF_A_MINUTE - time.monotonic()) % 60)
