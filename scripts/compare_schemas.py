@@ -285,6 +285,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         description = Description.parse(json.loads(options.description.read_text(encoding="utf-8")))
+    except OSError as error:
+        sys.exit(f"{options.description} cannot be read: {error.strerror}.")
     except ValueError as error:
         sys.exit(f"{options.description} is not a description of an API: {error}.")
 

@@ -17,7 +17,7 @@ from tap_sage_accounting.printable import did_you_mean
 from tap_sage_accounting.settings import API_URL, parse_start_date
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from jsonschema import ValidationError  # type: ignore[import-untyped]
 
@@ -176,8 +176,9 @@ def value_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list
     """Check every value against its declaration, and say what would be right, without showing secrets."""
     declared = schema["properties"]
     found = DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(dict(config))
-    problems = [_in_words(error, declared) for error in found if error.path]
-    missing = [name for name in schema.get("required", ()) if name not in config]
+    required = schema.get("required", ())
+    problems = [_in_words(error, declared, required) for error in found if error.path]
+    missing = [name for name in required if name not in config]
     return problems + [_missing(name, declared[name]) for name in missing]
 
 
@@ -189,12 +190,17 @@ def _missing(name: str, declared: Mapping[str, Any]) -> str:
     )
 
 
-def _in_words(error: ValidationError, declared: Mapping[str, Any]) -> str:
+def _in_words(error: ValidationError, declared: Mapping[str, Any], required: Collection[str]) -> str:
     place = list(error.path)
     name = str(place[0])
     inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place[1:])
     shown = "" if declared[name].get("secret") or error.instance == "" else f", not {repr(error.instance)[:60]}"
-    return f"Setting '{name}{inside}' {_demand(error)}{shown}: {_first_sentence(declared[name])}"
+    said = f"Setting '{name}{inside}' {_demand(error)}{shown}: {_first_sentence(declared[name])}"
+    if error.instance != "" or name not in required:
+        return said
+    return (
+        f"{said} Fill it in where it is empty: TAP_SAGE_ACCOUNTING_{name.upper()}, in .env too, or a file of --config."
+    )
 
 
 def _demand(error: ValidationError) -> str:

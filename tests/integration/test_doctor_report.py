@@ -111,6 +111,8 @@ def test_the_place_of_a_report_is_named_whole(tmp_path: Path, monkeypatch: pytes
         shown = see(server, tmp_path, "--report", ".")
     files = " and ".join(str(tmp_path / f"doctor-report{suffix}") for suffix in (".md", ".json"))
     assert f"Written: {files}. Nothing was sent." in shown.text
+    assert "The API is at another address than Sage's." in shown.text
+    assert " 0.0 s" not in shown.text
 
 
 def test_a_report_that_cannot_be_written_is_a_line(tmp_path: Path) -> None:
@@ -162,6 +164,11 @@ def reported(books: bytes, tmp_path_factory: pytest.TempPathFactory) -> Callable
         return seen, place / "doctor-report.json"
 
     return write
+
+
+def test_a_report_that_is_missing_is_a_line(script: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"doctor-report\.json cannot be read: No such file or directory\."):
+        script.main([str(tmp_path / "doctor-report.json")])
 
 
 def test_a_report_of_what_the_schemas_know_shows_no_difference(

@@ -57,6 +57,7 @@ def configure(sage: SandboxServer, tmp_path: Path) -> Callable[..., TapSageAccou
         ({"client_id": ABSENT}, "'client_id' is missing: Client ID of your application"),
         ({"client_secret": ABSENT}, "'client_secret' is missing"),
         ({"client_secret": ""}, "'client_secret' must not be empty"),
+        ({"client_id": ""}, "Fill it in where it is empty: TAP_SAGE_ACCOUNTING_CLIENT_ID, in .env too, or a file of"),
         ({"business_ids": "b1"}, "'business_ids' must be a list, not 'b1'"),
         ({"business_ids": [""]}, "'business_ids[0]' must not be empty"),
         ({"business_ids": ["b1", 7]}, "'business_ids[1]' must be a text, not 7"),

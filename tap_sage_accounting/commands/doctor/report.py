@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the report's form."""
 NAME = "doctor-report"
+OWN = "Sage's"
+"""What a report says of the API where it is at its usual address."""
 COUNTRIES = frozenset(("CA", "DE", "ES", "FR", "GB", "IE", "US"))
 HEADERS = frozenset(
     (
@@ -78,7 +80,7 @@ def report_of(looks: Sequence[Look], version: str, api_url: str) -> Report:
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             "system": platform.system(),
         },
-        "api": "Sage's" if api_url.rstrip("/") == API_URL else "another address",
+        "api": OWN if api_url.rstrip("/") == API_URL else "another address",
         "headers": _headers(looker),
         "seconds": _seconds(looker),
         "businesses": [_business(look) for look in looks],
@@ -139,10 +141,10 @@ def _lines(report: Report) -> Iterator[str]:
     yield "# Report of the doctor"
     yield ""
     yield f"tap-sage-accounting {versions['tap']}, Python {versions['python']}, {versions['system']}."
-    yield f"The API is {report['api']}."
+    yield f"The API is {'' if report['api'] == OWN else 'at another address than '}Sage's."
     headers = report["headers"]
     yield f"Headers: {', '.join(headers['names']) or 'none'}; {headers['others']} others."
-    times = ", ".join(f"{seconds} s for pages of {size}" for size, seconds in report["seconds"].items())
+    times = ", ".join(f"{seconds or 'under 0.01'} s for pages of {size}" for size, seconds in report["seconds"].items())
     yield f"Time of an answer: {times or 'not measured'}."
     for number, business in enumerate(report["businesses"], 1):
         yield ""
