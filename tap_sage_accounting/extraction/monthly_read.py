@@ -22,8 +22,9 @@ from tap_sage_accounting.extraction.changes import ATTRIBUTES, Change
 from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, MonthlyBalances, first_month
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
 from tap_sage_accounting.run.checkpoints import Delivery, Tracker
+from tap_sage_accounting.run.packed_ids import pack
 from tap_sage_accounting.run.signals import stop_signals
-from tap_sage_accounting.run.state_parts import ALL_READ_AT, OLDER_CHANGED, READ_AT, is_due
+from tap_sage_accounting.run.state_parts import ALL_READ_AT, LISTED, OLDER_CHANGED, READ_AT, is_due
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class MonthlyRead:
         floor = opened if claimed == opened else min(begin, seen.first_read or begin)
         seen.find_idle = cache(self._find_idle)
         seen.is_doubtful = bool(state.get(OLDER_CHANGED)) and not seen.listed
-        delivery = Delivery(self._plan.services.checkpoints, _FirstRead(state))
+        delivery = Delivery(self._plan.services.checkpoints, _ListedAccounts(state, seen))
         months = begin.until(last)
         fetch = partial(self._request_month, months)
         services, ahead = self._plan.services, self._plan.pages_ahead
@@ -253,24 +254,42 @@ class MonthlyRead:
         return self._plan.rows.convert(flat)
 
 
-class _FirstRead(Tracker):
-    """Notes in the state that rows of a first read were delivered: without it they go stale if the run is killed."""
+class _ListedAccounts(Tracker):
+    """Lets the state name the accounts of rows before these are delivered: if the run is killed, the next one knows.
 
-    def __init__(self, state: dict[str, Any]) -> None:
+    Otherwise rows of accounts that Sage lists no longer by then would go stale. Before the first read is complete, the
+    state names none: it says that there may be some.
+    """
+
+    def __init__(self, state: dict[str, Any], seen: MonthlyBalances) -> None:
         self._state = state
+        self._seen = seen
+        self._named = len(seen.listed)
 
     @override
     def track_before_delivery(self, items: Sequence[Item]) -> bool:
-        return bool(items) and READ_AT not in self._state and OLDER_CHANGED not in self._state
+        if READ_AT not in self._state:
+            return bool(items) and OLDER_CHANGED not in self._state
+        before, self._named = self._named, len(self._seen.listed)
+        return self._named > before
 
     @override
     def write_to_state(self) -> None:
-        if READ_AT not in self._state:  # else the read is complete
+        if READ_AT in self._state:
+            self._state[LISTED] = pack(self._seen.listed)
+        else:
             self._state[OLDER_CHANGED] = True
 
     @override
+    def snapshot(self) -> str | None:
+        return self._state.get(LISTED)
+
+    @override
     def restore(self, snapshot: str | None) -> None:
-        self._state.pop(OLDER_CHANGED, None)
+        if READ_AT not in self._state:
+            self._state.pop(OLDER_CHANGED, None)
+        elif snapshot is not None:
+            self._state[LISTED] = snapshot
 
 
 def _may_have_moved(row: Change, last_read: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -686,7 +687,7 @@ def test_an_account_that_sage_does_not_deliver_fails_the_read_until_it_comes(beg
     assert beginning.differences() == []
 
 
-# A first read that is killed
+# A read that is killed
 
 
 @pytest.mark.parametrize("opened", ["2026-01-01", "2024-01-01"])
@@ -704,4 +705,28 @@ def test_rows_of_a_first_read_that_was_killed_do_not_go_stale(ledger: Ledger, ru
         for number in range(6):  # no account is left in the months before
             ledger._change_whole(number, {"date": "2026-06-10"})
         warehouse.load(run_tap("trial_balance", state=state, **settings).messages)
+        assert trial_balance_disagreements(ledger.owner, server.world.clock.now(), warehouse) == []
+
+
+def test_rows_of_new_accounts_of_a_later_read_that_was_killed_do_not_go_stale(ledger: Ledger, run_tap: RunTap) -> None:
+    ledger.post(0)
+    with SandboxServer(ledger._world) as server:
+        settings, warehouse = server.tap_config(), Warehouse()
+
+        def run(state: dict[str, Any] | None, *, is_killed: bool = False) -> dict[str, Any]:
+            """Read; a run that is killed ends right after its last row."""
+            pass_hour(server)
+            messages = run_tap("trial_balance", state=deepcopy(state), **settings).messages
+            if is_killed:
+                messages = messages[: 1 + max(i for i, each in enumerate(messages) if each["type"] == "RECORD")]
+            warehouse.load(messages)
+            return last_state(messages) or state or {}
+
+        state = run(None)
+        for number in range(1, 8):
+            ledger.post(number)
+        state = run(state, is_killed=True)
+        for number in range(1, 8):
+            ledger.void(number)
+        run(state)
         assert trial_balance_disagreements(ledger.owner, server.world.clock.now(), warehouse) == []
