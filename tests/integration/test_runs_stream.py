@@ -117,7 +117,8 @@ def test_what_was_skipped_or_failed_has_a_reason_in_a_word_and_no_text_of_sage(
         ("sales_quotes", first.id): ("skipped", "rights"),
         ("contacts", other.id): ("failed", "fatal_api"),
     }
-    written = json.dumps([run.records["runs"], run.records["run_reads"]], default=str)
+    rows = [*run.records["runs"], *run.records["run_reads"]]
+    written = json.dumps([{**each, "version": ""} for each in rows], default=str)  # a version may hold any digits
     assert first.name not in written
     assert "400" not in written
 

@@ -197,7 +197,7 @@ def test_a_dead_refresh_token_ends_in_one_message_and_is_never_sent_again(
     tokens.reject(tokens.access_token())
     sage.grants._retire(sage.client_id, "revoked")
     for _ in range(3):
-        with pytest.raises(LoginRequiredError, match=r"last good at \d{4}-.* Run `tap-sage-accounting-login "):
+        with pytest.raises(LoginRequiredError, match=r"last good at \d{4}-.* Run `tap-sage-accounting-login`\."):
             tokens.access_token()
     for _ in range(2):
         again = manager(sage, store)
