@@ -40,7 +40,7 @@ AMOUNT = "7316"
 """Digits that no count and no status in these tests has."""
 BUSINESS = "5ec2e7" + "0" * 26
 EXAMPLES = 100
-"""Looks at hostile bodies, of up to 60 each. Once, 1,700 were done: 100,000 bodies."""
+"""Looks at 20 to 40 hostile bodies each. Once, 3,900 were done: 100,000 bodies."""
 
 
 # Books with marks
