@@ -53,6 +53,10 @@ STEPS_BETWEEN_LOOKS = 10_000
 """Of SQLite's, after each of which the clock is looked at: some tenths of a millisecond."""
 LONGEST_ROW = 1 << 20
 """Bytes; those of the tap have a hundredth of it."""
+IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY}
+"""Errors of a store that another program has locked, or that a killed one left to be repaired by a writer."""
+PRIMARY_CODE = 0xFF
+"""The part of SQLite's error code that names the kind; the rest says more of it."""
 _SCHEME = "sqlite:///"
 
 
@@ -121,25 +125,34 @@ def _resolved(file: Path) -> str:
 
 def _login_in(file: Path, client_id: str) -> OtherLogin | None:
     """Read a store without changing anything; None where it has no living login of the application."""
+    place = f"{_SCHEME}{file}"
     with suppress(OSError, sqlite3.Error, ValueError):
         status = file.stat()
         if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
-            return OtherLogin(f"{_SCHEME}{file}", owner=_name_of(status.st_uid))
+            return OtherLogin(place, owner=_name_of(status.st_uid))
         if problem_with(file.lstat()) is not None:
             return None
         # A reader makes the files of a write-ahead log, and cannot remove them, unless it knows that nobody writes.
         is_still = not any(file.with_name(file.name + ending).exists() for ending in SIDECARS)
         address = f"{file.absolute().as_uri()}?mode=ro{'&immutable=1' if is_still else ''}"
-        with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
-            _set_limits(connection)
-            rows = connection.execute(
-                f"SELECT issued_at, refresh_lifetime_seconds FROM {TABLE}"  # noqa: S608 - a constant's name
-                f" WHERE client_id = ? AND refused_at IS NULL AND issued_at IS NOT NULL LIMIT {MOST_ROWS}",
-                [client_id],
-            ).fetchall()
+        try:
+            rows = _rows(address, client_id)
+        except sqlite3.OperationalError as error:
+            return OtherLogin(place) if error.sqlite_errorcode & PRIMARY_CODE in IN_USE else None
         if living := [moment for row in rows if (moment := _renewed_at(*row)) is not None]:
-            return OtherLogin(f"{_SCHEME}{file}", max(living))
+            return OtherLogin(place, max(living))
     return None
+
+
+def _rows(address: str, client_id: str) -> list[tuple[Any, Any]]:
+    """Return when the tokens of an application were issued, and how long they live."""
+    with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
+        _set_limits(connection)
+        return connection.execute(
+            f"SELECT issued_at, refresh_lifetime_seconds FROM {TABLE}"  # noqa: S608 - a constant's name
+            f" WHERE client_id = ? AND refused_at IS NULL AND issued_at IS NOT NULL LIMIT {MOST_ROWS}",
+            [client_id],
+        ).fetchall()
 
 
 def _set_limits(connection: sqlite3.Connection) -> None:

@@ -354,6 +354,33 @@ def test_a_store_that_came_with_a_project_and_has_no_end_stops_no_login(person: 
     assert logged_in(person.run("login", at=person.project))
 
 
+@pytest.mark.parametrize("is_killed", [False, True], ids=["at work", "killed"])
+def test_a_store_that_cannot_be_read_just_now_may_have_a_login(person: Person, *, is_killed: bool) -> None:
+    assert logged_in(person.run("login", plain=False, at=person.project))
+    file = Path(person.meltanos_store.removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        # As on file systems without a write-ahead log.
+        writer.execute("PRAGMA journal_mode = DELETE")
+        writer.execute("PRAGMA cache_size = 1")
+        writer.execute("CREATE TABLE other (content)")
+        writer.execute("BEGIN EXCLUSIVE")
+        writer.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 900) "
+            "INSERT INTO other SELECT randomblob(4000) FROM n"
+        )
+        if is_killed:
+            copy = file.with_name("copy")
+            for ending in ("", "-journal"):  # as a killed process leaves them
+                shutil.copy(f"{file}{ending}", f"{copy}{ending}")
+            writer.execute("ROLLBACK")
+            writer.close()
+            for ending in ("", "-journal"):
+                Path(f"{copy}{ending}").replace(f"{file}{ending}")
+        refused = person.run("login", at=person.project)
+    assert refused.returncode == 1
+    assert f"A login of this client_id may be in the token store {person.meltanos_store}." in refused.stdout
+
+
 def test_a_list_that_came_with_a_project_is_not_believed(person: Person) -> None:
     assert logged_in(person.run("login"))
     own = person.home / ".local/share/tap-sage-accounting"
