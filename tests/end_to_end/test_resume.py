@@ -11,7 +11,7 @@ import pytest
 from sage_sandbox.books import build_world
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import Warehouse, disagreements
-from sage_workbench.plain_books import LONG_AGO, List, plain_world
+from sage_workbench.plain_books import LONG_AGO, List, filled_world, plain_world
 from sage_workbench.processes import TapProcess
 from sage_workbench.runs import last_state
 from tap_sage_accounting.tap import TapSageAccounting
@@ -29,11 +29,7 @@ STREAMS = ("contacts", "ledger_entries", "sales_quotes", "stock_movements")
 
 @pytest.fixture
 def server() -> Iterator[SandboxServer]:
-    world = plain_world(businesses=2)
-    for business in world.businesses.values():
-        for stream in STREAMS:
-            List(world, business, stream).fill(5)
-    with SandboxServer(world) as running:
+    with SandboxServer(filled_world(STREAMS, 5, businesses=2)) as running:
         yield running
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import Warehouse
-from sage_workbench.plain_books import List, plain_world
+from sage_workbench.plain_books import filled_world
 from sage_workbench.processes import TIMEOUT, TapProcess
 from sage_workbench.ready_programs import Program
 
@@ -28,11 +28,7 @@ LOGGED = ("runs", "run_reads", *STREAMS)
 
 @pytest.fixture
 def server() -> Iterator[SandboxServer]:
-    world = plain_world(businesses=2)
-    for owner in world.businesses.values():
-        for stream in STREAMS:
-            List(world, owner, stream).fill(3)
-    with SandboxServer(world) as running:
+    with SandboxServer(filled_world(STREAMS, 3, businesses=2)) as running:
         yield running
 
 

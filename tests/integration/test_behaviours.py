@@ -9,7 +9,7 @@ import pytest
 
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import Warehouse, disagreements
-from sage_workbench.plain_books import List, plain_world
+from sage_workbench.plain_books import List, filled_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,11 +38,7 @@ WAYS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def server() -> Iterator[SandboxServer]:
-    world = plain_world()
-    [business] = world.businesses.values()
-    for stream in LISTS:
-        List(world, business, stream).fill(ROWS)
-    with SandboxServer(world) as running:
+    with SandboxServer(filled_world(LISTS, ROWS)) as running:
         yield running
 
 

@@ -9,7 +9,7 @@ import pytest
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import Warehouse, disagreements
-from sage_workbench.plain_books import List, key, plain_world
+from sage_workbench.plain_books import List, filled_world, key
 from tap_sage_accounting.exceptions import IncompleteRunError
 from tap_sage_accounting.extraction import consistency
 
@@ -29,11 +29,7 @@ LISTS = ("contacts", "ledger_entries", "sales_quotes")
 
 @pytest.fixture
 def server() -> Iterator[SandboxServer]:
-    world = plain_world()
-    [business] = world.businesses.values()
-    for stream in LISTS:
-        List(world, business, stream).fill(ROWS)
-    with SandboxServer(world) as running:
+    with SandboxServer(filled_world(LISTS, ROWS)) as running:
         yield running
 
 

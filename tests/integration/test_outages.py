@@ -12,7 +12,7 @@ from typing_extensions import override
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import Warehouse, disagreements
-from sage_workbench.plain_books import List, plain_world
+from sage_workbench.plain_books import filled_world
 from tap_sage_accounting.api import outages
 from tap_sage_accounting.api.http_client import MAX_ATTEMPTS, HttpClient
 from tap_sage_accounting.api.observations import Observations
@@ -364,11 +364,7 @@ def test_a_wait_within_the_patience_is_obeyed(connection: HttpClient, clock: Clo
 
 @pytest.fixture
 def server() -> Iterator[SandboxServer]:
-    world = plain_world(businesses=2)
-    for business in world.businesses.values():
-        for stream in STREAMS:
-            List(world, business, stream).fill(7)
-    with SandboxServer(world) as running:
+    with SandboxServer(filled_world(STREAMS, 7, businesses=2)) as running:
         yield running
 
 

@@ -15,7 +15,7 @@ from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import timestamp
 from sage_workbench.damage import BAD
 from sage_workbench.merge import Warehouse
-from sage_workbench.plain_books import List, plain_world
+from sage_workbench.plain_books import filled_world
 from support.presence import present
 from tap_sage_accounting.api.request_gate import RequestGate
 
@@ -33,11 +33,7 @@ LOGGED = ("runs", "run_reads", *STREAMS)
 
 @pytest.fixture
 def server() -> Iterator[SandboxServer]:
-    world = plain_world(businesses=2)
-    for owner in world.businesses.values():
-        for stream in ("contacts", "sales_quotes"):
-            List(world, owner, stream).fill(3)
-    with SandboxServer(world) as running:
+    with SandboxServer(filled_world(("contacts", "sales_quotes"), 3, businesses=2)) as running:
         yield running
 
 

@@ -9,7 +9,7 @@ from sage_sandbox.store import Business, Clock, Row, World
 from sage_workbench.small_sage import business
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sage_sandbox.api import Call
     from sage_sandbox.store import Body
@@ -82,6 +82,15 @@ class List:
     def keys(self) -> list[str]:
         """The ids of what is there, oldest first."""
         return list(self.collection.rows)
+
+
+def filled_world(streams: Iterable[str], rows: int, businesses: int = 1) -> World:
+    """Businesses each of which has so many rows in each of some lists, and nothing else."""
+    world = plain_world(businesses)
+    for owner in world.businesses.values():
+        for stream in streams:
+            List(world, owner, stream).fill(rows)
+    return world
 
 
 class Ledger:
