@@ -23,7 +23,7 @@ from tap_sage_accounting.extraction.scheduler import StartedRead
 from tap_sage_accounting.records.converter import RowConversion, with_text_decimals
 from tap_sage_accounting.records.reference_ids import reference_ids, with_reference_ids
 from tap_sage_accounting.records.row_decoder import RowDecoder
-from tap_sage_accounting.run.state_parts import BOOKMARK, TOLD_UNTIL
+from tap_sage_accounting.run.state_parts import BOOKMARK, REPORTED_UNTIL
 from tap_sage_accounting.settings import parse_start_date
 from tap_sage_accounting.singer_stream import SingerStream
 from tap_sage_accounting.timestamps import instant, parse_moment
@@ -121,9 +121,9 @@ class SageStream(SingerStream):
     def begin_first_read(self, context: Context | None) -> bool:
         """Note in the state when a first read begins whose deletions Sage will report; return whether this is one."""
         state = self.get_context_state(context)
-        if not self.deleted_since or TOLD_UNTIL in state:
+        if not self.deleted_since or REPORTED_UNTIL in state:
             return False
-        state[TOLD_UNTIL] = instant(self.services.began_at)
+        state[REPORTED_UNTIL] = instant(self.services.began_at)
         self._first_reads.add(context["business_id"] if context else None)
         return True
 
@@ -246,7 +246,7 @@ class SageStream(SingerStream):
             business_id=business_id,
             reference_ids=self._wanted_ids,
             passthrough=self.passthrough,
-            report_damage=lambda record, places: report.note_damage(self.name, record, business, places),
+            report_damage=lambda record, places: report.add_damage(self.name, record, business, places),
         )
 
     @cached_property

@@ -213,7 +213,7 @@ class SingerStream(StreamDeclaration, Stream):
 
     def _conform(self, record: Record) -> None:
         if self.conformer is not None:
-            self.conformer.conform(record, self.converter.drift.misfits, keep=self.mask["properties", ADDITIONAL])
+            self.conformer.conform(record, self.converter.drift.mismatches, keep=self.mask["properties", ADDITIONAL])
 
     @cached_property
     def _columns_read(self) -> set[str]:

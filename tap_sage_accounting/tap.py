@@ -235,14 +235,14 @@ class TapSageAccounting(MappedTap):
                 self.report.fail(Runs.name, "this run", str(failure))
 
     @override
-    def note_whole_reads(self) -> None:
+    def record_whole_reads(self) -> None:
         if self.idle:
-            self.checkpoints.when_delivered(partial(self._note_whole_reads, self.idle))
+            self.checkpoints.when_delivered(partial(self._record_whole_reads, self.idle))
 
-    def _note_whole_reads(self, idle: IdleBusinesses) -> None:
+    def _record_whole_reads(self, idle: IdleBusinesses) -> None:
         failed = {outcome.business for outcome in self.report.failed}
         read = {each.id for each in self.businesses if str(each) not in failed}
-        idle.note(read - self.resting, self.read_at, self.unposted_wait)
+        idle.record_reads(read - self.resting, self.read_at, self.unposted_wait)
 
     def _end_files(self) -> None:
         """Complete the files of a read, where records go into files."""

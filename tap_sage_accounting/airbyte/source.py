@@ -171,8 +171,8 @@ class AirbyteTap(TapSageAccounting):
         )
 
     @override
-    def note_progress(self) -> None:
-        self._writer.note_limit(self.gate.seconds_to_wait())
+    def report_progress(self) -> None:
+        self._writer.report_limit(self.gate.seconds_to_wait())
 
     def never_had(self, stream: str, business: str) -> bool:
         """Return whether a business's country has no such stream: countries, unlike editions, never change."""

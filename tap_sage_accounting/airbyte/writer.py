@@ -180,7 +180,7 @@ class AirbyteWriter(WholeMessageWriter):
                 body["stack_trace"] = "".join(traceback.format_tb(error.__traceback__))
         self.write({"type": "TRACE", "trace": {"type": "ERROR", "emitted_at": float(now()), "error": body}})
 
-    def note_limit(self, seconds: float | None) -> None:
+    def report_limit(self, seconds: float | None) -> None:
         """Say that a limit of Sage's holds what is read, and for how long; or, with None, that it does no longer."""
         with suppress(OutputClosedError), self._locked():  # the next message raises it where it is expected
             name = self._current

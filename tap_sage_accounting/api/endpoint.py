@@ -90,8 +90,8 @@ class Endpoint:
             FatalAPIError: Sage refused for good, or the fault did not pass.
             SkippableAPIError: rights or edition do not offer this.
         """
-        asked = self.params if params is None else params
-        request = Request(self.path + place, asked, self.business_id, self.label + part)
+        requested = self.params if params is None else params
+        request = Request(self.path + place, requested, self.business_id, self.label + part)
         return self.client.get(request, parse, max_attempts)
 
     def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
@@ -109,7 +109,7 @@ class Endpoint:
 
         def parse(response: Response) -> Page:
             decoder = None if bare or len(response.body) <= SMALL else self.decoder()
-            page = Page.parse(response, asked=number, size=size, decoder=decoder)
+            page = Page.parse(response, requested=number, size=size, decoder=decoder)
             self.client.observations.page(page, response.body)
             return page
 

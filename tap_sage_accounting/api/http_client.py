@@ -81,7 +81,7 @@ class HttpClient(ExchangeClient):
         super().__init__(**way)
         self.observations = observations
         self._outages = Outages(way["patience"], clock)
-        self._clocks = Clocks(lambda: self.observations.note("requests.clock"))
+        self._clocks = Clocks(lambda: self.observations.add("requests.clock"))
 
     def get(self, request: Request, parse: Callable[[Response], Parsed], max_attempts: int | None = None) -> Parsed:
         """Send a GET request and parse its answer, again and again while the fault is a passing one.
@@ -205,7 +205,7 @@ class HttpClient(ExchangeClient):
         error = error_of(response, body, request.label)
         if isinstance(error, RateLimitedError):
             error.delay = self._gate.refused(permit, error.retry_after)
-            self.observations.note("limits.minute" if error.retry_after is not None else "limits.retry_after")
+            self.observations.add("limits.minute" if error.retry_after is not None else "limits.retry_after")
         if isinstance(error, RetriableAPIError):
             raise error  # which says nothing of limits, unless it is a refusal, and nothing of the service's health
         parsed: Parsed | Exception

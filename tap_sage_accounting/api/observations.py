@@ -30,7 +30,7 @@ class Observations:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
 
-    def note(self, assumption: str, count: int = 1) -> None:
+    def add(self, assumption: str, count: int = 1) -> None:
         """Count something that contradicts an assumption."""
         with self._lock:
             self._counts[assumption] += count
@@ -45,19 +45,19 @@ class Observations:
         """Look at the headers of a successful response; `names_business`: whether it should name its business."""
         for name, assumption in _HEADERS:
             if name in headers:
-                self.note(assumption)
+                self.add(assumption)
         if names_business and "X-Business" not in headers:
-            self.note("requests.echo")
+            self.add("requests.echo")
         if any(map(_LIMITS.search, headers)):
-            self.note("limits.headers")
+            self.add("limits.headers")
 
     def page(self, page: Page, body: bytes) -> None:
         """Look at a page's envelope, and at the beginning of a list."""
-        if page.asked == 1 and page.total is None and page.items:
-            self.note("pages.total")
-        if page.asked < page.last and not page.has_next:
-            self.note("pages.next")
-        if page.asked > page.last and page.number in (None, page.asked):
-            self.note("pages.beyond_last")
-        if page.asked == 1 and NUMBER.search(body, 0, BEGINNING):
-            self.note("records.decimals")
+        if page.requested == 1 and page.total is None and page.items:
+            self.add("pages.total")
+        if page.requested < page.last and not page.has_next:
+            self.add("pages.next")
+        if page.requested > page.last and page.number in (None, page.requested):
+            self.add("pages.beyond_last")
+        if page.requested == 1 and NUMBER.search(body, 0, BEGINNING):
+            self.add("records.decimals")

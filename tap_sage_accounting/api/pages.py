@@ -125,7 +125,7 @@ class Page:
     """One page as Sage answered it.
 
     Attributes:
-        asked: the page number that was requested, from 1.
+        requested: the page number that was requested, from 1.
         number: the page number that Sage says it answered, None where it does not say.
         size: records that a full page holds.
         items: the records, as sent, or decoded as declared.
@@ -136,7 +136,7 @@ class Page:
         weight: bytes of memory that it takes before it is used, about.
     """
 
-    asked: int
+    requested: int
     number: int | None
     size: int
     items: Sequence[Item]
@@ -147,12 +147,12 @@ class Page:
     weight: int = 0
 
     @classmethod
-    def parse(cls, response: Response, *, asked: int, size: int, decoder: RowDecoder | None = None) -> Page:
+    def parse(cls, response: Response, *, requested: int, size: int, decoder: RowDecoder | None = None) -> Page:
         """Open Sage's envelope; `/businesses` spells the page size another way (businesses.size_key).
 
         Args:
             response: Sage's.
-            asked: the page number that was requested.
+            requested: the page number that was requested.
             size: the page size that was requested.
             decoder: decodes the records by their schema, if the page holds nothing unexpected.
 
@@ -171,7 +171,7 @@ class Page:
             stated_size = sent.get("$itemsPerPage", sent.get("$items_per_page"))
             items = _objects(items, label)
         page = cls(
-            asked=asked,
+            requested=requested,
             number=_whole(number) or None,
             size=_page_size(_whole(stated_size), size, items),
             items=items,
@@ -191,20 +191,20 @@ class Page:
             MalformedResponseError: it is empty although its own total counts rows there, or it is another page than
                 was asked for although there is a page of that number.
         """
-        before = (self.asked - 1) * self.size
+        before = (self.requested - 1) * self.size
         if not self.items and self.total is not None and before < self.total:
             raise MalformedResponseError(
                 f"{label}: the answer has no rows, although Sage counts {self.total} in the list."
             )
-        if self.number is None or self.number == self.asked:
+        if self.number is None or self.number == self.requested:
             return
-        if self.number > self.asked or (self.has_next and before < (self.total or 0)):
+        if self.number > self.requested or (self.has_next and before < (self.total or 0)):
             raise MalformedResponseError(f"{label}: Sage answered page {self.number} instead.")
 
     @property
     def last(self) -> int:
         """The number of the list's last page, as far as this page shows."""
-        return self.asked if self.total is None else max(1, -(-self.total // self.size))
+        return self.requested if self.total is None else max(1, -(-self.total // self.size))
 
     def repeats(self, before: Page | None) -> bool:
         """Return whether this is the last page once more, as for every number beyond the end (pages.beyond_last).
@@ -213,12 +213,12 @@ class Page:
             RetriesExhaustedError: it is the page before, a full one, although the list goes on.
         """
         if self.number is not None:
-            return self.number < self.asked
+            return self.number < self.requested
         if before is None or not self.items or self.items != before.items:
             return False
-        if len(self.items) >= self.size and self.asked <= self.last and (self.total is not None or self.has_next):
+        if len(self.items) >= self.size and self.requested <= self.last and (self.total is not None or self.has_next):
             raise RetriesExhaustedError(
-                f"Sage answers page {self.asked} with the rows of the page before, and says that the list goes on."
+                f"Sage answers page {self.requested} with the rows of the page before, and says that the list goes on."
             )
         return True
 
@@ -229,7 +229,7 @@ class Page:
         the total is the end, whatever it names. Where Sage gives neither, a page with rows does not count as the last:
         it may be shorter than requested.
         """
-        if self.asked < self.last:
+        if self.requested < self.last:
             return True
         if self.total is None and not self.has_next:
             return bool(self.items)

@@ -206,7 +206,7 @@ def _by_meltano(project: Path, name: str, options: list[str]) -> str:
 # The list
 
 
-def note_login(client_id: str, own: StoreAddress) -> None:
+def record_login(client_id: str, own: StoreAddress) -> None:
     """Put a login into the list, if it can be written; stores in their usual places are found without it."""
     entry = (digest(client_id), own.place)
     _write([entry, *(each for each in _listed() if each != entry)])

@@ -187,10 +187,10 @@ class TokenStore:
         With a configured refresh token they continue its family: otherwise the next run would use its dead token.
         Without one they begin a family, and replace the earlier consent of the same user, which Sage no longer accepts.
         """
-        from tap_sage_accounting.auth.other_stores import note_login  # noqa: PLC0415 - for a command only
+        from tap_sage_accounting.auth.other_stores import record_login  # noqa: PLC0415 - for a command only
 
         family = retry_unavailable(lambda: self._keep_login(client_id, configured, tokens), patience=LOGIN_PATIENCE)
-        note_login(client_id, self._address)
+        record_login(client_id, self._address)
         return family
 
     def _keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> TokenFamily:

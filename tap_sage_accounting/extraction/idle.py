@@ -66,7 +66,7 @@ class IdleBusinesses:
         """Return the ids of those in which what is not posted was read not long ago; this costs no request."""
         return frozenset(each.id for each in businesses if self._read_at(each.id, UNPOSTED_READ) is not None)
 
-    def note(
+    def record_reads(
         self,
         business_ids: Iterable[str],
         read_at: Mapping[str | None, Mapping[str, datetime]],
@@ -83,10 +83,10 @@ class IdleBusinesses:
             moments = read_at.get(business_id, {})
             if self.WITNESS not in moments:
                 continue
-            noted = f"{instant(min(self.now, *moments.values()))} {self._fingerprint}"
-            self.state_of(business_id)[LISTS_READ] = noted
+            read_before = f"{instant(min(self.now, *moments.values()))} {self._fingerprint}"
+            self.state_of(business_id)[LISTS_READ] = read_before
             if business_id not in unposted_wait:
-                self.state_of(business_id)[UNPOSTED_READ] = noted
+                self.state_of(business_id)[UNPOSTED_READ] = read_before
 
     @property
     def _fingerprint(self) -> str:
@@ -94,8 +94,8 @@ class IdleBusinesses:
 
     def _read_at(self, business_id: str, what: str) -> datetime | None:
         """Return when a part of a business was read, None where it is due again; `what`: the part's state key."""
-        noted = self.state_of(business_id).get(what, "")
-        moment, _, fingerprint = noted.partition(" ")
+        read_before = self.state_of(business_id).get(what, "")
+        moment, _, fingerprint = read_before.partition(" ")
         if fingerprint != self._fingerprint:
             return None
         read_at = parse_moment(moment)

@@ -190,7 +190,7 @@ class ListReader:
 
     def _recovered(self, page: Page, unknown: set[str]) -> Iterator[Item]:
         """Read a page in full for the sake of its unknown rows; those that moved on meanwhile, by their id."""
-        items = [item for item in self._page(page.asked).items if identity(item) in unknown]
+        items = [item for item in self._page(page.requested).items if identity(item) in unknown]
         left = unknown - {identity(item) for item in items}
         items += [record for item in page.items if identity(item) in left for record in self._record_of(item)]
         self.seen.add(items)
@@ -220,10 +220,10 @@ class ListReader:
         last = parts[-1]
         items = [item for part in parts for item in part.items]
         more = number * self._size < last.total if last.total is not None else last.has_next or bool(items)
-        is_end = last.number is not None and last.number < last.asked
+        is_end = last.number is not None and last.number < last.requested
         return replace(
             parts[0],
-            asked=number,
+            requested=number,
             number=None if last.number is None else number - (is_end and not items),  # as Sage answers beyond the end
             size=self._size,
             items=items,
@@ -238,7 +238,7 @@ class ListReader:
         while first < end:
             step = next(each for each in (size, *SMALLER) if each <= size and first % each == 0)
             for part in self._part(first, end, step):
-                if part.number is not None and part.number < part.asked:
+                if part.number is not None and part.number < part.requested:
                     yield replace(part, items=[])  # the last page once more: the list ends before this position
                     return
                 yield part

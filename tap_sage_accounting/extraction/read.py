@@ -92,17 +92,17 @@ class BusinessRead:
         """Compare the number of rows, the first and the last one with what is assumed of Sage."""
         if not page.items:
             return
-        plan, note = self._plan, self._plan.endpoint.client.observations.note
+        plan, contradict = self._plan, self._plan.endpoint.client.observations.add
         if page.has_next and len(page.items) < page.size:
-            note("pages.full")
+            contradict("pages.full")
         changed, first, last = (
             value if isinstance(value := row.get(name), str) else None
             for row, name in ((page.items[0], UPDATED_AT), (page.items[0], CREATED_AT), (page.items[-1], CREATED_AT))
         )
         if plan.since is not None and changed and changed < instant(plan.since):
-            note("changes.inclusive")
+            contradict("changes.inclusive")
         if plan.is_resumable and first and last and first > last:
-            note("pages.sort")
+            contradict("pages.sort")
 
     def _records(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the records that rows become, and look at each."""
@@ -135,7 +135,7 @@ class BusinessRead:
             self._reread.finish()
             self._plan.state.pop(INTERRUPTED, None)
             self._move_bookmark()
-            self._note_moment()
+            self._record_moment()
 
     def _move_bookmark(self) -> None:
         """Set the bookmark to the newest change seen, never past the start of the read.
@@ -156,7 +156,7 @@ class BusinessRead:
             state[REPLICATION_KEY] = UPDATED_AT
             state[BOOKMARK] = bookmark
 
-    def _note_moment(self) -> None:
+    def _record_moment(self) -> None:
         """Note when the read began, for what may be concluded when all lists of the business were read."""
         read_at, started = self._plan.services.read_at, self._deletions.started
         if read_at is not None and started is not None:

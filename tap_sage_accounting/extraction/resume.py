@@ -123,7 +123,7 @@ class ResumableRead:
         served_at = instant(page.served_at)
         self._began = self._began or served_at
         self._seen_at = max(self._seen_at, instant(page.served_by or page.served_at))  # asked for side by side
-        if page.asked > FEW_PAGES and page.asked < page.last - 1:
+        if page.requested > FEW_PAGES and page.requested < page.last - 1:
             self._save()
 
     def _follows(self, item: Item) -> bool:
@@ -176,7 +176,7 @@ class RemainingPages:
         page = page or self._source.page(before + number, size, bare=bare, max_attempts=max_attempts)
         return replace(
             page,
-            asked=number,
+            requested=number,
             number=None if page.number is None else page.number - before,
             total=None if page.total is None else max(0, page.total - self.skipped),
         )

@@ -95,8 +95,8 @@ class Conformer:
         added = {name: _of_column(name, given[name]) for name in given if name not in own}
         return cls(missing, changed, added) if missing or changed or added else None
 
-    def conform(self, record: Record, misfits: Counter[str], *, keep: bool = True) -> None:
-        """Change a record in place, count its misfits by column, and `keep` them in `additional_attributes`."""
+    def conform(self, record: Record, mismatches: Counter[str], *, keep: bool = True) -> None:
+        """Change a record in place, count its mismatches by column, and `keep` them in `additional_attributes`."""
         kept: Record = _json.decode(record.get(ADDITIONAL) or "{}") if self.added else {}
         for name in self.added.keys() & kept.keys():
             record[name] = kept.pop(name)
@@ -105,7 +105,7 @@ class Conformer:
             if name in record:
                 before = len(left)
                 _convert_part(record, name, record[name], convert, left)
-                misfits.update([name] * (len(left) > before))
+                mismatches.update([name] * (len(left) > before))
         if self.added or left:
             kept = kept or _json.decode(record.get(ADDITIONAL) or "{}")
             kept |= dict(left)

@@ -38,21 +38,21 @@ def api_name(name: str) -> str:
     return name.lstrip("$").lower()
 
 
-def prefix_places(leftovers: Unmapped, before: int, place: str) -> None:
+def prefix_places(unmapped: Unmapped, before: int, place: str) -> None:
     """Put the place of something composed before the places of what it left over."""
-    for index in range(before, len(leftovers)):
-        inner, left = leftovers[index]
-        leftovers[index] = (f"{place}{'' if inner[0] == '[' else '.'}{inner}", left)
+    for index in range(before, len(unmapped)):
+        inner, left = unmapped[index]
+        unmapped[index] = (f"{place}{'' if inner[0] == '[' else '.'}{inner}", left)
 
 
 def _inside(converter: Converter, place: str) -> Converter:
     """Let a converter of something composed report the full place of what it leaves over."""
 
-    def convert(value: Any, leftovers: Unmapped) -> Any:
-        before = len(leftovers)
-        converted = converter(value, leftovers)
-        if len(leftovers) > before:
-            prefix_places(leftovers, before, place)
+    def convert(value: Any, unmapped: Unmapped) -> Any:
+        before = len(unmapped)
+        converted = converter(value, unmapped)
+        if len(unmapped) > before:
+            prefix_places(unmapped, before, place)
         return converted
 
     return convert
@@ -80,7 +80,7 @@ class _Places(dict[str, tuple[str, "Converter | None", bool]]):
 def _compile_object(schema: dict[str, Any]) -> Converter:
     places = _Places(schema["properties"])
 
-    def convert(value: Any, leftovers: Unmapped) -> Record | None:
+    def convert(value: Any, unmapped: Unmapped) -> Record | None:
         if not isinstance(value, dict):
             if value == "":
                 return None
@@ -89,15 +89,15 @@ def _compile_object(schema: dict[str, Any]) -> Converter:
         for key, part in value.items():
             name, converter, is_text = places[key]
             if converter is None:
-                leftovers.append((key, part))
+                unmapped.append((key, part))
             elif part is None or (is_text and type(part) is str and "\0" not in part):
                 record[name] = part
             else:
                 try:
-                    record[name] = converter(part, leftovers)
-                except TypeMismatchError as misfit:
-                    record[name] = misfit.instead
-                    leftovers.append((key, part))
+                    record[name] = converter(part, unmapped)
+                except TypeMismatchError as mismatch:
+                    record[name] = mismatch.instead
+                    unmapped.append((key, part))
         return record
 
     return convert
@@ -107,7 +107,7 @@ def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Unmapped], list[Any
     converter = compile_converter(schema["items"])
     of_objects = "properties" in schema["items"]
 
-    def convert(value: Any, leftovers: Unmapped) -> list[Any] | None:
+    def convert(value: Any, unmapped: Unmapped) -> list[Any] | None:
         if isinstance(value, dict) and of_objects:
             value = [value]  # Sage describes some lists as a single object
         if not isinstance(value, list):
@@ -116,23 +116,23 @@ def _compile_array(schema: dict[str, Any]) -> Callable[[Any, Unmapped], list[Any
             raise TypeMismatchError
         items: list[Any] = []
         for position, part in enumerate(value):
-            before = len(leftovers)
+            before = len(unmapped)
             try:
-                items.append(None if part is None else converter(part, leftovers))
-            except TypeMismatchError as misfit:
-                items.append(misfit.instead)
-                leftovers.append((f"[{position}]", part))
+                items.append(None if part is None else converter(part, unmapped))
+            except TypeMismatchError as mismatch:
+                items.append(mismatch.instead)
+                unmapped.append((f"[{position}]", part))
             else:
-                prefix_places(leftovers, before, f"[{position}]")
+                prefix_places(unmapped, before, f"[{position}]")
         return items
 
     return convert
 
 
 def compile_converter(schema: dict[str, Any]) -> Converter:
-    """Compile a schema part to a function from (value as sent, not null; leftovers) to the value as declared.
+    """Compile a schema part to a function from (value as sent, not null; unmapped) to the value as declared.
 
-    The function raises `TypeMismatchError` where the value does not fit, and appends to the leftovers what fits nowhere
+    The function raises `TypeMismatchError` where the value does not fit, and appends to `unmapped` what fits nowhere
     inside it.
     """
     declared = schema["type"]
@@ -164,7 +164,7 @@ class SchemaDrift:
     """
 
     unknown: Counter[str] = field(default_factory=Counter)
-    misfits: Counter[str] = field(default_factory=Counter)
+    mismatches: Counter[str] = field(default_factory=Counter)
 
 
 class RecordConverter:
@@ -189,13 +189,13 @@ class RecordConverter:
 
     def clean(self, raw: Record) -> Record:
         """Convert one record; what does not fit goes to `additional_attributes` as JSON text."""
-        leftovers: Unmapped = []
-        record: Record = self._convert(raw, leftovers)
-        if leftovers:
-            record[ADDITIONAL] = _NUL.sub(r"\1\\\\u0000", self._json.encode(dict(leftovers)).decode())
+        unmapped: Unmapped = []
+        record: Record = self._convert(raw, unmapped)
+        if unmapped:
+            record[ADDITIONAL] = _NUL.sub(r"\1\\\\u0000", self._json.encode(dict(unmapped)).decode())
             if self.damaged:
-                self.damaged = [place for place, left in leftovers if is_damaged(left)]
-            for place, left in leftovers:
+                self.damaged = [place for place, left in unmapped if is_damaged(left)]
+            for place, left in unmapped:
                 if not isinstance(left, DamagedText):
                     self._count(re.sub(r"\[\d+\]", "[]", place))
         return record
@@ -209,7 +209,7 @@ class RecordConverter:
 
     def _count(self, place: str) -> None:
         known = ".".join(api_name(part) for part in place.split(".")) in self._known
-        (self.drift.misfits if known else self.drift.unknown)[place] += 1
+        (self.drift.mismatches if known else self.drift.unknown)[place] += 1
 
 
 def _places(properties: dict[str, Any], prefix: str) -> set[str]:

@@ -96,8 +96,8 @@ def string_of(value: Any, _: Unmapped) -> str:
     raise TypeMismatchError
 
 
-def _string_or_nothing(value: Any, leftovers: Unmapped) -> str | None:
-    return string_of(value, leftovers) or None
+def _string_or_nothing(value: Any, unmapped: Unmapped) -> str | None:
+    return string_of(value, unmapped) or None
 
 
 def _moment(value: str) -> datetime:

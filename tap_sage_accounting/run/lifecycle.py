@@ -82,14 +82,14 @@ class RunLifecycle(Tap):
         """Write what the state must say before the first record."""
 
     @abstractmethod
-    def note_whole_reads(self) -> None:
+    def record_whole_reads(self) -> None:
         """Put into the state what follows from a run that came to its end."""
 
     @abstractmethod
     def log_end(self, error: BaseException | None) -> None:
         """Write rows about the run itself, which ends now, with an error or without."""
 
-    def note_progress(self) -> None:
+    def report_progress(self) -> None:
         """Report what a platform wants to know while a run lasts; called now and then, from a thread of its own."""
 
     @override
@@ -112,7 +112,7 @@ class RunLifecycle(Tap):
         with self._one_run():
             self.track_first_reads()
             super().sync_all()
-            self.note_whole_reads()
+            self.record_whole_reads()
 
     @override  # type: ignore[misc] # final: the SDK takes its own end of each read for an error
     def run_connection_test(self) -> bool:
@@ -160,7 +160,7 @@ class RunLifecycle(Tap):
             gate=self.gate,
             planned=self.count_planned,
             logger=self.logger,
-            on_line=self.note_progress,
+            on_line=self.report_progress,
             terminal=terminal,
         )
         with stop_signals.orderly(self.wait_for_refresh, lambda: getattr(self.message_writer, "sent", 0)):

@@ -110,7 +110,7 @@ class RunReport:
         """Note a read that rights or the edition do not allow."""
         reason = next(why for kind, why in WHY.items() if isinstance(error, kind))
         if isinstance(error, NotFoundError):
-            self.observations.note("rights.edition")
+            self.observations.add("rights.edition")
         self.skipped.append(Outcome(stream, business, reason))
 
     def fail(self, stream: str, business: str, reason: str) -> None:
@@ -127,7 +127,7 @@ class RunReport:
             read.status, read.reason = "skipped" if is_skipped else "failed", word_for(error)
         self.reads.append(read)
 
-    def note_damage(self, stream: str, key: str, business: str, places: Sequence[str]) -> None:
+    def add_damage(self, stream: str, key: str, business: str, places: Sequence[str]) -> None:
         """Note the texts of a record that Sage sent damaged; a record that comes twice is noted once."""
         named = self.damaged.setdefault(stream, [])
         record = f"record {key} of {business} ({', '.join(places)})"
@@ -172,11 +172,11 @@ class RunReport:
                     stream,
                     ", ".join(sorted(drift.unknown)),
                 )
-            if drift.misfits:
+            if drift.mismatches:
                 logger.warning(
                     "Values of '%s' that do not fit their column, kept in additional_attributes: %s",
                     stream,
-                    ", ".join(f"{place} ({count} times)" for place, count in sorted(drift.misfits.items())),
+                    ", ".join(f"{place} ({count} times)" for place, count in sorted(drift.mismatches.items())),
                 )
         for stream, named in sorted(self.damaged.items()):
             more = self.damaged_count[stream] - len(named)
@@ -189,7 +189,7 @@ class RunReport:
 
     def _log_observations(self, logger: logging.Logger) -> None:
         if unknown := sum(len(drift.unknown) for drift in self.drift.values()):
-            self.observations.note("records.attributes", unknown)
+            self.observations.add("records.attributes", unknown)
         if counts := self.observations.counts:
             logger.info("Sage differs from what is assumed of it, how often by assumption: %s", json.dumps(counts))
 

@@ -28,8 +28,8 @@ from tap_sage_accounting.run.state_parts import (
     OLDER_CHANGED,
     PARTITIONS,
     READ_AT,
+    REPORTED_UNTIL,
     REREAD_AT,
-    TOLD_UNTIL,
     TRIAL_BALANCE,
     UNPOSTED_READ,
     DamagedError,
@@ -54,7 +54,7 @@ logger = logging.getLogger("tap-sage-accounting.state")
 
 CONSEQUENCES = {
     INVENTORY: "The list is read anew; records deleted since the last run cannot be noticed.",
-    TOLD_UNTIL: "Deletions are requested from further back.",
+    REPORTED_UNTIL: "Deletions are requested from further back.",
     INVENTORY_AT: "It is looked through in this run.",
     LISTS_READ: "Everything is requested of it, as if something had been posted.",
     UNPOSTED_READ: "Deletions of what is not posted are requested in this run.",
@@ -229,9 +229,9 @@ def _restored(stream: DeclaredStream, partition: dict[str, Any]) -> dict[str, An
     Deletions are requested from some time before the bookmark on. Accounts may have been in months of the trial balance
     that they are in no longer.
     """
-    if stream.deleted_since and TOLD_UNTIL not in partition:
+    if stream.deleted_since and REPORTED_UNTIL not in partition:
         bookmark = partition.get(BOOKMARK)
-        partition[TOLD_UNTIL] = instant(parse_moment(bookmark) - BEFORE_BOOKMARK if bookmark else BEGINNING)
+        partition[REPORTED_UNTIL] = instant(parse_moment(bookmark) - BEFORE_BOOKMARK if bookmark else BEGINNING)
     if stream.name == TRIAL_BALANCE and READ_AT not in partition:
         partition[OLDER_CHANGED] = True
     return partition
@@ -240,8 +240,8 @@ def _restored(stream: DeclaredStream, partition: dict[str, Any]) -> dict[str, An
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Keep of two partitions of one business what is known of deletions."""
     merged: dict[str, Any] = {CONTEXT: one[CONTEXT]}
-    if moments := [each[TOLD_UNTIL] for each in (one, other) if TOLD_UNTIL in each]:
-        merged[TOLD_UNTIL] = min(moments)
+    if moments := [each[REPORTED_UNTIL] for each in (one, other) if REPORTED_UNTIL in each]:
+        merged[REPORTED_UNTIL] = min(moments)
     if packed := [each[INVENTORY] for each in (one, other) if INVENTORY in each]:
         merged[INVENTORY] = packed_ids.pack(set().union(*map(packed_ids.unpack, packed)))
     return merged

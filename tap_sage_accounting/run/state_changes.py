@@ -25,8 +25,8 @@ from tap_sage_accounting.run.state_parts import (
     PARTITIONS,
     READ_AT,
     REPLICATION_KEY,
+    REPORTED_UNTIL,
     REREAD_AT,
-    TOLD_UNTIL,
     TRIAL_BALANCE,
     UNPOSTED_READ,
 )
@@ -125,7 +125,7 @@ class StateChange:
         if not moment:
             for key in (REPLICATION_KEY, BOOKMARK):
                 partition.pop(key, None)
-        for key in {BOOKMARK, TOLD_UNTIL} & partition.keys() if moment else ():
+        for key in {BOOKMARK, REPORTED_UNTIL} & partition.keys() if moment else ():
             partition[key] = min(partition[key], moment)
         for key in (INVENTORY_AT, REREAD_AT):
             if partition.get(key, "") > moment:

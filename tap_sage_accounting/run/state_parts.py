@@ -18,7 +18,7 @@ PARTITIONS = "partitions"
 CONTEXT = "context"
 REPLICATION_KEY = "replication_key"
 BOOKMARK = "replication_key_value"
-TOLD_UNTIL = "deletions_told_until"
+REPORTED_UNTIL = "deletions_told_until"
 """The moment up to which deletions were requested."""
 INVENTORY = "inventory"
 """The packed ids of a list whose deletions Sage does not report."""
@@ -140,7 +140,7 @@ _TRIAL_BALANCE = (READ_AT, CLOSINGS, EMPTY_SINCE, ALL_READ_AT, OLDER_CHANGED)
 KEYS: Mapping[str, tuple[Any, ...]] = {
     REPLICATION_KEY: (_replication_key, BOOKMARK, INTERRUPTED),
     BOOKMARK: (_past, REPLICATION_KEY, INTERRUPTED),
-    TOLD_UNTIL: (_past,),
+    REPORTED_UNTIL: (_past,),
     INVENTORY: (_packed, INVENTORY_AT, REPLICATION_KEY, BOOKMARK, INTERRUPTED),
     INVENTORY_AT: (_past,),
     INTERRUPTED: (_interrupted,),

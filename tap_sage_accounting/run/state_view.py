@@ -15,8 +15,8 @@ from tap_sage_accounting.run.state_parts import (
     INVENTORY,
     INVENTORY_AT,
     LISTS_READ,
+    REPORTED_UNTIL,
     REREAD_AT,
-    TOLD_UNTIL,
     TRIAL_BALANCE,
 )
 
@@ -84,7 +84,7 @@ def _list_state(stream: type[StreamDeclaration], business_id: str | None, partit
         business_id=business_id,
         read=how if until else "all" if stream.changed_since or how == "months" else "whole",
         read_until=until,
-        deletions_until=partition.get(TOLD_UNTIL),
+        deletions_until=partition.get(REPORTED_UNTIL),
         known_ids=_count(partition[INVENTORY]) if INVENTORY in partition else None,
         compared_at=partition.get(INVENTORY_AT),
         rows_before_cut=partition[INTERRUPTED]["rows"] if INTERRUPTED in partition else None,

@@ -30,18 +30,18 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def parse(envelope: Any, asked: int = 1, size: int = 2) -> Page:
+def parse(envelope: Any, requested: int = 1, size: int = 2) -> Page:
     body = envelope if isinstance(envelope, bytes) else json.dumps(envelope).encode()
-    return Page.parse(Response(body, NOW, NOW, "list"), asked=asked, size=size)
+    return Page.parse(Response(body, NOW, NOW, "list"), requested=requested, size=size)
 
 
 def serve(records: int, of: int, /, **quirks: Any) -> tuple[Callable[[int], Page], list[int]]:
     """A list of numbered records, answered as Sage does, with quirks: functions from an envelope to another."""
-    asked: list[int] = []
+    requested: list[int] = []
     pages = max(1, -(-records // of))
 
     def fetch(number: int) -> Page:
-        asked.append(number)
+        requested.append(number)
         real = min(number, pages)
         items = [{"id": str(i)} for i in range((real - 1) * of, min(real * of, records))]
         envelope: Envelope = {
@@ -59,7 +59,7 @@ def serve(records: int, of: int, /, **quirks: Any) -> tuple[Callable[[int], Page
                 envelope[f"${name}"] = value(real) if callable(value) else value
         return parse(envelope, number, of)
 
-    return fetch, asked
+    return fetch, requested
 
 
 def read(fetch: Callable[[int], Page], executor: ThreadPoolExecutor, max_prefetch: int = 4) -> list[str]:
@@ -73,9 +73,9 @@ def everything(total: int) -> list[str]:
 
 @pytest.mark.parametrize("total", [0, 1, 2, 3, 4, 9, 10])
 def test_a_well_behaved_list_costs_no_request_too_many(total: int, executor: ThreadPoolExecutor) -> None:
-    fetch, asked = serve(total, 2)
+    fetch, requested = serve(total, 2)
     assert read(fetch, executor) == everything(total)
-    assert sorted(asked) == list(range(1, max(1, -(-total // 2)) + 1))
+    assert sorted(requested) == list(range(1, max(1, -(-total // 2)) + 1))
 
 
 @pytest.mark.parametrize("total", [0, 1, 4, 5])
@@ -158,7 +158,7 @@ def test_a_failing_page_ends_the_read_with_its_error(executor: ThreadPoolExecuto
 
 
 def test_pages_are_asked_for_in_parallel_but_never_more_than_allowed(executor: ThreadPoolExecutor) -> None:
-    fetch, asked = serve(40, 2)
+    fetch, requested = serve(40, 2)
     lock = threading.Lock()
     together = threading.Barrier(2)
     running = highest = 0
@@ -176,28 +176,28 @@ def test_pages_are_asked_for_in_parallel_but_never_more_than_allowed(executor: T
 
     assert read(slow, executor, max_prefetch=3) == everything(40)
     assert 1 < highest <= 3
-    assert sorted(asked) == list(range(1, 21))
+    assert sorted(requested) == list(range(1, 21))
 
 
 def test_a_reader_who_stops_leaves_no_further_pages_coming(executor: ThreadPoolExecutor) -> None:
-    fetch, asked = serve(1000, 2)
+    fetch, requested = serve(1000, 2)
     with PagePrefetcher(fetch, executor, lambda: PagesAhead(3, 3)) as pages:
         next(iter(pages))
     executor.shutdown()
-    assert len(asked) <= 4
+    assert len(requested) <= 4
 
 
 def test_pages_are_requested_before_their_use_as_far_as_there_is_room(executor: ThreadPoolExecutor) -> None:
-    fetch, asked = serve(40, 2)
+    fetch, requested = serve(40, 2)
     weight = fetch(1).weight
-    asked.clear()
+    requested.clear()
     budget = PageBudget(5 * weight + weight // 2)
     with PagePrefetcher(fetch, executor, lambda: PagesAhead(1, 8), budget=budget) as pages:
         pages.start()
         first = next(iter(pages))
         executor.submit(int).result()
         assert first.last == 20
-        assert sorted(asked) == list(range(1, 7))  # there is room for five beside the first one
+        assert sorted(requested) == list(range(1, 7))  # there is room for five beside the first one
         assert not budget.reserve(weight)
     assert budget.reserve(5 * weight), "room was not given back"
 
@@ -232,18 +232,18 @@ def test_a_list_that_nobody_looks_at_any_more_gives_its_room_back(executor: Thre
 
 
 def test_a_list_before_its_turn_requests_no_second_page_where_there_is_no_room(executor: ThreadPoolExecutor) -> None:
-    fetch, asked = serve(40, 2)
+    fetch, requested = serve(40, 2)
     with PagePrefetcher(fetch, executor, lambda: PagesAhead(8, 8), budget=PageBudget(1)) as pages:
         pages.start()
         assert pages.awaited is not None
         pages.awaited.result()
         executor.submit(int).result()
-        assert asked == [1]
+        assert requested == [1]
         assert [identity(item) for page in pages for item in page.items] == everything(40)
 
 
 def test_a_list_whose_pages_are_large_requests_fewer_ahead_of_their_use(executor: ThreadPoolExecutor) -> None:
-    plain, asked = serve(80, 2)
+    plain, requested = serve(80, 2)
 
     def fetch(number: int) -> Page:
         return replace(plain(number), weight=OWN_BYTES // 3)
@@ -251,14 +251,14 @@ def test_a_list_whose_pages_are_large_requests_fewer_ahead_of_their_use(executor
     with PagePrefetcher(fetch, executor, lambda: PagesAhead(32, 64), budget=PageBudget(0)) as pages:
         assert next(iter(pages)).last == 40
         executor.shutdown()
-        assert sorted(asked) == [1, 2, 3, 4]
+        assert sorted(requested) == [1, 2, 3, 4]
 
 
 def test_a_total_beyond_belief_requests_no_more_pages_than_may_be_on_their_way(executor: ThreadPoolExecutor) -> None:
-    fetch, asked = serve(5, 2, total=10**14)
+    fetch, requested = serve(5, 2, total=10**14)
     with PagePrefetcher(fetch, executor, lambda: PagesAhead(1, 8), budget=PageBudget()) as pages:
         assert [identity(item) for page in pages for item in page.items] == everything(5)
-    assert max(asked) <= 11
+    assert max(requested) <= 11
 
 
 def test_lists_share_the_room_and_none_waits_for_another(executor: ThreadPoolExecutor) -> None:

@@ -207,7 +207,7 @@ def test_unknown_attributes_are_kept_with_their_place_and_reported_once() -> Non
     }
     cleaner.clean(raw)
     assert sorted(cleaner.drift.unknown) == ["business_id", "colour", "lines[].product.maker", "lines[].weight"]
-    assert cleaner.drift.misfits == {"lines[].quantity": 2}
+    assert cleaner.drift.mismatches == {"lines[].quantity": 2}
 
 
 @pytest.mark.parametrize("sent", ["text", 5, [], True])

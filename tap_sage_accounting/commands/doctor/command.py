@@ -11,7 +11,7 @@ import click
 from tap_sage_accounting.commands import config_option, connected_tap
 from tap_sage_accounting.commands.doctor import report
 from tap_sage_accounting.commands.doctor.look import Login, choose, look_at, require_login
-from tap_sage_accounting.commands.doctor.looker import BUDGET, DEEP_BUDGET, LONGEST_ANSWER, Looker, SpentError
+from tap_sage_accounting.commands.doctor.looker import BUDGET, DEEP_BUDGET, MAX_RESPONSE_SECONDS, Looker, SpentError
 from tap_sage_accounting.commands.doctor.text import lines_of, totals_of
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.exceptions import RefusedRunError
@@ -55,7 +55,7 @@ def doctor(config: Any, businesses: tuple[str, ...], directory: Path | None, *, 
     """Look at the businesses of a login."""
     with connected_tap(config) as tap:
         configured = tap.config.get("business_ids") or config.config.get("business_ids") or ()
-        tap.connection.bound(LONGEST_ANSWER)
+        tap.connection.bound(MAX_RESPONSE_SECONDS)
         looker = Looker(tap.connection, DEEP_BUDGET if deep else BUDGET)
         with looker.announcing():
             looks = _looks(tap, looker, businesses, configured, deep=deep)

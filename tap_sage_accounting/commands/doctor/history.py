@@ -12,7 +12,7 @@ from tap_sage_accounting.extraction.monthly_read import MONTHS_WITHOUT_SETTINGS,
 from tap_sage_accounting.extraction.months import FIRST_MONTH, MOST_MONTHS, Month, first_month
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.commands.doctor.answer import Row
+    from tap_sage_accounting.commands.doctor.response import Row
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 DAY = re.compile(r"[12]\d{3}-[01]\d-[0-3]\d")

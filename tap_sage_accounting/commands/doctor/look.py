@@ -11,7 +11,7 @@ from tap_sage_accounting.assumptions import assumptions
 from tap_sage_accounting.commands.doctor.experiments.businesses import business_list
 from tap_sage_accounting.commands.doctor.findings import Finding, Verdict, experiments, undecided
 from tap_sage_accounting.commands.doctor.looker import SPENT, SpentError
-from tap_sage_accounting.commands.doctor.subject import Subject, UnansweredError
+from tap_sage_accounting.commands.doctor.subject import NoResponseError, Subject
 from tap_sage_accounting.commands.doctor.survey import Survey, survey
 from tap_sage_accounting.commands.doctor.verdict import problem_of
 from tap_sage_accounting.exceptions import MalformedResponseError, RefusedRunError, SettingsError
@@ -98,11 +98,11 @@ def require_login(looker: Looker) -> None:
     Raises:
         RefusedRunError: Sage does not answer it.
     """
-    answer = looker.user()
-    if not answer.ok:
-        is_other = isinstance(answer.error, MalformedResponseError)  # whose words say what to do
+    response = looker.user()
+    if not response.ok:
+        is_other = isinstance(response.error, MalformedResponseError)  # whose words say what to do
         step = "Then look again." if is_other else "See status.sage.com, and look again later."
-        raise RefusedRunError(f"{answer.error} Nothing else was requested. {step}")
+        raise RefusedRunError(f"{response.error} Nothing else was requested. {step}")
 
 
 def choose(looker: Looker, wanted: Sequence[str]) -> tuple[list[tuple[str, str]], int]:
@@ -114,17 +114,17 @@ def choose(looker: Looker, wanted: Sequence[str]) -> tuple[list[tuple[str, str]]
         RefusedRunError: Sage does not list businesses.
         SettingsError: a wanted business is not among them, or there is none.
     """
-    answer = business_list(looker)
-    if not answer.ok:
-        raise RefusedRunError(f"Sage does not list the user's businesses. {answer.error}")
+    response = business_list(looker)
+    if not response.ok:
+        raise RefusedRunError(f"Sage does not list the user's businesses. {response.error}")
     names = {
-        str(row["id"]): str(row.get("displayed_as") or row.get("name") or "") for row in answer.rows if "id" in row
+        str(row["id"]): str(row.get("displayed_as") or row.get("name") or "") for row in response.rows if "id" in row
     }
     if strangers := [each for each in wanted if each not in names]:
         raise SettingsError(f"This user has no access to: {', '.join(strangers)}. Available: {', '.join(names)}.")
     if not names:
         raise SettingsError("Sage lists no business for this user. Give them access to one, or log in as another user.")
-    return [(each, names[each]) for each in wanted or [next(iter(names))]], max(len(names), answer.at_least)
+    return [(each, names[each]) for each in wanted or [next(iter(names))]], max(len(names), response.at_least)
 
 
 def _access(looker: Looker, business_id: str) -> BusinessAccess | None:
@@ -153,7 +153,7 @@ def _outcome(experiment: Experiment, subject: Subject) -> Finding:
         found = experiment(subject)
     except SpentError:
         return undecided(subject.looker.cut_short or SPENT)
-    except UnansweredError:
+    except NoResponseError:
         return undecided(_lacking(subject))
     except UNEXPECTED:
         return undecided("An answer has a form that nothing describes.")

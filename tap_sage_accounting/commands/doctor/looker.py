@@ -15,7 +15,7 @@ from tap_sage_accounting.api.exchange import WaitTooLongError
 from tap_sage_accounting.api.faults import FAULTS, FaultKind, fault_of
 from tap_sage_accounting.api.http_client import LIGHT
 from tap_sage_accounting.api.request import Request
-from tap_sage_accounting.commands.doctor.answer import TOO_MANY, Answer
+from tap_sage_accounting.commands.doctor.response import TOO_MANY, Response
 from tap_sage_accounting.timestamps import in_words
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ ATTEMPTS = 3
 """Attempts at a request that meets a passing fault or a refusal for the number of requests."""
 PASSING = frozenset((0, TOO_MANY, 500, 502, 503, 504))
 """Statuses of attempts that another one may cure."""
-LONGEST_ANSWER = 30.0
+MAX_RESPONSE_SECONDS = 30.0
 """Seconds until a response is complete: a small page takes one."""
 SECONDS_A_REQUEST = 5.0
 """Seconds that a look takes at most for each request of its budget."""
@@ -67,8 +67,8 @@ class Looker:
 
     def __init__(self, client: ExchangeClient, budget: int) -> None:
         self._client = client
-        self._answers: dict[tuple[object, ...], Answer] = {}
-        self._missing: dict[Scope, Answer] = {}
+        self._responses: dict[tuple[object, ...], Response] = {}
+        self._missing: dict[Scope, Response] = {}
         self._waiting: tuple[str, float] | None = None
         self.refusals = 0
         self.header_names: set[str] = set()
@@ -82,25 +82,25 @@ class Looker:
         self._silent = 0
         self._until = time.monotonic() + budget * SECONDS_A_REQUEST
 
-    def get(self, path: str, params: Mapping[str, str | int] | None = None, business_id: str | None = None) -> Answer:
+    def get(self, path: str, params: Mapping[str, str | int] | None = None, business_id: str | None = None) -> Response:
         """Return the answer to a request, which is sent unless it was before.
 
         Raises:
             SpentError: no more may be sent.
         """
         key = (path, business_id, *sorted((params or {}).items()))
-        if key not in self._answers:
-            self._answers[key] = self._request(Request(path, params or {}, business_id, path.strip("/")))
-        return self._answers[key]
+        if key not in self._responses:
+            self._responses[key] = self._request(Request(path, params or {}, business_id, path.strip("/")))
+        return self._responses[key]
 
-    def user(self) -> Answer:
+    def user(self) -> Response:
         """Return the answer to a light request, which every user may send."""
         return self.get(LIGHT.path)
 
     @property
     def now(self) -> datetime:
         """The present moment by Sage's clock, as a run takes it; by this machine's while nothing was answered."""
-        skews = [answer.skew for answer in self._answers.values() if answer.skew is not None]
+        skews = [response.skew for response in self._responses.values() if response.skew is not None]
         return timestamps.now() + (skews[-1] if skews else timedelta())
 
     @property
@@ -108,53 +108,53 @@ class Looker:
         return self._until - time.monotonic()
 
     @property
-    def answers(self) -> list[Answer]:
+    def responses(self) -> list[Response]:
         """All answers so far."""
-        return list(self._answers.values())
+        return list(self._responses.values())
 
-    def about(self, business_id: str) -> list[Answer]:
+    def about(self, business_id: str) -> list[Response]:
         """Return the answers about a business."""
-        return [answer for key, answer in self._answers.items() if key[1] == business_id]
+        return [response for key, response in self._responses.items() if key[1] == business_id]
 
-    def _request(self, request: Request) -> Answer:
+    def _request(self, request: Request) -> Response:
         """Send a request, unless a small one to the same list brought nothing before."""
         if (before := self._missing.get(request.scope)) is not None:
             return before
-        answer = Answer()
+        response = Response()
         for _ in range(ATTEMPTS):
-            answer = self._attempt(request)
-            if answer.is_late or answer.status not in PASSING:
+            response = self._attempt(request)
+            if response.is_late or response.status not in PASSING:
                 break
         size = int(request.params.get("items_per_page", 1))
-        if answer.ok and "items_per_page" in request.params:
-            self.seconds[size].append(answer.seconds)
-        if answer.is_missing:
+        if response.ok and "items_per_page" in request.params:
+            self.seconds[size].append(response.seconds)
+        if response.is_missing:
             if request.path != LIGHT.path:  # without which the look ends with its words
-                logger.warning("%s", answer.error)
+                logger.warning("%s", response.error)
             if size <= SAMPLE:
-                self._missing[request.scope] = answer
-        self._silent = self._silent + 1 if answer.is_missing else 0
+                self._missing[request.scope] = response
+        self._silent = self._silent + 1 if response.is_missing else 0
         if self._silent >= MOST_SILENT and self.left:
             self._silent = 0
             self.cut_short = SILENT if self._attempt(LIGHT).is_missing else ""
-        return answer
+        return response
 
-    def _attempt(self, request: Request) -> Answer:
+    def _attempt(self, request: Request) -> Response:
         """Send a request with a valid token: one that Sage accepts nowhere is renewed, as in a run.
 
         Raises:
             AccessRefusedError: Sage accepts no token.
         """
         while True:
-            answer, exchange = self._send(request)
-            if not answer.refuses_token:
-                return answer
-            light, exchange = (answer, exchange) if request is LIGHT else self._send(LIGHT)
+            response, exchange = self._send(request)
+            if not response.refuses_token:
+                return response
+            light, exchange = (response, exchange) if request is LIGHT else self._send(LIGHT)
             if not light.refuses_token or exchange is None:
-                return answer  # the refusal is about what was requested
+                return response  # the refusal is about what was requested
             self._client.give_up_token(exchange, str(light.error))
 
-    def _send(self, request: Request) -> tuple[Answer, Exchange | None]:
+    def _send(self, request: Request) -> tuple[Response, Exchange | None]:
         if self._seconds_left < 0:
             self.cut_short = self.cut_short or SLOW
         if self.cut_short or self.left < 1:
@@ -170,13 +170,13 @@ class Looker:
             raise SpentError from None
         except FAULTS as error:
             fault = fault_of(error, request.label, "Sage")
-            return Answer(error=fault.error, is_late=fault.kind is FaultKind.HEAVY), None
+            return Response(error=fault.error, is_late=fault.kind is FaultKind.HEAVY), None
         finally:
             self._waiting = None
-        answer = Answer.of(exchange, request, time.monotonic() - began)
-        self.refusals += answer.status == TOO_MANY
-        self.header_names |= answer.headers.keys()
-        return answer, exchange
+        response = Response.of(exchange, request, time.monotonic() - began)
+        self.refusals += response.status == TOO_MANY
+        self.header_names |= response.headers.keys()
+        return response, exchange
 
     @contextmanager
     def announcing(self) -> Iterator[None]:
@@ -197,4 +197,4 @@ class Looker:
             label, began = waiting
             if time.monotonic() - began > ANNOUNCED_AFTER:
                 announced = waiting
-                logger.warning("Waiting for Sage: %s. An answer may take %.0f s.", label, LONGEST_ANSWER)
+                logger.warning("Waiting for Sage: %s. An answer may take %.0f s.", label, MAX_RESPONSE_SECONDS)

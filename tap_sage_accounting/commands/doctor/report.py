@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from tap_sage_accounting.commands.doctor.answer import Answer
     from tap_sage_accounting.commands.doctor.look import Look
     from tap_sage_accounting.commands.doctor.looker import Looker
+    from tap_sage_accounting.commands.doctor.response import Response
 
     Report = dict[str, Any]
 
@@ -109,20 +109,20 @@ def _business(look: Look) -> Report:
             each: {"verdict": finding.verdict.value, "evidence": finding.evidence.shared}
             for each, finding in look.findings.items()
         },
-        "lists": {name: _list(name, answer) for name, answer in sorted(look.subject.samples.items())},
+        "lists": {name: _list(name, response) for name, response in sorted(look.subject.samples.items())},
     }
 
 
-def _list(name: str, answer: Answer) -> Report:
-    described: Report = {"status": answer.status}
-    if answer.status != 0 and not answer.ok:
+def _list(name: str, response: Response) -> Report:
+    described: Report = {"status": response.status}
+    if response.status != 0 and not response.ok:
         return described
     properties = properties_of(name)
     own = {each: part for each, part in properties.items() if each not in LISTS[name].added_properties}
     is_object = issubclass(LISTS[name], SingleObjectStream)
-    rows = [answer.fields] if is_object and answer.fields else answer.rows
-    if not is_object and answer.total is not None:
-        described["rows"] = class_of(answer.total)
+    rows = [response.fields] if is_object and response.fields else response.rows
+    if not is_object and response.total is not None:
+        described["rows"] = class_of(response.total)
     if rows and name != TrialBalance.name:
         described["attributes"] = shape_of(rows, own)
     return described

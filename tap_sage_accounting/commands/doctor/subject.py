@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.api.access import BusinessAccess
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.commands.doctor.answer import Answer, Row
     from tap_sage_accounting.commands.doctor.looker import Looker
+    from tap_sage_accounting.commands.doctor.response import Response, Row
 
 BAD_REQUESTS = frozenset((400, 422))
 """Statuses with which Sage refuses a parameter."""
 LISTS: Mapping[str, type[SageStream]] = {stream.name: stream for stream in STREAMS}
 
 
-class UnansweredError(Exception):
+class NoResponseError(Exception):
     """Sage did not answer what an experiment needs, or refused it: nothing follows from that."""
 
 
@@ -53,12 +53,12 @@ class Subject:
     lifetimes: tuple[float, float] | None = None
     start_date: datetime | None = None
     deep: bool = False
-    samples: dict[str, Answer] = field(default_factory=dict)
+    samples: dict[str, Response] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
 
     # What experiments get
 
-    def find(self, path: str, may_refuse: Collection[int] = (), /, **params: str | int) -> Answer | None:
+    def find(self, path: str, may_refuse: Collection[int] = (), /, **params: str | int) -> Response | None:
         """Return what Sage answers about this business, and None where that is nothing to conclude from.
 
         Args:
@@ -66,64 +66,64 @@ class Subject:
             may_refuse: statuses that are an answer here, if they are Sage's own.
             params: query parameters.
         """
-        return self._usable(path, self._ask(path, **params), may_refuse)
+        return self._usable(path, self._fetch(path, **params), may_refuse)
 
-    def get(self, path: str, may_refuse: Collection[int] = (), /, **params: str | int) -> Answer:
+    def get(self, path: str, may_refuse: Collection[int] = (), /, **params: str | int) -> Response:
         """Return what Sage answers, as `find` does.
 
         Raises:
-            UnansweredError: that is nothing to conclude from.
+            NoResponseError: that is nothing to conclude from.
         """
         if (found := self.find(path, may_refuse, **params)) is None:
-            raise UnansweredError
+            raise NoResponseError
         return found
 
-    def sample(self, name: str, may_refuse: Collection[int] = (), /) -> Answer | None:
+    def sample(self, name: str, may_refuse: Collection[int] = (), /) -> Response | None:
         """Return the first rows of a list, or a single object, as `find` does."""
         return self._usable(name, self.look_at(name), may_refuse)
 
-    def answered(self, *names: str) -> dict[str, Answer]:
+    def responses_of(self, *names: str) -> dict[str, Response]:
         """Return the samples of those of some lists that Sage answered.
 
         Raises:
-            UnansweredError: it answered none.
+            NoResponseError: it answered none.
         """
-        found = {name: answer for name in names if (answer := self.sample(name)) is not None}
+        found = {name: response for name in names if (response := self.sample(name)) is not None}
         if not found:
-            raise UnansweredError
+            raise NoResponseError
         return found
 
     def rows_of(self, *names: str) -> list[Row]:
-        """Return the rows of some lists' samples, as `answered` does."""
-        return [row for answer in self.answered(*names).values() for row in answer.rows]
+        """Return the rows of some lists' samples, as `responses_of` does."""
+        return [row for response in self.responses_of(*names).values() for row in response.rows]
 
-    def first_with_rows(self, *names: str, least: int = 1) -> tuple[str, Answer] | None:
+    def first_with_rows(self, *names: str, least: int = 1) -> tuple[str, Response] | None:
         """Return the first of some lists that has so many rows, with its sample."""
         for name in names:
-            answer = self.sample(name)
-            if answer is not None and answer.rows and answer.at_least >= least:
-                return name, answer
+            response = self.sample(name)
+            if response is not None and response.rows and response.at_least >= least:
+                return name, response
         return None
 
-    def _usable(self, path: str, answer: Answer, may_refuse: Collection[int] = ()) -> Answer | None:
-        if answer.ok or (answer.status in may_refuse and not isinstance(answer.error, ForeignResponseError)):
-            return answer
-        self.lacking[path.partition("/")[0]] = answer.failure
+    def _usable(self, path: str, response: Response, may_refuse: Collection[int] = ()) -> Response | None:
+        if response.ok or (response.status in may_refuse and not isinstance(response.error, ForeignResponseError)):
+            return response
+        self.lacking[path.partition("/")[0]] = response.failure
         return None
 
     # What the survey gets
 
-    def look_at(self, name: str) -> Answer:
+    def look_at(self, name: str) -> Response:
         """Return what came for the first rows of a list, or a single object, requested as the tap does."""
         if name not in self.samples:
             if name == TrialBalance.name:
                 first, last = self.closed_month
-                self.samples[name] = self._ask(name, from_date=first, to_date=last)
+                self.samples[name] = self._fetch(name, from_date=first, to_date=last)
             elif issubclass(LISTS[name], SingleObjectStream):
-                self.samples[name] = self._ask(name)
+                self.samples[name] = self._fetch(name)
             else:
                 flags = dict.fromkeys(LISTS[name].flags, "true")
-                self.samples[name] = self._ask(name, page=1, items_per_page=SAMPLE, attributes="all", **flags)
+                self.samples[name] = self._fetch(name, page=1, items_per_page=SAMPLE, attributes="all", **flags)
         return self.samples[name]
 
     @cached_property
@@ -132,19 +132,19 @@ class Subject:
         last = self.looker.now.date().replace(day=1) - timedelta(days=1)
         return last.replace(day=1).isoformat(), last.isoformat()
 
-    def _ask(self, path: str, **params: str | int) -> Answer:
-        answer = self.looker.get(f"/{path}", params, self.id)
-        if answer.ok and not _has_form(path, answer):
-            return answer.but(MalformedResponseError(f"{path}: the answer is something else."))
-        return answer
+    def _fetch(self, path: str, **params: str | int) -> Response:
+        response = self.looker.get(f"/{path}", params, self.id)
+        if response.ok and not _has_form(path, response):
+            return response.but(MalformedResponseError(f"{path}: the answer is something else."))
+        return response
 
 
-def _has_form(path: str, answer: Answer) -> bool:
+def _has_form(path: str, response: Response) -> bool:
     """Return whether a list has `$items`, and anything else has attributes."""
     stream = LISTS.get(path)
     if stream is None or issubclass(stream, (SingleObjectStream, TrialBalance)):
-        return bool(answer.fields)
-    return isinstance(answer.fields.get("$items"), list)
+        return bool(response.fields)
+    return isinstance(response.fields.get("$items"), list)
 
 
 def current_streams() -> Iterator[type[SageStream]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tap_sage_accounting.client import SageStream
-    from tap_sage_accounting.commands.doctor.answer import Answer
+    from tap_sage_accounting.commands.doctor.response import Response
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 COUNTED_FIRST = (
@@ -107,17 +107,17 @@ def survey(subject: Subject) -> Survey:
     foreseen = subject.access.refused(STREAMS) if subject.access else {}
     left_out = {name for names in foreseen.values() for name in names}
     streams = {each.name: each for each in current_streams()}
-    answers = _samples(subject, {name: each for name, each in streams.items() if name not in left_out})
+    responses = _samples(subject, {name: each for name, each in streams.items() if name not in left_out})
     refused: dict[str, list[str]] = {}
     unanswered: dict[str, list[str]] = {}
-    for name, answer in answers.items():
-        if (reason := _refusal(answer)) is not None:
+    for name, response in responses.items():
+        if (reason := _refusal(response)) is not None:
             refused.setdefault(reason, []).append(name)
-        elif not answer.ok:
-            unanswered.setdefault(answer.failure, []).append(name)
+        elif not response.ok:
+            unanswered.setdefault(response.failure, []).append(name)
     withheld = left_out.union(*refused.values())
-    answered = [name for name, answer in answers.items() if answer.ok]
-    rows = {name: total for name in answered if (total := answers[name].total) is not None}
+    answered = [name for name, response in responses.items() if response.ok]
+    rows = {name: total for name in answered if (total := responses[name].total) is not None}
     pages = {
         name: len(stream.parts) * -(-(LONG_CODES | rows).get(name, 0) // HIGHEST_PAGE_SIZE)
         for name, stream in streams.items()
@@ -129,28 +129,28 @@ def survey(subject: Subject) -> Survey:
         unanswered=unanswered,
         foreseen=foreseen,
         answered=answered,
-        is_empty=not any(answers[name].at_least for name in answered),
+        is_empty=not any(responses[name].at_least for name in answered),
         first_load=OF_LOGIN + sum(_first(each, pages, subject) for each in streams.values()),
         quiet_run=OF_LOGIN + sum(_quiet(each, pages, subject) for each in streams.values()),
         is_partial=bool(subject.looker.cut_short or unanswered or (answered and not rows)),
     )
 
 
-def _refusal(answer: Answer) -> str | None:
-    return next((reason for kind, reason in REFUSALS if isinstance(answer.error, kind)), None)
+def _refusal(response: Response) -> str | None:
+    return next((reason for kind, reason in REFUSALS if isinstance(response.error, kind)), None)
 
 
-def _samples(subject: Subject, streams: dict[str, type[SageStream]]) -> dict[str, Answer]:
+def _samples(subject: Subject, streams: dict[str, type[SageStream]]) -> dict[str, Response]:
     """Return the samples of as many lists as the budget allows."""
-    answers: dict[str, Answer] = {}
+    responses: dict[str, Response] = {}
     others = [name for name in streams if name not in COUNTED_FIRST] if subject.deep else []
     for name in (*COUNTED_FIRST, *others):
         if name in streams and name != TrialBalance.name:
             try:
-                answers[name] = subject.look_at(name)
+                responses[name] = subject.look_at(name)
             except SpentError:
                 break
-    return answers
+    return responses
 
 
 def _first(stream: type[SageStream], pages: Mapping[str, int], subject: Subject) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.commands.doctor.answer import TOO_MANY
+from tap_sage_accounting.commands.doctor.response import TOO_MANY
 from tap_sage_accounting.commands.doctor.subject import current_lists
 from tap_sage_accounting.exceptions import EditionError
 
@@ -54,7 +54,7 @@ def unanswered_of(found: Survey) -> str:
 def _nothing(subject: Subject, found: Survey) -> str:
     """Say why not one list was answered."""
     if found.refused and not found.unanswered:
-        if any(isinstance(answer.error, EditionError) for answer in subject.samples.values()):
+        if any(isinstance(response.error, EditionError) for response in subject.samples.values()):
             return "Sage refuses its lists (401), as it does after a trial. Renew the subscription, then look again."
         return "The user's role lets them read nothing. Give the user rights in Sage's user management."
     return "Sage answers nothing. See status.sage.com, and look again later."

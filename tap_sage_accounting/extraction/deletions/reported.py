@@ -13,7 +13,7 @@ from tap_sage_accounting.declaration import DELETED_AT, UPDATED_AT
 from tap_sage_accounting.exceptions import KeylessRecordError, RetriesExhaustedError
 from tap_sage_accounting.extraction.deletions.base import Deletions, is_gone
 from tap_sage_accounting.records.row_decoder import key_of
-from tap_sage_accounting.run.state_parts import TOLD_UNTIL
+from tap_sage_accounting.run.state_parts import REPORTED_UNTIL
 from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class ReportedDeletions(Deletions):
     @override
     def start(self) -> None:
         """Request the first deletions. A first read requests none: whatever it saw is deleted later, if at all."""
-        if TOLD_UNTIL in self.state and not (self.plan.is_first or self.plan.deletions_wait):
-            since = parse_moment(self.state[TOLD_UNTIL]) - self.plan.lookback
+        if REPORTED_UNTIL in self.state and not (self.plan.is_first or self.plan.deletions_wait):
+            since = parse_moment(self.state[REPORTED_UNTIL]) - self.plan.lookback
             changes = self._deleted_since(since)
             self._readers = [self.plan.reader({**part, **changes}).start() for part in self.plan.stream.parts]
 
@@ -101,7 +101,7 @@ class ReportedDeletions(Deletions):
         is_summary = isinstance(row, dict) and row.keys() <= _SUMMARY
         is_certain = (is_summary and self._wants_more) or record.get(DELETED_AT)
         if is_summary or not record.get(DELETED_AT):
-            self.plan.endpoint.client.observations.note("deletions.content")
+            self.plan.endpoint.client.observations.add("deletions.content")
         if not is_certain and not is_gone(self.plan.endpoint, key_of(row)):
             yield record
             return
@@ -135,6 +135,6 @@ class ReportedDeletions(Deletions):
         if self.plan.deletions_wait:
             return
         if not self._readers:
-            self.state[TOLD_UNTIL] = instant(self.now)
+            self.state[REPORTED_UNTIL] = instant(self.now)
         elif self._found:  # else nothing went since, whatever the clocks say
-            self.state[TOLD_UNTIL] = instant(min(reader.seen.started or self.now for reader in self._readers))
+            self.state[REPORTED_UNTIL] = instant(min(reader.seen.started or self.now for reader in self._readers))

@@ -10,7 +10,7 @@ from tap_sage_accounting.commands.doctor.subject import amount, reference
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.commands.doctor.answer import Row
+    from tap_sage_accounting.commands.doctor.response import Row
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 ITEMS = {
@@ -26,7 +26,7 @@ CENT, ZERO = Decimal("0.01"), Decimal(0)
 @experiment("ledger.contact_balance")
 def contact_balance(subject: Subject) -> Finding:
     """Compare a balance with all open items of the contact, in the contact's currency and in the base currency."""
-    settings = subject.answered("financial_settings")["financial_settings"].fields
+    settings = subject.responses_of("financial_settings")["financial_settings"].fields
     base_currency = reference(settings.get("base_currency"))
     contacts = [row for row in subject.rows_of("contacts") if _is_foreign(row, base_currency)]
     if not base_currency or not contacts:
@@ -34,15 +34,15 @@ def contact_balance(subject: Subject) -> Finding:
     contact = max(contacts, key=lambda row: abs(amount(row["balance"]) or ZERO))
     kinds = [reference(each) for each in contact.get("contact_types") or ()]
     lists = next((ITEMS[kind] for kind in kinds if kind in ITEMS), ())
-    answers = {
+    responses = {
         name: subject.get(
             name, items_per_page=HIGHEST_PAGE_SIZE, attributes=ATTRIBUTES, contact_id=str(contact.get("id"))
         )
         for name in lists
     }
-    if not all(answer.is_whole for answer in answers.values()):
+    if not all(response.is_whole for response in responses.values()):
         return undecided("Not all open items of the contact can be read.")
-    items = [(_sign(name, row), _item(row)) for name, answer in answers.items() for row in answer.rows]
+    items = [(_sign(name, row), _item(row)) for name, response in responses.items() for row in response.rows]
     held = abs(amount(contact["balance"]) or ZERO)
     own, base = (
         abs(held - abs(sum((sign * (amount(item.get(each)) or ZERO) for sign, item in items), ZERO))) < CENT

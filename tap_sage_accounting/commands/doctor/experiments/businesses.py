@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.commands.doctor.answer import whole
 from tap_sage_accounting.commands.doctor.findings import Finding, decided, experiment, undecided
+from tap_sage_accounting.commands.doctor.response import whole
 from tap_sage_accounting.commands.doctor.subject import BAD_REQUESTS
 from tap_sage_accounting.extraction.businesses import LARGEST_PAGE
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.commands.doctor.answer import Answer
     from tap_sage_accounting.commands.doctor.looker import Looker
+    from tap_sage_accounting.commands.doctor.response import Response
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 SIZE_KEYS = ("$items_per_page", "$itemsPerPage")
 SUMMARY = frozenset(("id", "displayed_as", "name", "$path"))
 
 
-def business_list(looker: Looker) -> Answer:
+def business_list(looker: Looker) -> Response:
     """Request the first page of businesses."""
     page = {"page": 1, "items_per_page": LARGEST_PAGE}
-    answer = looker.get("/businesses", {**page, "attributes": "all"})
-    return looker.get("/businesses", page) if answer.status in BAD_REQUESTS else answer
+    response = looker.get("/businesses", {**page, "attributes": "all"})
+    return looker.get("/businesses", page) if response.status in BAD_REQUESTS else response
 
 
 @experiment("businesses.paged")
 def pages(subject: Subject) -> Finding:
     """See which page size the list states: beyond any page where everything comes at once."""
-    answer = business_list(subject.looker)
-    size = next((size for key in SIZE_KEYS if (size := whole(answer.fields.get(key))) is not None), None)
+    response = business_list(subject.looker)
+    size = next((size for key in SIZE_KEYS if (size := whole(response.fields.get(key))) is not None), None)
     if size is None:
         return undecided("The list does not state the size of its pages.")
     holds = size <= LARGEST_PAGE
@@ -48,8 +48,8 @@ def size_key(subject: Subject) -> Finding:
 @experiment("businesses.attributes")
 def attributes(subject: Subject) -> Finding:
     """See whether rows have more than a name where all attributes are requested."""
-    answer = business_list(subject.looker)
-    rows = answer.rows
+    response = business_list(subject.looker)
+    rows = response.rows
     if not rows:
         return undecided("The list has no rows.")
     more = len({name for row in rows for name in row} - SUMMARY)

@@ -21,7 +21,7 @@ from tap_sage_accounting.timestamps import instant, parse_moment
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tap_sage_accounting.commands.doctor.answer import Answer
+    from tap_sage_accounting.commands.doctor.response import Response
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 CHANGING = ("sales_invoices", "purchase_invoices", "contacts", "contact_payments", "ledger_accounts", "products")
@@ -41,16 +41,16 @@ def changed_at(row: dict[str, object]) -> datetime | None:
     return moment_of(row.get("updated_at"))
 
 
-def latest_changes(subject: Subject, name: str) -> Answer | None:
+def latest_changes(subject: Subject, name: str) -> Response | None:
     """Return the rows of a list that changed last, if Sage sorts it; else its first rows; None without an answer."""
     if not LISTS[name].sortable:
         return subject.sample(name)
     return subject.find(name, items_per_page=SAMPLE, attributes="updated_at", sort="updated_at:desc")
 
 
-def newest(answer: Answer) -> datetime | None:
+def newest(response: Response) -> datetime | None:
     """Return the latest change among the rows of an answer."""
-    return max((moment for row in answer.rows if (moment := changed_at(row))), default=None)
+    return max((moment for row in response.rows if (moment := changed_at(row))), default=None)
 
 
 @experiment("changes.inclusive")
@@ -72,7 +72,7 @@ def inclusive(subject: Subject) -> Finding:
     return undecided("No list has few rows that changed lately.")
 
 
-def _changed(subject: Subject, name: str, moment: datetime) -> Answer | None:
+def _changed(subject: Subject, name: str, moment: datetime) -> Response | None:
     return subject.find(name, items_per_page=HIGHEST_PAGE_SIZE, updated_or_created_since=instant(moment))
 
 
@@ -83,8 +83,8 @@ def fractions(subject: Subject) -> Finding:
     if sample is None:
         return undecided("No list with such a filter has rows.")
     moment = "2000-01-01T00:00:00.500Z"
-    answer = subject.get(sample[0], BAD_REQUESTS, items_per_page=1, updated_or_created_since=moment)
-    return decided(holds=answer.ok, evidence=f"Sage answers {answer.status}.")
+    response = subject.get(sample[0], BAD_REQUESTS, items_per_page=1, updated_or_created_since=moment)
+    return decided(holds=response.ok, evidence=f"Sage answers {response.status}.")
 
 
 @experiment("changes.with_deletions")

@@ -22,7 +22,7 @@ from tap_sage_accounting.timestamps import instant
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tap_sage_accounting.commands.doctor.answer import Answer, Row
+    from tap_sage_accounting.commands.doctor.response import Response, Row
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 EVER = "2000-01-01T00:00:00Z"
@@ -40,18 +40,18 @@ def ignores(subject: Subject) -> tuple[int, int] | None:
     if (found := subject.first_with_rows(*DELETING)) is None:
         return None
     tomorrow = instant(subject.looker.now + timedelta(days=1))
-    answer = subject.get(found[0], items_per_page=1, deleted_since=tomorrow)
-    return answer.at_least, found[1].at_least
+    response = subject.get(found[0], items_per_page=1, deleted_since=tomorrow)
+    return response.at_least, found[1].at_least
 
 
-def with_tombstones(subject: Subject) -> tuple[str, Answer] | None:
+def with_tombstones(subject: Subject) -> tuple[str, Response] | None:
     """Return the first list that shows deleted records, and what it shows of them."""
     if (counts := ignores(subject)) is not None and counts[0]:
         return None  # what comes are records that are there
     for name in DELETING if subject.deep else DELETING[:FEW]:
-        answer = subject.find(name, items_per_page=SAMPLE, attributes="all", deleted_since=EVER)
-        if answer is not None and answer.rows:
-            return name, answer
+        response = subject.find(name, items_per_page=SAMPLE, attributes="all", deleted_since=EVER)
+        if response is not None and response.rows:
+            return name, response
     return None
 
 
@@ -86,11 +86,11 @@ def exclusive(subject: Subject) -> Finding:
         return contradicted(f"Of a list, {every} rows are said to be deleted since tomorrow. It is ignored.")
     if (found := with_tombstones(subject)) is None:
         return undecided(NONE)
-    name, answer = found
-    latest = max((moment for row in answer.rows if (moment := deleted_at(row))), default=None)
+    name, response = found
+    latest = max((moment for row in response.rows if (moment := deleted_at(row))), default=None)
     if latest is None:
         return undecided("Deleted records do not say when they were deleted.")
-    there = {str(row.get("id")) for row in answer.rows if deleted_at(row) == latest}
+    there = {str(row.get("id")) for row in response.rows if deleted_at(row) == latest}
     since = subject.get(name, items_per_page=HIGHEST_PAGE_SIZE, deleted_since=instant(latest))
     if not since.is_whole:
         return undecided("Too many were deleted since.")

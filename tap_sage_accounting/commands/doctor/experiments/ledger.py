@@ -24,7 +24,7 @@ from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tap_sage_accounting.commands.doctor.answer import Answer, Row
+    from tap_sage_accounting.commands.doctor.response import Response, Row
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 DOCUMENTS = ("sales_invoices", "purchase_invoices", "sales_credit_notes", "purchase_credit_notes")
@@ -83,7 +83,7 @@ def _void_documents(subject: Subject) -> list[Row]:
     return []
 
 
-def _entries_of(subject: Subject, transaction: str) -> Answer | None:
+def _entries_of(subject: Subject, transaction: str) -> Response | None:
     """Return the ledger entries of a transaction; None where others come as well."""
     entries = subject.get("ledger_entries", transaction_id=transaction, **WHOLE_PAGE)
     return entries if {reference(row.get("transaction")) for row in entries.rows} <= {transaction} else None
@@ -109,7 +109,7 @@ def _pairs(entries: Iterable[Row]) -> int:
     return sum(count for (_, net), count in amounts.items() if net > 0) if not any(sums.values()) else 0
 
 
-def _is_taken_back(subject: Subject, entries: Answer, document: Row) -> bool:
+def _is_taken_back(subject: Subject, entries: Response, document: Row) -> bool:
     """Return whether a transaction that was made with the void has the opposite entries; a credit note may, too."""
     if (voided_at := changed_at(document)) is None:
         return False
@@ -131,11 +131,11 @@ def _own(row: Row) -> tuple[str, Decimal]:
 @experiment("ledger.correction_origin")
 def correction_origin(subject: Subject) -> Finding:
     """See whether corrections name where they come from."""
-    answer = subject.get("transactions", items_per_page=SAMPLE, attributes="all", transaction_type_id="CORRECTION")
-    if not answer.rows:
+    response = subject.get("transactions", items_per_page=SAMPLE, attributes="all", transaction_type_id="CORRECTION")
+    if not response.rows:
         return undecided("There is no correction.")
-    named = sum(bool(reference(row.get("origin"))) for row in answer.rows)
-    return decided(holds=named == len(answer.rows), evidence=counted("{} do.", (named, len(answer.rows))))
+    named = sum(bool(reference(row.get("origin"))) for row in response.rows)
+    return decided(holds=named == len(response.rows), evidence=counted("{} do.", (named, len(response.rows))))
 
 
 def _accounts(subject: Subject, first: str, last: str) -> list[Row]:

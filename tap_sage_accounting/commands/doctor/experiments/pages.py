@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_sage_accounting.commands.doctor.answer import whole
 from tap_sage_accounting.commands.doctor.experiments.changes import latest_changes
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
@@ -15,12 +14,13 @@ from tap_sage_accounting.commands.doctor.findings import (
     undecided,
 )
 from tap_sage_accounting.commands.doctor.looker import SAMPLE
+from tap_sage_accounting.commands.doctor.response import whole
 from tap_sage_accounting.commands.doctor.subject import BAD_REQUESTS
 from tap_sage_accounting.extraction.resume import IN_ORDER
 from tap_sage_accounting.settings import HIGHEST_PAGE_SIZE
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.commands.doctor.answer import Answer
+    from tap_sage_accounting.commands.doctor.response import Response
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 LONG_LISTS = ("ledger_entries", "transactions", "ledger_accounts", "contacts", "sales_invoices", "purchase_invoices")
@@ -37,12 +37,12 @@ NO_TIMES = "No list of documents has rows that were made at different times."
 UNCOUNTED = "Sage does not count the rows of its lists."
 
 
-def long_list(subject: Subject) -> tuple[str, Answer] | None:
+def long_list(subject: Subject) -> tuple[str, Response] | None:
     """Return a list that has more rows than its sample."""
     return subject.first_with_rows(*LONG_LISTS, least=SAMPLE + 1)
 
 
-def last_page(subject: Subject, name: str, total: int) -> Answer | None:
+def last_page(subject: Subject, name: str, total: int) -> Response | None:
     """Return the answer to a page beyond the last one of a list, which may be a 404."""
     return subject.find(name, (NOT_FOUND,), page=total + 1, items_per_page=1, attributes="all")
 
@@ -50,11 +50,11 @@ def last_page(subject: Subject, name: str, total: int) -> Answer | None:
 @experiment("pages.total")
 def total(subject: Subject) -> Finding:
     """Count the lists that do not say how many rows they have."""
-    answers = [answer for answer in subject.answered(*LONG_LISTS).values() if answer.rows]
-    if not answers:
+    responses = [response for response in subject.responses_of(*LONG_LISTS).values() if response.rows]
+    if not responses:
         return undecided(NO_ROWS)
-    silent = sum(answer.total is None for answer in answers)
-    evidence = f"{silent} of {len(answers)} lists with rows have no `$total`."
+    silent = sum(response.total is None for response in responses)
+    evidence = f"{silent} of {len(responses)} lists with rows have no `$total`."
     return decided(holds=not silent, evidence=evidence)
 
 
@@ -65,16 +65,16 @@ def beyond_last(subject: Subject) -> Finding:
         return undecided(NO_ROWS)
     if (rows := found[1].total) is None:
         return undecided(UNCOUNTED)
-    answer = last_page(subject, found[0], rows)
-    if answer is None:
+    response = last_page(subject, found[0], rows)
+    if response is None:
         return undecided("That page is not answered.")
-    number = whole(answer.fields.get("$page"))
-    if answer.status == NOT_FOUND:
+    number = whole(response.fields.get("$page"))
+    if response.status == NOT_FOUND:
         return contradicted("Sage answers 404.")
-    if not answer.rows:
+    if not response.rows:
         return contradicted("The page has no rows.")
     named = "the last one" if number == rows else "another one" if number else "none"
-    evidence = counted("{} rows come, and the page that they are said to be is " + named + ".", len(answer.rows))
+    evidence = counted("{} rows come, and the page that they are said to be is " + named + ".", len(response.rows))
     return decided(holds=number == rows, evidence=evidence)
 
 
@@ -93,8 +93,8 @@ def next_filters(subject: Subject) -> Finding:
     found = subject.first_with_rows(*CHANGING, least=2)
     if found is None:
         return undecided(NO_LIST)
-    answer = subject.get(found[0], items_per_page=1, updated_or_created_since="2000-01-01T00:00:00Z")
-    following = answer.fields.get("$next")
+    response = subject.get(found[0], items_per_page=1, updated_or_created_since="2000-01-01T00:00:00Z")
+    following = response.fields.get("$next")
     if not isinstance(following, str):
         return undecided("The page of a filtered list names no next one.")
     repeats = "updated_or_created_since" in following
@@ -106,30 +106,31 @@ def over_200(subject: Subject) -> Finding:
     """Request a page of 201 rows."""
     if (found := subject.first_with_rows(*LONG_LISTS)) is None:
         return undecided(NO_ROWS)
-    answer = subject.get(found[0], BAD_REQUESTS, items_per_page=HIGHEST_PAGE_SIZE + 1)
-    if not answer.ok:
-        return contradicted(f"Sage answers {answer.status} to 201 rows a page.")
-    size = whole(answer.fields.get("$itemsPerPage"))
-    holds = len(answer.rows) <= HIGHEST_PAGE_SIZE and (size is None or size <= HIGHEST_PAGE_SIZE)
+    response = subject.get(found[0], BAD_REQUESTS, items_per_page=HIGHEST_PAGE_SIZE + 1)
+    if not response.ok:
+        return contradicted(f"Sage answers {response.status} to 201 rows a page.")
+    size = whole(response.fields.get("$itemsPerPage"))
+    holds = len(response.rows) <= HIGHEST_PAGE_SIZE and (size is None or size <= HIGHEST_PAGE_SIZE)
     stated = "no size" if size is None else "200 or less" if size <= HIGHEST_PAGE_SIZE else "more than 200"
-    evidence = counted("{} rows come, on a page that states " + stated + ".", len(answer.rows))
+    evidence = counted("{} rows come, on a page that states " + stated + ".", len(response.rows))
     return decided(holds=holds, evidence=evidence)
 
 
 @experiment("pages.heavy")
 def heavy(subject: Subject) -> Finding:
     """Request a page of 200 whole records, as a load does; where Sage fails, request a small page."""
-    sizes = {name: answer.at_least for name in SORTED if (answer := subject.sample(name)) is not None}
+    sizes = {name: response.at_least for name in SORTED if (response := subject.sample(name)) is not None}
     name = max(sizes, key=sizes.__getitem__, default=None)
     if name is None or sizes[name] <= SAMPLE:
         return undecided("No list of documents has enough rows.")
-    answer = subject.get(name, TOO_HEAVY, items_per_page=HIGHEST_PAGE_SIZE, attributes="all")
-    if not answer.ok:
+    response = subject.get(name, TOO_HEAVY, items_per_page=HIGHEST_PAGE_SIZE, attributes="all")
+    if not response.ok:
         subject.get(name, items_per_page=2)
     evidence = counted(
-        f"Sage answers {answer.status} after {answer.seconds:.1f} s, to {{}} rows.", len(answer.rows) or sizes[name]
+        f"Sage answers {response.status} after {response.seconds:.1f} s, to {{}} rows.",
+        len(response.rows) or sizes[name],
     )
-    return decided(holds=answer.ok, evidence=evidence)
+    return decided(holds=response.ok, evidence=evidence)
 
 
 @experiment("pages.full")

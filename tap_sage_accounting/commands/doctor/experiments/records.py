@@ -15,7 +15,7 @@ from tap_sage_accounting.commands.doctor.subject import LISTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tap_sage_accounting.commands.doctor.answer import Answer, Row
+    from tap_sage_accounting.commands.doctor.response import Response, Row
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 DOCUMENTS = ("sales_invoices", "purchase_invoices", "sales_credit_notes", "purchase_credit_notes")
@@ -45,9 +45,9 @@ NO_ROWS = "No list with such an attribute has rows."
 def attributes(subject: Subject) -> Finding:
     """Count the attributes that the schemas do not know, in the lists that other experiments look at, too."""
     rows, names = 0, 0
-    for name, answer in subject.answered(*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES, *CATALOGUE).items():
-        rows += len(answer.rows)
-        shape = shape_of(answer.rows, properties_of(name))
+    for name, response in subject.responses_of(*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES, *CATALOGUE).items():
+        rows += len(response.rows)
+        shape = shape_of(response.rows, properties_of(name))
         names += len({*new_names(shape)}) + hidden_names(shape)
     if not rows:
         return undecided("No list has rows.")
@@ -58,9 +58,9 @@ def attributes(subject: Subject) -> Finding:
 def decimals(subject: Subject) -> Finding:
     """Count how amounts, quantities and rates are written in documents and the ledger."""
     kinds: Counter[bool] = Counter()
-    for name, answer in subject.answered(*WITH_AMOUNTS).items():
+    for name, response in subject.responses_of(*WITH_AMOUNTS).items():
         properties = properties_of(name)
-        for row in answer.rows:
+        for row in response.rows:
             kinds.update(isinstance(value, str) for value in _numbers(row, properties))
     if not kinds:
         return undecided(NO_ROWS)
@@ -104,10 +104,10 @@ def moments(subject: Subject) -> Finding:
 def dates(subject: Subject) -> Finding:
     """Name the attributes of documents and master data whose dates and moments have another form."""
     seen, others = 0, set()
-    for name, answer in subject.answered(*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES).items():
+    for name, response in subject.responses_of(*DOCUMENTS, *WITH_AMOUNTS, *WITH_TIMES).items():
         properties = properties_of(name)
         formats = {each: DATES[part["format"]] for each, part in properties.items() if part.get("format") in DATES}
-        for row in answer.rows:
+        for row in response.rows:
             texts = {each: str(row[each]) for each in formats.keys() & row.keys() if row[each]}
             seen += len(texts)
             others |= {f"{name}.{each}" for each, text in texts.items() if not formats[each].fullmatch(text)}
@@ -130,7 +130,7 @@ def times(subject: Subject) -> Finding:
 @experiment("records.object_ids")
 def object_ids(subject: Subject) -> Finding:
     """Look for ids in the settings."""
-    found = [answer.fields for answer in subject.answered(*SETTINGS).values()]
+    found = [response.fields for response in subject.responses_of(*SETTINGS).values()]
     with_id = sum("id" in fields for fields in found)
     return decided(holds=not with_id, evidence=f"{with_id} of {len(found)} have one.")
 
@@ -139,7 +139,7 @@ def object_ids(subject: Subject) -> Finding:
 def complete(subject: Subject) -> Finding:
     """Compare a row of a list with the same record by itself, for documents and journals."""
     compared, lacking = 0, set()
-    for name, sample in subject.answered(*WITH_LINES).items():
+    for name, sample in subject.responses_of(*WITH_LINES).items():
         if not sample.ids:
             continue
         lines = WITH_LINES[name]
@@ -173,7 +173,7 @@ def opt_ins(subject: Subject) -> Finding:
 @experiment("records.detail_flags")
 def detail_flags(subject: Subject) -> Finding:
     """Look in lists for what flags show that are for single records."""
-    rows = {name: answer.rows for name, answer in subject.answered(*DETAIL_FLAGS).items()}
+    rows = {name: response.rows for name, response in subject.responses_of(*DETAIL_FLAGS).items()}
     if not any(rows.values()):
         return undecided(NO_ROWS)
     shown = sum(name in row for each in rows for name in DETAIL_FLAGS[each].values() for row in rows[each])
@@ -185,24 +185,24 @@ def detail_flags(subject: Subject) -> Finding:
 def inactive(subject: Subject) -> Finding:
     """Look for an inactive one among all, or count the active and the inactive ones, and compare with all."""
     reason = "No product, service or stock item is inactive."
-    for name, answer in subject.answered(*CATALOGUE).items():
-        hidden = subject.find(name, items_per_page=SAMPLE, active="false") if answer.rows else None
+    for name, response in subject.responses_of(*CATALOGUE).items():
+        hidden = subject.find(name, items_per_page=SAMPLE, active="false") if response.rows else None
         if hidden is None or not hidden.rows:
             continue
         if (active := subject.find(name, items_per_page=SAMPLE, active="true")) is None:
             continue
-        if {*active.ids} & {*hidden.ids} or active.at_least == hidden.at_least == answer.at_least:
+        if {*active.ids} & {*hidden.ids} or active.at_least == hidden.at_least == response.at_least:
             reason = "The lists ignore the filter by what is active."
             continue
-        return _shows_inactive(answer, active, hidden)
+        return _shows_inactive(response, active, hidden)
     return undecided(reason)
 
 
-def _shows_inactive(answer: Answer, active: Answer, hidden: Answer) -> Finding:
-    if answer.is_whole:
-        holds = bool({*hidden.ids} & {*answer.ids})
+def _shows_inactive(response: Response, active: Response, hidden: Response) -> Finding:
+    if response.is_whole:
+        holds = bool({*hidden.ids} & {*response.ids})
         return decided(holds=holds, evidence=f"A list without filter {'has' if holds else 'lacks'} one of them.")
-    if answer.total is None:
+    if response.total is None:
         return undecided("Sage does not count the rows of its lists.")
-    holds = answer.total >= active.at_least + hidden.at_least  # some are neither
+    holds = response.total >= active.at_least + hidden.at_least  # some are neither
     return decided(holds=holds, evidence=f"A list without filter has {'' if holds else 'not '}all, by its total.")

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 from tap_sage_accounting.api.clocks import TOLERANCE
 from tap_sage_accounting.api.request import BUSINESS
-from tap_sage_accounting.commands.doctor.answer import OK
 from tap_sage_accounting.commands.doctor.findings import (
     Finding,
     confirmed,
@@ -17,11 +16,12 @@ from tap_sage_accounting.commands.doctor.findings import (
     experiment,
     undecided,
 )
+from tap_sage_accounting.commands.doctor.response import OK
 from tap_sage_accounting.exceptions import ForeignResponseError
 from tap_sage_accounting.timestamps import in_words
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.commands.doctor.answer import Answer
+    from tap_sage_accounting.commands.doctor.response import Response
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 _WORDS = (
@@ -38,60 +38,66 @@ SAGES_OWN = frozenset((401, FORBIDDEN, 404))
 """Statuses with which Sage may refuse a business."""
 
 
-def _answered(subject: Subject) -> list[Answer]:
-    return [answer for answer in subject.looker.answers if answer.ok]
+def _with_responses(subject: Subject) -> list[Response]:
+    return [response for response in subject.looker.responses if response.ok]
 
 
 @experiment("requests.echo")
 def echo(subject: Subject) -> Finding:
     """Count the answers about the business that name it."""
-    answers = [answer for answer in subject.looker.about(subject.id) if answer.status == OK]
-    named = [answer.headers[BUSINESS.lower()] for answer in answers if BUSINESS.lower() in answer.headers]
-    if not answers:
+    responses = [response for response in subject.looker.about(subject.id) if response.status == OK]
+    named = [response.headers[BUSINESS.lower()] for response in responses if BUSINESS.lower() in response.headers]
+    if not responses:
         return undecided("Nothing about the business was answered.")
     others = sum(name != subject.id for name in named)
-    evidence = f"{len(named)} of {len(answers)} answers name a business, {others} of them another one."
-    return decided(holds=len(named) == len(answers) and not others, evidence=evidence)
+    evidence = f"{len(named)} of {len(responses)} answers name a business, {others} of them another one."
+    return decided(holds=len(named) == len(responses) and not others, evidence=evidence)
 
 
 @experiment("requests.foreign_business")
 def foreign_business(subject: Subject) -> Finding:
     """Request a list of a business that does not exist."""
-    answer = subject.looker.get("/contacts", {"items_per_page": 1}, uuid4().hex)
-    if answer.status == OK:
-        named = answer.headers.get(BUSINESS.lower())
-        echo = "names no business" if named is None else "names another business" if answer.error else "names that one"
+    response = subject.looker.get("/contacts", {"items_per_page": 1}, uuid4().hex)
+    if response.status == OK:
+        named = response.headers.get(BUSINESS.lower())
+        echo = (
+            "names no business" if named is None else "names another business" if response.error else "names that one"
+        )
         return contradicted(f"An invented business is answered with 200, and the answer {echo}.")
-    if answer.status not in SAGES_OWN or isinstance(answer.error, ForeignResponseError):
-        return undecided(f"Sage does not answer ({answer.failure}).")
-    return decided(holds=answer.status == FORBIDDEN, evidence=f"An invented business is answered with {answer.status}.")
+    if response.status not in SAGES_OWN or isinstance(response.error, ForeignResponseError):
+        return undecided(f"Sage does not answer ({response.failure}).")
+    return decided(
+        holds=response.status == FORBIDDEN, evidence=f"An invented business is answered with {response.status}."
+    )
 
 
 @experiment("requests.compression")
 def compression(subject: Subject) -> Finding:
     """Count the larger answers that came compressed; each request accepts gzip."""
-    large = [answer for answer in _answered(subject) if answer.size >= COMPRESSIBLE]
+    large = [response for response in _with_responses(subject) if response.size >= COMPRESSIBLE]
     if not large:
         return undecided("No answer was large enough.")
-    packed = sum("content-encoding" in answer.headers for answer in large)
+    packed = sum("content-encoding" in response.headers for response in large)
     return decided(holds=not packed, evidence=f"{packed} of {len(large)} larger answers were compressed.")
 
 
 @experiment("requests.etags")
 def etags(subject: Subject) -> Finding:
     """Count the answers with an `ETag`."""
-    answers = _answered(subject)
-    tagged = sum("etag" in answer.headers for answer in answers)
-    return decided(holds=not tagged, evidence=f"{tagged} of {len(answers)} answers have one.")
+    responses = _with_responses(subject)
+    tagged = sum("etag" in response.headers for response in responses)
+    return decided(holds=not tagged, evidence=f"{tagged} of {len(responses)} answers have one.")
 
 
 @experiment("requests.clock")
 def clock(subject: Subject) -> Finding:
     """Compare `Date` with this machine's clock."""
-    answers = _answered(subject)
-    skews = [answer.skew for answer in answers if answer.skew is not None]
-    if len(skews) < len(answers):
-        return contradicted(f"{len(answers) - len(skews)} of {len(answers)} answers have no `Date` that makes sense.")
+    responses = _with_responses(subject)
+    skews = [response.skew for response in responses if response.skew is not None]
+    if len(skews) < len(responses):
+        return contradicted(
+            f"{len(responses) - len(skews)} of {len(responses)} answers have no `Date` that makes sense."
+        )
     if not skews:
         return undecided("Nothing was answered.")
     largest = max(map(abs, skews))

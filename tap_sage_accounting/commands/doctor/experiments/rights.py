@@ -10,7 +10,7 @@ from tap_sage_accounting.commands.doctor.subject import LISTS, current_lists
 from tap_sage_accounting.exceptions import EditionError
 
 if TYPE_CHECKING:
-    from tap_sage_accounting.commands.doctor.answer import Answer
+    from tap_sage_accounting.commands.doctor.response import Response
     from tap_sage_accounting.commands.doctor.subject import Subject
 
 ELSEWHERE = {"journal_codes": "FR", "tax_offices": "DE"}
@@ -22,13 +22,13 @@ REFUSALS = frozenset((401, 403, 404))
 UNKNOWN = "Sage does not say which edition and country it is, or the user's role has no right to such a list."
 
 
-def _not_offered(subject: Subject) -> Answer | None:
+def _not_offered(subject: Subject) -> Response | None:
     """Return the answer for a list that other editions or countries have, and the user's role would let them read.
 
     None where none is known here.
 
     Raises:
-        UnansweredError: Sage does not answer, or refuses lists that it should have, too.
+        NoResponseError: Sage does not answer, or refuses lists that it should have, too.
     """
     access = subject.access
     if access is None or not access.country or not access.edition:
@@ -39,31 +39,31 @@ def _not_offered(subject: Subject) -> Answer | None:
     name = next((each for each in (*lacking, *elsewhere) if not anywhere.refusal(LISTS[each])), None)
     if name is None:
         return None
-    answer = subject.get(name, REFUSALS, items_per_page=1)
-    subject.answered(*ALL_ROLES_READ)
-    return answer
+    response = subject.get(name, REFUSALS, items_per_page=1)
+    subject.responses_of(*ALL_ROLES_READ)
+    return response
 
 
 @experiment("rights.edition")
 def edition(subject: Subject) -> Finding:
     """Request a list that only another edition or country has."""
-    answer = _not_offered(subject)
-    if answer is None or answer.ok:
-        return undecided("Sage answers a list that it should not have." if answer else UNKNOWN)
-    speaks = isinstance(answer.error, EditionError)
-    evidence = f"Sage answers {answer.status}, and {'speaks' if speaks else 'does not speak'} of a subscription."
+    response = _not_offered(subject)
+    if response is None or response.ok:
+        return undecided("Sage answers a list that it should not have." if response else UNKNOWN)
+    speaks = isinstance(response.error, EditionError)
+    evidence = f"Sage answers {response.status}, and {'speaks' if speaks else 'does not speak'} of a subscription."
     return decided(holds=speaks, evidence=evidence)
 
 
 @experiment("rights.lists")
 def lists(subject: Subject) -> Finding:
     """See whether such a list is refused, or answered as empty."""
-    answer = _not_offered(subject)
-    if answer is None:
+    response = _not_offered(subject)
+    if response is None:
         return undecided(UNKNOWN)
-    if answer.ok and answer.rows:
+    if response.ok and response.rows:
         return undecided("The list has rows.")
-    return decided(holds=not answer.ok, evidence=f"Sage answers {answer.status}.")
+    return decided(holds=not response.ok, evidence=f"Sage answers {response.status}.")
 
 
 @experiment("rights.start_purchases")
@@ -73,8 +73,8 @@ def start_purchases(subject: Subject) -> Finding:
         return undecided("The business has another edition.")
     anywhere = replace(subject.access, edition="")
     names = [name for name in PURCHASES if not anywhere.refusal(LISTS[name])]
-    answers = [answer for name in names if (answer := subject.sample(name, REFUSALS)) is not None]
-    if not answers:
+    responses = [response for name in names if (response := subject.sample(name, REFUSALS)) is not None]
+    if not responses:
         return undecided("Sage does not answer, or the user's role has no right to purchases.")
-    answered = sum(answer.ok for answer in answers)
-    return decided(holds=not answered, evidence=f"{answered} of {len(answers)} lists are answered.")
+    answered = sum(response.ok for response in responses)
+    return decided(holds=not answered, evidence=f"{answered} of {len(responses)} lists are answered.")

@@ -27,7 +27,7 @@ LONGEST_NUMBER = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came for one request.
 
     Attributes:
@@ -53,17 +53,17 @@ class Answer:
     @classmethod
     def of(cls, exchange: Exchange, request: Request, seconds: float) -> Self:
         """Parse a response; one about another business than requested counts as none."""
-        response = exchange.response
-        error, body = error_of(response, exchange.body, request.label), None
+        received = exchange.response
+        error, body = error_of(received, exchange.body, request.label), None
         try:
             body = parse_json(exchange.body, request.label)
-            require_business(response, request.business_id, request.label)
+            require_business(received, request.business_id, request.label)
         except (MalformedResponseError, FatalAPIError) as other:
             error = error or other
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        headers = {name.lower(): value for name, value in received.headers.items()}
         date = parse_http_date(headers.get("date", ""))
         return cls(
-            status=response.status_code,
+            status=received.status_code,
             headers=headers,
             body=body,
             error=error,
@@ -100,7 +100,7 @@ class Answer:
             return "not in time" if self.is_late else "no answer"
         return "another answer" if self.status == OK else str(self.status)
 
-    def but(self, error: Exception) -> Answer:
+    def but(self, error: Exception) -> Response:
         """Return a copy that counts as no answer, with the error that says why."""
         return replace(self, error=error)
 
