@@ -331,6 +331,7 @@ def test_the_estimate_is_what_runs_take(server: SandboxServer, tmp_path: Path, r
     check_estimate(server, tmp_path, run_tap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiny_world", [(1,), (2,), (0, 1, 2)], ids=["IE Standard", "CA Start", "all"], indirect=True)
 def test_the_estimate_has_the_lists_that_country_and_edition_lack(
     server: SandboxServer, tmp_path: Path, run_tap: RunTap
@@ -338,6 +339,7 @@ def test_the_estimate_has_the_lists_that_country_and_edition_lack(
     check_estimate(server, tmp_path, run_tap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("area", ["contacts", "journals"])
 def test_the_estimate_has_the_lists_that_the_role_lacks(
     area: str, server: SandboxServer, tmp_path: Path, run_tap: RunTap

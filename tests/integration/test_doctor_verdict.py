@@ -284,7 +284,7 @@ def test_a_wait_within_the_time_of_a_look_is_not_bounded_by_patience(usual: byte
 def test_an_answer_that_never_ends_is_given_up_and_said_so(
     usual: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tap_sage_accounting.commands.doctor.command.LONGEST_ANSWER", 2.0)
+    monkeypatch.setattr("tap_sage_accounting.commands.doctor.command.MAX_RESPONSE_SECONDS", 2.0)
     monkeypatch.setattr(looker, "ANNOUNCED_AFTER", 0.2)
     shown = seen_with(usual, tmp_path, Fault(path="contacts", what="drip", seconds=0.1, times=None))
     assert shown.exit_code == 0
