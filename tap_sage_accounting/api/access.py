@@ -63,7 +63,7 @@ class BusinessAccess:
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> BusinessAccess:
-        """Read the body of `/businesses/{id}`; `user_permissions` is in recorded answers, not in Sage's description."""
+        """Read the body of `/businesses/{id}`. Recorded responses, not Sage's description, have `user_permissions`."""
         found = {
             EDITIONS[str(each.get("id"))]: each
             for each in body.get("subscriptions") or ()
@@ -93,7 +93,7 @@ class BusinessAccess:
         return f"Rights: {roles or 'Sage does not say'}"
 
     def lacks(self, stream: type[StreamDeclaration]) -> str:
-        """Name the country or the edition that has no such stream; "" where both have it, as far as one can know."""
+        """Name the country or the edition that has no such stream; "" where none is known to lack it."""
         if self.country and self.country not in stream.countries:
             return self.country
         return self.edition if self.edition and self.edition not in stream.editions else ""

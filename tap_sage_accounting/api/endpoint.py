@@ -80,7 +80,7 @@ class Endpoint:
         """Request the resource or a part of it, and parse the response.
 
         Args:
-            parse: reads a successful answer; may raise `MalformedResponseError`.
+            parse: reads a successful response; may raise `MalformedResponseError`.
             params: query parameters; None for the resource's own.
             place: the rest of the path.
             part: the part in words.
@@ -137,7 +137,7 @@ class Endpoint:
         return self.get(parse, params, place=f"/{key}", part=f", record {key}")
 
     def single(self, attributes: AbstractSet[str]) -> Record:
-        """Return a resource that is a single object, with at least one of its attributes: others' answers have none."""
+        """Return a resource that is a single object, with at least one of its attributes: other responses have none."""
 
         def parse(response: Response) -> Record:
             found = response.json()

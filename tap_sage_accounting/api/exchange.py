@@ -41,7 +41,7 @@ class Exchange(NamedTuple):
 
 
 class WaitTooLongError(Exception):
-    """Sage asks to wait longer than the caller allows.
+    """The `Retry-After` of a response is longer than the caller allows.
 
     Attributes:
         seconds: how long.
@@ -61,7 +61,7 @@ class Way(TypedDict):
         api_url: base of the API, without a slash at the end.
         user_agent: how requests introduce themselves.
         connections: TCP connections kept open at most.
-        patience: seconds that Sage may refuse everything, be out of reach, or ask to wait, before the run gives up.
+        patience: seconds that Sage may refuse everything, be unreachable or demand to wait, before the run ends.
     """
 
     tokens: TokenManager
@@ -105,7 +105,7 @@ class ExchangeClient:
             longest_wait: seconds for which a refusal may be waited for, whatever `patience` allows.
 
         Raises:
-            WaitTooLongError: Sage asks to wait longer.
+            WaitTooLongError: `Retry-After` is longer.
             requests.RequestException: nothing came, or not all of it.
             NoWayToSageError: certificates or a proxy are in the way.
             GateClosedError: the run ended.
@@ -162,7 +162,7 @@ class ExchangeClient:
         """End the run over what nothing cures in time.
 
         Raises:
-            RetryAfterTooLongError: Sage asks for more patience than there is.
+            RetryAfterTooLongError: `Retry-After` is longer than the patience that is left.
             NoWayToSageError: certificates or a proxy are in the way.
         """
         if fault.kind is FaultKind.SETUP:

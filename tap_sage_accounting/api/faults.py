@@ -31,7 +31,7 @@ FAULTS = (
 )
 """What is raised when an attempt fails."""
 _HEAVY = frozenset({HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT, 524})
-"""Statuses of a request that may be too much at once; 524 is the time limit of the network in front of Sage."""
+"""Statuses of a request that may be too large; 524 is a time limit of the network before Sage."""
 _UNREACHABLE = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, 521, 522, 523, 525, 526, 530})
 """Statuses of a service that turns requests away, and of gateways that do not reach it."""
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
@@ -75,7 +75,7 @@ class Fault:
     Attributes:
         kind: what may cure it.
         error: it, in words.
-        wait: seconds that Sage asks to wait, None where it does not say.
+        wait: seconds to wait by `Retry-After`, None where Sage does not say.
     """
 
     kind: FaultKind

@@ -1,8 +1,8 @@
-"""One request to Sage, sent until it is answered: a permit, a valid token, patience with passing faults.
+"""One request to Sage, sent until a response comes: a permit, a valid token, retries of passing faults.
 
-Faults are classified by what cures them. Time cures those of the service (429, 503, no connection): they are endured
-for as long as the setting `patience` says, together. Smaller requests cure pages that are too heavy, and another
-attempt cures an answer that broke off: these have a number of attempts. Before one of them is blamed, something light
+Faults are classified by what cures them. Time cures those of the service (429, 503, no connection). The setting
+`patience` limits how long all of them together are retried. Smaller requests cure pages that are too heavy. Another
+attempt cures a response that broke off. Both have a number of attempts. Before one of them is blamed, something light
 is requested; if that fails as well, the service is to blame.
 """
 
@@ -43,7 +43,7 @@ Parsed = TypeVar("Parsed")
 MAX_ATTEMPTS = 6
 """Attempts at one request that meets passing faults of its own."""
 LIGHT = Request("/user", {}, None, "the user")
-"""Something that every user may read, and that costs Sage little: it shows whether Sage answers anything."""
+"""Something that every user may read, and that costs Sage little: it shows whether Sage responds at all."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class _Trouble:
 
     Attributes:
         attempts: how many failed.
-        is_alone: whether others were answered a moment before the last one was sent.
+        is_alone: whether others got a response a moment before the last one was sent.
     """
 
     attempts: int = 0
@@ -84,13 +84,13 @@ class HttpClient(ExchangeClient):
         self._clocks = Clocks(lambda: self.observations.add("requests.clock"))
 
     def get(self, request: Request, parse: Callable[[Response], Parsed], max_attempts: int | None = None) -> Parsed:
-        """Send a GET request and parse its answer, again and again while the fault is a passing one.
+        """Send a GET request and parse its response, again and again while the fault is a passing one.
 
         Args:
             request: what is requested.
-            parse: reads a successful answer; may raise `MalformedResponseError`, which counts as a passing fault.
-            max_attempts: attempts at a request that may be too heavy for Sage (500, 502, 504, a response that is late,
-                too large or cut off); None for `MAX_ATTEMPTS`, as other passing faults get.
+            parse: reads a successful response; may raise `MalformedResponseError`, which counts as a passing fault.
+            max_attempts: attempts at a request that may be too heavy for Sage. It fails with 500, 502 or 504, or its
+                response is late, too large or cut off. None for `MAX_ATTEMPTS`, as other passing faults get.
 
         Raises:
             FatalAPIError: Sage refused for good, or the fault did not pass.
@@ -112,9 +112,9 @@ class HttpClient(ExchangeClient):
                 self._handle(request, fault_of(error, request.label, self._host), trouble, max_attempts)
 
     def _require_other_token(self, error: TokenRejectedError) -> None:
-        """Let the request be asked again with another token, unless none would help.
+        """Let the request be sent again with another token, unless none would help.
 
-        A token that was renewed a moment ago may be refused for what it was sent with: a light request shows.
+        Where the token was renewed a moment ago, a light request shows whether the token or the request is refused.
 
         Raises:
             FatalAPIError: Sage accepts the token elsewhere.
@@ -159,8 +159,8 @@ class HttpClient(ExchangeClient):
         """Accept a fault of the service's, unless that is out of order for longer than there is patience.
 
         Raises:
-            ServiceUnavailableError: nothing was answered for so long; the run ends.
-            RetriesExhaustedError: only this path or this business was not answered for so long.
+            ServiceUnavailableError: Sage responded to nothing for so long; the run ends.
+            RetriesExhaustedError: only this path or this business got no response for so long.
         """
         scope = request.scope
         delay = fault.error.delay if isinstance(fault.error, RateLimitedError) else None
@@ -183,14 +183,14 @@ class HttpClient(ExchangeClient):
         )
 
     def _recover(self, failed: int, fault: Fault) -> None:
-        """Wait before the next attempt: longer each time, and as long as Sage asks."""
+        """Wait before the next attempt: longer each time, and at least as long as `Retry-After` says."""
         delay = min(outages.LONGEST_DELAY, outages.FIRST_DELAY * 2 ** (failed - 1))
         delay = max(delay * random.uniform(0.75, 1.25), fault.wait or 0.0)  # noqa: S311 - jitter
         self._logger.warning("%s Trying again in %.1f s (attempt %d failed).", fault.error, delay, failed)
         self._gate.pause(delay)
 
     def _is_well(self) -> bool:
-        """Ask for something light, to find out whether Sage answers at all."""
+        """Request something light, to find out whether Sage responds at all."""
         try:
             self._attempt(LIGHT, lambda answer: msgspec.json.decode(answer.body))
         except (TokenRejectedError, FatalAPIError, SkippableAPIError):

@@ -1,7 +1,7 @@
 """How long Sage has been failing: one outage is one outage, however many requests meet it.
 
-An outage is counted in seconds, for everything, for a business, for a path, and for a path of a business. Each begins
-with a fault that is the service's (429, 503, no connection) and ends with the first answer.
+An outage is counted in seconds. It is of everything, of a business, of a path, or of a path of a business. Each begins
+with a fault that is the service's (429, 503, no connection) and ends with the first response.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FEWEST_ATTEMPTS = 6
 LIMIT_WINDOW = 60.0
 """Seconds in which a refusal (429) may be the limit of a minute, for which the limiter waits."""
 WELL_FOR = 10.0
-"""First delays, for which an answer to any request shows that Sage is well."""
+"""First delays, for which a response to any request shows that Sage is well."""
 BETWEEN_LINES = 60.0
 """Seconds between two lines in the log about the same outage."""
 
@@ -45,7 +45,7 @@ EVERYTHING = Scope()
 
 @dataclass(slots=True)
 class Outage:
-    """Faults without an answer in between.
+    """Faults without a successful response in between.
 
     Attributes:
         since: when the first one came.
@@ -73,7 +73,7 @@ class Outages:
     """Keeps the outages of a run; safe to use from any thread.
 
     Attributes:
-        answered_at: when a request was answered, the last time.
+        answered_at: when the last successful response came.
 
     Args:
         patience: seconds that an outage may last.
@@ -89,20 +89,20 @@ class Outages:
 
     @property
     def was_answered(self) -> bool:
-        """Whether anything was ever answered: otherwise it may be the address or a firewall that is wrong."""
+        """Whether any response ever came: otherwise the address or a firewall may be wrong."""
         return self.answered_at > float("-inf")
 
     def is_well(self) -> bool:
-        """Return whether something was answered a moment ago."""
+        """Return whether a response came a moment ago."""
         return self._clock() - self.answered_at < WELL_FOR * FIRST_DELAY
 
     def fail(self, scope: Scope, asked_to_wait: float | None = None, *, is_refusal: bool = False) -> bool:
         """Count a fault of the service's.
 
         Args:
-            scope: the path and the business that were asked for.
+            scope: the path and the business of the request.
             asked_to_wait: seconds, None where Sage does not say.
-            is_refusal: Sage asks for fewer requests, for which the limiter waits as long as it may be a minute's limit.
+            is_refusal: a 429, for which the limiter waits as long as it may be a minute's limit.
 
         Returns:
             Whether it is time for a line in the log.
@@ -122,7 +122,7 @@ class Outages:
             return True
 
     def succeed(self, scope: Scope) -> None:
-        """Note an answer, which ends the outages that it is about."""
+        """Record a successful response, which ends the outages that it is about."""
         self.answered_at = self._clock()
         if self._outages:
             with self._lock:

@@ -52,7 +52,7 @@ _envelopes = msgspec.json.Decoder(_Envelope)
 
 
 def _objects(items: Any, label: str) -> list[Item]:
-    """Take the records of a page; what is no object counts as a record without an id, which is left out loudly.
+    """Return the records of a page; what is no object counts as a record without an id.
 
     Raises:
         MalformedResponseError: there is no list.
@@ -122,16 +122,16 @@ class Rows(Sequence[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page as Sage answered it.
+    """One page as Sage sent it.
 
     Attributes:
         requested: the page number that was requested, from 1.
-        number: the page number that Sage says it answered, None where it does not say.
+        number: the number that Sage gives to the page, None where it gives none.
         size: records that a full page holds.
         items: the records, as sent, or decoded as declared.
         total: records in the whole list at that moment, None where Sage does not say, or says none beside some.
         has_next: whether Sage names a next page.
-        served_at: a moment that is not after the one when Sage answered, by its clock or this machine's.
+        served_at: a moment no later than that of the response, by Sage's clock or this machine's.
         served_by: a moment that is not before it; None where nobody needs it.
         weight: bytes of memory that it takes before it is used, about.
     """
@@ -188,8 +188,8 @@ class Page:
         """Refuse a page that contradicts itself.
 
         Raises:
-            MalformedResponseError: it is empty although its own total counts rows there, or it is another page than
-                was asked for although there is a page of that number.
+            MalformedResponseError: it is empty although its total counts rows there, or it is another page although
+                the list has this one.
         """
         before = (self.requested - 1) * self.size
         if not self.items and self.total is not None and before < self.total:

@@ -1,4 +1,4 @@
-"""A request to Sage, and what its successful answer holds."""
+"""A request to Sage, and what its successful response holds."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Request:
 
     @property
     def is_about_books(self) -> bool:
-        """Whether the answer names its business: all do but those of `/businesses` and `/user`."""
+        """Whether the response names its business: all do but those of `/businesses` and `/user`."""
         return self.business_id is not None and not self.path.startswith("/businesses")
 
     @property
@@ -66,7 +66,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A successful answer of Sage's.
+    """A successful response of Sage's.
 
     Attributes:
         body: as sent, decompressed.
@@ -107,7 +107,7 @@ def parse_json(body: bytes, label: str) -> Any:
 
 
 def require_business(response: requests.Response, business_id: str | None, label: str) -> None:
-    """Refuse a response about another business than was asked for (requests.echo).
+    """Refuse a response about another business than the request's (requests.echo).
 
     Raises:
         FatalAPIError: it is.

@@ -26,7 +26,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class UndecodableResponseError(OSError):
-    """A body is compressed in a way that nobody asked for, or is damaged or cut off."""
+    """A body is compressed in a way that the request did not accept, or is damaged or cut off."""
 
 
 def read_body(response: Response) -> bytes:
