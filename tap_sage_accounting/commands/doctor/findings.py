@@ -103,7 +103,7 @@ def decided(*, holds: bool, evidence: str | Evidence) -> Finding:
 
 
 ORDER = ("businesses", "tokens", "records", "pages", "ledger", "changes", "deletions", "rights", "requests", "limits")
-"""Topics in the order of their experiments; the last ones look at answers that came for all others."""
+"""Topics in the order of their experiments; the last ones look at responses that came for all others."""
 _experiments: dict[str, Experiment] = {}
 
 

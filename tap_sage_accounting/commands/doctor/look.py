@@ -49,7 +49,7 @@ class Look:
     """What was found out about one business.
 
     Attributes:
-        subject: the business, with all answers.
+        subject: the business, with all responses.
         name: of the business, as Sage shows it.
         findings: by the id of the assumption, in the order of these.
         survey: what a load will take.
@@ -96,7 +96,7 @@ def require_login(looker: Looker) -> None:
     """Request something that every user may read.
 
     Raises:
-        RefusedRunError: Sage does not answer it.
+        RefusedRunError: Sage does not return it.
     """
     response = looker.user()
     if not response.ok:
@@ -147,7 +147,7 @@ def look_at(looker: Looker, business: tuple[str, str], login: Login, *, deep: bo
 
 
 def _outcome(experiment: Experiment, subject: Subject) -> Finding:
-    """Run an experiment; without an answer of Sage's, or with a refusal, it is undecided."""
+    """Run an experiment; without a response of Sage's, or with a refusal, it is undecided."""
     subject.lacking.clear()
     try:
         found = experiment(subject)

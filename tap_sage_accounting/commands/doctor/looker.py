@@ -30,7 +30,7 @@ BUDGET = 60
 DEEP_BUDGET = 400
 """Requests of a deep look, for each business."""
 SAMPLE = 20
-"""Rows of a list that are looked at: one small page, which Sage answers fast."""
+"""Rows of a list that are looked at: one small page, which Sage returns fast."""
 ATTEMPTS = 3
 """Attempts at a request that meets a passing fault or a refusal for the number of requests."""
 PASSING = frozenset((0, TOO_MANY, 500, 502, 503, 504))
@@ -42,7 +42,7 @@ SECONDS_A_REQUEST = 5.0
 ANNOUNCED_AFTER = 5.0
 """Seconds after which a line says which response the look waits for."""
 MOST_SILENT = 3
-"""Requests in a row without an answer, before something light shows whether Sage answers anything."""
+"""Requests in a row without a response, before something light shows whether Sage responds at all."""
 logger = logging.getLogger("tap-sage-accounting.doctor")
 SPENT = "All requests of this look were sent before. `--deep` sends more."
 SILENT = f"The look was cut short: Sage answered nothing to {MOST_SILENT} requests in a row. Look again later."
@@ -83,7 +83,7 @@ class Looker:
         self._until = time.monotonic() + budget * SECONDS_A_REQUEST
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None, business_id: str | None = None) -> Response:
-        """Return the answer to a request, which is sent unless it was before.
+        """Return the response to a request, which is sent unless it was before.
 
         Raises:
             SpentError: no more may be sent.
@@ -94,12 +94,12 @@ class Looker:
         return self._responses[key]
 
     def user(self) -> Response:
-        """Return the answer to a light request, which every user may send."""
+        """Return the response to a light request, which every user may send."""
         return self.get(LIGHT.path)
 
     @property
     def now(self) -> datetime:
-        """The present moment by Sage's clock, as a run takes it; by this machine's while nothing was answered."""
+        """The present moment by Sage's clock, as a run takes it; by this machine's before the first response."""
         skews = [response.skew for response in self._responses.values() if response.skew is not None]
         return timestamps.now() + (skews[-1] if skews else timedelta())
 
@@ -109,11 +109,11 @@ class Looker:
 
     @property
     def responses(self) -> list[Response]:
-        """All answers so far."""
+        """All responses so far."""
         return list(self._responses.values())
 
     def about(self, business_id: str) -> list[Response]:
-        """Return the answers about a business."""
+        """Return the responses about a business."""
         return [response for key, response in self._responses.items() if key[1] == business_id]
 
     def _request(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What came for one request of a look: an answer, a refusal of Sage's, or nothing to conclude from."""
+"""What came for one request of a look: a response, a refusal of Sage's, or nothing to conclude from."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ class Response:
 
     @property
     def failure(self) -> str:
-        """Why it is no answer, in this program's own words."""
+        """Why it is no usable response, in this program's own words."""
         if self.status == 0:
             return "not in time" if self.is_late else "no answer"
         return "another answer" if self.status == OK else str(self.status)
 
     def but(self, error: Exception) -> Response:
-        """Return a copy that counts as no answer, with the error that says why."""
+        """Return a copy that counts as no response, with the error that says why."""
         return replace(self, error=error)
 
     @property

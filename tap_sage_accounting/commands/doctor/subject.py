@@ -1,4 +1,4 @@
-"""One business that is looked at: only what Sage answered counts as evidence."""
+"""One business that is looked at: only Sage's responses count as evidence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LISTS: Mapping[str, type[SageStream]] = {stream.name: stream for stream in STREA
 
 
 class NoResponseError(Exception):
-    """Sage did not answer what an experiment needs, or refused it: nothing follows from that."""
+    """Sage did not return what an experiment needs, or refused it: nothing follows from that."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Subject:
         start_date: of the settings, nothing before it is read; None where they have none.
         deep: whether many requests may be sent.
         samples: what came for the first rows of each list that was looked at, by its name.
-        lacking: why lists were not answered to the current experiment, by their names.
+        lacking: why the current experiment got no response for lists, by their names.
     """
 
     looker: Looker
@@ -59,17 +59,17 @@ class Subject:
     # What experiments get
 
     def find(self, path: str, may_refuse: Collection[int] = (), /, **params: str | int) -> Response | None:
-        """Return what Sage answers about this business, and None where that is nothing to conclude from.
+        """Return Sage's response about this business, and None where there is nothing to conclude from.
 
         Args:
             path: below the API's base.
-            may_refuse: statuses that are an answer here, if they are Sage's own.
+            may_refuse: statuses that count as a response here, if they are Sage's own.
             params: query parameters.
         """
         return self._usable(path, self._fetch(path, **params), may_refuse)
 
     def get(self, path: str, may_refuse: Collection[int] = (), /, **params: str | int) -> Response:
-        """Return what Sage answers, as `find` does.
+        """Return Sage's response, as `find` does.
 
         Raises:
             NoResponseError: that is nothing to conclude from.
@@ -83,10 +83,10 @@ class Subject:
         return self._usable(name, self.look_at(name), may_refuse)
 
     def responses_of(self, *names: str) -> dict[str, Response]:
-        """Return the samples of those of some lists that Sage answered.
+        """Return the samples of those of some lists that Sage returned.
 
         Raises:
-            NoResponseError: it answered none.
+            NoResponseError: it returned none.
         """
         found = {name: response for name in names if (response := self.sample(name)) is not None}
         if not found:

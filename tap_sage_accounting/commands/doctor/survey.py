@@ -79,11 +79,11 @@ class Survey:
         refused: lists that Sage refused now, by the reason.
         unanswered: lists of which Sage said nothing, by what came instead.
         foreseen: lists that Sage will refuse, by the reason, as it says beforehand.
-        answered: lists that Sage answered.
+        answered: lists that Sage returned.
         is_empty: whether none of these has rows.
         first_load: requests of a first load, about.
         quiet_run: requests of a run when nothing changed, about.
-        is_partial: whether lists were not answered, or not counted, so that both take more than that.
+        is_partial: whether lists were not returned, or not counted, so that both take more than that.
     """
 
     rows: dict[str, int]
@@ -98,7 +98,7 @@ class Survey:
 
     @property
     def is_uncounted(self) -> bool:
-        """Whether Sage answers lists, and says of none how many rows it has."""
+        """Whether Sage returns lists, and says of none how many rows it has."""
         return bool(self.answered) and not self.rows
 
 

@@ -1,4 +1,4 @@
-"""Whether a business is ready to load, by what Sage answered of it and by nothing else."""
+"""Whether a business is ready to load, by Sage's responses alone."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NEEDED = frozenset(("ledger_entries", "ledger_accounts", "transactions"))
 
 
 def problem_of(subject: Subject, found: Survey) -> str:
-    """Say why a business cannot be loaded, or why that is not known, and what to do; "" where it is ready.
+    """Say why a business cannot be loaded, or why that is unknown, and what to do.
 
-    It is ready where businesses, rights and lists were answered. What Sage refuses for want of rights or edition is no
-    problem, as long as it answers something else.
+    It is ready ("") where Sage returned businesses, rights and lists. What it refuses for want of rights or edition is
+    no problem, as long as it returns something else.
     """
     access = subject.access
     if access is not None and all(map(access.lacks, current_lists())):
@@ -37,7 +37,7 @@ def problem_of(subject: Subject, found: Survey) -> str:
 
 
 def _unanswered(subject: Subject, found: Survey) -> str:
-    """Name what Sage did not answer, where a load cannot do without."""
+    """Name what Sage did not return, where a load cannot do without."""
     if subject.access is None:
         return "Sage does not say what the user may read. See status.sage.com, and look again later."
     missing = {name for names in found.unanswered.values() for name in names}
@@ -47,12 +47,12 @@ def _unanswered(subject: Subject, found: Survey) -> str:
 
 
 def unanswered_of(found: Survey) -> str:
-    """Name the lists that Sage did not answer, with what came instead; "" where there are none."""
+    """Name the lists that Sage did not return, with what came instead; "" where there are none."""
     return "; ".join(f"{_named(names)} ({reason})" for reason, names in found.unanswered.items())
 
 
 def _nothing(subject: Subject, found: Survey) -> str:
-    """Say why not one list was answered."""
+    """Say why Sage returned no list at all."""
     if found.refused and not found.unanswered:
         if any(isinstance(response.error, EditionError) for response in subject.samples.values()):
             return "Sage refuses its lists (401), as it does after a trial. Renew the subscription, then look again."

@@ -42,14 +42,14 @@ def changed_at(row: dict[str, object]) -> datetime | None:
 
 
 def latest_changes(subject: Subject, name: str) -> Response | None:
-    """Return the rows of a list that changed last, if Sage sorts it; else its first rows; None without an answer."""
+    """Return the rows of a list that changed last, if Sage sorts it; else its first rows; None without a response."""
     if not LISTS[name].sortable:
         return subject.sample(name)
     return subject.find(name, items_per_page=SAMPLE, attributes="updated_at", sort="updated_at:desc")
 
 
 def newest(response: Response) -> datetime | None:
-    """Return the latest change among the rows of an answer."""
+    """Return the latest change among the rows of a response."""
     return max((moment for row in response.rows if (moment := changed_at(row))), default=None)
 
 

@@ -31,7 +31,7 @@ CHANGING = ("ledger_entries", "contacts", "sales_invoices")
 NO_LIST = "No list has more rows than a page."
 NOT_FOUND = 404
 TOO_HEAVY = frozenset((500, 502, 504))
-"""Statuses of a page that is too much for Sage, where it answers smaller ones."""
+"""Statuses of a page that is too large for Sage, where it returns smaller ones."""
 NO_ROWS = "No list has rows."
 NO_TIMES = "No list of documents has rows that were made at different times."
 UNCOUNTED = "Sage does not count the rows of its lists."
@@ -43,7 +43,7 @@ def long_list(subject: Subject) -> tuple[str, Response] | None:
 
 
 def last_page(subject: Subject, name: str, total: int) -> Response | None:
-    """Return the answer to a page beyond the last one of a list, which may be a 404."""
+    """Return the response to a page beyond the last one of a list, which may be a 404."""
     return subject.find(name, (NOT_FOUND,), page=total + 1, items_per_page=1, attributes="all")
 
 

@@ -1,4 +1,4 @@
-"""Experiments with headers, mostly of answers that came for other experiments."""
+"""Experiments with headers, mostly of responses that came for other experiments."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _with_responses(subject: Subject) -> list[Response]:
 
 @experiment("requests.echo")
 def echo(subject: Subject) -> Finding:
-    """Count the answers about the business that name it."""
+    """Count the responses about the business that name it."""
     responses = [response for response in subject.looker.about(subject.id) if response.status == OK]
     named = [response.headers[BUSINESS.lower()] for response in responses if BUSINESS.lower() in response.headers]
     if not responses:
@@ -73,7 +73,7 @@ def foreign_business(subject: Subject) -> Finding:
 
 @experiment("requests.compression")
 def compression(subject: Subject) -> Finding:
-    """Count the larger answers that came compressed; each request accepts gzip."""
+    """Count the larger responses that came compressed; each request accepts gzip."""
     large = [response for response in _with_responses(subject) if response.size >= COMPRESSIBLE]
     if not large:
         return undecided("No answer was large enough.")
@@ -83,7 +83,7 @@ def compression(subject: Subject) -> Finding:
 
 @experiment("requests.etags")
 def etags(subject: Subject) -> Finding:
-    """Count the answers with an `ETag`."""
+    """Count the responses with an `ETag`."""
     responses = _with_responses(subject)
     tagged = sum("etag" in response.headers for response in responses)
     return decided(holds=not tagged, evidence=f"{tagged} of {len(responses)} answers have one.")

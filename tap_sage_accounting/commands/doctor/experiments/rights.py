@@ -23,12 +23,12 @@ UNKNOWN = "Sage does not say which edition and country it is, or the user's role
 
 
 def _not_offered(subject: Subject) -> Response | None:
-    """Return the answer for a list that other editions or countries have, and the user's role would let them read.
+    """Return the response for a list that other editions or countries have, and the user's role would let them read.
 
     None where none is known here.
 
     Raises:
-        NoResponseError: Sage does not answer, or refuses lists that it should have, too.
+        NoResponseError: Sage does not respond, or refuses lists that it should have, too.
     """
     access = subject.access
     if access is None or not access.country or not access.edition:
@@ -57,7 +57,7 @@ def edition(subject: Subject) -> Finding:
 
 @experiment("rights.lists")
 def lists(subject: Subject) -> Finding:
-    """See whether such a list is refused, or answered as empty."""
+    """See whether such a list is refused, or returned as empty."""
     response = _not_offered(subject)
     if response is None:
         return undecided(UNKNOWN)
