@@ -2,9 +2,9 @@
 
 Sage has neither cursors nor snapshots, only a total in every response. If no row came or went, every page has the same
 total, and exactly that many different rows were seen. A row that changes places is seen twice or not at all, and the
-count falls short. Only a row that comes while another goes leaves the count right. Then the read saw the
-one that came: in a place already read, it would have moved no row past the read. So rows with a time, as most have
-(records.times), show without a request that none came. Other rows are looked for separately.
+count falls short. Only a row that comes while another goes leaves the count right. If the read missed a row then, it
+saw the one that came. A row that comes in a place already read moves none past the read. So rows with a time, as most
+have (records.times), show without a request that none came. Other rows are looked for separately.
 """
 
 from __future__ import annotations

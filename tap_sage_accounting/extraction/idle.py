@@ -76,7 +76,7 @@ class IdleBusinesses:
 
         Args:
             business_ids: those of which no read failed.
-            read_at: when complete reads began; answers of caches may be older than the run.
+            read_at: when complete reads began; responses of caches may be older than the run.
             unposted_wait: ids of those in which what is not posted was not read.
         """
         for business_id in business_ids:

@@ -33,7 +33,7 @@ SMALLER = (100, 50, 25, 5, 1)
 MAX_UNDELIVERABLE = 10
 """Undeliverable records of one list after which Sage counts as not well."""
 MAX_SECONDS_WITHOUT_ROWS = 900.0
-"""Seconds for which a list may bring nothing, while Sage answers other requests."""
+"""Seconds for which a list may bring nothing, while Sage responds to other requests."""
 FEW_ATTEMPTS_AFTER = 3
 """Undeliverable records, and none delivered, after which less time is given to each: Sage is probably not well."""
 
@@ -45,7 +45,7 @@ class Source(Protocol):
         """Return a page; `bare`: with no more than the ids.
 
         Raises:
-            RequestTooLargeError: Sage answers with a fault each time.
+            RequestTooLargeError: Sage responds with a fault each time.
         """
 
     def record(self, item: Item) -> Item:
@@ -129,10 +129,10 @@ class ListReader:
     def recover_missed_rows(self, was_replaced: Callable[[], bool]) -> Iterator[Item]:
         """Yield rows that slipped from one page to another while the list was read.
 
-        A read that saw as many different rows as the list had missed none, unless one row came while another went.
-        Otherwise, and without a total (pages.total), the list is read again, ids only, until a pass shows no unknown
-        row. A row can only slip past a pass that counts right if another one came meanwhile. That one would be
-        unknown.
+        A read that saw as many different rows as the list counts missed none. The exception is a row that came while
+        another went. Then, and without a total (pages.total), the list is read again, ids only, until a pass shows no
+        unknown row. A row can only slip past a pass that counts right if another one came meanwhile. That one would
+        be unknown.
 
         Args:
             was_replaced: returns whether rows may have come *and* gone during the read, which totals do not show. A
@@ -172,7 +172,7 @@ class ListReader:
         )
 
     def _require_few_hidden(self, seen: SeenRows) -> None:
-        """Refuse a list that shows less than its total by a page or more: that is no row which Sage hides.
+        """Refuse a list that lacks a page or more of its total: Sage does not hide as many rows.
 
         Raises:
             RetriesExhaustedError: it does.

@@ -1,10 +1,10 @@
 """The read of the trial balance of one business, month by month.
 
-A transaction that changed shows the month that it is in, not the one that it was in before. What each account holds at
-the end of a month is what it holds at the beginning of the next one. Where that is not so, the earlier month is read
-again, and those before it as far as needed. What the trial balance lags behind (ledger.trial_balance_lag), the next run
-reads. Changes of earlier months that cancel each other out, account by account, would escape this. So after changes of
-older transactions all months are read again, as often as other lists are swept for deletions.
+A transaction that changed shows the month that it is in, not the one that it was in before. An account's closing
+balance of a month is its opening balance of the next one. Where the two differ, the earlier month is read again, and
+those before it as far as needed. What the trial balance lags behind (ledger.trial_balance_lag), the next run reads.
+Changes of earlier months that cancel each other out, account by account, would escape this. So after changes of older
+transactions all months are read again, as often as other lists are swept for deletions.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ class MonthlyRead:
     def _first_posted(self, claimed: Month, opened: Month, last: Month) -> Month:
         """Find the month with which to begin where all are due, and leave out those before: nothing was posted yet.
 
-        Months that were read once are read again: rows of them may have been delivered. In the end as many transactions
-        must be dated from the month on as there are, or some have no date.
+        Months that were read once are read again: rows of them may have been delivered. Finally the transactions from
+        the month on must be as many as all: some may have no date.
         """
         transactions, known = self._sibling("transactions"), self._seen.first_read
         start = {} if claimed == opened else {"from_date": opened.first_day}
@@ -255,10 +255,11 @@ class MonthlyRead:
 
 
 class _ListedAccounts(Tracker):
-    """Lets the state name the accounts of rows before these are delivered: if the run is killed, the next one knows.
+    """Names the accounts of rows in the state before the rows are delivered.
 
-    Otherwise rows of accounts that Sage lists no longer by then would go stale. Before the first read is complete, the
-    state names none: it says that there may be some.
+    If the run is killed, the next one learns of them from the state. Otherwise rows of accounts that Sage lists no
+    longer by then would go stale. Before the first read is complete, the state names none: it says that there may be
+    some.
     """
 
     def __init__(self, state: dict[str, Any], seen: MonthlyBalances) -> None:

@@ -86,10 +86,10 @@ def first_month(opened: Month, last: Month, likely: Month, is_empty_until: Calla
     """Find the month of the first posting: before it no account holds anything.
 
     Args:
-        opened: the first month in question.
+        opened: the first month that may be read.
         last: the month to return where there is no earlier one.
         likely: the month that is looked at first.
-        is_empty_until: asks Sage whether nothing was posted up to the end of a month.
+        is_empty_until: requests whether nothing was posted up to the end of a month.
     """
     first, middle = opened, likely
     while first < last:
@@ -149,8 +149,8 @@ class MonthlyBalances:
     def write(self, state: dict[str, Any], opened: Month) -> None:
         """Leave in the state what the next run needs: closings from the first month read on, without a gap.
 
-        Those before the accounts begin are left out: nothing is noticed that changes there, so that they must be read
-        again where the accounts begin earlier once more.
+        Those before the accounts begin are left out: changes there go unnoticed. They must be read again if the
+        accounts begin earlier once more.
         """
         state[LISTED] = pack(self.listed)
         self.empty = {month for month in self.empty if month >= opened}
@@ -198,7 +198,7 @@ def _sum_of(rows: list[Record], balance: str) -> str:
 
 
 def _with_idle(rows: list[Record], accounts: list[Item]) -> list[Record]:
-    """Add the accounts that Sage no longer lists because nothing is in them, so that earlier rows do not go stale."""
+    """Add the empty accounts that Sage no longer lists, so that their earlier rows do not go stale."""
     present = {row.get("id") for row in rows}
     idle = {"opening_balance": NOTHING, "closing_balance": NOTHING, **NOTHING}
     return rows + [

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class FullTableVersion:
     """Counts the complete reads of a stream, and activates the version of its table when all are.
 
-    A target that hears of a version drops or flags every row of an older one. So it hears of it after the last record,
-    and only when every business was read: rows of one that was left out, skipped or failed must stay, and those of one
-    that the user no longer sees too.
+    A target that receives a version drops or flags every row of an older one. So the version is sent after the last
+    record, and only when every business was read. Rows of a business that was left out, skipped or failed must stay.
+    So must those of a business that the user no longer sees.
 
     Args:
         reads: how many reads must be complete.

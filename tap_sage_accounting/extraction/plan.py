@@ -180,7 +180,7 @@ class ReadPlan:
         return {**business, own_key: key, "deleted_at": deleted_at}
 
     def missing_offer(self) -> str:
-        """Return why the list may only seem empty, by what Sage says of the business and the user; "" for no reason."""
+        """Return why the list may only seem empty: the business's edition or the user's rights; "" for no reason."""
         if self.business_id is None:
             return ""
         access = request_access(self.endpoint.client, self.business_id, f"edition and rights for {self.label}")

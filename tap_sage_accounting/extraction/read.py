@@ -142,7 +142,7 @@ class BusinessRead:
 
         What changed after its page was served has a later time than the start, and is read next time. Where nothing
         new came, the bookmark follows a day behind: then clocks that are wrong by less do no harm. Where no row came at
-        all, it stays: nothing would be read again for longer, and a list may be said to be empty that is not.
+        all, it stays. That costs no request more, and the list may not be as empty as Sage says.
         """
         started, newest, state = self._deletions.started, self._newest, self._plan.state
         if started is None or not self._plan.is_incremental:
@@ -183,7 +183,7 @@ class SingleRead:
 
 
 def _require_all(readers: list[ListReader], keyless: int) -> None:
-    """Fail a read whose parts lack records that Sage did not deliver, or some that were left out without a key.
+    """Fail a read that lacks records: Sage did not deliver them, or they were left out without a key.
 
     Raises:
         UndeliverableError: what is missing.

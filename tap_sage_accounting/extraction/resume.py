@@ -1,18 +1,18 @@
-"""A read of many pages that was cut short goes on where it was, where that is certain to lose nothing.
+"""Resume a read of many pages that was cut short, where that is certain to lose nothing.
 
 Sage sorts some lists by `created_at`, which no edit moves, and reports what was deleted from them. Such a list is read
-in that order. What was delivered is then its beginning, up to the creation time of the last row, and this goes into the
-state as long as it is certain: every row came later than the one before it and none came twice, so Sage keeps to the
-order, and the total never fell, so no row was seen to go and pull others past the read. Rows that are added come last.
+in that order. What was delivered is then its beginning, up to the creation time of the last row. The state holds this
+time as long as it is certain, by two observations. Every row came later than the one before it and none came twice, so
+Sage keeps to the order. The total never fell, so no row was seen to go and pull others past the read. Rows that are
+added come last.
 
-The next run reads three things: what changed since the interrupted read began (rows that were edited), what was deleted
-since then, and the rest of the list, from the page that begins with a row older than the last one delivered. However
-many rows went meanwhile, whatever is not older is on that page or after it. One gap is left: a row that went while
-another came leaves the total as it was. So the rest is taken for the rest only if Sage reports no deletion during
-the interrupted read; otherwise the list starts over.
+The next run reads the rows that were edited since the interrupted read began, and what was deleted since then. It also
+reads the rest of the list, from the page that begins with a row older than the last delivered. However many rows
+went meanwhile, whatever is not older is on that page or after it. One gap is left: a row that went while another came
+leaves the total as it was. So the list starts over if Sage reports a deletion during the interrupted read.
 
-Lists that Sage does not sort (the ledger's, above all) or whose deletions it does not report (quotes) start over, too:
-nothing says that their pages hold the same rows in the next run.
+Lists that Sage does not sort (above all the ledger's) start over, too, and those without reported deletions (quotes).
+Nothing says that their pages hold the same rows in the next run.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ResumePoint:
 
 
 class ResumableRead:
-    """The read of a sorted list, which notes in the state how far it came."""
+    """The read of a sorted list, which records in the state how far it came."""
 
     def __init__(self, plan: ReadPlan) -> None:
         self._plan = plan
@@ -148,7 +148,7 @@ class ResumableRead:
 
 
 class RemainingPages:
-    """The part of a sorted list that was not delivered yet, as a list of its own that begins with page 1.
+    """The part of a sorted list that was not delivered yet, as a separate list from page 1 on.
 
     Args:
         source: the whole list.
@@ -156,7 +156,7 @@ class RemainingPages:
         nothing_went: requests whether no row left the list meanwhile.
 
     Attributes:
-        skipped: rows before it, None before its first page was asked for.
+        skipped: rows before it, None before its first page was requested.
     """
 
     def __init__(self, source: Source, point: ResumePoint, nothing_went: Callable[[ResumePoint], bool]) -> None:

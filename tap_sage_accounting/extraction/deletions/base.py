@@ -1,7 +1,7 @@
 """The interface of the strategies that find deletions, and two that are simple: none, and those that are flagged.
 
-Rows that vanish from a list without having been deleted (open items that get paid, for one) are not looked for: where
-such a list matters, ACTIVATE_VERSION has the target drop what is gone.
+Rows may vanish from a list without having been deleted, such as open items that get paid. These are not looked for.
+Where such a list matters, ACTIVATE_VERSION has the target drop what is gone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def is_gone(endpoint: Endpoint, key: str) -> bool:
 
     Raises:
         SkippableAPIError: Sage refuses the record, which says nothing about whether it is there.
-        RetriesExhaustedError: nobody answers for Sage.
+        RetriesExhaustedError: Sage does not respond.
     """
     try:
         endpoint.record_of(key, bare=True)

@@ -94,8 +94,8 @@ class ReportedDeletions(Deletions):
     def _deleted(self, row: Item, served_at: datetime) -> Iterator[Record]:
         """Yield a deleted record, or note its tombstone.
 
-        What `deleted_since` lists is described nowhere, so a record without a time of deletion is requested before it
-        is taken for deleted, unless less of it came than was requested.
+        What `deleted_since` lists is described nowhere. So a record without a time of deletion is requested before it
+        counts as deleted. One that came with fewer attributes than requested counts as deleted at once.
         """
         record = self.plan.rows.convert(row)
         is_summary = isinstance(row, dict) and row.keys() <= _SUMMARY
