@@ -1,8 +1,7 @@
 """Records in the form that the catalog announces, where that differs from the form that the tap would announce.
 
-A catalog may have been discovered by an older version, with other settings, or with types that a user chose. What its
-schema says is what the target is prepared for: records follow it, and whatever has no place there goes to
-`additional_attributes`.
+A catalog may have been discovered by an older version, with other settings, or with types that a user chose. The
+target is prepared for its schema, so records follow it. Whatever has no place there goes to `additional_attributes`.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class SchemaError(ValueError):
 
 
 def differs(own: Schema, given: Schema) -> bool:
-    """Return whether a schema asks for other values than the tap's own, apart from what the tap keeps for itself."""
+    """Return whether a schema declares other values than the tap's own, apart from what the tap keeps for itself."""
     if own == given:
         return False
     for keyword in (own.keys() | given.keys()) - _WORDLESS - {"type", "properties", "items"}:
@@ -114,7 +113,7 @@ class Conformer:
 
 
 def _convert_part(whole: Record, name: str, value: Any, convert: Converter, left: Unmapped) -> None:
-    """Put a part where it belongs; what does not fit is left over, and so is what does not fit inside it."""
+    """Put a part in its place; add what does not fit, or has parts that do not fit, to `left`."""
     before = len(left)
     try:
         whole[name] = convert(value, left)
@@ -135,7 +134,7 @@ def _of_column(name: str, schema: Schema) -> Converter:
 
 
 def converter(schema: Schema) -> Converter:
-    """Compile a part of a schema to a function from a value as declared to a value that fits the part.
+    """Compile a part of a schema to a function that converts a declared value to one that fits it.
 
     The function raises `TypeMismatchError` where there is none.
 

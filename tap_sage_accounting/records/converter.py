@@ -1,7 +1,7 @@
 """From what Sage sends to what the schema says, in one pass, without losing anything.
 
-A converter is compiled once from a stream's schema. Whatever has no place in the schema, or does not fit its place, is
-kept as it came, as JSON text in the column `additional_attributes`: the keys are the places
+A converter is compiled once from a stream's schema. Whatever has no place in the schema, or does not fit its place,
+stays as Sage sent it. The column `additional_attributes` has it as JSON text, by its place
 (`invoice_lines[2].colour`).
 """
 
@@ -145,7 +145,7 @@ def compile_converter(schema: dict[str, Any]) -> Converter:
 
 
 def with_text_decimals(schema: dict[str, Any], text: dict[str, Any]) -> dict[str, Any]:
-    """Copy a schema, or a part of one, with `text` in the place of what it says of numbers, besides descriptions."""
+    """Copy a schema, or a part of one, with `text` in the place of its number types; descriptions stay."""
     if schema.get("type") == ["number", "null"]:
         return {**schema, **text, "x-decimal": True}
     copy = dict(schema)

@@ -1,9 +1,9 @@
 """JSON that is almost JSON: a text that is damaged costs no more than this text.
 
-What a customer typed into one field may break the JSON of a whole page: half a surrogate pair, a byte of another
-character set, a line break, a number that is none. Such a body is taken apart into its texts and what stands between
-them. Each damaged part is put aside, the rest is decoded as usual, and the part comes back as a `DamagedText`. A body
-that is cut off is no JSON this way either.
+What a customer typed into one field may break the JSON of a whole page. Examples are half a surrogate pair, a byte of
+another character set, a line break, a number that is none. Such a body is taken apart into its texts and what stands
+between them. Each damaged part is put aside, the rest is decoded as usual, and the part comes back as a `DamagedText`.
+A body that is cut off is no JSON this way either.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class _Repair:
         return f'"{self._mark}{len(self._parts) - 1}"'.encode()
 
     def _restored(self, found: Any) -> Any:
-        """Put the damaged parts back; a name of an attribute comes back as it stood, so that no two become one."""
+        """Put the damaged parts back; attribute names stay as Sage sent them, so that no two become one."""
         if isinstance(found, str) and found.startswith(self._mark):
             return self._parts[int(found.removeprefix(self._mark))]
         if isinstance(found, list):

@@ -1,8 +1,8 @@
-"""The rows of a page, decoded in one call by their schema, outside Python's own loops; and the keys of rows.
+"""The rows of a page, decoded in one call by their schema, without Python loops; and the keys of rows.
 
-This is the quick way to the same records that `RecordConverter` makes. Rows that hold anything unexpected are read the
-careful way, which loses nothing. Where a page has only such rows, as after a change of Sage's, the pages after it are
-read that way, too.
+This is the quick way to the same records that `RecordConverter` makes. `RecordConverter` reads rows that hold anything
+unexpected, and loses nothing. Where a page has only such rows, it reads the pages after it, too. This happens after a
+change of Sage's.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 def identity(item: Item) -> str:
-    """Return the id of a row, its path where rows have no id (exchange rates), or "" for a row with neither."""
+    """Return the id of a row, else its path (exchange rates have no id), else ""."""
     if isinstance(item, Row):
         return item.id
     own, path = item.get("id"), item.get("$path")

@@ -1,8 +1,8 @@
 """The JSON schemas of the streams: one file per stream, shared parts once in `shared.json`.
 
-The files hold what one reads in review: every attribute in Sage's order under our name (`path` for Sage's `$path`),
-nullable, described. `load` makes of them what a Singer catalog needs: standalone, keys never null, the columns that
-every stream has added.
+The files hold what one reads in review: every attribute, in Sage's order, nullable and described. Each has our name
+(`path` for Sage's `$path`). `load` makes standalone schemas of them, as a Singer catalog needs. Their keys are never
+null, and they have the columns that every stream has.
 """
 
 from __future__ import annotations
