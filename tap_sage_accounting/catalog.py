@@ -192,7 +192,7 @@ class CatalogCheck:
         return own
 
     def _method(self, stream: type[SageStream], entry: Entry, root: StreamMetadata) -> str:
-        """Choose the way in which a stream is read: what the catalog asks for, where that differs and is possible."""
+        """Choose how a stream is replicated: as the catalog says, where that differs and is possible."""
         own_key = replication_key_of(stream)
         own = REPLICATION_INCREMENTAL if own_key else REPLICATION_FULL_TABLE
         chosen = own

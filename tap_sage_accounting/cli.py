@@ -12,7 +12,7 @@ M_ARENA_MAX = -8
 
 
 def _begin(*, dies_of_signals: bool = False) -> None:
-    """Catch signals, to end with an exit code or by the signal itself; see to it that there are input and output."""
+    """Catch signals, to end with an exit code or by the signal itself, and open missing standard streams."""
     try:
         from tap_sage_accounting.run.signals import die_of_it, stop_signals  # noqa: PLC0415
 
@@ -31,10 +31,9 @@ def _begin(*, dies_of_signals: bool = False) -> None:
 def save_time_and_memory() -> None:
     """Set this process up for what it does; to be called before modules are loaded and threads started.
 
-    Python searches for garbage less often than by itself, and not at all at the end: modules and pages are many
-    objects without garbage among them, and looking for it would be a sixth of a run's time. All threads take their
-    memory from one heap, where the C library is glibc: it would give each of them one of its own, which keeps what the
-    largest pages took that ever passed through it.
+    Python searches for garbage less often than by default, and not at all at the end. Modules and pages are many
+    objects without garbage among them: searching them would take a sixth of a run's time. With glibc, all threads take
+    their memory from one heap. By default each has its own, which keeps the size of the largest page that it held.
     """
     import atexit  # noqa: PLC0415
     import ctypes  # noqa: PLC0415

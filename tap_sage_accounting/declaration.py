@@ -1,4 +1,4 @@
-"""What a stream is, in a few declared lines: the list of Sage's that it reads, and what that list offers."""
+"""The declaration of a stream: the list of Sage's that it reads, and what that list offers."""
 
 from __future__ import annotations
 

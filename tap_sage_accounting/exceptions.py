@@ -35,7 +35,7 @@ Sage sends errors as a JSON array of `{"$severity", "$dataCode", "$message", "$s
 Only a body of this form decides about rights, editions and records. Firewalls, proxies and gateways respond with 403
 and 404 too, with HTML, with JSON of their own or with nothing. Such a response is a fault that may pass.
 
-Only the code and the message of a body reach an error, if they are short: errors contain no customers' data.
+Of a body, only the code and the message reach an error, if short: errors contain no customers' data.
 """
 
 from __future__ import annotations

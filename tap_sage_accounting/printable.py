@@ -1,4 +1,4 @@
-"""Text in messages: from outside, as it may appear on a terminal or in a log, and what a person probably meant."""
+"""Text in messages: text from outside made safe for a terminal or a log, and what a person probably meant."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ class TapSageAccounting(MappedTap):
     def track_first_reads(self) -> None:
         """Write into the state of lists that are read for the first time that their deletions matter from now on.
 
-        A run that is killed has delivered some of their rows, and the next one knows of it only from the state.
+        A run that is killed has delivered some of their rows. The next one learns this only from the state.
         """
         first = [stream.begin_first_read(context) for stream, context in self.reads]
         is_logged = self.run_log.begin(

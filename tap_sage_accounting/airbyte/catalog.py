@@ -26,8 +26,8 @@ def airbyte_catalog(streams: Iterable[SageStream]) -> dict[str, Any]:
 def _stream(stream: SageStream) -> dict[str, Any]:
     """Describe a stream.
 
-    None is resumable: a full refresh that fails starts anew, so that its second attempt holds every row once. Airbyte
-    would keep the rows of the failed attempt, and a business that was read in part would be there twice.
+    None is resumable: a full refresh that fails starts anew, so that its second attempt holds every row once.
+    Otherwise Airbyte would keep the rows of the failed attempt. A business that was read in part would be there twice.
     """
     modes, cursor = [FULL_REFRESH], stream.replication_key
     if isinstance(stream, CollectedStream):

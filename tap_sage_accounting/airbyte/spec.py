@@ -1,4 +1,4 @@
-"""What Airbyte asks of a user who sets the source up: the tap's settings, as Airbyte's form wants them."""
+"""The form in which a user of Airbyte sets the source up: the tap's settings as Airbyte describes them."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ class AirbyteWriter(WholeMessageWriter):
         self.write({"type": "TRACE", "trace": {"type": "ERROR", "emitted_at": float(now()), "error": body}})
 
     def report_limit(self, seconds: float | None) -> None:
-        """Say that a limit of Sage's holds what is read, and for how long; or, with None, that it does no longer."""
+        """Report for how long a limit of Sage's delays the current stream; None: it does no longer."""
         with suppress(OutputClosedError), self._locked():  # the next message raises it where it is expected
             name = self._current
             if name is None or (seconds is None and not self._is_limited):

@@ -101,9 +101,9 @@ class StoreAddress:
         return cls(f"{scheme}{login}{address.netloc}{address.path}", options=options | dict(parse_qsl(address.query)))
 
     def places_beside(self, kind: str, *family: str) -> list[Path]:
-        """Return where a file of a token family can be, the best place first; none where this user has no home.
+        """Return where a file of a token family can be, the best place first.
 
-        That is beside an SQLite store, and among the tap's own files.
+        That is beside an SQLite store, and among the tap's own files where this user has a home.
         """
         ending = f"{kind}-{digest(*family)}"
         beside = [] if self.file is None else [self.file.with_name(f"{self.file.name}.{ending}")]
@@ -219,7 +219,7 @@ def _own_meltano() -> str:
 
 
 def meltano_of(project: Path) -> str:
-    """Return how Meltano is started in a project; in one with an environment of its own, it may be there only."""
+    """Return how Meltano is started in a project: a project's own environment may have the only one."""
     return "uv run meltano" if (project / ".venv").is_dir() else "meltano"
 
 

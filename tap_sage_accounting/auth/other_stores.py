@@ -54,7 +54,7 @@ STEPS_BETWEEN_LOOKS = 10_000
 LONGEST_ROW = 1 << 20
 """Bytes; those of the tap have a hundredth of it."""
 IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY}
-"""Errors of a store that another program has locked, or that a killed one left to be repaired by a writer."""
+"""Errors of a store that another program has locked, or that a writer must repair after one was killed."""
 PRIMARY_CODE = 0xFF
 """The part of SQLite's error code that names the kind; the rest says more of it."""
 _SCHEME = "sqlite:///"

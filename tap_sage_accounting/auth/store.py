@@ -4,8 +4,8 @@ A *token family* is a first refresh token and all its successors. Sage replaces 
 the old one at once. So one holder at a time may use it, and must store the new one before anything else. SQLite locks
 with `BEGIN IMMEDIATE` on one machine, PostgreSQL with row locks across machines; both unlock when the holder dies.
 
-A holder announces in the row that it is about to use the token. An announcement shows others that the row may be
-behind: its holder may have newer tokens in memory or in a file. On the same machine, its claim shows until when.
+A holder announces in the row that it is about to use the token. Others then know that the row may be out of date. Its
+holder may have newer tokens in memory or in a file. On the same machine, its claim shows until when.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class TokenStore:
         return [each for each in found if since is None or each.renewed_at is None or each.renewed_at > since]
 
     def elsewhere(self, client_id: str, since: datetime | None = None) -> str:
-        """Say where a login of an application is, and how to use it; "" where there is no other, as above."""
+        """Say where else a login of an application is, and how to use it; "" where there is none."""
         found = self.other_logins(client_id, since)
         if not found:
             return ""

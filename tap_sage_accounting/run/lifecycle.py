@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from singer_sdk import Stream
 
 THREADS_PER_REQUEST = 8
-"""Threads for each request that may be in flight: some wait for a permit, a limit, or the end of a fault."""
+"""Threads per request that may be in flight: some wait for a permit, a limit, or a fault's end."""
 
 
 class RunLifecycle(Tap):
@@ -90,7 +90,7 @@ class RunLifecycle(Tap):
         """Write rows about the run itself, which ends now, with an error or without."""
 
     def report_progress(self) -> None:
-        """Report what a platform wants to know while a run lasts; called now and then, from a thread of its own."""
+        """Report to the platform while a run lasts; called now and then, from a separate thread."""
 
     @override
     def _setup_signal_handlers(self) -> None:

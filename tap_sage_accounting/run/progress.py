@@ -26,7 +26,7 @@ MINUTE = 60
 
 @dataclass(kw_only=True)
 class Progress:
-    """Shows how far a run is: a live line on a terminal, or else a line in the log now and then.
+    """Shows how far a run is: a live line on a terminal, else a log line now and then.
 
     Attributes:
         on_line: called after each line in the log, in the thread that writes it.

@@ -81,7 +81,7 @@ class RunReport:
         failed: what should have come and did not.
         reads: the reads that came to an end.
         resting: businesses whose lists wait, as nothing was posted in them.
-        answered: businesses whose books Sage let one look into, for one read at least.
+        answered: businesses of which Sage served at least one read.
         drift: what Sage sent that the schemas do not know, by stream.
         damaged: records with damaged texts, by stream; no more than are named.
         damaged_count: how many there were.

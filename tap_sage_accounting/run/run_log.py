@@ -52,7 +52,7 @@ class RunLog:
         """Write that a run begins, and whether the one before was interrupted.
 
         Args:
-            began_at: a moment by Sage's clock that is not after the first answer of the run.
+            began_at: a moment by Sage's clock that is not after the first response of the run.
             version: the tap's.
             businesses: how many are concerned.
             resting: how many of them are not read.

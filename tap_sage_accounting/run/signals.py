@@ -42,7 +42,7 @@ class Mode(IntEnum):
 
 
 class StopSignals:
-    """The signals of this process that ask it to stop.
+    """The signals by which this process is stopped.
 
     Attributes:
         received: the first signal; None while there is none.

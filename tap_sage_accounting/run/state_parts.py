@@ -159,5 +159,5 @@ KEYS: Mapping[str, tuple[Any, ...]] = {
 
 
 def is_due(last: str | None, every: timedelta, now: datetime) -> bool:
-    """Return whether it is time again for what was done last at a moment; one ahead of the clock counts as none."""
+    """Return whether something is due again, by when it was last done; a moment in the future counts as none."""
     return last is None or not timedelta() <= now - parse_moment(last) < every

@@ -1,4 +1,4 @@
-"""Messages leave whole, even when the run is asked to stop in the middle of one."""
+"""Messages leave whole, even when a signal stops the run in the middle of one."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class WholeMessageWriter(MsgSpecWriter):
 
 
 def fields_of(message: Message) -> dict[str, Any]:
-    """Return the fields of a message, to be encoded at once: the SDK copies states and schemas in depth for it."""
+    """Return the fields of a message, to be encoded at once; the SDK would copy states and schemas deeply."""
     if isinstance(message, RecordMessage):
         return message.to_dict()
     return {each.name: value for each in fields(message) if (value := getattr(message, each.name)) is not None}

@@ -1,9 +1,9 @@
-"""Parts of rows: a key and a few columns for a target to set, while all others of the row stay as they are.
+"""Parts of rows: a key and a few columns for a target to set; the row's other columns stay.
 
 A target sets every column that the stream's schema has. So the schema of a part names its own columns only, and the
-whole schema follows in any case. The user's stream maps apply where the columns of a part suffice: for other names,
-other keys, and expressions that read nothing else. A filter that reads other columns lets a part pass, because the row
-may be in the table.
+whole schema follows in any case. The user's stream maps apply where the columns of a part suffice. These are other
+names, other keys, and expressions that read nothing else. A filter that reads other columns lets a part pass, because
+the row may be in the table.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class PartialRows:
         return [each for each in mapper.stream_maps[self._stream.name] if not isinstance(each, RemoveRecordTransform)]
 
     def _part_of(self, definition: Definition) -> Definition | None:
-        """Reduce a stream map to what a part has the columns for; return None where they do not make its key."""
+        """Reduce a stream map to what a part has the columns for; None where its key needs others."""
         keys = definition.get(MAPPER_KEY_PROPERTIES_OPTION, self._keys) or []
         part: Definition = {}
         for name, value in definition.items():
