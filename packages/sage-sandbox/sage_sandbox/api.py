@@ -1,4 +1,4 @@
-"""The simulated API v3.1: which answer a request gets, from the rights of its user to the bytes of its page."""
+"""The simulated API v3.1: the response to a request, from the user's rights to the bytes of the page."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ class Behaviour:
             `displayed_as` and `$path`. With `flagged_id`, a flag `deleted` is there, too.
         changed_since: The filter for changes lets the second of its moment through (`inclusive`) or not
             (`exclusive`), or is ignored.
-        deleted_since: The filter for deletions keeps the second of its moment out (`honoured`), lets it through
-            (`inclusive`), or is ignored like an unknown parameter.
+        deleted_since: The filter for deletions keeps the second of its moment out (`honoured`) or lets it through
+            (`inclusive`), or is ignored.
         sort: The parameter is honoured, or ignored: the rows come newest first.
         short_pages: Records on a page at most, whatever was requested and the page states; None for no such
             limit.
@@ -36,8 +36,8 @@ class Behaviour:
         object_ids: Single objects, such as settings, have an `id`.
         undated_before: Ledger entries of days before this one have null in `created_at` and `updated_at`; "" for none.
         last_paid: The day of the last payment is in the country's format (`local`) or in that of all dates (`iso`).
-        exchange_rates: A document's rate is the price of a unit of its currency (`price`), or of a unit of the base
-            currency (`inverse`).
+        exchange_rates: A document's rate is the price of a unit: of its currency (`price`), or of the base currency
+            (`inverse`).
         detail_marks_sent: Reading a sales document without `mark_as_sent=false` marks it as sent.
         inactive_items: Inactive products, services and stock items are listed, or hidden unless `active=false`, or
             listed whatever `active` says (`unfiltered`).
@@ -68,8 +68,8 @@ class Behaviour:
         code_lifetime: Seconds an authorization code lives.
         rate_limit: Requests a minute; None for no limit.
         rate_limit_per: The limit is the application's, or each business's own.
-        rate_window: The limit holds in any minute (`sliding`) or in each minute by itself (`fixed`), or places come
-            free one by one (`bucket`).
+        rate_window: The limit holds in any minute (`sliding`), in each clock minute (`fixed`), or as a bucket that
+            refills steadily (`bucket`).
         retry_after: What a 429 of the limits says: whole seconds, an exact fraction (for shortened minutes), an HTTP
             date, or nothing.
         concurrency_limit: Requests in flight beyond which a 429 answers.

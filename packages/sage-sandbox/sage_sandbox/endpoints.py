@@ -1,8 +1,8 @@
 """What the simulated API offers: every readable path of v3.1 with its parameters, rights, editions and countries.
 
 The table follows Sage's API description. Unknown parameters are ignored, as Sage does; the ones that are listed here
-act. Paths, parameters, roles and editions come from the descriptions of 2025-02 and late 2025; a path that only the
-older one has is kept, because clients meet accounts that still know it.
+act. Paths, parameters, roles and editions come from the descriptions of 2025-02 and late 2025. A path that only the
+older one has is kept: some accounts still serve it.
 """
 
 from __future__ import annotations

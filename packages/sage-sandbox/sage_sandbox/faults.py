@@ -43,29 +43,29 @@ Trouble = Literal[
 ]
 """What can happen to one request, besides an error status:
 
-`drop`: the connection is reset before the request is worked on. `lost`: the request is worked on, and the connection
-is reset before the answer (a token request has rotated the grant by then). `cut`: the same, but half of the answer's
-body arrives. `cut_chunks`, `cut_gzip`, `cut_unframed`: half of the body arrives, too, and nothing looks broken before
-its end: a chunk without another one, compressed bytes of the announced length, a body whose end is that of the
-connection. `html`: a gateway's HTML page with status 200. `wrong_type`: the right body as `text/plain`.
+`drop`: the connection is reset before the request is processed. `lost`: the request is processed, and the connection
+is reset before the response. A token request has rotated the grant by then. `cut`: the same, but half of the
+response's body arrives. `cut_chunks`, `cut_gzip`, `cut_unframed`: half of the body arrives, too, and nothing looks
+broken before its end: it lacks chunks, has the announced length but incomplete gzip, or has no length at all.
+`html`: a gateway's HTML page with status 200. `wrong_type`: the right body as `text/plain`.
 `no_items`: a list without `$items`. `empty_page`: a list with an empty `$items` and an unchanged `$total`.
 `odd_rows`: a list with two rows more, which are no objects. `odd_access_token`: new tokens, of which no request can
 carry the access token.
-`redirect_loop`: a redirect to itself. `slow`: the answer after `seconds`. `other_business`: the `X-Business` echo
+`redirect_loop`: a redirect to itself. `slow`: the response after `seconds`. `other_business`: the `X-Business` echo
 names another business.
 
 `drip`: a byte of the body every `seconds`. `drip_head`: a byte of the status line and the headers every `seconds`.
-`interim`: interim responses (100) without end. `early_hints`: an interim response (103) before the answer.
+`interim`: interim responses (100) without end. `early_hints`: an interim response (103) before the final one.
 `endless`: a body without end. `bomb`: a body that inflates to so many `megabytes`. `first_page`: page 1, whichever was
 asked for. `same_page`: the rows of page 1, said to be the page asked for, with a next one. `fresh_rows`: the same with
 new ids each time, and a total that grows. `envelope`: nothing but what `envelope` says.
 """
 TROUBLES: frozenset[str] = frozenset(get_args(Trouble))
 Answerer = Literal["sage", "firewall", "gateway", "nobody"]
-"""Who answers an error status.
+"""Who responds with an error status.
 
-`sage`: Sage, with its error body. Or others, before Sage sees the request: a `firewall` with an HTML page, an API
-`gateway` with `{"message": ...}`, `nobody` with an empty body.
+`sage`: Sage, with its error body. The others do so before Sage sees the request. `firewall`: an HTML page. `gateway`:
+an API gateway's `{"message": ...}`. `nobody`: an empty body.
 """
 Poison = Literal["full", "record", "always"]
 """Which answers a poisoned record spoils (status 500).
@@ -80,9 +80,9 @@ class Fault:
 
     Attributes:
         path: Glob over the path below `/v3.1/` (`sales_invoices`, `contacts/*`), or `token`, `revoke`, `authorize`.
-        what: A status code (403, 429, 500, 502, 503, 504, ...), one of `TROUBLES`, or, for `authorize`, the `error`
-            that the redirect brings.
-        by: Who answers a status code.
+        what: A status code (403, 429, 500, 502, 503, 504, ...) or one of `TROUBLES`. For `authorize`, the `error` of
+            the redirect.
+        by: Who responds with a status code.
         says: What a status code comes with instead, from any server: its reason, message or page, and request id.
         business: Only requests for this business.
         page: Only this page.

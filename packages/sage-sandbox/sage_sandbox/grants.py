@@ -226,7 +226,7 @@ class Grants:
             self._spent[_digest(grant.token)] = (client_id, reason)
 
     def _token(self, client_id: str, now: float, kind: str) -> str:
-        """Make a token in the shape and size of Sage's: a JWT with RS512 in its header, and a signature of noise."""
+        """Make a token in the shape and size of Sage's: a JWT with an RS512 header and a random signature."""
         lifetimes = {"access": self.faults.access_token_lifetime, "refresh": self.faults.refresh_token_lifetime}
         claims = {
             "jti": str(uuid.uuid4()),

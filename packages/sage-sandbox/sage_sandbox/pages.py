@@ -1,6 +1,6 @@
 """Rendering: rows chosen, put in order, cut into pages and shown as Sage shows them.
 
-A page is rendered once and kept until its collection changes, so that a client is never held up by the simulator.
+A page is rendered once and kept until its collection changes, so that the simulator delays no client.
 """
 
 from __future__ import annotations

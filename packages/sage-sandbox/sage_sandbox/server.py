@@ -41,7 +41,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A web server that stops at once when asked to, instead of at its next tick: tests start and stop many."""
+    """A web server that stops at once, not at its next tick: tests start and stop many."""
 
     def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
         super().__init__(config)

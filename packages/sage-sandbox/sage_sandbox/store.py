@@ -17,7 +17,7 @@ def timestamp(moment: datetime) -> str:
 
 
 class Clock:
-    """The time in the simulated world: flows with the real one from a chosen start, and can be moved or frozen."""
+    """The simulated time: it runs like real time from a chosen start, and can be moved or frozen."""
 
     def __init__(self, start: datetime, *, frozen: bool = False) -> None:
         self._start = start

@@ -22,7 +22,7 @@ _UNSENT = _MEGABYTE
 
 
 async def send_by_hand(transport: asyncio.Transport, response: Response, fault: Fault, closing: asyncio.Event) -> None:
-    """Write a response in the way that the fault names, until it is out, the client hangs up or the server stops."""
+    """Write a response as the fault says, until it is sent, the client disconnects or the server stops."""
     for part in _parts(response, fault):
         transport.write(part)
         while not transport.is_closing() and transport.get_write_buffer_size() > _UNSENT:  # noqa: ASYNC110 - no event

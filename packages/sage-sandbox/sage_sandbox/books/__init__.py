@@ -1,4 +1,4 @@
-"""The books of the simulated Sage: businesses whose double entry adds up, made from a seed, living on day by day."""
+"""The books of the simulated Sage: businesses with double entry, made from a seed, that trade day by day."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def build_world(
     Args:
         seed: Where all chance and every id comes from.
         size: `tiny` (a handful of each), `demo` (some hundred documents) or `large` (thousands), per business.
-        businesses: How many. The first are GB Plus, IE Standard and CA Start; the next FR, ES and DE, small, with
-            what only they have; then countries and editions in turn.
+        businesses: How many. The first are GB Plus, IE Standard and CA Start. The next are small ones in FR, ES and
+            DE, with what only they have. Then countries and editions follow in turn.
         now: The present moment of the world's clock.
         frozen: Whether that clock stands still.
-        ledger_entries: How many ledger entries each business in GB, IE and CA shall have at least; journals of bulk
-            history make up what documents do not.
+        ledger_entries: The least number of ledger entries of each business in GB, IE and CA. Journals of bulk history
+            make up what documents do not.
         plans: Which businesses there are, in turn: country, edition, how each keeps its books, and how Sage does.
 
     Raises:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sage_sandbox.store import Body
 
 SALES, PURCHASES = 1, -1
-"""The side of the books, as the sign with which its open items stand in the ledger: debtors debit, creditors credit."""
+"""The side of the books, as the sign of its open items in the ledger: debtors debit, creditors credit."""
 
 _STATUS_REFS = {code: ref("artefact_statuses", code, name) for code, name in pairs(SMALL_LISTS["artefact_statuses"])}
 _CURRENCY_REFS = {code: ref("currencies", code, f"{name} ({code})") for code, name in pairs(CURRENCIES)}

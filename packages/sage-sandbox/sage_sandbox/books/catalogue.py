@@ -1,4 +1,4 @@
-"""Products, services and stock: what is sold, at which prices, how much of it is there, and what a document chooses."""
+"""Products, services and stock: prices, quantities, and what a document chooses."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ class Conventions:
     """How Sage keeps books where nobody outside knows.
 
     Attributes:
-        voids: Voiding or deleting flags the entries as deleted (`flag`), posts reversing entries on the day of the
-            void (`reverse`), or does both, the reversing entries being flagged too (`both`).
-        tax_settlement: A filed return moves the tax to the liability account by a journal that `/journals` lists
-            (`journal`), by a transaction of its own type that only `/transactions` lists (`transaction`), or not at
-            all (`none`): the tax accounts then run on.
+        voids: Voiding or deleting flags the entries as deleted (`flag`), or posts reversing entries on the day of the
+            void (`reverse`). Or it does both, and flags the reversing entries, too (`both`).
+        tax_settlement: How a filed return moves the tax to the liability account. `journal`: by a journal that
+            `/journals` lists. `transaction`: by a transaction of a separate type that only `/transactions` lists.
+            `none`: not at all, and the tax accounts run on.
         correction_origin: A correction names the document that it corrects as its origin.
         contact_balance: The balance of a contact is in base currency (`base`) or in the contact's own (`contact`).
         reverse_charge: Purchases under the reverse charge post their tax to both tax accounts (`entries`), or only

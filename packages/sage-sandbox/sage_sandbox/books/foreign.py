@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_corrective_invoices(company: Company, rng: Random, at: datetime) -> None:
-    """Correct an invoice of each side the Spanish way: by another invoice that names it, here with less of one line."""
+    """Correct an invoice of each side the Spanish way: by another that names it, with less of one line."""
     if company.country != "ES":
         return
     for kind, side in ((SALES_CORRECTIVE, SALES), (PURCHASE_CORRECTIVE, PURCHASES)):

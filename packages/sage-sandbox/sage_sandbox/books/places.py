@@ -37,8 +37,8 @@ class TaxRate:
 class Country:
     """A country that the sandbox has businesses in.
 
-    `cities` are (city, region, postal code); `partner` is the foreign currency of some of its trade and `fx` the
-    price of one unit of it in the country's own money.
+    `cities` are (city, region, postal code). `partner` is the foreign currency of some of its trade. `fx` is the price
+    of a unit of `partner` in the country's own currency.
     """
 
     code: str

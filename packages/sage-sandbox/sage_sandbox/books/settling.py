@@ -30,7 +30,7 @@ _HARMLESS = Decimal(250)
 _PAID_TOGETHER, _AT_MOST = timedelta(days=28), 3
 """From what age on invoices are paid together with others, and how many others."""
 _PATIENCE = timedelta(days=60)
-"""For how long a credit waits for an invoice that it can be set against, and an invoice is nothing unusual."""
+"""How long a credit waits for an invoice that it can be allocated to, and an invoice is not overdue."""
 
 
 def keep_appointments(company: Company, at: datetime) -> None:
@@ -109,7 +109,7 @@ def receive_on_account(company: Company, rng: Random, at: datetime) -> None:
 
 
 def allocate_credit(company: Company, rng: Random, at: datetime) -> None:
-    """Set a credit note or money on account against an invoice of the same contact, raising one if there is none."""
+    """Allocate a credit note or money on account to an invoice of the same contact; raise one if none exists."""
     if credits_open := list_open_items(company, sign=-1):
         _invoice_for(company, rng, at, rng.choice(credits_open))
 

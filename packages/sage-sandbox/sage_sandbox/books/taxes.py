@@ -134,7 +134,7 @@ def _add_up(company: Company, current: TaxReturn, *, declare: bool) -> list[Tran
 
 
 def _share(company: Company, row: TransactionRow, end: date) -> Decimal:
-    """Work out how much of a transaction's tax is due by a day: under cash accounting, as much as has been paid."""
+    """Return the part of a transaction's tax that is due by a day: under cash accounting, the paid part."""
     artefact = company.artefacts.get((row.posting.origin or {}).get("id", ""))
     if artefact is None or not _on_payment(company, artefact.side) or not artefact.total:
         return Decimal(1)

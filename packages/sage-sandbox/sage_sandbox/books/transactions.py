@@ -133,7 +133,7 @@ class Posting:
 
     `origin` is the document (id, displayed_as, $path, links), null for corrections. `total` is what the transaction
     shows in base currency, all debits unless given. `notional` is tax that the business accounts for in the supplier's
-    place, in base currency, and whether it is for an import.
+    place. It has the amount in base currency, and whether it is for an import.
     """
 
     type: str

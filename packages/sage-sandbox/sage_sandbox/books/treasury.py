@@ -95,7 +95,7 @@ def revalue(company: Company, at: datetime) -> None:
 
 
 def closing_rate(company: Company, currency: str, at: datetime) -> Decimal:
-    """Find the price of a currency on a day: it wanders by up to two percent around the rate of the documents."""
+    """Return the price of a currency on a day, within two percent of the rate of the documents."""
     wander = Decimal((at.toordinal() * 7919 % 401) - 200) / 10_000
     return (FOREIGN_PRICES[company.currency][currency] * (1 + wander)).quantize(RATE_PLACES)
 

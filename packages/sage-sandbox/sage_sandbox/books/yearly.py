@@ -107,7 +107,7 @@ def keep_year(company: Company, at: datetime) -> None:
 
 
 def _close(company: Company, at: datetime, ended: date) -> None:
-    """Charge the year with its tax, by a journal of the last day; where the business does that, clear small debts."""
+    """Charge the year with its tax, by a journal of the last day; clear small debts where the business does."""
     earned = profit(company, company.practice.year_begins(ended), ended)
     if (charge := cents(earned * _TAX_RATES.get(company.country, _ELSEWHERE))) > 0:
         legs = [Leg(company.accounts[CORPORATION_TAX_CHARGE], charge), Leg(company.accounts[CORPORATION_TAX], -charge)]
