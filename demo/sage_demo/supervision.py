@@ -1,8 +1,8 @@
 """Leaving nothing behind: every process that the demonstration starts ends with it, however it ends.
 
-Processes carry a mark in their environment, and so do their children. Who tidies up looks for the mark, so a
-process that was started a moment ago, or by somebody further down, is found as well. Normally the owner tidies up; a
-watchdog does it when the owner was killed: it holds the reading end of a pipe that only the owner can write to.
+Processes carry a mark in their environment, and so do their children. The clean-up looks for the mark. So it also finds
+a process that was started a moment ago, or by a child. Normally the owner cleans up. When the owner was killed, a
+watchdog does. It holds the reading end of a pipe that only the owner can write to.
 """
 
 from __future__ import annotations

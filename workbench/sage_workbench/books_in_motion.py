@@ -1,4 +1,4 @@
-"""A machine that works in the books, runs the tap, kills it and spoils its requests, and compares after every run."""
+"""A state machine that changes the books, runs, kills and disturbs the tap, and compares after every run."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.client import SageStream
 
 FORGETFUL = ("sales_quotes", "stock_movements")
-"""Those whose deletions only the state knows of: where it is damaged, rows may go unnoticed, and the run says so."""
+"""Streams whose deletions only the state knows: with a damaged state some go unnoticed, and the run says so."""
 LATEST = 250
 """Seconds that a change may be shown late and a clock may go back, where the lookback is 300."""
 
@@ -157,7 +157,7 @@ class BooksInMotion(RuleBasedStateMachine):
                 rows.insert()
 
     def spoil(self, rows: List, key: str, number: int) -> None:
-        """Let a row have a text that is spelled as JSON does not, and another that nothing can be made of."""
+        """Give a row one text in another spelling than JSON's, and one that cannot be decoded."""
         text, raw = misspelled(rows.collection.rows[key].render()["displayed_as"], number)
         self.server.faults.raw[text] = raw
         timeless = rows.collection.rows[key].updated_at is None
@@ -172,7 +172,7 @@ class BooksInMotion(RuleBasedStateMachine):
         self.latest = max(self.latest, aim)
 
     def tap(self, recorder: Recorder, form: str, **settings: Any) -> SmallTap:
-        """Make a tap that goes on from the last state, or from the one before it was damaged where it refuses that."""
+        """Make a tap with the last state; where it refuses a damaged one, with the undamaged."""
         config = self.server.tap_config(**self.settings | settings)
         try:
             state = copy.deepcopy(FORMS[form](self.state)) if self.state else {}

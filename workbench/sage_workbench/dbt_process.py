@@ -1,4 +1,4 @@
-"""dbt as a process of its own that reads the finance models once and then runs one command after the other."""
+"""dbt as a separate process that parses the finance models once and then runs command after command."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def full_disk(pid: int, *, room: int = 0) -> Iterator[None]:
-    """Let a process write to no file beyond so many bytes, as on a disk that is full but for the files' own room."""
+    """Let a process write to no file beyond so many bytes, as on a full disk."""
     if not hasattr(resource, "prlimit"):
         pytest.skip("only Linux limits the files of another process")
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))

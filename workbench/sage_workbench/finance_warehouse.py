@@ -57,9 +57,10 @@ class Warehouse:
 
     @contextmanager
     def copies(self) -> Iterator[Callable[[str, str, str], int]]:
-        """Yield what adds a copy of a business, changed by a statement, under an id of its own; remove all in the end.
+        """Yield a function that adds a copy of a business, changed by a statement; remove all copies in the end.
 
-        The statement sees the tap's tables with the rows of the copy alone. What it does not change is not added.
+        The statement sees the tap's tables with the rows of the copy alone, which has an id of its own. What it does
+        not change is not added.
         """
         with_business = f"""select table_name from information_schema.columns
             where table_schema = '{SCHEMA}' and column_name = 'business_id'"""

@@ -48,7 +48,7 @@ class Others(NamedTuple):
 
 @dataclass
 class Sage:
-    """A server with a limit in any `length` seconds, in each by itself, or of a bucket that fills in them.
+    """A server with a limit: in any `length` seconds, in fixed windows of them, or of a bucket.
 
     Attributes:
         limit: requests; None for no limit.

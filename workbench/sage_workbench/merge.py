@@ -1,4 +1,4 @@
-"""A target that merges rows by their key, and the comparison of what it holds with the books of the simulated Sage."""
+"""A target that merges rows by their key, and the comparison of its rows with the simulated Sage's books."""
 
 from __future__ import annotations
 

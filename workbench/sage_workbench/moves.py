@@ -61,11 +61,11 @@ DEEDS = st.builds(
 PAIR = "\U0001f600"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 KEPT_AS_SENT = {"Ann \\ud83d": '"Ann \\ud83d"', "Caf\\xe9": '"Caf\xe9"', "NaN": "NaN"}
-"""Texts that nothing can be made of, as they are kept, and the bytes that Sage sends: half a pair, Latin-1, NaN."""
+"""Kept text -> the bytes that Sage sends, which cannot be decoded: half a pair, Latin-1, NaN."""
 
 
 def misspelled(text: str, way: int) -> tuple[str, str]:
-    """Change a text, and spell it as JSON does not: a raw tabulator, a pair in two halves, a byte order mark before it.
+    """Change a text, and spell it as JSON does not: raw tab, pair in halves, byte order mark.
 
     Returns:
         What is to arrive, and the bytes that Sage sends.
@@ -111,7 +111,7 @@ FOREIGN = st.builds(
     st.integers(1, 3),
     st.sampled_from((None, None, "deleted_since")),
 )
-"""What somebody answers in Sage's place: on single paths and on all, on the paths of records, on lists of deletions."""
+"""Responses in Sage's place: on single paths, on all, on the paths of records, on lists of deletions."""
 LIES: tuple[dict[str, Any], ...] = (
     {"$total": None},
     {"$total": None, "$next": None},

@@ -1,7 +1,7 @@
 """The programs of this package, started from a process that has loaded all that they load.
 
-To load it takes most of the time of a short run. Each program is still a process of its own, with the input, output,
-directory and variables that it is given; only what depends on how Python itself begins needs a start from nothing.
+To load it takes most of the time of a short run. Each program is still a separate process, with the input, output,
+directory and variables that it is given. Only what depends on how Python itself starts needs a new interpreter.
 """
 
 from __future__ import annotations

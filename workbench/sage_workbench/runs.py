@@ -42,7 +42,7 @@ class Recorder(WholeMessageWriter):
 
 
 class TapOfSome(TapSageAccounting):
-    """A tap whose streams are chosen before their stream maps are made, as by a catalog: those of all take long."""
+    """A tap whose streams are chosen before their stream maps are made, as by a catalog: all take long."""
 
     def __init__(self, *, chosen: Collection[str], **options: Any) -> None:
         self._chosen = chosen
