@@ -154,8 +154,8 @@ SETTINGS = th.PropertiesList(
         default=7,
         title="Days between deletion sweeps",
         description=(
-            "Days after which lists whose deletions Sage does not report are read for records that are gone. 0 does it "
-            "on every run. A sweep costs one request per 200 records of such a list."
+            "Days after which lists are read for records that are gone, where Sage does not report deletions. 0 does "
+            "it on every run. A sweep costs one request per 200 records of such a list."
         ),
     ),
     th.Property(
@@ -174,8 +174,8 @@ SETTINGS = th.PropertiesList(
         default=0,
         title="Days of documents to read again",
         description=(
-            "Read documents of this many days again once a week, and report which changed without a new `updated_at`. "
-            "0 does not. Costs one request per 200 documents."
+            "Once a week, read documents of this many days again, and report changes without a new `updated_at`. 0 "
+            "does not. Costs one request per 200 documents."
         ),
     ),
     th.Property(

@@ -206,8 +206,8 @@ class CallbackServer(ThreadingHTTPServer):
                     return self._outcome.result()
             ignored = f" {self._strays} answers that do not belong to this login were ignored." if self._strays else ""
             raise ConsentError(
-                f"No answer came from the browser within {seconds:.0f} s.{ignored} If Sage's page complained about the "
-                "redirect URI, register exactly the one of the setting 'redirect_uri' for your application in Sage's "
+                f"No answer came from the browser within {seconds:.0f} s.{ignored} Sage's page may have complained "
+                "about the redirect URI: then register exactly the one of the setting 'redirect_uri' in Sage's "
                 f"developer portal, {LOGIN_AGAIN}"
             ) from None
 

@@ -81,8 +81,8 @@ class UnsavedTokens:
         """Log where they are; `is_last` where no further attempt is made."""
         if self.kept_in is not None:
             logger.warning(
-                "%s Sage's new tokens are in the file %s; they are saved when the store works again, by this run or "
-                "the next one on this machine.",
+                "%s Sage's new tokens are in the file %s. This run, or the next one on this machine, saves them when "
+                "the store works again.",
                 self.problem,
                 self.kept_in,
             )

@@ -296,14 +296,13 @@ class Renewer:
 def _what_happened(family: TokenFamily, place: str, now: datetime) -> str:
     if family.tokens is None:
         happened = (
-            "Sage refused the refresh token of the settings: it was used before, expired or was revoked, and the "
-            f"token store {place} has no successor of it. If an earlier run used it with another "
-            "store (a container without a lasting disk, another machine), set 'token_store' to a database that "
-            "all runs share."
+            "Sage refused the refresh token of the settings: it was used before, expired or was revoked. The token "
+            f"store {place} has no successor of it. An earlier run may have used it with another store: a container "
+            "without a lasting disk, or another machine. Then set 'token_store' to a database that all runs share."
         )
     else:
         happened = (
-            "Sage refused the stored refresh token: it expired, was revoked, or another login of the same user and "
+            "Sage refused the stored refresh token: it expired, was revoked, or another login of this user and "
             f"application replaced it. It was last good at {readable(family.tokens.issued_at)}."
         )
     if family.answer_lost_at is not None:

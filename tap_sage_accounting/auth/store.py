@@ -119,7 +119,7 @@ class TokenStore:
             connection.rows(client_id="")
             if connection.sends_plaintext:
                 logger.warning(
-                    "The token store %s is on another machine, and the connection to it is not encrypted: tokens can "
+                    "The token store %s is on another machine, and the connection to it is not encrypted. Tokens can "
                     "be read on their way. Add ?sslmode=verify-full to the setting 'token_store'.",
                     self.place,
                 )

@@ -56,7 +56,7 @@ class TokenTable:
             if error.lock_timeout:
                 raise TokenStoreError(
                     f"The token store {self.place} stayed locked for more than "
-                    f"{self._lock_wait.total_seconds():.0f} s: another run is renewing its tokens and does not finish. "
+                    f"{self._lock_wait.total_seconds():.0f} s. Another run is renewing its tokens and does not finish. "
                     "End that run, or start this one again later."
                 ) from None
             raise StoreUnavailableError(

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 LONGEST_TIMEOUT = 86_400
 """Seconds that a login may wait."""
 EXPIRED_CODE = (
-    "Sage does not accept the code any more: it is valid for 60 seconds, once, and only with the redirect URI of the "
-    "consent. Run the login again, and return to the terminal soon after the consent."
+    "Sage does not accept the code any more: it is valid for 60 seconds, once, with the redirect URI of the consent. "
+    "Run the login again, and return to the terminal soon after the consent."
 )
 """What a login ends with when the code has expired (tokens.code_lifetime)."""
 NO_ADDRESS = (

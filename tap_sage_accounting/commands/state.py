@@ -94,9 +94,9 @@ class Wanted:
 @click.command(
     cls=PlainCommand,
     help=(
-        "Show up to when each list of a state was read; forget lists, so that the next run reads them from the "
+        "Show up to when each list of a state was read. Forget lists, so that the next run reads them from the "
         "beginning, or set them back to a moment. What is known of deletions is kept. FILE holds the state as it is or "
-        "as `meltano state get` prints it; without it, the state comes from the standard input. A changed state goes "
+        "as `meltano state get` prints it. Without FILE, the state comes from the standard input. A changed state goes "
         "to the standard output, in the form in which it came."
     ),
 )

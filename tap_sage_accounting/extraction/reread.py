@@ -104,8 +104,8 @@ class Reread:
             )
         elif len(self._found) > MAX_CHECKSUMS:
             logger.warning(
-                "%d documents of %s were read again, too many to find which had changed without a new updated_at (%d "
-                "at most).",
+                "%d documents of %s were read again. That is too many to find those that changed without a new "
+                "updated_at (%d at most).",
                 len(self._found),
                 where,
                 MAX_CHECKSUMS,

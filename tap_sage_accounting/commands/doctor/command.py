@@ -30,8 +30,8 @@ LOGIN_LOOK = 2
 @click.command(
     cls=PlainCommand,
     help=(
-        "Look at an account before the first load: what Sage lets one read, how much there is, and whether Sage "
-        "behaves as the tap assumes. Sends GET requests only."
+        "Look at an account before the first load: what can be read, how much there is, and whether Sage behaves as "
+        "the tap assumes. Sends GET requests only."
     ),
 )
 @config_option

@@ -19,7 +19,7 @@ PURCHASES = ("purchase_invoices", "purchase_credit_notes", "purchase_quick_entri
 ALL_ROLES_READ = ("contacts", "ledger_accounts", "sales_invoices")
 """Lists of which most roles may read at least one."""
 REFUSALS = frozenset((401, 403, 404))
-UNKNOWN = "Sage does not say which edition and country it is, or the user's role has no right to such a list."
+UNKNOWN = "Sage does not say which edition and country it is, or the user may not read such a list."
 
 
 def _not_offered(subject: Subject) -> Response | None:
