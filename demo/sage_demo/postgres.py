@@ -39,7 +39,7 @@ _SOCKET_LINE = 4
 _SERVER_OPTIONS = {
     # Only the socket: those who may enter its directory may connect, nobody else on the machine.
     "listen_addresses": "",
-    # A killed server loses nothing by these; only a crash of the machine could, and the demonstration can be run again.
+    # Without these, only a crash of the machine could lose data, and the demonstration can be run again.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",

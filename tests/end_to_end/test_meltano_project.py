@@ -171,7 +171,7 @@ def test_runs_without_a_disk_go_on_where_the_last_one_ended_and_only_the_weekly_
     assert containers.ask("select count(*) from sage.contacts") == [(len(contacts.rows),)]
     assert containers.ask("select count(*) from sage.sales_quotes where deleted_at is null") == [(len(quotes.rows),)]
 
-    # No digit was lost on the way; some of the simulated quotes are for more than a binary fraction can hold.
+    # No digit was lost: some of the simulated quotes are for more than a binary fraction can hold.
     hostile = [row.id for row in quotes.rows.values() if row.render()["total_quantity"] == HOSTILE]
     assert hostile
     assert containers.ask(f"select id from sage.sales_quotes where total_quantity = {HOSTILE}") == [(hostile[0],)]

@@ -32,6 +32,6 @@ def test_killed_and_stopped_runs_lose_no_grant_although_their_store_fails(store:
     assert (shared["finished"], shared["dead_tokens_sent"]) == (10, 0)
     assert shared["refreshes"] >= 1
     if shared["refreshes"] > 1:
-        # A fifth of the lifetime before its end is the earliest moment to renew; a request may be late by half of that,
-        # but those of runs that did not share their tokens would come together.
+        # Runs renew a token from a fifth of its lifetime before its end. A request may be late by half of that.
+        # Runs that did not share their tokens would all renew at once.
         assert shared["shortest_time_between_refreshes"] > 0.8 * 0.8 / 2

@@ -70,7 +70,7 @@ def test_the_tap(runner: TapTestRunner, check: type[TapTestTemplate]) -> None:
     check().run(ALL_RECORDS, None, runner)
 
 
-# That every column is filled in some record is not asked for: the columns of deletions are for records that are gone.
+# Columns need not be filled in some record: those of deletions are for records that are gone.
 @pytest.mark.filterwarnings("ignore:Fields in transformed catalog but not in records")
 @pytest.mark.filterwarnings("ignore:No records were available to test")
 @CHECKS_OF_STREAM
