@@ -24,10 +24,10 @@ PAGE = ROOT / "docs" / "development" / "sage.md"
 HEAD = """\
 # What we know of Sage
 
-What the tap assumes of Sage's API, how well each of it is known, and what the tap does where Sage behaves otherwise.
+What the tap assumes of Sage's API, how certain that is, and what the tap does where Sage behaves otherwise.
 Each fact has an id, which comments in the code and messages name. The [simulated Sage](decisions/sandbox.md) has
-switches for {switched} of the {all}, and the tests run the tap with each switch both ways. The others are about what
-stands in records, which tests change. [The
+switches for {switched} of the {all}. The tests run the tap with each switch both ways. The others are about the content
+of records, which tests change. [The
 doctor](../start/first-hour.md#2-the-doctor) checks them on an account; [its reports](reports.md) become changes of this
 page.
 
