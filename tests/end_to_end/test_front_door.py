@@ -130,6 +130,13 @@ def test_the_script_finds_nothing_stale() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_one_logo_is_shown_by_the_readme_the_documentation_and_airbyte() -> None:
+    logo = ROOT / "docs" / "assets" / "logo.svg"
+    assert (ROOT / "airbyte" / load_yaml("airbyte/metadata.yaml")["data"]["icon"]).read_text() == logo.read_text()
+    assert str(logo.relative_to(ROOT)) in (ROOT / "README.md").read_text()
+    assert (ROOT / "mkdocs.yml").read_text().count(f" {logo.relative_to(ROOT / 'docs')}\n") == 2  # logo and favicon
+
+
 # Meltano's definitions
 
 
@@ -149,9 +156,9 @@ def test_both_definitions_of_the_tap_offer_the_same() -> None:
     assert elsewhere["pip_url"].startswith("git+https://")  # no index has it, so a name could be anybody's
 
 
-def test_the_tap_has_the_capabilities_that_meltano_is_told() -> None:
+def test_the_tap_and_its_definitions_name_the_same_capabilities() -> None:
     about = json.loads(tap("--about", "--format=json"))
-    assert set(extractor()["capabilities"]) <= set(about["capabilities"])
+    assert sorted(about["capabilities"]) == extractor()["capabilities"] == load_yaml("plugin.yaml")["capabilities"]
 
 
 def test_the_commands_that_meltano_is_told_are_installed() -> None:
