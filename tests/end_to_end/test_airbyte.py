@@ -192,7 +192,7 @@ def held(server: SandboxServer, stream: str) -> set[str]:
 # The specification
 
 
-def test_the_form_asks_for_the_taps_settings_and_hides_the_secret_ones(source: Source) -> None:
+def test_the_form_has_the_taps_settings_and_hides_the_secret_ones(source: Source) -> None:
     output = source("spec")
     assert output.code == 0
     [spec] = output.of("SPEC")
@@ -340,7 +340,7 @@ def test_a_second_read_brings_what_changed(source: Source, server: SandboxServer
     assert len(second.records["countries"]) == len(first.records["countries"])
 
 
-def test_a_stream_is_told_from_its_start_to_its_end_and_every_record_is_accounted_for(source: Source) -> None:
+def test_a_stream_is_reported_from_its_start_to_its_end_and_every_record_is_accounted_for(source: Source) -> None:
     output = source.read("contacts", "sales_invoices", "user", "deletions")
     assert output.statuses == {
         "contacts": ["STARTED", "RUNNING", "COMPLETE"],
@@ -484,7 +484,7 @@ def test_an_empty_state_file_is_no_state(source: Source, server: SandboxServer) 
     assert {row["id"] for row in output.records["contacts"]} == held(server, "contacts")
 
 
-def test_only_the_columns_of_the_catalog_are_asked_for_and_delivered(source: Source, server: SandboxServer) -> None:
+def test_only_the_columns_of_the_catalog_are_requested_and_delivered(source: Source, server: SandboxServer) -> None:
     catalog = configured("contacts")
     catalog["streams"][0]["stream"]["json_schema"] = {"properties": {"id": {}, "business_id": {}, "name": {}}}
     output = source("read", config=source.config, catalog=catalog)
@@ -506,7 +506,7 @@ def test_only_the_columns_of_the_catalog_are_asked_for_and_delivered(source: Sou
     ],
     ids=["stream", "mode", "form", "json"],
 )
-def test_a_wrong_catalog_is_for_the_user_to_mend(source: Source, catalog: Any, reported: str) -> None:
+def test_a_wrong_catalog_is_reported_as_for_the_user_to_correct(source: Source, catalog: Any, reported: str) -> None:
     output = source("read", config=source.config, catalog=catalog)
     assert output.code == 1
     [error] = output.errors
@@ -556,7 +556,7 @@ def test_what_is_known_to_be_deleted_by_its_id_only_leaves_its_row_alone(source:
     assert "1 records of 'contacts' are known to be deleted, by id only" in second.warnings
 
 
-def test_a_deleted_record_that_sage_tells_whole_arrives_whole(source: Source, server: SandboxServer) -> None:
+def test_a_deleted_record_that_sage_reports_whole_arrives_whole(source: Source, server: SandboxServer) -> None:
     first = source.read("contacts", "deletions")
     _, gone = delete_a_contact(server)
     second = source.read("contacts", "deletions", state=list(first.states.values()))
@@ -619,7 +619,7 @@ def test_an_access_token_of_unknown_age_is_tried(source: Source, server: Sandbox
     assert server.grants.refreshes == refreshed
 
 
-def test_no_secret_is_told_but_in_the_settings_that_are_handed_back(source: Source, server: SandboxServer) -> None:
+def test_no_secret_is_written_but_in_the_settings_that_are_handed_back(source: Source, server: SandboxServer) -> None:
     reported = [source.check(), source.check(refresh_token="no-such-token"), source.read("contacts")]
     others = [m for output in reported for m in output.messages if m["type"] != "CONTROL"]
     text = json.dumps(others, default=str)
@@ -838,7 +838,7 @@ def test_a_dead_login_ends_the_run_before_any_stream(source: Source) -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-def test_failures_are_told_apart_by_who_can_mend_them(error: Exception | None, kind: str) -> None:
+def test_failures_are_typed_by_who_can_correct_them(error: Exception | None, kind: str) -> None:
     assert failure_type(error) == kind
 
 
@@ -852,7 +852,7 @@ def test_a_token_endpoint_that_is_not_there_is_a_failure_that_passes(monkeypatch
     assert failure_type(caught.value) == "transient_error"
 
 
-def test_a_token_endpoint_that_refuses_is_for_the_user_to_mend(
+def test_a_token_endpoint_that_refuses_is_reported_as_for_the_user_to_correct(
     server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tap_sage_accounting.auth.endpoint.WAITS", (0.0,))
@@ -868,7 +868,7 @@ def test_a_token_endpoint_that_refuses_is_for_the_user_to_mend(
 # Stopped
 
 
-def test_a_run_that_is_told_to_stop_ends_with_states_and_whole_messages(source: Source, server: SandboxServer) -> None:
+def test_a_run_that_is_stopped_ends_with_states_and_whole_messages(source: Source, server: SandboxServer) -> None:
     server.faults.add(Fault("journals", "slow", times=None, seconds=600))
     arguments, home = source.command(
         "read", config=source.config, catalog=configured("contacts", "journals", "deletions")

@@ -37,7 +37,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_it_names_what_the_project_defines(example: ModuleType) -> None:
+def test_the_example_names_what_the_project_defines(example: ModuleType) -> None:
     plugins = yaml.safe_load((ROOT / "meltano.yml").read_text())["plugins"]
     extractors = {example.EXTRACTOR, *(extractor for extractor, _ in example.DAGS.values())}
     assert extractors <= {plugin["name"] for plugin in plugins["extractors"]}
@@ -45,13 +45,13 @@ def test_it_names_what_the_project_defines(example: ModuleType) -> None:
     assert "prod" in {each["name"] for each in yaml.safe_load((ROOT / "meltano.yml").read_text())["environments"]}
 
 
-def test_the_variables_that_it_sets_are_settings() -> None:
+def test_the_variables_that_the_example_sets_are_settings() -> None:
     named = set(re.findall(r"TAP_SAGE_ACCOUNTING_([A-Z][A-Z_]+)", FILE.read_text()))
     assert {"BUSINESS_IDS", "REQUESTS_PER_MINUTE"} <= named
     assert {name.lower() for name in named} <= set(CONFIG_JSONSCHEMA["properties"])
 
 
-def test_its_commands_are_ones_that_a_shell_understands(example: ModuleType) -> None:
+def test_the_examples_commands_are_ones_that_a_shell_understands(example: ModuleType) -> None:
     subprocess.run(["bash", "-n"], input=example.PREPARE, text=True, check=True)
 
 

@@ -41,7 +41,7 @@ def test_an_empty_list_takes_one_request_and_a_started_page_counts_whole() -> No
     assert lower_bound(rows, ("contacts", "services"), 200) == (1 + 1) + (3 + 1)
 
 
-def test_medians_leave_out_what_a_run_could_not_tell() -> None:
+def test_medians_leave_out_what_a_run_could_not_measure() -> None:
     assert medians([{"wall": 3.0, "share": 1.0}, {"wall": 1.0}, {"wall": 2.0, "share": 0.5}]) == {"wall": 2.0}
 
 
@@ -81,7 +81,7 @@ def test_records_count_as_equal_byte_for_byte_whenever_they_were_extracted() -> 
     assert early != record_set([line('{"id":"1","net":1.0}', "now")] * 2)
 
 
-def test_others_are_told_the_same_list_in_the_form_in_which_sage_sends_it() -> None:
+def test_others_get_the_same_list_in_the_form_in_which_sage_sends_it() -> None:
     reported = described(SalesInvoices)
     assert reported["params"]["attributes"] == "all"
     assert set(SalesInvoices.flags) < set(reported["params"])
@@ -131,7 +131,7 @@ def kept(**medians_by_entrant: dict[str, float]) -> dict[str, Any]:
     return {"scenarios": {"cpu": scenario}, "machine": machine}
 
 
-def test_the_table_tells_how_many_times_our_figure_the_others_need() -> None:
+def test_the_table_says_how_many_times_our_figure_the_others_need() -> None:
     table = report.table(kept(ours={"cpu_per_100k": 2.0}, template={"cpu_per_100k": 7.0}))
     row = next(line for line in table.splitlines() if "CPU per 100,000 records" in line)
     assert [cell.strip() for cell in row.split("|")[2:5]] == ["2.00 s", "7.00 s (3.5 times)", "failed"]
@@ -157,7 +157,7 @@ def test_the_page_keeps_everything_around_the_table(tmp_path: Path) -> None:
     assert not report.has_marks(readme)
 
 
-def test_a_goal_tells_whether_it_is_reached_and_by_which_figure() -> None:
+def test_a_goal_says_whether_it_is_reached_and_by_which_figure() -> None:
     def verdict(template: float) -> str:
         return goals.verdicts(kept(ours={"cpu_per_100k": 2.0}, template={"cpu_per_100k": template}))[0]
 
@@ -186,7 +186,7 @@ def made_books() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def test_made_books_are_about_as_large_as_asked_and_none_of_their_records_is_a_copy(
+def test_made_books_are_about_as_large_as_requested_and_none_of_their_records_is_a_copy(
     made_books: duckdb.DuckDBPyConnection,
 ) -> None:
     for table in ("ledger_entries", "sales_invoices", "contact_payments", "contacts"):

@@ -32,13 +32,13 @@ def program(server: SandboxServer, tmp_path: Path) -> Program:
 # What it says of itself
 
 
-def test_it_tells_its_version(program: Program) -> None:
+def test_the_version_is_printed(program: Program) -> None:
     done = program("--version")
     assert done.returncode == 0
     assert re.fullmatch(r"tap-sage-accounting v\d+\.\d+\S*, Meltano SDK v\d+\.\d+\.\d+\n", done.stdout)
 
 
-def test_about_tells_every_setting_and_which_are_secret(program: Program) -> None:
+def test_about_lists_every_setting_and_which_are_secret(program: Program) -> None:
     reported = json.loads(program("--about", "--format=json").stdout)["settings"]["properties"]
     assert set(CONFIG_JSONSCHEMA["properties"]) <= set(reported)
     secret = {name for name, each in reported.items() if each.get("writeOnly")}
@@ -189,7 +189,7 @@ def test_wrong_settings_end_the_program_before_anything_is_sent(
     assert len(server.requests) == 0
 
 
-def test_a_business_that_is_not_there_is_told_in_one_line(program: Program, server: SandboxServer) -> None:
+def test_a_business_that_is_not_there_is_reported_in_one_line(program: Program, server: SandboxServer) -> None:
     done = program.configured(business_ids=["no-such-business"])
     assert done.returncode == 1
     [reported] = errors(done)

@@ -141,18 +141,18 @@ def test_a_wheel_that_is_there_is_the_one_that_is_installed(tmp_path: Path) -> N
 # How it runs
 
 
-def test_it_runs_as_a_user_whom_kubernetes_knows_not_to_be_root() -> None:
+def test_the_image_runs_as_a_user_whom_kubernetes_knows_not_to_be_root() -> None:
     [user] = values("USER", FINAL)
     assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", user)
 
 
-def test_its_entrypoint_is_the_tap_itself_so_that_signals_reach_it() -> None:
+def test_the_images_entrypoint_is_the_tap_itself_so_that_signals_reach_it() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     [program] = json.loads(values("ENTRYPOINT", FINAL)[0])
     assert program in scripts
 
 
-def test_it_tells_where_it_comes_from() -> None:
+def test_the_image_says_where_it_comes_from() -> None:
     labels = " ".join(values("LABEL", FINAL))
     for name in ("title", "description", "licenses", "version", "revision"):
         assert f"org.opencontainers.image.{name}=" in labels

@@ -107,7 +107,7 @@ def test_a_server_that_nobody_stopped_is_ended_before_the_next_one_starts(place:
 
 
 @pytest.mark.postgres
-def test_a_server_that_cannot_start_tells_why(place: Path) -> None:
+def test_a_server_that_cannot_start_says_why(place: Path) -> None:
     with running(place) as server:
         pass
     (server.data / "postgresql.conf").write_text("no_such_parameter = 1\n")
@@ -184,7 +184,7 @@ def test_rows_that_an_earlier_run_loaded_do_not_count_for_this_one(loaded: Postg
 
 
 @pytest.mark.postgres
-def test_the_answers_are_those_of_the_models_and_show_when_a_trial_balance_is_out(loaded: Postgres) -> None:
+def test_the_results_are_those_of_the_models_and_show_when_a_trial_balance_is_out(loaded: Postgres) -> None:
     with psycopg.connect(loaded.conninfo) as connection:
         lines = report.answers_table(report.Warehouse(connection))
     atelier, harbour = lines[2:]
@@ -281,7 +281,7 @@ def test_psql_gets_the_arguments_and_leaves_no_server(project: Path, capfd: pyte
 
 @pytest.mark.postgres
 @pytest.mark.slow
-def test_a_report_before_the_models_were_built_tells_why_there_is_none(
+def test_a_report_before_the_models_were_built_says_why_there_is_none(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(ROOT / "transform", project / "transform", ignore=shutil.ignore_patterns("target", "logs"))
@@ -312,7 +312,7 @@ def test_outside_of_a_project_the_command_says_where_it_runs(
     assert "checkout of the project" in capsys.readouterr().err
 
 
-def test_meltano_tells_where_the_project_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_meltano_says_where_the_project_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MELTANO_PROJECT_ROOT", str(tmp_path))
     monkeypatch.setenv("MELTANO_SYS_DIR_ROOT", str(tmp_path / "system"))
     assert cli.find_home().directory == tmp_path / "system" / "demo"
@@ -409,7 +409,7 @@ def test_a_process_that_does_not_listen_does_not_outlive_the_run_either(
     wait_until_gone(mark, scratch)
 
 
-def test_a_stopped_run_tells_what_stopped_it(tmp_path: Path) -> None:
+def test_a_stopped_run_says_what_stopped_it(tmp_path: Path) -> None:
     def stop_in_the_middle() -> None:
         with supervised(tmp_path / "scratch", follow_parent=False):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -651,7 +651,7 @@ def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_
 @pytest.mark.meltano
 @pytest.mark.postgres
 @pytest.mark.slow
-def test_examples_on_the_pages_of_the_models_have_the_answers_shown(demonstration: Demonstration) -> None:
+def test_examples_on_the_pages_of_the_models_have_the_results_shown(demonstration: Demonstration) -> None:
     shown = {example.title: example.answer for example in examples()}
     assert len(shown) > 20
     assert demonstration.answers == shown
@@ -678,7 +678,7 @@ def test_the_users_own_sage_and_database_and_the_demonstration_never_meet(demons
 
 @pytest.mark.meltano
 @pytest.mark.slow
-def test_a_failure_is_told_with_its_reason_and_leaves_no_process(checkout: Path) -> None:
+def test_a_failure_is_reported_with_its_reason_and_leaves_no_process(checkout: Path) -> None:
     definitions = (checkout / "meltano.yml").read_text()
     assert "      value: 200\n" in definitions
     (checkout / "meltano.yml").write_text(definitions.replace("      value: 200\n", "      value: 500\n"))

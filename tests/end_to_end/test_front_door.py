@@ -72,7 +72,7 @@ def tap(*arguments: str) -> str:
 # Settings
 
 
-def test_about_tells_the_declared_settings() -> None:
+def test_about_lists_the_declared_settings() -> None:
     about = json.loads(tap("--about", "--format=json"))["settings"]["properties"]
     for name, schema in DECLARED.items():
         assert about[name]["description"] == schema["description"], name
@@ -81,7 +81,7 @@ def test_about_tells_the_declared_settings() -> None:
 
 
 @pytest.mark.parametrize("definition", [extractor(), load_yaml("plugin.yaml")], ids=["meltano.yml", "plugin.yaml"])
-def test_meltano_is_told_the_declared_settings(definition: dict[str, Any]) -> None:
+def test_meltanos_definition_has_the_declared_settings(definition: dict[str, Any]) -> None:
     settings = {setting["name"]: setting for setting in definition["settings"]}
     assert list(settings)[: len(DECLARED)] == list(DECLARED)
     for name, schema in DECLARED.items():
@@ -93,7 +93,7 @@ def test_meltano_is_told_the_declared_settings(definition: dict[str, Any]) -> No
         assert [each["value"] for each in settings[name].get("options", [])] == schema.get("enum", []), name
 
 
-def test_the_readme_tells_the_settings_that_most_people_need_as_declared() -> None:
+def test_the_readme_lists_the_settings_that_most_people_need_as_declared() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*)$", _readme_part("settings"), flags=re.MULTILINE))
     assert rows.keys() >= set(CONFIG_JSONSCHEMA["required"])
     for name, row in rows.items():
@@ -161,7 +161,7 @@ def test_the_tap_and_its_definitions_name_the_same_capabilities() -> None:
     assert sorted(about["capabilities"]) == extractor()["capabilities"] == load_yaml("plugin.yaml")["capabilities"]
 
 
-def test_the_commands_that_meltano_is_told_are_installed() -> None:
+def test_the_commands_of_meltanos_definition_are_installed() -> None:
     scripts = {script for project in PROJECTS.values() for script in project["project"].get("scripts", ())}
     plugins = [plugin for plugins in load_yaml("meltano.yml")["plugins"].values() for plugin in plugins]
     own = [plugin for plugin in plugins if plugin["name"] in ("tap-sage-accounting", "demo")]

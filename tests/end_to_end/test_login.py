@@ -76,7 +76,7 @@ def test_a_login_stores_tokens_that_a_run_then_uses(
     assert present(present(store.read(sage.client_id, None)).tokens).scope == "readonly"
 
 
-def test_the_consent_is_asked_for_as_sage_documents(
+def test_the_consent_is_requested_as_sage_documents(
     sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
 ) -> None:
     asked: list[dict[str, list[str]]] = []
@@ -188,7 +188,7 @@ def spoil_state(location: str) -> str:
         lambda address: f"{without_query(address)}?state={parse_qs(urlsplit(address).query)['state'][0]}",
     ],
 )
-def test_an_address_that_was_cut_off_or_is_another_is_asked_for_again(
+def test_an_address_that_was_cut_off_or_is_another_can_be_pasted_again(
     sage: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]
 ) -> None:
     typist = Typist(monkeypatch, change, change, lambda address: f"  {address}\t")
@@ -327,7 +327,7 @@ FORGERIES = [
 
 
 @pytest.mark.parametrize("forge", FORGERIES)
-def test_a_login_goes_on_waiting_whatever_others_ask_of_its_address(
+def test_a_login_goes_on_waiting_whatever_others_send_to_its_address(
     sage: SandboxServer,
     tmp_path: Path,
     browser: Browser,
@@ -366,7 +366,7 @@ def test_a_browser_that_hangs_up_before_it_sees_the_page_is_logged_in_all_the_sa
     assert "Traceback" not in result.output + "".join(capfd.readouterr())
 
 
-def test_answers_that_were_ignored_are_counted_when_no_right_one_comes(
+def test_callbacks_that_were_ignored_are_counted_when_no_right_one_comes(
     sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
 ) -> None:
     def visit(url: str) -> requests.Response:
@@ -395,7 +395,7 @@ def test_what_a_denial_says_reaches_no_terminal_raw(
     assert "<b>" not in browser.page
 
 
-def test_a_login_whose_answer_comes_at_the_last_moment_is_completed(
+def test_a_login_whose_callback_comes_at_the_last_moment_is_completed(
     sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
 ) -> None:
     sage.faults.add(Fault(path="token", what="slow", seconds=3))
@@ -466,7 +466,7 @@ def test_a_consent_that_fails_says_so_in_the_browser_and_in_the_terminal(
     assert store_at(tmp_path).read(sage.client_id, None) is None
 
 
-def test_an_expired_code_asks_for_a_quicker_login(
+def test_an_expired_code_ends_the_login_with_the_way_to_a_quicker_one(
     sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
 ) -> None:
     sage.faults.code_lifetime = 0
@@ -559,7 +559,7 @@ def test_a_store_that_is_gone_when_consent_was_given_costs_neither_the_code_nor_
         assert sage.grants.refusals == {}
 
 
-def test_an_outage_at_sage_asks_for_ten_minutes(
+def test_an_outage_at_sage_says_to_wait_for_ten_minutes(
     sage: SandboxServer, tmp_path: Path, browser: Browser, redirect_uri: str
 ) -> None:
     sage.faults.add(Fault(path="authorize", what="temporarily_unavailable"))
@@ -582,7 +582,7 @@ def test_an_outage_at_sage_asks_for_ten_minutes(
         ({"token_store": "tokens.sqlite"}, "'token_store' is no database URL"),
     ],
 )
-def test_wrong_settings_are_told_before_anything_else(
+def test_wrong_settings_are_reported_before_anything_else(
     sage: SandboxServer, tmp_path: Path, settings: dict[str, Any], complaint: str
 ) -> None:
     result = command(login, sage, tmp_path, **settings)
@@ -600,7 +600,7 @@ def test_settings_come_from_the_environment_as_meltano_gives_them(
     assert result.exit_code == 0, result.output
 
 
-def test_status_tells_who_what_and_until_when_without_a_secret(sage: SandboxServer, tmp_path: Path) -> None:
+def test_status_says_who_what_and_until_when_without_a_secret(sage: SandboxServer, tmp_path: Path) -> None:
     settings = {"refresh_token": sage.refresh_token}
     manager(sage, store_at(tmp_path)).access_token()
     result = command(status, sage, tmp_path, **settings)
@@ -689,7 +689,7 @@ def test_a_logout_that_does_not_reach_sage_forgets_nothing(sage: SandboxServer, 
     assert present(store_at(tmp_path).read(sage.client_id, sage.refresh_token)).tokens is not None
 
 
-def test_the_page_escapes_what_it_was_told_and_loads_nothing() -> None:
+def test_the_page_escapes_its_texts_and_loads_nothing() -> None:
     shown = page("The login did not work", "<script>alert(1)</script>", good=False)
     assert "<script" not in shown
     assert "http" not in shown

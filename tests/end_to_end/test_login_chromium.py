@@ -143,7 +143,7 @@ def test_a_login_that_fails_says_the_same_in_browser_and_terminal(
     assert "Traceback" not in printed
 
 
-def test_an_answer_to_another_login_does_not_end_the_one_that_waits(
+def test_a_callback_of_another_login_does_not_end_the_one_that_waits(
     chromium: Any, sage: SandboxServer, tmp_path: Path
 ) -> None:
     login = Login(sage, tmp_path)

@@ -113,7 +113,7 @@ def test_every_list_that_sage_sorts_goes_on_where_it_was(server: SandboxServer, 
     assert PAGES - KILLED_AFTER <= len(pages_asked(server, stream)) <= PAGES - KILLED_AFTER + 5
 
 
-def test_the_quiet_case_costs_no_request(server: SandboxServer, run_tap: RunTap) -> None:
+def test_resuming_a_list_that_did_not_change_costs_no_request(server: SandboxServer, run_tap: RunTap) -> None:
     long_list(server)
     run_tap(STREAM, **SETTINGS)
     assert sorted(pages_asked(server)) == list(range(1, PAGES + 1))

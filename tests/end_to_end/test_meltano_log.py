@@ -64,7 +64,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         yield Project(sage, tmp_path)
 
 
-def test_the_level_of_the_log_is_the_one_that_was_asked_for(project: Project) -> None:
+def test_the_level_of_the_log_is_the_one_that_was_chosen(project: Project) -> None:
     usual = project.log(*VERSION)
     assert any("Environment 'dev' is active" in line for line in usual)
     assert project.log("--log-level=warning", *VERSION) == []
@@ -74,7 +74,7 @@ def test_the_level_of_the_log_is_the_one_that_was_asked_for(project: Project) ->
 
 
 @pytest.mark.parametrize("given", ["option", "variable", "file"])
-def test_the_format_of_the_log_is_the_one_that_was_asked_for(project: Project, given: str) -> None:
+def test_the_format_of_the_log_is_the_one_that_was_chosen(project: Project, given: str) -> None:
     if given == "file":
         with (project.directory / "meltano.yml").open("a") as file:
             file.write("\ncli:\n  log_format: json\n")

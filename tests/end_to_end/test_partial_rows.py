@@ -115,7 +115,7 @@ COPIES: dict[str, Record] = {
 
 @pytest.mark.postgres
 @pytest.mark.slow
-def test_a_deletion_told_by_id_only_changes_nothing_else_whatever_the_stream_maps(
+def test_a_deletion_reported_by_id_only_changes_nothing_else_whatever_the_stream_maps(
     server: SandboxServer, contacts: list[List], loading: Loading
 ) -> None:
     stream_maps = {name: {"__source__": "contacts", **definition} for name, definition in COPIES.items()}

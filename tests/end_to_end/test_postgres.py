@@ -283,7 +283,7 @@ def test_the_trial_balance_follows_the_ledger(second_run: Warehouse) -> None:
     assert second_run.ask(TRIAL_BALANCE_DISAGREEMENTS) == []
 
 
-def test_a_deletion_told_by_id_only_leaves_the_other_columns_as_they_were(
+def test_a_deletion_reported_by_id_only_leaves_the_other_columns_as_they_were(
     second_run: Warehouse, third_run: Warehouse
 ) -> None:
     before, rows = second_run.rows(), third_run.rows()

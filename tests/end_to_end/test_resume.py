@@ -130,7 +130,7 @@ def test_a_process_that_is_killed_while_a_page_is_on_its_way_is_continued_withou
         assert disagreements(world, warehouse, streams) == []
 
 
-def test_the_state_is_told_before_rows_whose_deletion_only_it_can_tell(run_tap: RunTap) -> None:
+def test_the_state_is_written_before_rows_whose_deletion_only_it_can_show(run_tap: RunTap) -> None:
     run = run_tap(*STREAMS)
     reported: set[str] = set()
     needed: set[str] = set()

@@ -34,7 +34,7 @@ def access_token(text: str) -> str:
     return str(requests.post(setting(text, "token_url"), data=form, timeout=60).json()["access_token"])
 
 
-def test_it_tells_all_that_is_needed_serves_and_stops_cleanly() -> None:
+def test_the_command_prints_all_that_is_needed_serves_and_stops_cleanly() -> None:
     command = [sys.executable, "-W", "error", "-m", "sage_sandbox", *TINY]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -83,7 +83,7 @@ def test_a_rotated_refresh_token_is_not_shown_after_a_restart(tmp_path: Path) ->
         assert not any(secret in reported for secret in second.issued_secrets - {second.refresh_token})
 
 
-def test_its_readme_works_as_it_stands_there() -> None:
+def test_the_readme_of_the_sandbox_works_as_it_stands_there() -> None:
     text = (Path(__file__).parents[2] / "packages" / "sage-sandbox" / "README.md").read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     [in_python] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
@@ -103,14 +103,14 @@ def test_its_readme_works_as_it_stands_there() -> None:
     assert "0 requests so far" in shown
 
 
-def test_a_taken_port_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_port_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main(["--size", "tiny", "--businesses", "1", "--port", port]) == 1
     assert "--port" in capsys.readouterr().err
 
 
-def test_its_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_of_the_sandbox_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"sage-sandbox {version('sage-sandbox')}\n"

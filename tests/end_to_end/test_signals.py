@@ -118,7 +118,7 @@ def test_a_token_request_under_way_is_waited_for_and_its_tokens_are_kept(
 
 @pytest.mark.slow
 @two
-def test_a_run_that_waits_for_an_answer_ends_with_a_state(
+def test_a_run_that_waits_for_a_response_ends_with_a_state(
     tap: TapProcess, server: SandboxServer, start: Start, signals: Sequence[int]
 ) -> None:
     slow = server.faults.add(Fault("sales_quotes", "slow", page=2, seconds=60))
@@ -266,7 +266,7 @@ def test_a_stop_while_modules_are_loaded_leaves_no_traceback(
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_is_told_to_stop_leaves_whole_lines_and_a_true_state(
+def test_a_process_that_is_stopped_leaves_whole_lines_and_a_true_state(
     server: SandboxServer, run_tap: Callable[..., Run], tmp_path: Path, sign: signal.Signals
 ) -> None:
     for business in server.world.businesses.values():

@@ -81,7 +81,7 @@ def check_end(process: Process, signals: Sequence[int]) -> None:
 
 @pytest.mark.slow
 @two
-def test_status_keeps_the_tokens_that_it_asked_for(
+def test_status_keeps_the_tokens_that_it_requested(
     sage: SandboxServer, start: Start, tmp_path: Path, signals: Sequence[int]
 ) -> None:
     sage.faults.access_token_lifetime = 0.1
@@ -191,7 +191,7 @@ def messages(process: Process) -> list[dict[str, Any]]:
 
 
 @two
-def test_the_source_hands_back_the_tokens_that_it_asked_for(
+def test_the_source_hands_back_the_tokens_that_it_requested(
     source: tuple[SandboxServer, list[str | Path]], start: Start, signals: Sequence[int]
 ) -> None:
     sage, read = source

@@ -28,7 +28,7 @@ REPRESENTATIVES = [
     "end_to_end/test_front_door.py::test_another_project_adds_the_tap_without_a_hub",
     "end_to_end/test_login.py::test_a_login_stores_tokens_that_a_run_then_uses",
     "end_to_end/test_login.py::test_settings_come_from_the_environment_as_meltano_gives_them",
-    "end_to_end/test_login.py::test_status_tells_who_what_and_until_when_without_a_secret",
+    "end_to_end/test_login.py::test_status_says_who_what_and_until_when_without_a_secret",
     "end_to_end/test_sandbox_cli.py",
     "integration/test_tokens.py",
 ]

@@ -176,7 +176,7 @@ def test_a_connection_within_this_machine_is_not_warned_of(
     assert UNENCRYPTED not in caplog.text
 
 
-def test_a_server_that_answers_nothing_is_given_up(postgres: RestartablePostgres) -> None:
+def test_a_server_that_does_not_respond_is_given_up(postgres: RestartablePostgres) -> None:
     with DarkProxy(postgres.socket) as proxy:
         proxy.go_dark()
         with pytest.raises(TokenStoreError, match="timeout"):

@@ -123,7 +123,7 @@ def test_a_damaged_text_costs_no_row(
 @pytest.mark.slow
 @pytest.mark.parametrize("attribute", ["credit_limit", "id", "$path", "main_address", "unheard"])
 @pytest.mark.parametrize("raw", ["NaN", '"2026-06-30T18:00:0\xe9"'])
-def test_it_does_not_matter_which_attribute_it_is(
+def test_a_damaged_text_costs_no_row_whichever_attribute_it_is(
     server: SandboxServer, run_tap: RunTap, business: Business, attribute: str, raw: str
 ) -> None:
     spoil(server, business, "contacts", raw, attribute)
@@ -150,7 +150,7 @@ def test_damaged_moments_stay_out_of_bookmarks(server: SandboxServer, run_tap: R
     assert "ufffd" not in json.dumps(run.state)
 
 
-def test_damaged_texts_inside_a_record_are_told_by_their_place(
+def test_damaged_texts_inside_a_record_are_reported_by_their_place(
     server: SandboxServer, run_tap: RunTap, business: Business
 ) -> None:
     rows = business.collection("sales_quotes")
@@ -370,7 +370,7 @@ def test_an_error_body_that_is_nested_too_deeply_is_not_an_error_of_sage() -> No
     assert SageError.parse(b"[" * 100_000) == SageError()
 
 
-def test_an_unreadable_body_is_told_by_its_size_not_its_text() -> None:
+def test_an_unreadable_body_is_reported_by_its_size_not_its_text() -> None:
     with pytest.raises(UnreadableResponseError) as unreadable:
         parse_json(b'{"name": "Ms. Private \xe9', "'contacts', page 3")
     assert str(unreadable.value) == "'contacts', page 3: the answer is not complete JSON (23 bytes)."

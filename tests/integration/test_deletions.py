@@ -141,7 +141,7 @@ def test_deselected_columns_stay_away_from_flagged_rows_too(
     assert row["deleted_at"] is not None
 
 
-def test_a_record_deleted_in_the_second_of_the_last_look_is_told(server: SandboxServer, run_tap: RunTap) -> None:
+def test_a_record_deleted_in_the_second_of_the_last_look_is_reported(server: SandboxServer, run_tap: RunTap) -> None:
     rows = a_list(server, "contacts", 3)
     first = run_tap("contacts", "deletions", lookback_window=0)
     rows.delete(rows.keys[0])
@@ -192,7 +192,7 @@ class Undated(Row):
         return {name: value for name, value in super().render().items() if name != "deleted_at"}
 
 
-def test_whole_records_without_a_time_of_deletion_are_asked_for_before_they_are_believed(
+def test_whole_records_without_a_time_of_deletion_are_requested_before_they_count_as_deleted(
     server: SandboxServer, run_tap: RunTap
 ) -> None:
     rows = a_list(server, "contacts", 2)
@@ -221,7 +221,7 @@ def test_all_pages_of_deletions_are_read(server: SandboxServer, run_tap: RunTap)
     assert {row_id for _, row_id in deleted(second)} == set(gone)
 
 
-def test_a_deletion_that_sage_cannot_show_whole_is_told_in_part(server: SandboxServer, run_tap: RunTap) -> None:
+def test_a_deletion_that_sage_cannot_show_whole_is_delivered_in_part(server: SandboxServer, run_tap: RunTap) -> None:
     rows = a_list(server, "contacts", 5)
     first = run_tap("contacts", "deletions")
     pass_time(server, hours=1)
@@ -377,7 +377,7 @@ def test_deactivated_contacts_still_arrive(server: SandboxServer, run_tap: RunTa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", UNTOLD_WITH_IDS)
-def test_an_untold_deletion_is_found(server: SandboxServer, run_tap: RunTap, stream: str) -> None:
+def test_an_unreported_deletion_is_found(server: SandboxServer, run_tap: RunTap, stream: str) -> None:
     rows = a_list(server, stream, 4)
     first = run_tap(stream, "deletions", deletion_sweep_days=0)
     pass_time(server, hours=1)
@@ -395,7 +395,7 @@ def test_an_untold_deletion_is_found(server: SandboxServer, run_tap: RunTap, str
     assert deleted(third) == {}
 
 
-def test_an_untold_deletion_is_found_when_the_sweep_is_due_and_not_before(
+def test_an_unreported_deletion_is_found_when_the_sweep_is_due_and_not_before(
     server: SandboxServer, run_tap: RunTap
 ) -> None:
     rows = a_list(server, "sales_quotes", 4)
@@ -443,7 +443,7 @@ def test_a_slipped_row_is_not_taken_for_deleted(server: SandboxServer, run_tap: 
     assert {*deleted(second), *deleted(third)} == {("stock_movements", gone)}
 
 
-def test_a_row_that_a_sweep_missed_is_asked_for_and_not_reported(server: SandboxServer, run_tap: RunTap) -> None:
+def test_a_row_that_a_sweep_missed_is_requested_and_not_reported(server: SandboxServer, run_tap: RunTap) -> None:
     rows = a_list(server, "sales_quotes", 10)
     rows.insert(LONG_AGO + timedelta(days=1))
     first = run_tap("sales_quotes", "deletions")
@@ -512,7 +512,7 @@ def activations(run: Run) -> list[str]:
     return [message["stream"] for message in run.messages if message["type"] == "ACTIVATE_VERSION"]
 
 
-def test_rows_that_leave_a_full_table_list_stay_unless_versions_are_told(
+def test_rows_that_leave_a_full_table_list_stay_unless_versions_are_activated(
     server: SandboxServer, run_tap: RunTap
 ) -> None:
     rows = a_list(server, "unallocated_artefacts", 3)
@@ -529,13 +529,15 @@ def test_rows_that_leave_a_full_table_list_stay_unless_versions_are_told(
     assert set(replaced.rows("unallocated_artefacts", rows.owner.id)) == {key(2), key(3)}
 
 
-def test_versions_are_not_told_unless_asked_for(server: SandboxServer, run_tap: RunTap) -> None:
+def test_versions_are_not_activated_without_the_setting(server: SandboxServer, run_tap: RunTap) -> None:
     a_list(server, "unallocated_artefacts", 3)
     assert activations(run_tap("unallocated_artefacts")) == []
 
 
 @pytest.mark.parametrize("what", [500, 403, "html"])
-def test_no_version_is_told_when_one_business_was_not_read(run_tap: RunTap, server: SandboxServer, what: Any) -> None:
+def test_no_version_is_activated_when_one_business_was_not_read(
+    run_tap: RunTap, server: SandboxServer, what: Any
+) -> None:
     other = plain_world(businesses=2).businesses
     server.world.businesses.update(other)
     for business in range(2):
@@ -547,13 +549,13 @@ def test_no_version_is_told_when_one_business_was_not_read(run_tap: RunTap, serv
     assert activations(run) == []
 
 
-def test_no_version_is_told_for_a_choice_of_businesses(server: SandboxServer, run_tap: RunTap) -> None:
+def test_no_version_is_activated_for_a_choice_of_businesses(server: SandboxServer, run_tap: RunTap) -> None:
     rows = a_list(server, "unallocated_artefacts", 3)
     run = run_tap("unallocated_artefacts", emit_activate_version_messages=True, business_ids=[rows.owner.id])
     assert activations(run) == []
 
 
-def test_no_version_is_told_for_incremental_streams(server: SandboxServer, run_tap: RunTap) -> None:
+def test_no_version_is_activated_for_incremental_streams(server: SandboxServer, run_tap: RunTap) -> None:
     a_list(server, "contacts", 3)
     assert activations(run_tap("contacts", emit_activate_version_messages=True)) == []
 

@@ -196,12 +196,12 @@ def test_a_filter_for_inactive_items_that_is_ignored_decides_nothing(seen: Calla
     }
 
 
-def test_void_entries_that_are_hidden_are_told_from_a_ledger_that_is_empty(seen: Callable[[str], Seen]) -> None:
+def test_void_entries_that_are_hidden_are_distinguished_from_an_empty_ledger(seen: Callable[[str], Seen]) -> None:
     evidence = seen("switched").evidence("ledger.voids")
     assert evidence == "The entries of a void document are not listed; those of another transaction are."
 
 
-def test_a_business_that_is_answered_for_another_one_is_named(
+def test_a_business_that_sage_confuses_with_another_one_is_named(
     seen: Callable[[str], Seen], usual: bytes, tmp_path: Path
 ) -> None:
     invented = "An invented business is answered with 200, and the answer names"

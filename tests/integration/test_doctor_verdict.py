@@ -107,11 +107,11 @@ def test_a_401_for_one_list_spends_no_token_and_is_not_the_edition(lacking: Call
     assert lacking().token_requests == 1
 
 
-def test_a_reason_names_what_was_not_answered(lacking: Callable[[], Seen]) -> None:
+def test_a_reason_names_what_was_not_returned(lacking: Callable[[], Seen]) -> None:
     assert lacking().evidence("records.opt_ins") == "Not answered, or refused: contacts (500)."
 
 
-def test_lists_that_are_not_answered_are_named_and_a_run_can_do_without_them(lacking: Callable[[], Seen]) -> None:
+def test_lists_that_are_not_returned_are_named_and_a_run_can_do_without_them(lacking: Callable[[], Seen]) -> None:
     assert lacking().exit_code == 0
     assert lacking().found["ready"]
     lists = "a list that Sage refuses and contacts (500); journals (401), which Sage did not answer"
@@ -136,7 +136,7 @@ BOOKS = ("ledger_entries", "transactions", "contacts", "sales_invoices")
 
 
 @pytest.mark.parametrize("ways", [(500, 503, "drop", 504), ("html", "no_items", "other_business", "cut")])
-def test_books_that_are_not_answered_are_named_and_contradict_nothing(
+def test_books_that_are_not_returned_are_named_and_contradict_nothing(
     ways: tuple[int | str, ...], usual: bytes, tmp_path: Path
 ) -> None:
     faults = [Fault(path=name, what=what, times=None) for name, what in zip(BOOKS, ways, strict=True)]
@@ -197,7 +197,7 @@ def test_rights_are_named_where_a_list_of_another_edition_is_refused_too(server:
     assert shown.statuses("journal_codes") == {401}
 
 
-def test_rights_that_are_not_answered_are_no_readiness(usual: bytes, tmp_path: Path) -> None:
+def test_a_business_whose_rights_are_not_returned_is_not_ready(usual: bytes, tmp_path: Path) -> None:
     shown = seen_with(usual, tmp_path, Fault(path="businesses/*", what=500, times=None))
     assert shown.exit_code == 1
     assert "Sage does not say what the user may read." in shown.verdict
@@ -281,7 +281,7 @@ def test_a_wait_within_the_time_of_a_look_is_not_bounded_by_patience(usual: byte
 # Nothing is waited for without a bound
 
 
-def test_an_answer_that_never_ends_is_given_up_and_said_so(
+def test_a_response_that_never_ends_is_given_up_and_reported(
     usual: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("tap_sage_accounting.commands.doctor.command.MAX_RESPONSE_SECONDS", 2.0)

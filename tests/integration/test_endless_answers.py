@@ -227,7 +227,7 @@ def server() -> Iterator[SandboxServer]:
 @pytest.mark.usefixtures("bounds")
 @pytest.mark.parametrize("what", ENDLESS)
 @pytest.mark.parametrize("path", ["contacts", "invoice_settings", "businesses"])
-def test_an_endless_answer_is_asked_for_again(server: SandboxServer, run_tap: RunTap, path: str, what: str) -> None:
+def test_an_endless_response_is_requested_again(server: SandboxServer, run_tap: RunTap, path: str, what: str) -> None:
     server.faults.add(Fault(path, what, seconds=0.05, megabytes=3))
     run = run_tap("contacts", "invoice_settings", "sales_quotes")
     assert run.error is None
@@ -240,7 +240,7 @@ def test_an_endless_answer_is_asked_for_again(server: SandboxServer, run_tap: Ru
 
 @pytest.mark.usefixtures("bounds")
 @pytest.mark.parametrize("what", ["drip", "bomb", "endless"])
-def test_answers_that_stay_endless_fail_their_read_only(server: SandboxServer, run_tap: RunTap, what: str) -> None:
+def test_responses_that_stay_endless_fail_their_read_only(server: SandboxServer, run_tap: RunTap, what: str) -> None:
     broken, _ = server.world.businesses.values()
     server.faults.add(Fault("invoice_settings", what, business=broken.id, seconds=0.05, megabytes=3, times=None))
     run = run_tap("contacts", "invoice_settings", "sales_quotes", concurrency=2)

@@ -66,7 +66,7 @@ def test_every_single_object_arrives_with_every_attribute(server: SandboxServer,
     assert differences(server.world.user, user) == []
 
 
-def test_a_run_asks_no_more_than_pages_there_are(server: SandboxServer, run_tap: RunTap) -> None:
+def test_a_run_requests_no_more_pages_than_there_are(server: SandboxServer, run_tap: RunTap) -> None:
     business = next(iter(server.world.businesses.values()))
     business.collections["contacts"].rows.clear()
     for number in range(401):
@@ -245,7 +245,7 @@ def test_business_ids_select_businesses(server: SandboxServer, run_tap: RunTap) 
     assert {row["id"] for row in run.records["businesses"]} == {chosen}
 
 
-def test_a_business_that_the_user_cannot_see_is_an_error_that_lists_the_ones_he_can(
+def test_a_business_that_the_user_cannot_see_is_an_error_that_lists_the_ones_they_can(
     server: SandboxServer, run_tap: RunTap
 ) -> None:
     run = run_tap("contacts", business_ids=["unknown"])
@@ -255,7 +255,7 @@ def test_a_business_that_the_user_cannot_see_is_an_error_that_lists_the_ones_he_
         assert business.name in str(run.error)
 
 
-def test_an_answer_for_another_business_is_refused(server: SandboxServer, run_tap: RunTap) -> None:
+def test_a_response_for_another_business_is_refused(server: SandboxServer, run_tap: RunTap) -> None:
     server.faults.add(Fault("contacts", "other_business"))
     run = run_tap("contacts")
     assert "another business" in str(run.tap.report.failed[0].reason)
@@ -275,7 +275,7 @@ def select(catalog: dict[str, Any], stream: str, deselected: set[str]) -> dict[s
     return catalog
 
 
-def test_deselected_columns_are_not_even_asked_for(server: SandboxServer, run_tap: RunTap) -> None:
+def test_deselected_columns_are_not_requested(server: SandboxServer, run_tap: RunTap) -> None:
     catalog = run_tap("user").tap.catalog_dict
     keep = {"business_id", "id", "name", "updated_at", "balance"}
     [entry] = [entry for entry in catalog["streams"] if entry["tap_stream_id"] == "contacts"]

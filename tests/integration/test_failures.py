@@ -78,7 +78,7 @@ def test_a_passing_fault_changes_nothing(server: SandboxServer, run_tap: RunTap,
 
 
 @pytest.mark.parametrize("path", ["contacts", "invoice_settings", "businesses"])
-def test_a_right_answer_under_a_wrong_content_type_counts_for_what_it_holds(
+def test_a_right_response_under_a_wrong_content_type_counts_for_what_it_holds(
     server: SandboxServer, run_tap: RunTap, path: str
 ) -> None:
     server.faults.add(Fault(path, "wrong_type", times=None))
@@ -88,7 +88,7 @@ def test_a_right_answer_under_a_wrong_content_type_counts_for_what_it_holds(
     assert [len(run.records[name]) for name in STREAMS] == [14, 2, 14]
 
 
-def test_a_slow_answer_is_waited_for_while_other_lists_are_asked_for(server: SandboxServer, run_tap: RunTap) -> None:
+def test_a_slow_response_is_waited_for_while_other_lists_are_requested(server: SandboxServer, run_tap: RunTap) -> None:
     first, _ = businesses_of(server)
     server.faults.add(Fault("contacts", "slow", business=first.id, seconds=0.2))
     run = run_tap(*STREAMS)
@@ -99,7 +99,7 @@ def test_a_slow_answer_is_waited_for_while_other_lists_are_asked_for(server: San
     assert any(slow.start < request.end < slow.end for request in server.requests)
 
 
-def test_an_answer_that_does_not_come_in_time_is_asked_for_again(
+def test_a_response_that_does_not_come_in_time_is_requested_again(
     server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(faults, "READ_TIMEOUT", 0.15)
@@ -196,7 +196,7 @@ def test_nothing_is_read_when_the_businesses_cannot_be_listed(
     assert run.records == {}
 
 
-def test_the_table_at_the_end_tells_complete_skipped_and_failed_apart(server: SandboxServer, run_tap: RunTap) -> None:
+def test_the_table_at_the_end_distinguishes_complete_skipped_and_failed(server: SandboxServer, run_tap: RunTap) -> None:
     first, second = businesses_of(server)
     first.permissions["settings"] = "no_access"
     second.subscribed = False

@@ -90,7 +90,7 @@ def books(server: SandboxServer, run_tap: RunTap) -> Books:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", ["contacts", "sales_invoices", "ledger_entries", "sales_quotes"])
-def test_changes_from_before_days_of_empty_answers_arrive_after_them(books: Books, stream: str) -> None:
+def test_changes_from_before_days_of_empty_responses_arrive_after_them(books: Books, stream: str) -> None:
     rows = books.fill(stream, 5)
     books.sync()
     books.pass_time(hours=1)
@@ -346,7 +346,7 @@ def test_a_list_that_comes_in_another_order_than_before_is_read_whole(
 @pytest.mark.slow
 @pytest.mark.parametrize("cache", ["honest", "stubborn", "lying"])
 @pytest.mark.parametrize(("stream", "tombstones"), [("contacts", "full"), ("sales_invoices", "id_only")])
-def test_an_old_answer_of_a_cache_loses_no_row(books: Books, stream: str, tombstones: str, cache: str) -> None:
+def test_an_old_response_of_a_cache_loses_no_row(books: Books, stream: str, tombstones: str, cache: str) -> None:
     rows = books.fill(stream, 9)
     books.server.faults.update({"tombstones": tombstones, "cache": cache})
     books.sync(lookback_window=0)

@@ -302,7 +302,7 @@ def test_what_was_posted_while_transactions_were_not_shown_comes_as_soon_as_they
     assert practice.missing == []
 
 
-def test_an_old_answer_of_a_cache_does_not_let_a_business_rest(practice: Practice) -> None:
+def test_an_old_response_of_a_cache_does_not_let_a_business_rest(practice: Practice) -> None:
     practice.server.faults.update({"cache_seconds": 5 * 3600.0, "cache": "stubborn", "cached_paths": "transactions"})
     practice.run()
     assert practice.rested() == [0, 1, 2]
@@ -315,7 +315,7 @@ def test_an_old_answer_of_a_cache_does_not_let_a_business_rest(practice: Practic
     assert practice.missing == []
 
 
-def test_lists_that_a_cache_answered_count_as_read_when_it_got_them(practice: Practice) -> None:
+def test_lists_that_came_from_a_cache_count_as_read_when_it_got_them(practice: Practice) -> None:
     practice.pass_time(hours=HOURS)
     before = copy.deepcopy(practice.state)
     practice.server.faults.update({"cache_seconds": 5 * 3600.0, "cache": "stubborn", "cached_paths": "transactions"})
@@ -430,7 +430,7 @@ def test_two_runs_at_once_lose_nothing_whichever_state_is_kept(practice: Practic
     "lie",
     [{"$total": 0}, {"$total": None}, {"$next": None, "$total": None}, {"$items": [], "$total": 5}, {"$items": None}],
 )
-def test_an_answer_that_contradicts_itself_lets_no_business_rest_in_which_something_was_posted(
+def test_a_response_that_contradicts_itself_lets_no_business_rest_in_which_something_was_posted(
     practice: Practice, lie: dict[str, Any]
 ) -> None:
     practice.ledgers[1].post(5)

@@ -187,7 +187,7 @@ def test_a_business_that_is_no_object_keeps_no_other_one_from_being_read(
 
 
 @pytest.mark.parametrize("kind", ["null", "empty", "object"])
-def test_a_business_without_an_id_is_named_and_not_asked_for(server: SandboxServer, run_tap: RunTap, kind: str) -> None:
+def test_a_business_without_an_id_is_named_and_not_requested(server: SandboxServer, run_tap: RunTap, kind: str) -> None:
     fill(server, "contacts")
     _, second = server.world.businesses.values()
     second.body |= {**NO_IDS[kind], "$path": None}

@@ -63,7 +63,7 @@ def test_everything_is_read_and_little_is_refused(server: SandboxServer, run_tap
     ids=["absent", "zero", "one"],
     indirect=True,
 )
-def test_a_list_that_is_always_refused_is_not_asked_for_all_the_time_and_holds_up_no_other(
+def test_a_list_that_is_always_refused_is_not_requested_all_the_time_and_holds_up_no_other(
     server: SandboxServer, run_tap: Callable[..., Run]
 ) -> None:
     run = run_tap("contacts", "ledger_entries", page_size=1, patience=2)

@@ -164,7 +164,7 @@ def test_a_list_that_grows_at_every_request_is_read_to_its_end(
     assert disagreements(server.world, warehouse, [stream]) == []
 
 
-def test_everything_on_one_page_is_everything(server: SandboxServer, run_tap: RunTap) -> None:
+def test_a_list_that_comes_on_one_page_is_read_whole(server: SandboxServer, run_tap: RunTap) -> None:
     [business] = server.world.businesses.values()
     everything = [row.render() for row in business.collection("contacts").rows.values()]
     envelope = {"$items": everything, "$page": 1, "$next": None, "$itemsPerPage": None}

@@ -341,7 +341,7 @@ def test_a_slipped_row_that_is_deleted_before_it_is_fetched_does_not_end_the_rea
 # Totals that do not fit
 
 
-def test_an_empty_page_is_asked_for_again(server: SandboxServer, run_tap: RunTap) -> None:
+def test_an_empty_page_is_requested_again(server: SandboxServer, run_tap: RunTap) -> None:
     rows = a_list(server, "contacts", 9)
     server.faults.add(Fault("contacts", "empty_page", page=2))
     run = run_tap("contacts", page_size=3)
@@ -370,7 +370,7 @@ class ListWithHiddenRows:
         raise RecordNotFoundError(identity(item))
 
 
-def test_rows_that_are_counted_but_never_listed_are_told_once_and_do_not_fail_the_read(
+def test_rows_that_are_counted_but_never_listed_are_reported_once_and_do_not_fail_the_read(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with ThreadPoolExecutor(1) as executor:
@@ -389,7 +389,7 @@ def test_rows_that_are_counted_but_never_listed_are_told_once_and_do_not_fail_th
     ]
 
 
-def test_a_quiet_run_asks_each_part_of_a_list_once_for_changes_and_once_for_deletions(
+def test_a_quiet_run_requests_changes_and_deletions_of_each_part_of_a_list_once(
     server: SandboxServer, run_tap: RunTap
 ) -> None:
     for stream in KINDS:
@@ -411,7 +411,7 @@ IDS = st.lists(st.text(alphabet="abc", min_size=1, max_size=3), max_size=40)
 
 
 @given(st.lists(IDS, min_size=1, max_size=4), IDS, IDS, st.sampled_from((None, 0, 3, 500)))
-def test_a_watch_knows_what_it_saw_whatever_it_was_told_of_the_total(
+def test_seen_rows_are_counted_right_whatever_total_sage_states(
     pages: list[list[str]], recovered: list[str], asked: list[str], total: int | None
 ) -> None:
     watch = SeenRows()
@@ -434,7 +434,7 @@ def test_a_total_that_cannot_be_costs_no_more_than_a_second_look() -> None:
     assert not watch.is_consistent
 
 
-def test_a_watch_tells_many_rows_apart() -> None:
+def test_seen_rows_distinguish_many_rows() -> None:
     watch, once_more = SeenRows(), SeenRows()
     items = [{"id": f"{number:032x}"} for number in range(100_000)]
     watch.add_page(Page(1, 1, len(items), items, total=len(items) + 900, has_next=False, served_at=LONG_AGO))

@@ -117,7 +117,7 @@ def test_attributes_that_the_schemas_lack_are_seen(server: SandboxServer, run_ta
     assert observed(run_tap(*STREAMS)) == {"records.attributes": 1}
 
 
-def test_lists_that_are_answered_as_not_found_are_seen(server: SandboxServer, run_tap: RunTap) -> None:
+def test_lists_that_are_not_found_are_counted(server: SandboxServer, run_tap: RunTap) -> None:
     server.faults.edition_refusal = 404
     assert observed(run_tap("contacts", "stock_items"))["rights.edition"] == 1
 

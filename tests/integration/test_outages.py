@@ -270,7 +270,7 @@ def test_the_log_mentions_an_outage_at_its_beginning_and_once_a_minute(clock: Cl
 
 
 @pytest.mark.parametrize("status", [500, 502, 504, 524])
-def test_a_page_that_is_too_heavy_is_given_up_when_something_light_is_answered(
+def test_a_page_that_is_too_heavy_is_given_up_when_a_light_request_succeeds(
     connection: HttpClient, requests_mock: Mocker, status: int
 ) -> None:
     light = requests_mock.get(USER, json={"id": "u1"})
@@ -280,7 +280,7 @@ def test_a_page_that_is_too_heavy_is_given_up_when_something_light_is_answered(
     assert (contacts.call_count, light.call_count) == (3, 1)
 
 
-def test_a_page_is_given_up_without_another_question_when_others_are_answered_meanwhile(
+def test_a_page_is_given_up_without_another_request_when_others_succeed_meanwhile(
     connection: HttpClient, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     light = requests_mock.get(USER, json={"id": "u1"})
@@ -319,7 +319,7 @@ def test_no_page_is_blamed_for_what_happens_to_all(
 
 
 @pytest.mark.parametrize("fault", [{"status_code": 404, "text": "<html>"}, {"status_code": 302}], ids=str)
-def test_an_address_that_never_answered_is_not_waited_for(
+def test_an_address_that_never_responded_is_not_waited_for(
     connection: HttpClient, clock: Clock, requests_mock: Mocker, fault: dict[str, Any]
 ) -> None:
     began = clock.now

@@ -231,7 +231,7 @@ def test_a_record_that_somebody_else_refuses_is_not_deleted(
 @pytest.mark.slow
 @few_foreign
 @pytest.mark.parametrize("tombstones", ["full", "id_only"])
-def test_deletions_that_somebody_else_refuses_to_list_are_told_later(
+def test_deletions_that_somebody_else_refuses_to_list_arrive_later(
     server: SandboxServer, books: Books, status: int, by: Any, tombstones: str
 ) -> None:
     server.faults.update({"tombstones": tombstones})
@@ -256,7 +256,7 @@ def test_an_object_that_a_gateway_makes_up_is_no_row(server: SandboxServer, book
     books.check()
 
 
-def test_a_record_that_a_gateway_makes_up_is_not_taken_for_the_one_that_was_asked_for(
+def test_a_record_that_a_gateway_makes_up_is_not_taken_for_the_requested_one(
     server: SandboxServer, books: Books
 ) -> None:
     first, _ = businesses_of(server)
@@ -519,7 +519,7 @@ def versions(run: Run) -> list[str]:
     ids=lambda fault: f"{fault.what} by {fault.by}, page {fault.page}",
 )
 @pytest.mark.parametrize("businesses", ["one", "all"])
-def test_no_version_is_told_of_a_table_that_was_refused_in_part_or_whole(
+def test_no_version_is_activated_of_a_table_that_was_refused_in_part_or_whole(
     server: SandboxServer, run_tap: RunTap, fault: Fault, businesses: str
 ) -> None:
     first, _ = businesses_of(server)

@@ -107,7 +107,7 @@ def test_a_change_that_did_not_move_the_time_is_delivered_and_reported(watched: 
     assert row in says[0]
 
 
-def test_it_is_not_delivered_without_the_setting(watched: Office) -> None:
+def test_a_change_that_did_not_move_the_time_is_not_delivered_without_the_setting(watched: Office) -> None:
     watched.change(INVOICES, 5)
     watched.pass_time(days=8)
     assert watched.sync(reread_documents_days=0) == []

@@ -79,9 +79,7 @@ def test_each_read_has_a_row_with_what_it_brought(server: SandboxServer, run_tap
     }
 
 
-def test_nothing_of_it_costs_a_request_and_nothing_of_it_is_there_unless_it_is_selected(
-    server: SandboxServer, run_tap: RunTap
-) -> None:
+def test_the_log_of_runs_costs_no_request_and_is_there_only_if_selected(server: SandboxServer, run_tap: RunTap) -> None:
     run_tap(*LOGGED)
     with_log = len(server.requests)
     server.requests.clear()

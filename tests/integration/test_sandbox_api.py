@@ -143,7 +143,7 @@ def error_of(answer: requests.Response) -> tuple[int, str, str]:
 
 
 class TestPaging:
-    def test_a_list_comes_in_pages_of_twenty_unless_asked_otherwise(self, client: Client, lead: Business) -> None:
+    def test_a_list_comes_in_pages_of_twenty_by_default(self, client: Client, lead: Business) -> None:
         for number in range(45):
             add(lead, "products", f"p{number:02}")
         first = client.get("products")
@@ -196,7 +196,7 @@ class TestPaging:
     def test_impossible_pages_are_refused(self, client: Client, params: dict[str, Any]) -> None:
         assert error_of(client.ask("contacts", **params))[:2] == (400, "RecordInvalid")
 
-    def test_a_page_shows_what_changed_since_it_was_last_asked_for(self, client: Client, lead: Business) -> None:
+    def test_a_page_shows_what_changed_since_it_was_last_requested(self, client: Client, lead: Business) -> None:
         assert client.ids("contacts") == ["c0", "c1", "c2", "c3", "c4"]
         lead.collection("contacts").delete("c1", NOW)
         lead.collection("contacts").change("c2", {"name": "Renamed"}, NOW)
@@ -235,14 +235,14 @@ class TestProjection:
     def test_a_list_item_is_a_reference_by_default(self, client: Client) -> None:
         assert client.get("contacts")["$items"][0] == reference("contacts", "c0")
 
-    def test_attributes_add_to_it(self, client: Client) -> None:
+    def test_attributes_are_added_to_the_reference(self, client: Client) -> None:
         assert client.get("contacts", attributes="name,created_at")["$items"][0] == {
             **reference("contacts", "c0"),
             "name": "Contact 0",
             "created_at": "2026-06-25T18:00:00Z",
         }
 
-    def test_all_attributes_leave_out_what_must_be_asked_for(self, client: Client) -> None:
+    def test_all_attributes_leave_out_what_needs_a_flag(self, client: Client) -> None:
         (first, *_) = client.get("sales_invoices", attributes="all")["$items"]
         assert first["updated_at"] == "2026-06-30T15:00:00Z"
         assert first["invoice_lines"] == [{"id": "l0", "quantity": "1.0"}]
@@ -264,7 +264,7 @@ class TestProjection:
         assert first["corrections"] == []
         assert first["invoice_lines"][0]["analysis_type_categories"] == [{"id": "a"}]
 
-    def test_a_flag_that_is_not_true_asks_for_nothing(self, client: Client) -> None:
+    def test_a_flag_that_is_not_true_adds_nothing(self, client: Client) -> None:
         assert "balance" not in client.get("contacts", attributes="all", show_balance="false")["$items"][0]
         assert client.get("contacts", attributes="all", show_balance="true")["$items"][0]["balance"] == "10.0"
 
@@ -393,7 +393,9 @@ class TestSelection:
         server.faults.tombstones = "id_only"
         assert client.get("contacts", **asked)["$items"] == [reference("contacts", "c0")]
 
-    def test_both_change_filters_at_once(self, client: Client, server: SandboxServer, lead: Business) -> None:
+    def test_both_change_filters_at_once_list_tombstones_or_all(
+        self, client: Client, server: SandboxServer, lead: Business
+    ) -> None:
         lead.collection("contacts").delete("c0", NOW)
         asked = {"deleted_since": "2026-01-01", "updated_or_created_since": "2026-06-29"}
         assert client.ids("contacts", **asked) == ["c0"]
@@ -407,7 +409,7 @@ class TestSelection:
         assert client.ids("ledger_entries") == ["e2", "e1", "e0"]
         assert client.ids("transactions") == ["t2", "t1", "t0"]
 
-    def test_sorting(self, client: Client) -> None:
+    def test_lists_are_sorted_as_requested(self, client: Client) -> None:
         assert client.ids("sales_invoices", sort="due_date") == ["s2", "s1", "s0"]
         assert client.ids("sales_invoices", sort="updated_at:desc") == ["s2", "s1", "s0"]
         assert client.ids("sales_invoices", sort="created_at:asc") == ["s0", "s1", "s2"]
@@ -420,7 +422,7 @@ class TestSelection:
         assert client.ids("sales_invoices", from_date="2026-06-02", to_date="2026-06-02") == ["s1"]
         assert client.ask("sales_invoices", from_date="June").status_code == 400
 
-    def test_reference_filters(self, client: Client, lead: Business) -> None:
+    def test_lists_are_filtered_by_reference(self, client: Client, lead: Business) -> None:
         assert client.ids("sales_invoices", contact_id="c0") == ["s0", "s2"]
         types = [reference("contact_types", "VENDOR")]
         lead.collection("contacts").change("c3", {"contact_types": types, "is_active": False}, NOW)
@@ -474,7 +476,9 @@ class TestBusinesses:
         }
         assert items[1] == {"id": "b2", "displayed_as": "Company b2", "$path": "/businesses/b2"}
 
-    def test_it_takes_attributes_when_that_is_switched_on(self, client: Client, server: SandboxServer) -> None:
+    def test_the_list_of_businesses_takes_attributes_when_that_is_switched_on(
+        self, client: Client, server: SandboxServer
+    ) -> None:
         assert client.get("businesses", attributes="all")["$items"][0].keys() == {"id", "displayed_as", "$path"}
         server.faults.businesses_attributes = "honoured"
         assert client.get("businesses", attributes="all")["$items"][0]["name"] == "Company b1"
@@ -506,10 +510,10 @@ class TestBusinesses:
         assert client.ids("businesses", active_only="true") == ["b1", "b3"]
         assert client.ids("businesses", name="y B2") == ["b2"]
 
-    def test_the_user_is_told(self, client: Client) -> None:
+    def test_the_user_is_returned(self, client: Client) -> None:
         assert client.get("user") == {"id": "u1", "displayed_as": "Jane Example", "email": "jane@example.com"}
 
-    def test_answers_echo_their_business(self, client: Client, server: SandboxServer) -> None:
+    def test_responses_echo_their_business(self, client: Client, server: SandboxServer) -> None:
         assert client.ask("contacts").headers["X-Business"] == "b1"
         assert client.ask("contacts", "b2").headers["X-Business"] == "b2"
         assert "X-Business" not in client.ask("businesses", "b2").headers
@@ -545,7 +549,7 @@ class TestRights:
             ("contact_allocations", ("sales", "no_access"), 200),
         ],
     )
-    def test_one_role_alone(
+    def test_one_role_alone_opens_its_lists_only(
         self, client: Client, lead: Business, name: str, only_role: tuple[str, str], status: int
     ) -> None:
         lead.permissions.clear()
@@ -585,7 +589,7 @@ class TestRights:
         server.faults.start_has_purchases = True
         assert client.ids(name, "b3") == ["p1"]
 
-    def test_lists_without_offer_can_answer_as_if_empty(
+    def test_lists_without_offer_can_be_returned_as_if_empty(
         self, client: Client, server: SandboxServer, lead: Business
     ) -> None:
         add(lead, "stock_items", "i1")
@@ -616,7 +620,7 @@ class TestRights:
         server.faults.expired_body = "empty"
         assert client.ask("contacts").content == b""
 
-    def test_every_readable_path_answers_somewhere(self, client: Client, server: SandboxServer) -> None:
+    def test_every_readable_path_responds_somewhere(self, client: Client, server: SandboxServer) -> None:
         countries = ("GB", "FR", "ES", "DE")
         for country in countries:
             business = make_business(f"z{country}", country)
@@ -665,7 +669,7 @@ class TestOtherAnswers:
         assert error_of(answer)[:2] == (405, "MethodNotAllowed")
         assert answer.headers["Allow"] == "GET"
 
-    def test_answers_carry_the_simulated_time_and_a_request_id(self, client: Client, server: SandboxServer) -> None:
+    def test_responses_carry_the_simulated_time_and_a_request_id(self, client: Client, server: SandboxServer) -> None:
         server.world.clock.advance(timedelta(days=1))
         answer = client.ask("user")
         assert answer.headers["Date"] == "Wed, 01 Jul 2026 18:00:00 GMT"
@@ -678,7 +682,7 @@ class TestOtherAnswers:
         marked = client.get("sales_invoices/s0")
         assert (marked["sent"], marked["updated_at"]) == (True, "2026-06-30T18:00:00Z")
 
-    def test_answers_are_compressed_for_those_who_accept_it(self, client: Client, server: SandboxServer) -> None:
+    def test_responses_are_compressed_for_those_who_accept_it(self, client: Client, server: SandboxServer) -> None:
         server.faults.gzip = True
         plain = client.session.get(
             f"{server.api_url}/businesses/b1", headers={"Accept-Encoding": "identity"}, timeout=5
@@ -693,7 +697,9 @@ class TestOtherAnswers:
 
 class TestTroubles:
     @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-    def test_error_statuses_strike_as_often_as_told(self, client: Client, server: SandboxServer, status: int) -> None:
+    def test_error_statuses_strike_as_often_as_the_fault_says(
+        self, client: Client, server: SandboxServer, status: int
+    ) -> None:
         server.faults.add(Fault("contacts", status, times=2, skip=1, retry_after=7))
         statuses = [client.ask("contacts").status_code for _ in range(4)]
         assert statuses == [200, status, status, 200]
@@ -717,7 +723,7 @@ class TestTroubles:
     @pytest.mark.parametrize(
         ("by", "body"), [("firewall", b"<html>"), ("gateway", b'{"message":"Forbidden"}'), ("nobody", b"")]
     )
-    def test_others_answer_before_sage_sees_the_request(
+    def test_others_respond_before_sage_sees_the_request(
         self, client: Client, server: SandboxServer, by: Any, body: bytes
     ) -> None:
         server.faults.add(Fault("*", 403, by=by, times=None))
@@ -745,35 +751,35 @@ class TestTroubles:
         assert [client.ask("contacts").status_code for _ in range(8)] == [200, 403, 200, 200, 403, 200, 200, 200]
 
     @pytest.mark.parametrize("wrong", [{"by": "neighbour"}, {"what": "html", "by": "firewall"}])
-    def test_a_fault_that_nobody_could_answer_is_refused(self, wrong: Any) -> None:
+    def test_a_fault_that_no_server_could_send_is_refused(self, wrong: Any) -> None:
         with pytest.raises(ValueError, match="answer"):
             Fault(**wrong)
 
     @pytest.mark.parametrize("what", ["drop", "lost"])
-    def test_connections_break(self, client: Client, server: SandboxServer, what: str) -> None:
+    def test_a_fault_breaks_the_connection(self, client: Client, server: SandboxServer, what: str) -> None:
         server.faults.add(Fault("contacts", what))
         with pytest.raises(requests.ConnectionError):
             client.ask("contacts")
         assert client.ask("contacts").status_code == 200
         assert [each.status for each in server.requests.of("contacts")] == [0, 200]
 
-    def test_bodies_are_cut(self, client: Client, server: SandboxServer) -> None:
+    def test_a_fault_cuts_the_body(self, client: Client, server: SandboxServer) -> None:
         server.faults.add(Fault("contacts", "cut"))
         with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
             client.ask("contacts")
 
-    def test_a_gateway_answers_with_html(self, client: Client, server: SandboxServer) -> None:
+    def test_a_gateway_responds_with_html(self, client: Client, server: SandboxServer) -> None:
         server.faults.add(Fault("contacts", "html"))
         answer = client.ask("contacts")
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
 
-    def test_the_content_type_is_wrong(self, client: Client, server: SandboxServer) -> None:
+    def test_a_fault_makes_the_content_type_wrong(self, client: Client, server: SandboxServer) -> None:
         server.faults.add(Fault("contacts", "wrong_type"))
         answer = client.ask("contacts")
         assert answer.headers["Content-Type"].startswith("text/plain")
         assert answer.json()["$total"] == 5
 
-    def test_items_are_missing_or_none(self, client: Client, server: SandboxServer) -> None:
+    def test_a_fault_takes_the_items_or_their_rows_out(self, client: Client, server: SandboxServer) -> None:
         server.faults.add(Fault("contacts", "no_items"))
         server.faults.add(Fault("contacts", "empty_page"))
         assert "$items" not in client.get("contacts")
@@ -789,13 +795,13 @@ class TestTroubles:
         server.faults.add(Fault("contacts", "other_business"))
         assert client.ask("contacts", "b1").headers["X-Business"] == "b2"
 
-    def test_answers_can_be_slow(self, client: Client, server: SandboxServer) -> None:
+    def test_responses_can_be_slow(self, client: Client, server: SandboxServer) -> None:
         server.faults.add(Fault("contacts", "slow", seconds=0.15))
         started = time.perf_counter()
         client.get("contacts")
         assert time.perf_counter() - started >= 0.15
 
-    def test_answers_take_their_time_by_chance(self, client: Client, server: SandboxServer) -> None:
+    def test_responses_take_their_time_by_chance(self, client: Client, server: SandboxServer) -> None:
         server.faults.latency, server.faults.latency_jitter = 0.02, 0.05
         for _ in range(4):
             client.ask("user")
@@ -827,7 +833,7 @@ class TestTroubles:
         assert client.ask("contacts", attributes="all", items_per_page=1).status_code == 200
 
     @pytest.mark.parametrize("what", ["drip", "drip_head"])
-    def test_answers_can_come_byte_by_byte(self, client: Client, server: SandboxServer, what: str) -> None:
+    def test_responses_can_come_byte_by_byte(self, client: Client, server: SandboxServer, what: str) -> None:
         server.faults.add(Fault("user", what, seconds=0.001))
         dripped = client.ask("user")
         assert dripped.json() == client.get("user")
@@ -836,7 +842,7 @@ class TestTroubles:
         assert slow.status == quick.status == 200
 
     @pytest.mark.parametrize("what", ["interim", "endless"])
-    def test_answers_can_be_without_end(self, client: Client, server: SandboxServer, what: str) -> None:
+    def test_responses_can_be_without_end(self, client: Client, server: SandboxServer, what: str) -> None:
         server.faults.add(Fault("user", what))
         authorization = client.session.headers["Authorization"]
         with socket.create_connection(("127.0.0.1", urlsplit(server.base_url).port)) as connection:
@@ -847,7 +853,7 @@ class TestTroubles:
                 received += len(part := connection.recv(65536))
                 assert part
 
-    def test_an_interim_answer_may_come_before_the_answer(self, client: Client, server: SandboxServer) -> None:
+    def test_an_interim_response_may_come_before_the_final_one(self, client: Client, server: SandboxServer) -> None:
         server.faults.add(Fault("user", "early_hints"))
         assert client.ask("user").status_code in {103, 200}
 
@@ -883,7 +889,7 @@ class TestTroubles:
         fault.began = present(fault.began) - 300
         assert client.ask("contacts").status_code == 200
 
-    def test_bytes_that_are_no_json_can_stand_in_an_answer(
+    def test_bytes_that_are_no_json_can_stand_in_a_response(
         self, client: Client, server: SandboxServer, lead: Business
     ) -> None:
         row = next(iter(lead.collection("contacts").rows.values()))
@@ -917,7 +923,7 @@ class TestLimits:
         server.faults.rate_limit_per = "business"
         assert [client.ask("contacts", each).status_code for each in ("b1", "b2", "b2")] == [200, 200, 429]
 
-    def test_how_to_say_when_to_come_back(self, client: Client, server: SandboxServer) -> None:
+    def test_a_refusal_says_when_to_come_back_in_every_form(self, client: Client, server: SandboxServer) -> None:
         server.faults.rate_limit, server.faults.retry_after = 0, "absent"
         assert "Retry-After" not in client.ask("user").headers
         server.faults.retry_after = "fraction"
@@ -941,7 +947,7 @@ class TestLimits:
         assert [each.status_code for each in answers] == [200, 200, 200, 429]
         assert float(answers[-1].headers["Retry-After"]) == pytest.approx(2000, abs=100)
 
-    def test_so_many_at_once_and_no_more(self, client: Client, server: SandboxServer) -> None:
+    def test_more_requests_at_once_than_allowed_are_refused(self, client: Client, server: SandboxServer) -> None:
         server.faults.latency, server.faults.concurrency_limit = 2, 2
         statuses: list[int] = []
         headers = {"Authorization": str(client.session.headers["Authorization"])}
@@ -1012,7 +1018,7 @@ class TestServer:
         asking.join()
         assert answered == [4]
 
-    def test_stopping_does_not_wait_for_slow_answers(self) -> None:
+    def test_stopping_does_not_wait_for_slow_responses(self) -> None:
         with SandboxServer(make_world(), faults=Faults(latency=30)) as server:
             asking = threading.Thread(target=lambda: _ask_in_vain(server.token_url))
             asking.start()
@@ -1021,7 +1027,7 @@ class TestServer:
         asking.join()
         assert time.perf_counter() - started < 15, "half of what the answer takes"
 
-    def test_settings_for_a_client(self, server: SandboxServer) -> None:
+    def test_the_server_gives_the_settings_of_a_client(self, server: SandboxServer) -> None:
         config = server.tap_config(page_size=10)
         assert config["api_url"] == server.api_url == f"{server.base_url}/v3.1"
         assert (config["client_id"], config["page_size"]) == ("sandbox-client/app", 10)

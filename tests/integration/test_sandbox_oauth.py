@@ -156,7 +156,7 @@ class TestRefresh:
             ({"grant_type": "refresh_token", "client_id": "nobody"}, "invalid_client"),
         ],
     )
-    def test_bad_token_requests(self, server: SandboxServer, form: dict[str, str], error: str) -> None:
+    def test_bad_token_requests_are_refused(self, server: SandboxServer, form: dict[str, str], error: str) -> None:
         assert refusal(post_token(server, **form)) == (400, error)
         assert refresh(server, server.refresh_token).ok
 
@@ -202,7 +202,7 @@ class TestRevocation:
 
 
 class TestConsent:
-    def test_the_page_tells_who_asks_and_for_what(self, server: SandboxServer) -> None:
+    def test_the_page_says_which_application_wants_which_access(self, server: SandboxServer) -> None:
         page = ask_consent(server, None)
         assert page.headers["Content-Type"].startswith("text/html")
         for text in ("sandbox-client/app", "readonly", "Jane &lt;Example&gt;", 'id="allow"', 'id="deny"', "s t&amp;te"):
@@ -299,7 +299,7 @@ class TestCodes:
 
 class TestTroubles:
     @pytest.mark.parametrize("what", ["cut", "lost"])
-    def test_an_answer_that_breaks_off_has_rotated_the_grant(self, server: SandboxServer, what: str) -> None:
+    def test_a_response_that_breaks_off_has_rotated_the_grant(self, server: SandboxServer, what: str) -> None:
         server.faults.add(Fault("token", what))
         with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
             refresh(server, server.refresh_token)

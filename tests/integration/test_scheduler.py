@@ -84,7 +84,7 @@ def test_while_a_limit_holds_one_business_the_others_of_the_stream_go_on() -> No
     assert read(scheduler, stream, "c") == ["c2"]
 
 
-def test_no_more_reads_are_started_ahead_than_their_answers_can_be_kept() -> None:
+def test_no_more_reads_are_started_ahead_than_their_responses_can_be_kept() -> None:
     stream = Stream(*"abcdefgh")
     scheduler = plan(stream)
     scheduler.budget.first_page = 1
@@ -122,7 +122,7 @@ def test_while_pages_that_nobody_took_yet_fill_the_memory_no_read_is_started_bef
 
 
 @pytest.mark.parametrize(("held", "expected"), [((), (8, 16)), (("a",), (1, 1))])
-def test_a_held_business_asks_for_one_page_at_a_time(held: tuple[str, ...], expected: tuple[int, int]) -> None:
+def test_a_throttled_business_requests_one_page_at_a_time(held: tuple[str, ...], expected: tuple[int, int]) -> None:
     assert plan(Stream("a", "b"), *held, concurrency=8).pages_ahead("a") == expected
 
 

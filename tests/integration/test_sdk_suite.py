@@ -66,7 +66,7 @@ def streams(runner: TapTestRunner) -> list[Stream]:
 
 
 @CHECKS_OF_TAP
-def test_the_tap(runner: TapTestRunner, check: type[TapTestTemplate]) -> None:
+def test_the_tap_passes_the_sdks_tests(runner: TapTestRunner, check: type[TapTestTemplate]) -> None:
     check().run(ALL_RECORDS, None, runner)
 
 
@@ -74,7 +74,7 @@ def test_the_tap(runner: TapTestRunner, check: type[TapTestTemplate]) -> None:
 @pytest.mark.filterwarnings("ignore:Fields in transformed catalog but not in records")
 @pytest.mark.filterwarnings("ignore:No records were available to test")
 @CHECKS_OF_STREAM
-def test_every_stream(
+def test_every_stream_passes_the_sdks_tests(
     runner: TapTestRunner, streams: list[Stream], subtests: pytest.Subtests, check: type[StreamTestTemplate]
 ) -> None:
     for stream in streams:
@@ -84,7 +84,7 @@ def test_every_stream(
 
 @pytest.mark.filterwarnings("ignore:No records were available to test")
 @CHECKS_OF_COLUMN
-def test_every_column(
+def test_every_column_passes_the_sdks_tests(
     runner: TapTestRunner, streams: list[Stream], subtests: pytest.Subtests, check: type[AttributeTestTemplate]
 ) -> None:
     for stream in streams:

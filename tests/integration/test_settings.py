@@ -84,7 +84,7 @@ def test_a_wrong_setting_is_refused_with_what_would_be_right(
     assert len(sage.requests) == 0
 
 
-def test_all_wrong_settings_are_told_at_once(configure: Callable[..., TapSageAccounting]) -> None:
+def test_all_wrong_settings_are_reported_at_once(configure: Callable[..., TapSageAccounting]) -> None:
     with pytest.raises(ConfigValidationError) as refused:
         configure(page_size=0, concurrency=0, start_date="soon", client_id=ABSENT, pagesize=1)
     reported = " ".join(refused.value.errors)

@@ -231,7 +231,7 @@ def test_a_refused_token_is_looked_up_once_more_because_somebody_may_have_rotate
     assert sage.grants.refusals == {"used": 1}
 
 
-def test_a_lost_answer_is_reported_as_exactly_that_and_nothing_is_repeated(
+def test_a_lost_response_is_reported_as_exactly_that_and_nothing_is_repeated(
     sage: SandboxServer, store: TokenStore
 ) -> None:
     sage.faults.add(Fault(path="token", what="lost"))
@@ -248,7 +248,7 @@ def test_a_lost_answer_is_reported_as_exactly_that_and_nothing_is_repeated(
 
 
 @pytest.mark.parametrize("what", ["cut", 500, 502, 504, "html"])
-def test_an_answer_that_cannot_be_used_leaves_open_what_happened(
+def test_a_response_that_cannot_be_used_leaves_open_what_happened(
     sage: SandboxServer, store: TokenStore, what: int | str
 ) -> None:
     sage.faults.add(Fault(path="token", what=what))
@@ -316,7 +316,7 @@ def test_a_slow_refresh_holds_all_threads_and_spends_one_token(sage: SandboxServ
     assert sage.grants.refreshes == 1
 
 
-def test_an_interrupted_run_still_stores_what_sage_answers(
+def test_an_interrupted_run_still_stores_what_sage_returns(
     sage: SandboxServer, store: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = threading.Event()

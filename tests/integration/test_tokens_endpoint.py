@@ -153,7 +153,7 @@ def test_a_refused_connection_is_tried_again_until_the_server_is_there(monkeypat
     assert len(server.requests) == 1
 
 
-def test_an_unknown_host_is_told_without_touching_the_tokens() -> None:
+def test_an_unknown_host_is_reported_without_touching_the_tokens() -> None:
     waits: list[float] = []
     with pytest.raises(AuthorizationError, match="stored tokens are untouched") as caught:
         endpoint("http://oauth.invalid/token", waits).refresh("old")
@@ -207,7 +207,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_an_answer_that_echoes_the_token_request_shows_no_secret(spelling: str) -> None:
+def test_a_response_that_echoes_the_token_request_shows_no_secret(spelling: str) -> None:
     secret = 'Xq7/+"&é' + "Xq7" * 12
     sent = {name: f"{name[:3]}{secret}" for name in ("secret", "refresh", "revoked", "verifier")}
     sent["code"] = f"GB/{secret}"
@@ -245,7 +245,7 @@ def test_a_description_that_quotes_nothing_secret_is_shown() -> None:
         endpoint(server.url).refresh("the-old-refresh-token")
 
 
-def test_what_an_answer_says_reaches_no_terminal_raw() -> None:
+def test_what_a_response_says_reaches_no_terminal_raw() -> None:
     body = {"error": "no\x1b]0;title\x07", "error_description": "line\nRun finished\x1b[2J"}
     with serving(answer(body, "400 Bad\x1b[1m")) as server, pytest.raises(AuthorizationError) as caught:
         endpoint(server.url).refresh("old")
@@ -289,7 +289,7 @@ UNENDING = {
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("make", UNENDING.values(), ids=UNENDING)
-def test_an_answer_that_does_not_come_to_an_end_is_given_up(make: Callable[[], Drip]) -> None:
+def test_a_response_that_does_not_come_to_an_end_is_given_up(make: Callable[[], Drip]) -> None:
     drip = make()
     with serving(drip) as server:
         with pytest.raises(RefreshOutcomeUnknownError, match=r"no complete response within .* s.*replaced the tokens"):
@@ -306,7 +306,9 @@ def endless(connection: socket.socket, _request: bytes) -> None:
             connection.sendall(b" " * (1 << 20))
 
 
-def test_another_run_outlasts_the_one_whose_token_answer_drips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_run_outlasts_the_one_whose_token_response_drips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(token_request, "TOTAL_TIMEOUT", 3)
     drip = Drip(WHOLE[:10], b"X")
     with serving(drip, answer(TOKENS)) as server:
@@ -333,13 +335,13 @@ def test_another_run_outlasts_the_one_whose_token_answer_drips(tmp_path: Path, m
     assert len(server.requests) == 2
 
 
-def test_an_answer_larger_than_any_token_is_not_read_to_its_end() -> None:
+def test_a_response_larger_than_any_token_is_not_read_to_its_end() -> None:
     lost = pytest.raises(RefreshOutcomeUnknownError, match=r"larger than .*replaced the tokens")
     with serving(endless) as server, lost:
         endpoint(server.url).refresh("old")
 
 
-def test_a_small_answer_that_inflates_to_a_large_one_is_not_kept_in_memory() -> None:
+def test_a_small_response_that_inflates_to_a_large_one_is_not_kept_in_memory() -> None:
     bomb = gzip.compress(b'{"access_token": "' + b"a" * (200 << 20))
     with serving(answer(bomb, "200 OK", "Content-Encoding: gzip")) as server:
         tracemalloc.start()
@@ -350,7 +352,7 @@ def test_a_small_answer_that_inflates_to_a_large_one_is_not_kept_in_memory() -> 
     assert peak < 50 << 20
 
 
-def test_a_compressed_answer_is_read() -> None:
+def test_a_compressed_response_is_read() -> None:
     body = gzip.compress(json.dumps(TOKENS).encode())
     with serving(answer(body, "200 OK", "Content-Encoding: gzip")) as server:
         assert endpoint(server.url).refresh("old").refresh_token == "next-refresh"
@@ -402,7 +404,7 @@ def test_attempts_end_long_before_others_give_up_waiting_for_the_lock(monkeypatc
 
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized"])
-def test_an_invalid_grant_is_told_from_everything_else(status: str) -> None:
+def test_an_invalid_grant_is_distinguished_from_everything_else(status: str) -> None:
     with serving(answer({"error": "invalid_grant"}, status)) as server, pytest.raises(InvalidGrantError):
         endpoint(server.url).refresh("old")
 
@@ -456,7 +458,7 @@ def test_an_access_token_that_could_never_be_sent_does_not_cost_the_refresh_toke
 
 
 @pytest.mark.parametrize("odd", ODD_ACCESS_TOKENS, ids=lambda odd: str(odd)[:12])
-def test_without_an_access_token_and_another_refresh_token_the_answer_is_lost(odd: object) -> None:
+def test_without_an_access_token_and_another_refresh_token_the_response_counts_as_lost(odd: object) -> None:
     lost = pytest.raises(RefreshOutcomeUnknownError, match="cannot be read")
     with serving(answer({"access_token": odd})) as server, lost:
         endpoint(server.url).refresh("old")

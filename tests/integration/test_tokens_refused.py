@@ -52,7 +52,7 @@ def test_a_sage_that_refuses_every_token_ends_the_run_once_and_after_one_renewal
     assert run_tap(*STREAMS).error is None
 
 
-def test_a_gateway_that_answers_401_in_sages_place_renews_no_token(server: SandboxServer, run_tap: RunTap) -> None:
+def test_a_401_of_a_gateway_in_sages_place_renews_no_token(server: SandboxServer, run_tap: RunTap) -> None:
     server.faults.update({"expired_body": "html", "refuse_tokens": True})
     assert run_tap(*STREAMS).error is not None
     assert server.grants.refreshes == 1
@@ -114,7 +114,7 @@ def kill_twice(server: SandboxServer) -> threading.Event:
     return over
 
 
-def test_a_token_that_dies_while_its_first_answer_is_looked_at_is_renewed(
+def test_a_token_that_dies_while_its_first_response_is_looked_at_is_renewed(
     server: SandboxServer, run_tap: RunTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = kill_twice(server)

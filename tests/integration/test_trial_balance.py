@@ -77,7 +77,7 @@ def test_every_month_from_the_start_of_the_accounts_arrives(server: SandboxServe
         assert months == {month.first_day for month in Month.of(opened).until(now)}
 
 
-def test_it_balances_in_every_month(run_tap: RunTap) -> None:
+def test_the_trial_balance_balances_in_every_month(run_tap: RunTap) -> None:
     totals: dict[tuple[str, str], list[Decimal]] = {}
     for row in run_tap("trial_balance").records["trial_balance"]:
         total = totals.setdefault((row["business_id"], row["from_date"]), [Decimal(0)] * 3)

@@ -122,7 +122,7 @@ def test_a_missing_subscription_renews_no_token(connection: HttpClient, tokens: 
         (422, "ValidationError", FatalAPIError),
     ],
 )
-def test_what_sage_refuses_for_good_is_asked_once_and_told_in_sages_words(
+def test_what_sage_refuses_for_good_is_requested_once_and_reported_in_sages_words(
     connection: HttpClient, requests_mock: Mocker, status: int, code: str, kind: type[Exception]
 ) -> None:
     body = refusal(code, "This is not possible.")
@@ -151,7 +151,7 @@ def test_what_sage_refuses_for_good_is_asked_once_and_told_in_sages_words(
     ],
     ids=["array", "object", "oauth", "empty array", "html", "long", "data", "empty", "binary"],
 )
-def test_an_error_in_any_shape_is_told_without_data(
+def test_an_error_in_any_shape_is_reported_without_data(
     connection: HttpClient,
     requests_mock: Mocker,
     caplog: pytest.LogCaptureFixture,
@@ -257,7 +257,7 @@ def test_a_redirect_is_not_followed_with_the_token(connection: HttpClient, reque
     assert not elsewhere.called
 
 
-def test_an_answer_about_another_business_is_not_used(connection: HttpClient, requests_mock: Mocker) -> None:
+def test_a_response_about_another_business_is_not_used(connection: HttpClient, requests_mock: Mocker) -> None:
     requests_mock.get(CONTACTS, json={"$items": []}, headers={"X-Business": "b2"})
     with pytest.raises(FatalAPIError, match=r"another business \(b2\)"):
         ask(connection)
@@ -272,7 +272,7 @@ def test_every_request_names_the_business_and_the_program(connection: HttpClient
     assert request.headers["Accept"] == "application/json"
 
 
-def test_malformed_answers_are_told_by_their_place_not_their_text() -> None:
+def test_malformed_responses_are_reported_by_their_place_not_their_text() -> None:
     with pytest.raises(MalformedResponseError) as malformed:
         parse_json(b'{"name": "Ms. Private', "'contacts', page 3")
     assert "'contacts', page 3" in str(malformed.value)

@@ -72,7 +72,7 @@ LIMITS = [(60, 60.0, 300), (100, 60.0, 500), (900, 60.0, 2400), (60, 6.0, 1500),
 )
 @pytest.mark.parametrize("kind", KINDS)
 @RETRY_AFTER
-def test_it_is_as_fast_as_a_client_that_is_refused_all_the_time(
+def test_the_limiter_is_as_fast_as_a_client_that_is_refused_all_the_time(
     limit: int, length: float, requests: int, kind: Kind, *, retry_after: bool
 ) -> None:
     sage = Sage(limit, kind, length, retry_after=retry_after)
@@ -283,7 +283,7 @@ def test_the_list_of_businesses_does_not_make_a_lone_business_look_like_many() -
     assert limiter.wait(None, 0.6) == pytest.approx(20)
 
 
-def test_refusals_before_anything_was_answered_cost_no_more_than_their_wait() -> None:
+def test_refusals_before_the_first_success_cost_no_more_than_their_wait() -> None:
     limiter = Limiter()
     for moment in (0.0, 1.5, 3.0):
         refused(limiter, limiter.send(None, moment), moment + 0.3, 1.0)
@@ -298,7 +298,7 @@ def test_refusals_of_requests_under_way_together_count_once() -> None:
     assert 3 <= len(run.refused) <= 40
 
 
-def test_while_a_limit_is_full_one_request_at_a_time_asks_for_a_place() -> None:
+def test_while_a_limit_is_full_one_request_at_a_time_is_sent() -> None:
     limiter = Limiter()
     for permit in [limiter.send("a", 0.0) for _ in range(8)]:
         refused(limiter, permit, 0.5, None)
@@ -395,7 +395,7 @@ def test_no_more_requests_are_in_flight_than_allowed() -> None:
     assert gate.requests == 10
 
 
-def test_the_end_of_the_run_wakes_whoever_waits() -> None:
+def test_the_end_of_the_run_wakes_all_that_wait() -> None:
     gate = RequestGate(concurrency=1)
     ended = []
 

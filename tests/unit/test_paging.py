@@ -157,7 +157,7 @@ def test_a_failing_page_ends_the_read_with_its_error(executor: ThreadPoolExecuto
         seen += [identity(item) for page in pages for item in page.items]
 
 
-def test_pages_are_asked_for_in_parallel_but_never_more_than_allowed(executor: ThreadPoolExecutor) -> None:
+def test_pages_are_requested_in_parallel_but_never_more_than_allowed(executor: ThreadPoolExecutor) -> None:
     fetch, requested = serve(40, 2)
     lock = threading.Lock()
     together = threading.Barrier(2)

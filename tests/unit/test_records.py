@@ -147,7 +147,7 @@ def test_what_is_no_date_is_kept_aside(sent: Any) -> None:
         ("", None),
     ],
 )
-def test_moments_are_told_in_utc(sent: str, expected: str | None) -> None:
+def test_moments_are_converted_to_utc(sent: str, expected: str | None) -> None:
     assert clean(moment=sent)["moment"] == expected
 
 

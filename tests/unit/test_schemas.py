@@ -136,7 +136,7 @@ def test_every_schema_describes_every_property_in_a_short_sentence(stream: str) 
 
 
 @every_schema
-def test_every_schema_tells_the_currency_or_unit_of_every_amount(stream: str) -> None:
+def test_every_schema_names_the_currency_or_unit_of_every_amount(stream: str) -> None:
     units = re.compile(r"currency|[Pp]ercent|\bunits?\b|one (moved )?unit|pounds|euros|Reciprocal|[Ee]xchange rate")
     for place, part in parts(schemas.load(stream, ())):
         if kind(part) == "number":
@@ -459,7 +459,7 @@ class TestComparingWithSagesDescription:
         _, report = compare(drop="")
         assert "iban" not in report
 
-    def test_reasons_for_explained_differences_can_be_asked_for(self, compare: Callable[..., tuple[int, str]]) -> None:
+    def test_reasons_for_explained_differences_can_be_shown(self, compare: Callable[..., tuple[int, str]]) -> None:
         _, report = compare("--explained")
         assert "gone  legacy_id (integer) [sent on request, undeclared]" in report
         assert "tax_determinations\n  new   the whole stream (stream) [answers a question" in report

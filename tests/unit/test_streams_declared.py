@@ -170,7 +170,7 @@ def test_the_keys_are_columns_that_are_never_null(stream: type[SageStream]) -> N
 
 
 @every_stream
-def test_a_stream_that_can_be_asked_for_changes_tells_when_a_record_changed(stream: type[SageStream]) -> None:
+def test_a_stream_with_a_filter_for_changes_says_when_a_record_changed(stream: type[SageStream]) -> None:
     assert vars(stream)["replication_key"] == ("updated_at" if stream.changed_since else None)
     if stream.changed_since:
         assert properties_of(stream)["updated_at"]["format"] == "date-time"
@@ -200,14 +200,14 @@ def test_the_declaration_does_not_contradict_itself(stream: type[SageStream]) ->
 
 
 @every_stream
-def test_flags_ask_for_more_and_have_no_side_effects(stream: type[SageStream]) -> None:
+def test_flags_add_attributes_and_have_no_side_effects(stream: type[SageStream]) -> None:
     assert len(set(stream.flags)) == len(stream.flags)
     assert all(flag.startswith(("show_", "include_")) for flag in stream.flags)
     assert NEVER_SENT.isdisjoint(stream.flags)
 
 
 @every_stream
-def test_what_a_flag_adds_has_a_column_and_what_needs_a_flag_is_asked_for(stream: type[SageStream]) -> None:
+def test_what_a_flag_adds_has_a_column_and_what_needs_a_flag_is_requested(stream: type[SageStream]) -> None:
     properties = properties_of(stream)
     for flag, attribute in OPT_IN.items():
         if flag in stream.flags:
@@ -229,7 +229,7 @@ def test_settings_have_one_row_per_business() -> None:
     }
 
 
-def test_single_objects_offer_nothing_to_ask_for() -> None:
+def test_single_objects_have_no_filters() -> None:
     for stream in STREAMS:
         if issubclass(stream, SingleObjectStream):
             assert not any((stream.changed_since, stream.deleted_since, stream.sortable, stream.deletable))
@@ -240,7 +240,7 @@ def test_exchange_rates_are_keyed_by_currency() -> None:
     assert keyed == {"business_exchange_rates", "exchange_rates", "live_exchange_rates"}
 
 
-def test_deletions_are_sought_where_sage_tells_them_and_where_it_does_not() -> None:
+def test_deletions_are_found_where_sage_reports_them_and_where_it_does_not() -> None:
     assert {stream.name for stream in STREAMS if stream.deleted_since} == DELETIONS_TOLD
     assert {stream.name for stream in STREAMS if stream.deletable and not stream.deleted_since} == DELETIONS_UNTOLD
     assert {stream.name for stream in STREAMS if stream.deletion_flag} == {"ledger_entries", "transactions"}
@@ -307,7 +307,7 @@ def test_the_list_has_every_stream_once(stream_table: ModuleType) -> None:
         ("purchase_corrective_invoices", ("reported", "Purchases", "Plus; ES", "no")),
     ],
 )
-def test_the_documentation_tells_what_a_stream_needs_and_offers(
+def test_the_documentation_says_what_a_stream_needs_and_offers(
     stream_table: ModuleType, name: str, facts: tuple[str, ...]
 ) -> None:
     [stream] = [each for each in STREAMS if each.name == name]

@@ -51,3 +51,10 @@ def test_comments_and_texts_of_code_are_written_in_plain_words() -> None:
     found = {str(module.relative_to(ROOT)): [word[0] for word in AVOIDED.finditer(texts(module))] for module in MODULES}
     assert MODULES
     assert {module: words for module, words in found.items() if words} == {}
+
+
+def test_names_of_tests_are_made_of_plain_words() -> None:
+    sources = [module.read_text() for module in MODULES if module.is_relative_to(ROOT / "tests")]
+    names = [name for source in sources for name in re.findall(r"def test_(\w+)", source)]
+    assert len(names) > 1000
+    assert [name for name in names if AVOIDED.search(name.replace("_", " "))] == []
