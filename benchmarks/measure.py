@@ -20,7 +20,7 @@ from typing import Any
 RECORD = (b'{"type":"RECORD"', b'{"type": "RECORD"')
 """How RECORD messages begin; inside a record's strings the quotes would be escaped."""
 AT_ONCE = 1 << 20
-"""Bytes that are taken, and that wait for it, at once: nobody should have to wait for the one who counts."""
+"""Bytes that are read at once, and of a pipe's buffer: counting must not slow the measured program down."""
 
 
 def measure(order: dict[str, Any]) -> dict[str, Any]:

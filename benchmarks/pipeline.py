@@ -4,7 +4,7 @@ uv run python -m benchmarks.pipeline
 uv run python -m benchmarks.pipeline --write
 
 Every run loads the same books into an empty database or directory. The runs take turns. What each left behind is
-compared, row by row, with what the target's own settings leave; with those of meltano.yml it must be the same.
+compared, row by row, with what the target's own settings leave. With those of meltano.yml it must be the same.
 """
 
 from __future__ import annotations

@@ -166,5 +166,5 @@ def _limit(bench: Bench, limit: Limit) -> None:
 
 
 def _wait_for_the_middle_of_a_minute() -> None:
-    """Let each run begin at the same second of the simulated Sage's minute: it decides how long the first wait is."""
+    """Let each run begin at the same second of the simulated Sage's minute, which decides the first wait."""
     time.sleep((HALF_A_MINUTE - time.monotonic()) % 60)

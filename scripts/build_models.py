@@ -86,7 +86,7 @@ def model_list() -> str:
 
 
 def model_reference(name: str) -> Iterator[str]:
-    """Write what there is to know of a model: its columns, its key, what it joins and what it is made of."""
+    """Write the reference of a model: its columns, its key, what it joins and what it is made of."""
     described = marts()
     mart = described[name]
     yield from ("## Columns", "", f"The key: {code(mart.key)}.", "", "| Column | Type | Meaning |", "|---|---|---|")

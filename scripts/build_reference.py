@@ -1,7 +1,7 @@
 """Write the reference pages of the documentation site from the code, each time that the site is built.
 
-MkDocs loads this file as a hook (see mkdocs.yml). The pages of the streams come from their declarations and schemas,
-and the page of the settings from their declaration, so none of them can go stale.
+MkDocs loads this file as a hook (see mkdocs.yml). The pages of the streams come from their declarations and schemas.
+The page of the settings comes from their declaration. So none of them can go stale.
 """
 
 from __future__ import annotations

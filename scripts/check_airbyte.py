@@ -1,15 +1,15 @@
 #!/usr/bin/env python
 """Run the Airbyte source by Airbyte's own means, and compare what they load with the books.
 
-PyAirbyte, the protocol's models and Airbyte's connector tests get an environment of their own, made by uv. A simulated
-Sage has access tokens that live for seconds only, so that they are renewed while a read is under way; every run of the
-source has a home directory of its own, so that nothing but the settings remembers a token. Then:
+PyAirbyte, the protocol's models and Airbyte's connector tests get a separate environment, made by uv. The access tokens
+of a simulated Sage live for seconds only, so that they are renewed during a read. Every run of the
+source has a separate home directory, so that nothing but the settings remembers a token. Then:
 
-1. what the source says is read with the protocol's models: no message may hold anything that they do not know;
-2. PyAirbyte checks, discovers and reads everything into DuckDB;
-3. days pass, records change and are deleted, and PyAirbyte reads again, with the settings that were handed back;
-4. a third read has Sage list no more of deleted records than their ids;
-5. numbers of 29 digits are read as text and as numbers;
+1. The protocol's models read what the source writes. No message may hold anything that they do not know.
+2. PyAirbyte checks, discovers and reads everything into DuckDB.
+3. Days pass, records change and are deleted. PyAirbyte reads again, with the settings that were handed back.
+4. A third read has Sage list no more of deleted records than their ids.
+5. Numbers of 29 digits are read as text and as numbers.
 6. Airbyte's standard tests run, against the program and, where `docker` stands for it, against the "image".
 
     python scripts/check_airbyte.py --environment DIRECTORY

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Run the container image as its documentation says: read-only, as nobody in particular, against a simulated Sage.
 
-The image is run by Docker, or by nothing but Linux: what buildah built is mounted read-only, and the tap started in it
-under the image's user. Checked are a run with nothing writable at all, whose tokens are in PostgreSQL; a run that keeps
-them in /data; and that without either no token is spent.
+The image is run by Docker, or by nothing but Linux. Then what buildah built is mounted read-only, and the tap started
+in it under the image's user. One run has nothing writable at all, and its tokens are in PostgreSQL. Another keeps them
+in /data. Without either, no token may be spent.
 
     docker build --tag tap-sage-accounting . && python scripts/check_container.py tap-sage-accounting
     buildah build --isolation chroot --tag tap-sage-accounting . && python scripts/check_container.py --buildah ...

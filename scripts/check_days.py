@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """Let ten days pass in simulated books; load, build and reconcile after each; print the verdicts.
 
-Six businesses keep their books in as many ways: voids that flag, reverse or do both, returns that are settled by a
-journal, by a transaction or not at all, cash accounting, flat rate, reverse charge with and without entries,
-corrections with and without origin, journals on control accounts, financial years that end on 5 April. It fails when
-a check that is certain differs, in Postgres or in DuckDB.
+Six businesses keep their books in as many ways. Voids flag, reverse or do both. Returns are settled by a journal, by a
+transaction or not at all. There are cash accounting, flat rate, and reverse charge with and without entries.
+Corrections come with and without origin. There are journals on control accounts, and financial years that end on
+5 April. It fails when a check that is certain differs, in Postgres or in DuckDB.
 
     python scripts/check_days.py --days 10
 """

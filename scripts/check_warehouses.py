@@ -2,8 +2,8 @@
 """Build the finance models in Snowflake's dialect on an emulator, and compile and parse them in BigQuery's.
 
 Neither warehouse runs here. fakesnow translates what dbt sends to Snowflake and runs it: everything must build and tie.
-For BigQuery, dbt compiles with the columns that were loaded, and sqlglot parses every statement. dbt's adapters and the
-emulator are installed into an environment of their own, as they are needed for nothing else.
+For BigQuery, dbt compiles with the columns that were loaded, and sqlglot parses every statement. A separate environment
+has dbt's adapters and the emulator, as nothing else needs them.
 
     python scripts/check_warehouses.py
 """

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Compare the schemas with a copy of Sage's published description of its API, or with what an account showed.
 
-Prints, by stream, what only the description has (``new``), what only the schemas have (``gone``), and what both have
-with different types (``type``). Differences that ``known_differences.json`` explains are left out (``--explained``
+Prints differences by stream. ``new``: only the description has it. ``gone``: only the schemas have it. ``type``: both
+have it, with different types. Differences that ``known_differences.json`` explains are left out (``--explained``
 lists them too). Exit code 1 when something remains.
 
 Reads Swagger 2.0, OpenAPI 3 and a compact form: ``{"paths": {"/journals": {"kind": "list", "definition": "Journal"}},

@@ -1,4 +1,4 @@
-"""Draw the one diagram of the architecture page: the layers, the life of a record and the life of a token.
+"""Draw the diagram of the architecture page: the layers, and the lives of a record and of a token.
 
 The layers are those that pyproject.toml has for import-linter, so the picture cannot differ from what is enforced.
 
@@ -44,7 +44,7 @@ TIP = (
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """A place in a life: its column, its module inside the package, and what happens there in one or two lines."""
+    """A place in a life: its column, its module inside the package, and one or two lines on it."""
 
     column: int
     module: str

@@ -123,7 +123,7 @@ class Diagram:
         return f'<rect x="{EDGE}" y="{top}" width="{width}" height="{height}" rx="4"/>{name}{"".join(lines)}'
 
     def _lines(self, joined: Mart) -> Iterator[str]:
-        """Draw the line of a joined mart, with a bar where one row is, and a fork where there may be several."""
+        """Draw the line of a joined mart, with a bar for one row and a fork for several."""
         x, column = self.line_of(joined), joined.key[-1]
         ends = [mart for mart in self.inside if joined in joins(mart, self.all_marts)]
         right = EDGE + BOX

@@ -1,13 +1,15 @@
 #!/usr/bin/env python
-"""Kill real runs of the tap with SIGKILL, go on from the state that the target kept, and compare with the books.
+"""Kill real runs of the tap with SIGKILL, continue from the target's state, and compare with the books.
 
-`--every`: a small business; one process for each request of a first load, killed while that request's
-answer is on its way, then continued to the end. `--random`: several businesses with thousands of rows, eight requests
-side by side; a load is killed at random moments until one run comes to its end, while people work in the books, during
-the runs and between them, and firewalls and gateways answer 403 and 404 in Sage's place: to some requests in passing.
-Some runs are not killed but fail, because every request for one list is answered so; the books stand still meanwhile,
-for lists that never come to rest take many passes. In both, the merged tables are compared with the books after one
-more run.
+`--every`: a small business. For each request of a first load, a process is killed while the response is on its way.
+The load is then continued to the end.
+
+`--random`: several businesses with thousands of rows, eight requests side by side. A load is killed at random moments
+until one run comes to its end. People work in the books during the runs and between them. Firewalls and gateways
+respond to some requests with 403 and 404 in Sage's place. Some runs are not killed but fail, because every request for
+one list gets such a response. The books stand still meanwhile, for lists that never come to rest take many passes.
+
+In both, the merged tables are compared with the books after one more run.
 
     python scripts/kill_reads.py --every
     python scripts/kill_reads.py --random 40 --seed 1
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 COMPARED = {each.name for each in STREAMS if (each.changed_since or each.deletable) and not each.retired}
 """Streams whose tables follow the books row by row; the others are replaced by each read or by ACTIVATE_VERSION."""
 LONG_LISTS = {"contacts", "contact_payments", "purchase_invoices", "sales_invoices", "sales_quotes"}
-"""Some of them, so that the state is small, and written often enough to go on in the middle of a list."""
+"""Some of them, so that the state is small, and written often enough to resume within a list."""
 LONGEST_LIFE = 300
 """Requests after which a process is killed at the latest."""
 MOST_KILLS = 12

@@ -1,17 +1,17 @@
 """End runs at random moments, half of them around the refresh, and count the outcomes of their grants.
 
-Every run is a process that asks a simulated Sage with short-lived tokens again and again until it is killed
-(`SIGKILL`), or stopped by two or more signals that come together, as in Ctrl-C under Meltano. In half of the runs that
-end around the refresh, the store fails between Sage's answer and the commit, and works again within a second and a
-half: a full disk, with and without room for the rescue file; a server that restarts, cuts its connections and takes no
-new ones, or answers nothing any more. Afterwards the newest refresh token of the server is compared with the one that
-the next run would use:
+Every run is a process that sends requests to a simulated Sage with short-lived tokens. It is killed (`SIGKILL`), or
+stopped by two or more signals that come together, as in Ctrl-C under Meltano. In half of the runs that end around the
+refresh, the store fails between Sage's response and the commit. It works again within a second and a half. A disk is
+full, with and without room for the rescue file. Or a server restarts, cuts its connections and takes no new ones, or
+responds no more. Afterwards the newest refresh token of the server is compared with the one that the next run would
+use:
 
-- equal: nothing happened, the next run goes on from there;
-- different, and the process was killed while Sage's answer was on its way, within a second after it (the time in which
-  the tap writes it to the store or to the rescue file), or while nothing at all could be written: nobody can survive
-  that; it is counted apart, and a new login is made;
-- different otherwise: a lost grant. There must be none. Nor may the server ever see a token that is dead.
+- Equal: nothing happened, the next run goes on from there.
+- Different, and the process was killed when no token could be saved. Such are the time in which Sage's response is on
+  its way, and a second after it for the tap to save it. Such is also the time in which nothing at all can be written.
+  These are counted apart, and a new login is made.
+- Different otherwise: a lost grant. There must be none. Nor may the server ever see a token that is dead.
 
 Then many processes share one store for a while, which fails now and then: all must finish. Where it never fails, there
 is one refresh per lifetime.
@@ -100,7 +100,7 @@ PRELOADED = [
 
 processes = multiprocessing.get_context("forkserver")
 _housekeeping = threading.Lock()
-"""Starting a process looks after all others, too, and may read an exit code that another thread is about to read."""
+"""Starting a process polls all others, too: it may take an exit code that another thread is about to read."""
 
 
 @dataclass

@@ -6,7 +6,7 @@ bytes of state for a business.
 
     python scripts/measure_practice.py growth --businesses 20 180 500
 
-Rest: first a load of what people work on. In the next hour, a fifth of the businesses post something, and an hourly run
+Rest: first a load of what people work on. In the next hour, a fifth of the businesses post something. An hourly run
 reads them under a limit, with `idle_business_hours`. Runs of the hours after that are killed, and a last one reads
 everything. The command fails when the tables then differ from the books.
 

@@ -2,7 +2,7 @@
 """Measure which part of what a run writes are states, for lists whose deletions Sage does not report.
 
 The state holds the ids of their rows, so it grows with businesses and rows. Loads each number of businesses once, and
-once more as a quiet run; prints a table and exits with 1 where states are more than a tenth of a load.
+once more as a quiet run. Prints a table, and exits with 1 where states are more than a tenth of a load.
 
     python scripts/measure_states.py --businesses 5 20 200 --rows 5000
 """

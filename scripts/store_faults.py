@@ -30,7 +30,7 @@ class Store(Protocol):
 
 
 class SqliteFile:
-    """A file on a disk that is full now and then: but for what was reserved, or so that nothing can be written."""
+    """A file on a disk that is full now and then, with or without reserved space."""
 
     def __init__(self, directory: Path, number: int) -> None:
         self.url = f"sqlite:///{directory / f'tokens-{number}.sqlite'}"

@@ -3,8 +3,8 @@
 
 Settings are declared once, in `tap_sage_accounting/settings.py`, and what a stream is in
 `tap_sage_accounting/streams`. From there, `--write` renews README.md's table, the definitions in meltano.yml and
-plugin.yaml, and .env.example, which also names the settings of meltano.yml's loaders; without it, the script reports
-which of them are stale and exits with 1 if any is.
+plugin.yaml, and .env.example. The latter also names the settings of meltano.yml's loaders. Without `--write`, the
+script reports which of them are stale and exits with 1 if any is.
 """
 
 from __future__ import annotations

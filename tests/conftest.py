@@ -39,7 +39,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 class SharedModules(LoadScopeScheduling):  # type: ignore[misc] # untyped
-    """Lets one worker run the tests of a module that share what it makes, such as a loaded database, or that wait."""
+    """Lets one worker run the tests of a module that share what it makes, or that wait."""
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, _ = nodeid.partition("::")
@@ -104,7 +104,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_secret_of_other_tests() -> Iterator[None]:
-    """Let the log of each test be searched for its own secrets only: thousands of taps are made in one process."""
+    """Search the log of each test for its own secrets only: one process makes thousands of taps."""
     yield
     for handler in (*logging.getLogger().handlers, logging.lastResort):
         for found in [each for each in handler.filters if isinstance(each, SecretFilter)] if handler else ():
@@ -113,7 +113,7 @@ def no_secret_of_other_tests() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_login_of_other_tests() -> Iterator[None]:
-    """Forget what was stored in this home, and which logins are where: they would stop the logins of the next test."""
+    """Forget the tokens and the list of logins in this home: they would stop the next test's logins."""
     yield
     if (directory := user_directory()).exists():
         shutil.rmtree(directory)

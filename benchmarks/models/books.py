@@ -1,4 +1,4 @@
-"""Books of any size in the tables that the tap and its targets make: a small Sage's, and made ones beside them."""
+"""Books of any size in the tap's tables: those of a small simulated Sage, and generated ones beside them."""
 
 from __future__ import annotations
 

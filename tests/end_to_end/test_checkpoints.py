@@ -1,4 +1,4 @@
-"""States stay a small part of what is written, at any number of businesses, and a kill loses nothing for it."""
+"""States stay a small part of what is written, at any number of businesses, and a kill loses nothing."""
 
 from __future__ import annotations
 

@@ -542,10 +542,10 @@ def check_report(output: str, world: World) -> Path:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A first run, after one that was killed, for somebody who has a Sage, a database and settings of their own.
+    """A first run, after a killed one, of a user who has a Sage account, a database and settings.
 
     Attributes:
-        answers: what the examples on the pages of the models find in it, by their titles.
+        answers: the results of the examples on the pages of the models, by their titles.
     """
 
     place: Path

@@ -648,7 +648,7 @@ NO_ERRORS = {
     "…: …, which was read until ….",
     "Unchanged: the next run reads … … in any case.",
 }
-"""Sentences of the page that a login ends on, of a logout, of a changed state, and of what no user sees.
+"""Sentences of a login's last page, of a logout, of a changed state, and those that no user sees.
 
 Those that begin with an option come with the usage of their command."""
 

@@ -1,4 +1,4 @@
-"""A day later the finance models tie, however the books are kept, and models that keep rows hold what full ones do.
+"""A day later the finance models tie, however the books are kept, and incremental models equal full ones.
 
 `scripts/check_days.py` lets ten days pass.
 """

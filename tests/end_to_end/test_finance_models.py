@@ -43,7 +43,7 @@ CHECKS_AGAIN = (*CHECKS, "--exclude", "path:models/staging,config.materialized:v
 
 @dataclass
 class Shared:
-    """The warehouse of this module, and what a full build of its models said, while they are those of what was loaded.
+    """The warehouse of this module, and the result of a full build while that holds for the loaded rows.
 
     Attributes:
         statuses: of each model and test; empty where a test has changed the models.
@@ -429,7 +429,7 @@ def test_texts_from_outside_are_no_part_of_the_reports_page(changing: Warehouse)
 
 @pytest.mark.slow
 def test_what_is_wrong_with_the_data_is_seen(warehouse: Warehouse, subtests: pytest.Subtests) -> None:
-    """Each fault is in a copy of a business, and each copy has one, but for the one that nothing is wrong with."""
+    """Each copy of a business has one fault, except one that has none."""
     businesses = list(warehouse.server.world.businesses)
     with warehouse.copies() as add:
         for name, each in CORRUPTIONS.items():

@@ -1,6 +1,6 @@
 """Everything lands in files through target-jsonl, which keeps records as they come.
 
-It pins libraries so old that it has to live in an environment of its own, as Meltano gives it one.
+It pins libraries so old that it needs a separate environment, as Meltano gives it one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A list of many pages that was cut short is not read from its beginning again, and nothing is missing for it."""
+"""The read of a long list that was cut short resumes where it was, and misses nothing."""
 
 from __future__ import annotations
 

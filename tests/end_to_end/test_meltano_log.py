@@ -1,4 +1,4 @@
-"""The log of Meltano in this project: as one asks for it, and with the cause of a failure at its end."""
+"""The log of Meltano in this project, in the chosen form, with the cause of a failure at its end."""
 
 from __future__ import annotations
 

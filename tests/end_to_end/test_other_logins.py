@@ -1,4 +1,4 @@
-"""Who looks into another token store than the one they logged in to finds the way there, and ends no login."""
+"""A command on another token store than the login's names the login's store, and ends no login."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command ends in a line where a line says all, whatever is wrong; a fault of the tap's own shows where it is."""
+"""Every command ends in one line, whatever is wrong; a fault of the tap shows its traceback."""
 
 from __future__ import annotations
 

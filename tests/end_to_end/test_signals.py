@@ -1,4 +1,4 @@
-"""Any number of signals, in any order and at any moment, is one orderly stop: no login, line or row is lost."""
+"""Any number of signals, at any moment, is one orderly stop: no login, line or row is lost."""
 
 from __future__ import annotations
 

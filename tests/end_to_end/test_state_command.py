@@ -1,4 +1,4 @@
-"""One list is read again, and nothing else: a state is shown, forgotten or set back by command, and the books agree."""
+"""The command shows, forgets and sets back a state; the lists named are read again, and the books agree."""
 
 from __future__ import annotations
 

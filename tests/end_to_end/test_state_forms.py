@@ -1,4 +1,4 @@
-"""A state is found in whatever it is handed over in, or refused in one line; it is never ignored in silence."""
+"""A state is found in every form in which it may come, or refused in one line; never silently ignored."""
 
 from __future__ import annotations
 

@@ -423,7 +423,7 @@ def test_runs_that_share_a_dead_login_send_it_to_sage_once(
 
 
 def unsaved_in_memory(sage: SandboxServer, failure: Failure, start: Callable[..., Run], **seconds: float) -> Run:
-    """Start a run that holds new tokens in its memory alone, as it does where no rescue file can be written."""
+    """Start a run that holds new tokens in memory only, as where no rescue file can be written."""
     run = started_with_failure(sage, failure, start, seconds={**QUICK, **seconds})
     run.goes_on()
     eventually(lambda: run.logged("cannot be used"), "no word of the failing store")
@@ -439,7 +439,7 @@ def unsaved_in_memory(sage: SandboxServer, failure: Failure, start: Callable[...
 def test_a_run_on_another_machine_waits_for_the_holder_that_lost_its_lock(
     sage: SandboxServer, start: Callable[..., Run], failure: Failure, announced_for: float
 ) -> None:
-    """Nothing but the row informs the other machine: it sees no file of this one, and its clock may say anything."""
+    """Only the row informs the other machine: it sees no file of this one, and its clock may be wrong."""
     seconds = {"auth.renewal.RESPONSE_WAIT": announced_for, "auth.renewal.SAVING_WAIT": PATIENCE}
     run = unsaved_in_memory(sage, failure, start, **{**seconds, "auth.held_family.SAVE_AGAIN_AFTER": 3})
     other = start(failure.url, home="elsewhere", seconds={**QUICK, **seconds})
@@ -491,7 +491,7 @@ def test_a_run_that_waited_long_enough_for_another_ends_and_costs_it_nothing(
 def test_tokens_are_in_the_file_as_soon_as_the_store_takes_its_time(
     sage: SandboxServer, start: Callable[..., Run], tmp_path: Path
 ) -> None:
-    """A connection that has gone dark may keep a commit waiting for a third of a minute: too long for a killed run."""
+    """A dead connection may delay a commit for a third of a minute: too long for a killed run."""
     with ExitStack() as stack:
         failure = DarkConnection(stack, tmp_path)
         run = started_with_failure(sage, failure, start, seconds={**QUICK, "auth.database.CALL_LIMIT": 10 * PATIENCE})

@@ -197,7 +197,7 @@ def test_clocks_that_agree_within_a_minute_are_no_news(books: Books, seconds: fl
 def test_a_deletion_during_a_read_that_was_cut_short_is_noticed_whatever_the_clocks_say(
     server: SandboxServer, run_tap: RunTap, offsets: tuple[float, float]
 ) -> None:
-    """The clock is wrong at the beginning or at the end of what was read: a row that went meanwhile moved others."""
+    """The clock is wrong at the beginning or the end of the read, during which a row went and moved others."""
     rows = List(server.world, next(iter(server.world.businesses.values())), "sales_invoices")
     for number in range(60):
         rows.insert(LONG_AGO + timedelta(minutes=number))

@@ -587,7 +587,7 @@ def test_after_days_of_business_the_warehouse_agrees_with_the_books(run_tap: Run
 
 
 def test_the_ids_of_many_businesses_go_into_few_states(run_tap: RunTap) -> None:
-    """Ids go before rows, but not with a state for each business: the state is as large as all of them together."""
+    """Ids go before rows, but not in a state per business: each state has the size of all businesses."""
     with SandboxServer(plain_world(businesses=24)) as many:
         for business in many.world.businesses.values():
             List(many.world, business, "tax_rates").fill(3)

@@ -61,7 +61,7 @@ def marked(value: Any, name: str = "") -> Any:
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    """Books whose every record shows marks; what the ledger and dates say is left, and is searched for by its form."""
+    """Books whose every record has marks; what ledger and dates say is unmarked, and is searched for by its form."""
     world = build_world(size="tiny", businesses=1, frozen=True)
     advance(world, days=8, seed=1)
     [business] = world.businesses.values()

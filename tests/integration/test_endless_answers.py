@@ -1,4 +1,4 @@
-"""Answers that drip, flood or never end take a bounded time and a bounded memory, and are reported as what they are."""
+"""Responses that drip, flood or never end take bounded time and memory, and are reported as what they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Sage, or something on the way, says wrongly costs no row in silence: it arrives later, or the run fails."""
+"""A wrong response of Sage or of others loses no row silently: it arrives later, or the run fails."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Books:
         return disagreements(self.server.world, self.warehouse, self.streams)
 
     def require_no_silent_loss(self) -> None:
-        """Find every row after a run that did not fail, and in any case after one more that hears nothing false."""
+        """Find every row after a run that did not fail, else after one more without wrong responses."""
         assert self.run.error is not None or self.wrong() == []
         self.server.on_request = None
         self.server.faults.update({"script": [], "short_pages": None, "next_present": True, "poison": {}})

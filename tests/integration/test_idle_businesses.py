@@ -332,7 +332,7 @@ def test_lists_that_came_from_a_cache_count_as_read_when_it_got_them(practice: P
 def test_a_kill_after_any_state_loses_nothing_of_a_business_that_rests_then(
     server: SandboxServer, run_tap: RunTap
 ) -> None:
-    """New quotes wait for a state that holds their ids, and follow it: a state before them must not let it rest."""
+    """New quotes follow a state that holds their ids: a state before them must not let the business rest."""
     practice = Practice(server, run_tap, (*STREAMS, "sales_quotes", "stock_movements"))
     lists = [List(server.world, practice.businesses[1], name) for name in ("sales_quotes", "stock_movements")]
     practice.ledgers[1].post(5)

@@ -1,4 +1,4 @@
-"""No row leaves the tap without its key: it is found in the record's path, or the record is left out aloud."""
+"""No row leaves the tap without its key: the path has it, or the record is left out and reported."""
 
 from __future__ import annotations
 

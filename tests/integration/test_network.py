@@ -1,4 +1,4 @@
-"""What is wrong between this machine and Sage is reported in one line that names the cause, and costs no secret."""
+"""A fault between this machine and Sage is reported in one line that names the cause and shows no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run sees for free of what is assumed of Sage is counted, and reported in one line at its end."""
+"""A run counts what contradicts the assumptions about Sage, and reports it in one line at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sage is out of order or refuses for a while: the run lasts as long as the patience does, and ends in order."""
+"""Sage is out of order or refuses for a while: the run waits within its patience, and ends in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run as rows: which runs there were, how they ended, and how fresh each list is; nothing of it costs a request."""
+"""The log of runs as rows: how each run ended and how fresh each list is, without a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads are started before their turn, leave in their order, and pass a business that a limit of its own holds."""
+"""Reads are started before their turn, leave in their order, and pass a business that its own limit throttles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Singer SDK's own checks of a tap, over every stream, and the ones of them that check nothing, done right."""
+"""The Singer SDK's checks of a tap, over every stream; those that check nothing are replaced."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Case:
             server.world.clock.advance(timedelta(minutes=10))
 
     def sync(self, state: Any, *, knows_inventories: bool = True) -> Run:
-        """Go on from a state, and find every row where it must be; a row may be stale that only an inventory knew."""
+        """Go on from a state, and find every row; a row that only an inventory knew may be stale."""
         run = self.run_tap(*SELECTED, state=copy.deepcopy(state), **SETTINGS)
         assert run.error is None, run.log
         warehouse = copy.deepcopy(self.warehouse)
@@ -106,7 +106,7 @@ def test_whatever_stands_in_the_place_of_a_part_no_row_is_lost(case: Case, turn:
 
 
 def _is_named(path: Path, value: Any) -> bool:
-    """Return whether a value is wrong in its place: no list is known of, and names of businesses are any text."""
+    """Return whether a value is wrong in its place; no partitions, and any text as a business, are right."""
     match path:
         case (*_, "partitions"):
             return bool(value != [])

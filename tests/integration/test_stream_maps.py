@@ -1,4 +1,4 @@
-"""A slip in a stream map is refused before any request: what it should have kept back would have been sent."""
+"""A mistake in a stream map is refused before any request: it would deliver what it should remove."""
 
 from __future__ import annotations
 

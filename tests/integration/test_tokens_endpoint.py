@@ -262,7 +262,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Drip:
-    """An answer of which a part comes now and then, until the test has seen enough or a quarter of a minute is over."""
+    """A response that comes in parts until the test has seen enough, or for a quarter of a minute."""
 
     def __init__(self, at_once: bytes, *parts: bytes) -> None:
         self.seen_enough = threading.Event()

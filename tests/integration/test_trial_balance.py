@@ -198,7 +198,7 @@ def test_a_transaction_that_moves_to_another_month_leaves_no_month_stale(
 
 
 def test_moves_that_make_up_for_each_other_are_found_when_all_months_are_due(ledger: Ledger, run_tap: RunTap) -> None:
-    """An amount of January and its reversal of March both move to May: what March closed with stays as it was."""
+    """An amount of January and its reversal of March both move to May: March's closing balance stays."""
     with SandboxServer(ledger._world) as server:
         pair = [book(ledger, "2026-01-15"), book(ledger, "2026-03-15", reverse=True)]
         warehouse = Warehouse()
@@ -648,7 +648,7 @@ def test_the_chart_is_requested_only_for_accounts_that_a_month_lists_no_longer(b
 
 @pytest.mark.parametrize("day", ["2026-01-02", "2026-03-05"])
 def test_a_changed_transaction_that_sage_does_not_deliver_may_be_of_any_month(beginning: Beginning, day: str) -> None:
-    """Two amounts that make up for each other: no balance of a later month shows that one of them is new."""
+    """Two amounts cancel each other out: no balance of a later month shows that one is new."""
     beginning.claim("2026-01-01")
     beginning.sync()
     numbers = [book(beginning.ledger, day), book(beginning.ledger, "2026-04-10", reverse=True)]

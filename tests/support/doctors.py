@@ -1,4 +1,4 @@
-"""The doctor, run on a simulated Sage as a person runs it; what it found is for all tests that ask about it."""
+"""The doctor, run on a simulated Sage as a person runs it; all tests share what it found."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Records in the shapes in which Sage really sends them, with invented contents.
 
-Decimals are strings, `last_paid` is empty or in the locale's order, attributes that do not apply are absent rather than
-null, and some attributes are in no published description.
+Decimals are strings, and `last_paid` is empty or in the locale's order. Attributes that do not apply are absent rather
+than null. Some attributes are in no published description.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tap assumes of Sage: each fact has a source, a switch where it is unknown, and a place in the code."""
+"""Each fact that is assumed of Sage has a source, a place in the code and, where unknown, a switch."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def test_a_window_that_an_outage_made_look_longer_is_found_out(kind: Kind, *, re
 def test_what_others_use_up_at_first_is_no_limit_of_the_run(
     minutes: int, limit: int, kind: Kind, *, retry_after: bool
 ) -> None:
-    """A run that begins while others use a limit up is as fast as it may be soon after they are done."""
+    """A run that begins while others use a limit up is at full speed soon after they are done."""
     sage = Sage(limit, kind, retry_after=retry_after, others=[Others(0, minutes * 60, limit / 6)])
     assert ran(sage, 5 * limit, 5).seconds < minutes * 60 + 5 * 60 + 150
 

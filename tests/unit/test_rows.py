@@ -191,7 +191,7 @@ def test_what_is_no_record_goes_the_careful_way_alone(odd: bytes) -> None:
 
 
 def test_a_schema_that_no_row_of_a_page_fits_is_tried_no_more() -> None:
-    """Sage adds an attribute to all rows: to try each of them would take longer than to read them with care."""
+    """Sage adds an attribute to all rows: to try each would take longer than the careful way."""
     decoder = RowDecoder(SCHEMA["properties"])
     surprising = [{"id": str(number), "colour": "red"} for number in range(MANY)]
     assert decoder.decode(sent([{"id": "0"}, *surprising]), as_sent) == [decoder_row(decoder), *surprising]

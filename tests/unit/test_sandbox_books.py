@@ -1,4 +1,4 @@
-"""The books of the simulated Sage add up, look like Sage's, and live on in a way that change tracking can follow."""
+"""The books of the simulated Sage add up, look like Sage's, and change so that change tracking can follow."""
 
 from __future__ import annotations
 
