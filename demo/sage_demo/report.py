@@ -1,4 +1,4 @@
-"""What landed in Postgres, as an accountant would ask, and as plain text."""
+"""The report of what landed in Postgres, as an accountant needs it, in plain text."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _BUSINESSES = "select id, name from {schema}.businesses order by name"
 
 
 class Warehouse:
-    """The loaded data, and the questions that the report asks of them."""
+    """The loaded data, and the report's queries on them."""
 
     def __init__(self, connection: Connection[tuple[Cell, ...]]) -> None:
         self._connection = connection

@@ -55,7 +55,7 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Figures:
-    """What one finished run cost: rows loaded, requests answered by the simulated Sage, seconds of the pipeline."""
+    """What one finished run cost: rows loaded, requests to the simulated Sage, seconds of the pipeline."""
 
     rows: int
     requests: int
@@ -130,7 +130,7 @@ def run(home: Home) -> None:
         DemoError: The pipeline failed, or another run is at work.
         PostgresError: The database did not start.
         ReportError: The report could not be written.
-        Interrupted: The run was asked to stop.
+        Interrupted: A signal stopped the run.
     """
     with home.occupied(), supervised(scratch := make_scratch(), follow_parent=True) as environment:
         postgres = Postgres(home.directory, environment)

@@ -33,7 +33,7 @@ _PARENT_POLL_SECONDS = 0.1
 
 
 class Interrupted(BaseException):
-    """The run was asked to stop: by Ctrl-C, a signal, or the end of the process that had started it."""
+    """The run was stopped: by Ctrl-C, a signal, or the end of the process that had started it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -51,7 +51,7 @@ def marked_processes(mark: str) -> list[psutil.Process]:
 
 
 def end_processes(mark: str) -> None:
-    """End all marked processes: the pipeline first, then the database, which would rather be asked its own way."""
+    """End all marked processes: the pipeline first, then the database, in its own way."""
     while pipeline := [process for process in marked_processes(mark) if not _is_postgres(process)]:
         _end(pipeline, (signal.SIGTERM, signal.SIGKILL), _GRACE_SECONDS)
     postmasters = [process for process in marked_processes(mark) if not _is_postgres(process.parent())]
@@ -85,7 +85,7 @@ def supervised(scratch: Path, *, follow_parent: bool, ignore_interrupt: bool = F
         The environment, mark included, that processes of the block must be given.
 
     Raises:
-        Interrupted: A signal asked to stop.
+        Interrupted: A signal stopped the run.
     """
     mark = secrets.token_hex(16)
     watchdog = _start_watchdog(mark, scratch)

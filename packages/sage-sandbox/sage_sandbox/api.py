@@ -56,17 +56,17 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The list or object that is asked for."""
+        """The requested list or object."""
         return self.path.partition("/")[0]
 
     @property
     def key(self) -> str:
-        """The record that is asked for, if it is a single one."""
+        """The requested record, if it is a single one."""
         return self.path.partition("/")[2]
 
     @property
     def page(self) -> int:
-        """The page that is asked for, 1 where none is."""
+        """The requested page, 1 by default."""
         text = self.params.get("page", "1")
         return int(text) if text.isascii() and text.isdecimal() else 1
 
@@ -82,7 +82,7 @@ class Answer:
 
 
 class Api:
-    """Answers requests from a world. Not thread-safe: the caller holds the world still meanwhile."""
+    """Serves requests from a world. Not thread-safe: the caller holds the world still meanwhile."""
 
     def __init__(self, world: World, faults: Faults) -> None:
         self.on_request: Callable[[Call], None] | None = None
@@ -98,7 +98,7 @@ class Api:
         return call.business or next(iter(self._world.businesses), None)
 
     def answer(self, call: Call) -> Answer:
-        """Answer a request of a user who was let in."""
+        """Respond to a request of a user who was let in."""
         business: Business | None = None
         try:
             endpoint = self._endpoint(call)
@@ -257,7 +257,7 @@ class Api:
 
 
 def _nothing(query: ListQuery) -> bytes:
-    """Answer as a list does that nothing is in."""
+    """Respond as an empty list does."""
     links = {"$next": None, "$back": None}
     return encode({"$total": 0, "$page": 1, **links, "$itemsPerPage": query.per_page, "$items": []})
 

@@ -203,7 +203,7 @@ class SandboxApp:
             response.headers.update({"X-RateLimit-Limit": "150", "X-RateLimit-Remaining": "149"})
 
     def _answer(self, call: Call, request: Request) -> tuple[Answer, float | None]:
-        """Answer, or repeat what was answered before, with its age in seconds, where something on the way does so."""
+        """Respond, or repeat an earlier response with its age in seconds, as a cache on the way does."""
         if not self.faults.cache_seconds or not fnmatch.fnmatchcase(call.path, self.faults.cached_paths):
             return self.api.answer(call), None
         now = self.world.clock.now()
@@ -266,7 +266,7 @@ class SandboxApp:
         return response if fault is None else self._spoil(response, fault, Answer(response.status_code, b""))
 
     async def _take_time(self, fault: Fault | None) -> None:
-        """Wait as long as an answer takes, but no longer than the server lives."""
+        """Wait as long as a response takes, but no longer than the server lives."""
         seconds = self.faults.latency
         if self.faults.latency_jitter:
             seconds += self._chance.uniform(0, self.faults.latency_jitter)
@@ -355,7 +355,7 @@ def _refuse(refusal: RefusalError) -> Response:
 
 
 def _foreign_answer(fault: Fault) -> Response | None:
-    """Make the answer of somebody who stands before Sage; None where Sage answers."""
+    """Make the response of a server before Sage; None where Sage responds."""
     if not isinstance(fault.what, int) or fault.by == "sage":
         return None
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
@@ -384,7 +384,7 @@ _REFUSALS: dict[int, Callable[[], RefusalError]] = {
 
 
 def _error_status(fault: Fault) -> Response | None:
-    """Make the answer of a fault that is an error status."""
+    """Make the response of a fault that is an error status."""
     if not isinstance(fault.what, int):
         return None
     words = _REFUSALS.get(fault.what)
@@ -405,7 +405,7 @@ def _as_json(body: Any) -> bytes:
 
 
 async def _reset(request: Request) -> None:
-    """Break the connection without an answer."""
+    """Break the connection without a response."""
     request.scope["state"]["transport"].abort()
     await _gone(request)
 
@@ -420,6 +420,6 @@ async def _send_half(request: Request, send: Send, response: Response) -> None:
 
 
 async def _gone(request: Request) -> None:
-    """Wait until the web server knows that the connection is closed, so that it expects no answer."""
+    """Wait until the web server knows that the connection is closed, so that it expects no response."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -11,14 +11,14 @@ class Behaviour:
     """How this Sage behaves; `Faults` has what goes wrong with it. The defaults are what is thought likely.
 
     Attributes:
-        echo_business: Answers carry the `X-Business` that they are about.
+        echo_business: Responses carry the `X-Business` that they are about.
         next_present: `$next` is filled where there is a next page.
         totals: Lists count their rows in `$total`.
         next_keeps_filters: `$next` carries the change and date filters too, not only `attributes` and `sort`.
         items_per_page_over_200: A larger page is cut down to 200 (`clamp`) or refused (`error`).
-        beyond_last: What answers for a page beyond the last one: the last one, a page without rows, or a 404.
+        beyond_last: The response for a page beyond the last one: the last one, a page without rows, or a 404.
         decimals: Decimals travel as strings, as Sage does, or as JSON numbers.
-        gzip: Answers are compressed for clients that accept it.
+        gzip: Responses are compressed for clients that accept it.
         fractional_seconds: A change filter may carry fractions of a second.
         tombstones: What `deleted_since` lists: the whole record, its id with `deleted_at`, or only the id,
             `displayed_as` and `$path`. With `flagged_id`, a flag `deleted` is there, too.
@@ -31,7 +31,7 @@ class Behaviour:
             limit.
         changed_and_deleted: Both change filters at once give tombstones only, or changed records and tombstones.
         detail_flags_on_lists: Lists honour the opt-in flags that are described for single records only.
-        opt_ins: What only a flag asks for is absent without it, or shown in any case (`shown`).
+        opt_ins: What needs a flag is absent without it, or shown in any case (`shown`).
         lists_in_full: Lists show the lines of documents, or only single records do.
         object_ids: Single objects, such as settings, have an `id`.
         undated_before: Ledger entries of days before this one have null in `created_at` and `updated_at`; "" for none.
@@ -48,18 +48,18 @@ class Behaviour:
         edition_refusal: Status for a path that the business's edition or country does not have: 401 with "No active
             subscription", or 404.
         start_has_purchases: The edition Start has purchase invoices, credit notes and quick entries.
-        lists_without_offer: Lists that edition, country, subscription or role do not offer are refused, or answer as
+        lists_without_offer: Lists that edition, country, subscription or role do not offer are refused, or come as
             empty ones. Their single records are refused in either case.
         expired_body: What comes with a 401 for a dead access token: Sage's error list, an OAuth error object, a
             gateway's HTML page, or nothing.
         businesses_attributes: Whether the list of businesses takes `attributes`.
         businesses_paged: Whether the list of businesses comes in pages of 25 to 500, as since 2025, or all at once.
         businesses_size_key: What the list of businesses calls the size of its pages.
-        clock_offsets: Seconds by which the `Date` of an answer is off; several are those of servers that answer in
+        clock_offsets: Seconds by which the `Date` of a response is off; several are those of servers that respond in
             turn. The records keep the world's time.
         date_header: `Date` says the time, is left out, says something that is no date, or says the beginning of 1970.
-        etags: Answers carry an `ETag`.
-        limit_headers: Answers carry headers that speak of limits (`X-RateLimit-Limit`, ...).
+        etags: Responses carry an `ETag`.
+        limit_headers: Responses carry headers that speak of limits (`X-RateLimit-Limit`, ...).
         line_changes_move_time: Whether a change of a document's lines moves its `updated_at` (`edit_lines` of the
             server).
         reuse_kills_grant: A refresh token that is used twice takes the newest one with it.
@@ -72,8 +72,8 @@ class Behaviour:
             refills steadily (`bucket`).
         retry_after: What a 429 of the limits says: whole seconds, an exact fraction (for shortened minutes), an HTTP
             date, or nothing.
-        concurrency_limit: Requests in flight beyond which a 429 answers.
-        big_pages: Glob over paths -> the most records with `attributes=all` in a page; more answer 504.
+        concurrency_limit: Requests in flight beyond which the response is a 429.
+        big_pages: Glob over paths -> the most records with `attributes=all` in a page; more give a 504.
     """
 
     echo_business: bool = True

@@ -20,7 +20,7 @@ Offer = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class OptIn:
-    """A top-level attribute that is absent, even from `attributes=all`, until a parameter asks for it.
+    """A top-level attribute that is absent, even from `attributes=all`, until a parameter requests it.
 
     `on_lists` says whether Sage's description declares the parameter for the list too, or for single records only.
     """
@@ -49,7 +49,7 @@ class Endpoint:
     """Filter parameter -> the attribute whose value, or whose reference's id, must be equal."""
     opt_ins: tuple[OptIn, ...] = ()
     line_analysis: bool = False
-    """Lines carry `analysis_type_categories`, which `show_analysis_types` asks for on the single record."""
+    """Lines carry `analysis_type_categories`, which `show_analysis_types` requests on the single record."""
     nested: bool = False
     """The single record takes `nested_attributes`."""
     nested_list: bool = False

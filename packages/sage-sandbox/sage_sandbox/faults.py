@@ -57,7 +57,7 @@ names another business.
 `drip`: a byte of the body every `seconds`. `drip_head`: a byte of the status line and the headers every `seconds`.
 `interim`: interim responses (100) without end. `early_hints`: an interim response (103) before the final one.
 `endless`: a body without end. `bomb`: a body that inflates to so many `megabytes`. `first_page`: page 1, whichever was
-asked for. `same_page`: the rows of page 1, said to be the page asked for, with a next one. `fresh_rows`: the same with
+requested. `same_page`: the rows of page 1, said to be the requested page, with a next one. `fresh_rows`: the same with
 new ids each time, and a total that grows. `envelope`: nothing but what `envelope` says.
 """
 TROUBLES: frozenset[str] = frozenset(get_args(Trouble))
@@ -68,9 +68,9 @@ Answerer = Literal["sage", "firewall", "gateway", "nobody"]
 an API gateway's `{"message": ...}`. `nobody`: an empty body.
 """
 Poison = Literal["full", "record", "always"]
-"""Which answers a poisoned record spoils (status 500).
+"""Which responses a poisoned record spoils (status 500).
 
-`full`: list pages that ask for attributes. `record`: these, and the record's own path. `always`: every page and path.
+`full`: list pages with attributes. `record`: these, and the record's own path. `always`: every page and path.
 """
 
 
@@ -91,7 +91,7 @@ class Fault:
         skip: How many matching requests pass first.
         every: Hits one of so many matching requests.
         retry_after: The `Retry-After` header of an error status; None for no header.
-        seconds: How long a `slow` answer takes, or a byte of one that drips.
+        seconds: How long a `slow` response takes, or a byte of one that drips.
         lasts: For how many seconds from the first request on it hits requests; None for ever.
         megabytes: The size of a `bomb`.
         envelope: What the envelope of a list says instead, by key (`$total`); None takes the key out.
@@ -156,15 +156,15 @@ class Faults(Behaviour):
         refuse_tokens: Every access token counts as dead.
         token_uses: Requests for which an access token is good, whatever lifetime it came with; None for any number.
         minute: Length of the limit's minute in seconds, to make tests shorter.
-        cache_seconds: For how many seconds of the world's time something on the way keeps answers; 0 for not at all.
-        cache: `honest` gets a new answer where a client wants one, and says how old an answer is. `stubborn` says only
-            how old it is. `lying` presents an old answer as new.
-        cached_paths: Glob over the paths whose answers it keeps.
-        latency: Seconds that an answer takes.
+        cache_seconds: For how many seconds of the world's time a cache on the way keeps responses; 0 for not at all.
+        cache: `honest` gets a new response where a client wants one, and says how old a response is. `stubborn` says
+            only how old it is. `lying` presents an old response as new.
+        cached_paths: Glob over the paths whose responses it keeps.
+        latency: Seconds that a response takes.
         latency_jitter: Seconds more, at most, by chance.
         jitter_seed: The chance.
-        poison: Record id -> which answers it spoils.
-        raw: Text -> the bytes (as Latin-1) that replace a JSON string with this text in answers.
+        poison: Record id -> which responses it spoils.
+        raw: Text -> the bytes (as Latin-1) that replace a JSON string with this text in responses.
         script: Faults that hit requests, in order; the first that matches is taken.
     """
 

@@ -87,7 +87,7 @@ class Grants:
         issued_secrets: Every token and code ever issued, and the first refresh token.
         refusals: How many refresh requests were refused, by reason: `used`, `expired`, `revoked`, `unknown`.
         refreshes: How many refresh requests were granted.
-        on_refresh: Called when a refresh token has been replaced, before the answer is sent.
+        on_refresh: Called when a refresh token has been replaced, before the response is sent.
     """
 
     faults: Faults

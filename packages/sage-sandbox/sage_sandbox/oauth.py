@@ -48,7 +48,7 @@ small { color: #55665d; }
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What an application asks the user for; `problem` is the `error` that goes back to it, if any."""
+    """What an application requests of the user; `problem` is the `error` that goes back to it, if any."""
 
     client: Client
     redirect_uri: str
@@ -76,7 +76,7 @@ class Consent:
 
 
 class AuthorizationServer:
-    """Answers the three OAuth endpoints from the grants."""
+    """Serves the three OAuth endpoints from the grants."""
 
     def __init__(self, grants: Grants, user_name: str, countries: frozenset[str]) -> None:
         self._grants = grants
@@ -86,7 +86,7 @@ class AuthorizationServer:
     def authorize(self, params: Params, *, decided: bool, error: str | None = None) -> Response:
         """Show the consent page, or act on the button that was pressed there (`decision` is `allow` or `deny`).
 
-        `error` is an outage that the application gets as the answer to any request.
+        `error` is an outage that the application gets as the response to any request.
         """
         consent = self._consent(params)
         if isinstance(consent, Response):
@@ -111,7 +111,7 @@ class AuthorizationServer:
         return consent.back(code=self._grants.issue_code(code), country=country or self._grants.country)
 
     def _consent(self, params: Params) -> Consent | Response:
-        """Find out who asks; an unknown application or address gets a page and no redirect."""
+        """Identify the application; an unknown application or address gets a page and no redirect."""
         client = self._grants.clients.get(params.get("client_id", ""))
         redirect_uri = params.get("redirect_uri", "")
         if client is None:

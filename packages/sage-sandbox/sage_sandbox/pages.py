@@ -45,7 +45,7 @@ class Pages:
         self._bytes: Shelf[bytes] = Shelf(kept_bytes)
 
     def page(self, business: Business, endpoint: Endpoint, query: ListQuery) -> bytes:
-        """Render one page of a list; where there are fewer, what answers for it.
+        """Render one page of a list; where there are fewer pages, what Sage sends instead.
 
         Raises:
             RefusalError: A record of the page is poisoned, or there is no such page.
@@ -106,7 +106,7 @@ class Pages:
         return collection.version
 
     def _check_poison(self, ids: Iterable[str], spoiled: set[str] | None) -> None:
-        """Fail if one of the records spoils this kind of answer; `spoiled` None means that each kind of poison does."""
+        """Fail if one of the records spoils this kind of response; `spoiled` None: each kind of poison does."""
         if not self._faults.poison:
             return
         kinds = (self._faults.poison.get(each) for each in ids)
@@ -153,7 +153,7 @@ class Pages:
         return bodies
 
     def _balances_of(self, business: Business, view: View) -> dict[str, Body]:
-        """Add up the view's period, by ledger account; nothing where no period was asked for."""
+        """Add up the view's period, by ledger account; nothing where no period was requested."""
         if view.period is None:
             return {}
         (first, final), without_deleted = view.period, view.without_deleted
@@ -164,7 +164,7 @@ class Pages:
         )
 
     def _hidden(self, endpoint: Endpoint, view: View, *, single: bool) -> tuple[frozenset[str], bool]:
-        """Return which attributes nobody asked for, and whether lines lose their analysis types."""
+        """Return which attributes were not requested, and whether lines lose their analysis types."""
         details = single or self._faults.detail_flags_on_lists
         hidden = _NEVER_IN_ALL - view.named
         for opt_in in (*endpoint.opt_ins, LEGACY_ID):

@@ -62,12 +62,12 @@ class View:
 
     @property
     def full(self) -> bool:
-        """Every attribute was asked for."""
+        """Every attribute was requested."""
         return self.attributes is None
 
     @property
     def summary(self) -> bool:
-        """Nothing was asked for beyond what is always there."""
+        """Nothing was requested beyond what is always there."""
         return self.attributes == _ALWAYS
 
 

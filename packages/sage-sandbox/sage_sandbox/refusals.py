@@ -6,7 +6,7 @@ from typing import Any
 
 
 class RefusalError(Exception):
-    """A request that is answered with an error status and Sage's error body."""
+    """A request that is refused with an error status and Sage's error body."""
 
     def __init__(self, status: int, code: str, message: str, source: str = "", **headers: str) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ def method_not_allowed() -> RefusalError:
 
 
 def too_many(retry_after: str | None) -> RefusalError:
-    """Refuse for having been asked too often, or by too many at once."""
+    """Refuse for too many requests, or for too many at once."""
     headers = {} if retry_after is None else {"Retry_After": retry_after}
     return RefusalError(429, "TooManyRequests", "Too many requests.", **headers)
 

@@ -40,7 +40,7 @@ def stump(body: Body, tombstones: str) -> Body:
 
 
 def shape(body: Body, behaviour: Behaviour, *, country: str, is_entry: bool, single: bool) -> Body:
-    """Give a record the form that the switches ask for."""
+    """Give a record the form that the switches say."""
     if not (behaviour.lists_in_full or single):
         body = {name: value for name, value in body.items() if not name.endswith("_lines")}
     if behaviour.exchange_rates == "inverse" and body.keys() >= set(_RATES):

@@ -83,7 +83,7 @@ class SandboxServer:
     Attributes:
         world: The businesses and the time. Change them under `paused()`.
         faults: The switches.
-        requests: The log of answered requests.
+        requests: The log of served requests.
         grants: Applications and tokens; `issued_secrets`, `refusals` and `refreshes` say what happened.
     """
 
@@ -151,7 +151,7 @@ class SandboxServer:
             self._make_server().run(sockets=[self._bound])
 
     def stop(self) -> None:
-        """Stop serving; requests that wait for a slow answer get it at once."""
+        """Stop serving; requests that wait for a slow response get it at once."""
         if self._server is None or self._thread is None:
             return
         self._server.close()
@@ -160,7 +160,7 @@ class SandboxServer:
 
     @property
     def on_request(self) -> Callable[[Call], None] | None:
-        """Called with each API request right before it is answered, so that the world can move between two pages."""
+        """Called with each API request right before its response, so that the world can move between two pages."""
         return self._api.on_request
 
     @on_request.setter
@@ -169,7 +169,7 @@ class SandboxServer:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[World]:
-        """Hold the world still: no request is answered meanwhile."""
+        """Hold the world still: no request is served meanwhile."""
         with self._app.lock:
             yield self.world
 
@@ -219,7 +219,7 @@ class SandboxServer:
 
     @property
     def in_flight_max(self) -> int:
-        """The most API requests that waited for their answers at one time."""
+        """The most API requests that were in flight at one time."""
         return self._app.in_flight_max
 
     @property

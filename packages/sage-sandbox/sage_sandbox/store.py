@@ -117,7 +117,7 @@ class Business:
     subscribed: bool = True
 
     def collection(self, name: str) -> Collection:
-        """Find a list, made empty when first asked for."""
+        """Find a list, made empty at its first use."""
         return self.collections.setdefault(name, Collection(name))
 
 

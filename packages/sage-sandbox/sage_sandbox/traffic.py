@@ -21,9 +21,9 @@ _KEPT_REQUESTS = 500_000
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One answered request. Secrets (headers, bodies of token requests) are never part of it.
+    """One served request. Secrets (headers, bodies of token requests) are never part of it.
 
-    `path` is whole (`/v3.1/contacts`, `/token`). `status` is 0 where no answer was sent. `start` and `end` are
+    `path` is whole (`/v3.1/contacts`, `/token`). `status` is 0 where no response was sent. `start` and `end` are
     `time.monotonic()` seconds.
     """
 
@@ -37,14 +37,14 @@ class LoggedRequest:
 
 
 class RequestLog:
-    """The requests answered so far, in the order of their answers; threads may read it while the server writes."""
+    """The requests served so far, in the order of their responses; threads may read it while the server writes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests: deque[LoggedRequest] = deque(maxlen=_KEPT_REQUESTS)
 
     def append(self, request: LoggedRequest) -> None:
-        """Note an answered request."""
+        """Add a served request."""
         with self._lock:
             self._requests.append(request)
 

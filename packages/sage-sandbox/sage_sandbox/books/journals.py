@@ -26,7 +26,7 @@ BULK_LINES = 50
 
 
 class JournalRow(Row):
-    """A journal that writes its lines from its ledger entries when asked."""
+    """A journal that writes its lines from its ledger entries on demand."""
 
     __slots__ = ("adjustable", "transaction")
 

@@ -102,7 +102,7 @@ def pay(company: Company, artefact: Artefact, remittance: Remittance, also: Sequ
 
 
 def pay_on_account(company: Company, remittance: Remittance) -> Payment:
-    """Take money that no document asks for yet: it stays open as a credit, with an id of its own."""
+    """Take money that no document claims yet: it stays open as a credit, with a separate id."""
     party, at = remittance.party, remittance.at
     side = SALES if party.customer else -SALES
     bank = company.bank(party.currency)

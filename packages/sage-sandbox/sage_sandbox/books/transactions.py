@@ -44,7 +44,7 @@ class Leg(NamedTuple):
 
 
 class EntryRow(Row):
-    """A ledger entry that keeps only its facts and writes its body when asked: a business can have a million."""
+    """A ledger entry that keeps only its facts and writes its body on demand: a business can have a million."""
 
     __slots__ = ("account", "amount", "contact", "date", "deleted", "description", "tax_rate", "transaction")
 

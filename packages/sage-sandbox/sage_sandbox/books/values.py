@@ -21,7 +21,7 @@ def cents(amount: Decimal) -> Decimal:
 
 
 def big(amount: Decimal) -> str:
-    """Write a decimal as Ruby's BigDecimal does, the style of nearly all of Sage's answers: `10.0`, `-0.25`."""
+    """Write a decimal as Ruby's BigDecimal does, the style of nearly all of Sage's responses: `10.0`, `-0.25`."""
     whole, _, fraction = f"{amount:f}".partition(".")
     text = f"{whole}.{fraction.rstrip('0') or '0'}"
     return "0.0" if text == "-0.0" else text
