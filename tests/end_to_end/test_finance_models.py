@@ -62,7 +62,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 
 @pytest.fixture
 def statuses(shared: Shared) -> dict[str, str]:
-    """Build the models; a build that an earlier test asked for will do, if none has changed them since."""
+    """Build the models; a build of an earlier test will do, if none has changed them since."""
     if not shared.statuses:
         shared.statuses = shared.warehouse.dbt.run("build")
     return shared.statuses

@@ -222,7 +222,7 @@ def test_a_denial_that_was_pasted_with_the_right_state_ends_the_login(
 
 @dataclass
 class Visitor:
-    """A page, or a program, that asks for the callback's address while a login waits."""
+    """A page, or a program, that requests the callback's address while a login waits."""
 
     location: str
 
@@ -241,7 +241,7 @@ class Visitor:
 
 
 def after(forge: Callable[[Visitor], None]) -> Callable[[str], requests.Response]:
-    """Let somebody else come first, and the browser with Sage's answer after them."""
+    """Let somebody else come first, and the browser with Sage's redirect after them."""
 
     def visit(url: str) -> requests.Response:
         with requests.Session() as session:

@@ -66,7 +66,7 @@ def until_page(run: Run, page: int) -> list[dict[str, Any]]:
 
 
 def pages_asked(server: SandboxServer, stream: str = STREAM) -> list[int]:
-    """The pages that were asked for, in full or not, the questions about deletions left out."""
+    """The pages that were requested, in full or not, the requests for deletions left out."""
     asked = (request.params for request in server.requests.of(stream))
     return [int(params["page"]) for params in asked if "deleted_since" not in params]
 
@@ -365,7 +365,7 @@ def test_another_start_date_starts_over(server: SandboxServer, run_tap: RunTap) 
 
 
 def stir(server: SandboxServer, rows: List) -> Callable[[Call], None]:
-    """Let something happen before every fifth answer."""
+    """Let something happen before every fifth response."""
     calls = iter(range(1_000_000))
 
     def act(_: Call) -> None:

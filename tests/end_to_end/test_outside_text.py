@@ -120,7 +120,7 @@ def test_names_reach_no_terminal_of_a_login(terminal: Terminal) -> None:
 
 
 def log_in(terminal: Terminal, answer: dict[str, str] | None = None) -> Screen:
-    """Log in on the terminal: allow on the consent page, or bring another answer from there."""
+    """Log in on the terminal: allow on the consent page, or return from there with something else."""
     process = terminal.begin(PROGRAMS / f"{TAP}-login", terminal.write(), "--no-browser")
     assert process.stdout
     shown = ""

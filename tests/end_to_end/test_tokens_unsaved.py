@@ -57,7 +57,7 @@ def has_renewed(sage: SandboxServer, times: int) -> bool:
 
 
 class Run:
-    """A process that asks Sage again and again, with what it answers and logs."""
+    """A process that sends requests to Sage again and again, with its output and log."""
 
     def __init__(self, sage: SandboxServer, store: str, environment: dict[str, str], **settings: Any) -> None:
         self.answered = 0
@@ -95,7 +95,7 @@ class Run:
         self.log.extend(self.process.stderr or ())
 
     def goes_on(self, answers: int = 5) -> None:
-        """Wait until Sage has answered some more."""
+        """Wait until Sage has responded to some more."""
         wanted = self.answered + answers
         eventually(lambda: self.answered >= wanted or self.process.poll() is not None, "no more answers")
         assert self.process.poll() is None, self.log
@@ -185,7 +185,7 @@ class DarkConnection(StoppedServer):
 
 
 class FullServer(StoppedServer):
-    """The server's disk is full: it answers, and takes nothing."""
+    """The server's disk is full: it responds, and stores nothing."""
 
     def begin(self, run: Run) -> None:  # noqa: ARG002
         self._execute(
@@ -234,7 +234,7 @@ def start(sage: SandboxServer, tmp_path: Path) -> Iterator[Callable[..., Run]]:
 
 
 def started_with_failure(sage: SandboxServer, failure: Failure, start: Callable[..., Run], **settings: Any) -> Run:
-    """Start a run whose store fails between Sage's answer and its storing."""
+    """Start a run whose store fails between Sage's response and its storing."""
     has_run, failing = threading.Event(), threading.Event()
     runs: list[Run] = []
 
@@ -575,7 +575,7 @@ def test_a_logout_that_cannot_know_the_newest_tokens_forgets_none(
 def test_a_token_that_may_have_been_spent_by_a_killed_run_is_tried_once(
     sage: SandboxServer, start: Callable[..., Run], tmp_path: Path
 ) -> None:
-    """The answer is lost with the process; what the next run says names that as the cause."""
+    """The response is lost with the process; what the next run says names that as the cause."""
     store = f"sqlite:///{tmp_path / 'tokens.sqlite'}"
     runs: list[Run] = []
 

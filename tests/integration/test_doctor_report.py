@@ -303,7 +303,7 @@ BODIES = st.lists(st.one_of(ENVELOPES, ENVELOPES, ENVELOPES, VALUES), min_size=2
 
 
 class HostileSage:
-    """Answers each request with one of some bodies."""
+    """Responds to each request with one of some bodies."""
 
     def __init__(self, bodies: list[Any], seed: int) -> None:
         self._bodies = bodies

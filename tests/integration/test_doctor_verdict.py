@@ -1,4 +1,4 @@
-"""The doctor's verdict follows from what Sage answered: what is refused, late or lost is evidence of nothing."""
+"""The doctor's verdict follows from Sage's responses: what is refused, late or lost is no evidence."""
 
 from __future__ import annotations
 

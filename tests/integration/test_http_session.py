@@ -20,7 +20,7 @@ VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_
 
 
 class Proxy:
-    """A proxy that answers everything itself, and keeps what it was sent."""
+    """A proxy that responds to everything itself, and keeps what it was sent."""
 
     def __init__(self) -> None:
         self.requests: list[bytes] = []

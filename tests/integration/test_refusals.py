@@ -422,7 +422,7 @@ def regain(business: Business) -> None:
 
 
 def memory(books: Books, stream: str, business: Business, lists: str) -> dict[str, Any]:
-    """What the state holds of a list; the bookmark of one that answers with nothing follows a day behind."""
+    """What the state holds of a list; the bookmark of an empty one follows a day behind."""
     kept = books.kept(stream, business)
     return (
         kept if lists == "refused" else {name: each for name, each in kept.items() if name != "replication_key_value"}

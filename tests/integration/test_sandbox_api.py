@@ -1,4 +1,4 @@
-"""The simulated API, asked over HTTP: it answers as the real one is known to."""
+"""The simulated API over HTTP: it responds as the real one is known to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated authorization server, asked over HTTP: consent, codes, rotation, revocation."""
+"""The simulated authorization server over HTTP: consent, codes, rotation, revocation."""
 
 from __future__ import annotations
 

@@ -360,7 +360,7 @@ def test_a_compressed_response_is_read() -> None:
 
 @pytest.mark.usefixtures("hasty")
 def test_a_request_that_could_not_be_sent_in_time_is_never_sent_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name server that answers late must not let two requests spend one token."""
+    """A name server that responds late must not let two requests spend one token."""
     genuine = socket.getaddrinfo
     late = threading.Event()
     asked: list[str] = []

@@ -99,7 +99,7 @@ def test_tokens_that_die_early_again_and_again_are_renewed_again_and_again(
 
 
 def kill_twice(server: SandboxServer) -> threading.Event:
-    """Let a token die with its first answer about books, and the next one, too; return what is set then."""
+    """Let a token die with its first response about books, and the next one, too; return what is set then."""
     calls: list[str] = []
     over = threading.Event()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def plain_server() -> Iterator[str]:
-    """A server that answers whatever it hears with a refusal in plain HTTP."""
+    """A server that refuses every request in plain HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:

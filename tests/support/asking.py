@@ -1,4 +1,4 @@
-"""A run reduced to its tokens: asks Sage who is logged in, again and again, until its standard input ends."""
+"""A run reduced to its tokens: requests the user again and again, until its standard input ends."""
 
 from __future__ import annotations
 

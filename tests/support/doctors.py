@@ -35,7 +35,7 @@ class Seen:
         exit_code: of the command.
         text: what it printed.
         looks: what it prints for programs, by business.
-        requests: what Sage answered meanwhile.
+        requests: what Sage served meanwhile.
     """
 
     exit_code: int

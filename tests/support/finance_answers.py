@@ -1,4 +1,4 @@
-"""The answers to the documentation's questions of the finance models, from the simulated books."""
+"""The results of the documentation's queries on the finance models, from the simulated books."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def lists(column: str) -> Callable[[list[Record]], object]:
 
 
 def each(answer: Callable[[Business, date], object]) -> Callable[[Businesses, date], object]:
-    """Ask the books of each business; what is nothing or empty is left out, as it has no row."""
+    """Compute from the books of each business; what is nothing or empty is left out, as it has no row."""
 
     def of_books(businesses: Businesses, today: date) -> object:
         answers = {business.id: answer(business, today) for business in businesses}

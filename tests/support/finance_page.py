@@ -7,7 +7,7 @@ from collections import defaultdict
 from decimal import Decimal
 
 LOADED = re.compile(r"""https?:|\bsrc=|url\(|@import|<(?:script|link|iframe|object|embed)\b|href="(?!\#)""")
-"""What makes a page ask for something else, or run something."""
+"""What makes a page load something else, or run something."""
 
 
 class Page:

@@ -1,4 +1,4 @@
-"""Single odd answers of Sage: what is tried again, what is not, and what the user learns of it."""
+"""Single odd responses of Sage: what is sent again, what is not, and what the user learns of it."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def parse(envelope: Any, requested: int = 1, size: int = 2) -> Page:
 
 
 def serve(records: int, of: int, /, **quirks: Any) -> tuple[Callable[[int], Page], list[int]]:
-    """A list of numbered records, answered as Sage does, with quirks: functions from an envelope to another."""
+    """A list of numbered records, served as Sage does, with quirks: functions from an envelope to another."""
     requested: list[int] = []
     pages = max(1, -(-records // of))
 

@@ -83,7 +83,7 @@ class DarkProxy:
     Args:
         target: the server's socket.
         host: where to listen.
-        tls: encrypts what comes in, where clients ask for that.
+        tls: encrypts what comes in, where clients want that.
     """
 
     def __init__(self, target: str, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:

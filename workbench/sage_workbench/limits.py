@@ -145,7 +145,7 @@ class Run:
     """Sends a number of requests about businesses in turn, with some in flight.
 
     Attributes:
-        answered: when requests were answered.
+        answered: when requests were served.
         refused: when they were refused.
     """
 
@@ -173,7 +173,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """When the last request was answered; infinity if the run did not end."""
+        """When the last request was served; infinity if the run did not end."""
         return self.answered[-1] if len(self.answered) == self._requests else math.inf
 
     def refused_since(self, moment: float) -> float:
@@ -182,7 +182,7 @@ class Run:
         return refused / (refused + sum(each > moment for each in self.answered))
 
     def way(self) -> float:
-        """Return the seconds that a request or its answer takes."""
+        """Return the seconds that a request or its response takes."""
         return max(SHORTEST, self._latency * self._chance.uniform(0.3, 0.6))
 
     def send(self, now: float) -> Permit | None:
@@ -257,7 +257,7 @@ class Simulation:
             self._push(run.look_at, "look", run)
 
     def go(self, horizon: float = 50_000.0) -> None:
-        """Simulate until all is answered, or until the horizon."""
+        """Simulate until all are served, or until the horizon."""
         for run in self._runs:
             self._push(run.starts_at, "look", run)
         while self._events and self._events[0][0] < horizon:
@@ -275,5 +275,5 @@ class Simulation:
 
 
 def meet(sage: Sage, *runs: Run, asleep: Sequence[Span] = ()) -> None:
-    """Let runs send their requests to a server, until all is answered."""
+    """Let runs send their requests to a server, until all are served."""
     Simulation(sage, runs, asleep).go()

@@ -8,7 +8,7 @@ NEVER_LISTED = {"balance_details", "detailed_tax_analysis"}
 """Attributes that Sage's lists do not show: the first needs a period, for the second no way is known."""
 
 WITHOUT_ANALYSIS = {"sales_estimates": "estimate_lines", "sales_quotes": "quote_lines"}
-"""Documents for which Sage has no way to ask for the analysis types of their lines."""
+"""Documents for which Sage has no way to request the analysis types of their lines."""
 
 
 def key_of(row: dict[str, Any]) -> str:

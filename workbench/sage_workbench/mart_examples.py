@@ -1,4 +1,4 @@
-"""The examples on the pages of the finance models: a query, and its answer on the demonstration's books."""
+"""The examples on the pages of the finance models: a query, and its result on the demonstration's books."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def examples() -> list[Example]:
 
 
 def write_answers(ask: Callable[[str], list[Record]]) -> None:
-    """Renew the answers on all pages.
+    """Renew the results on all pages.
 
     Args:
         ask: runs a query on the demonstration's books; each row is a map from column to value.

@@ -85,7 +85,7 @@ HABITS = st.fixed_dictionaries(
         "next_present": st.booleans(),
     }
 )
-"""How Sage answers where that is not known of the real one."""
+"""How Sage responds where that is not known of the real one."""
 LISTED = (*STREAMS, "transactions", "trial_balance", "businesses")
 ENDLESS = ("endless", "bomb", "drip", "interim", "early_hints", "first_page", "same_page")
 CUT = ("cut", "cut_chunks", "cut_gzip", "cut_unframed")
@@ -145,7 +145,7 @@ LOST = ("subscription", "rights")
 
 @contextmanager
 def bounds_that_are_soon_reached() -> Iterator[None]:
-    """Let answers be too long after half a second, too large from a megabyte on, and lists fruitless after seconds."""
+    """Let responses be too long after half a second, too large from a megabyte on, lists fruitless after seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(http_adapter, "LONGEST_EXCHANGE", 0.5)
         patch.setattr(http_adapter, "LARGEST_RESPONSE", 1 << 20)

@@ -56,8 +56,8 @@ class TapProcess:
         """Run until the end, or until a request is killed for; give the messages that came out whole.
 
         Args:
-            kill_when: returns for each API request, while its answer is held back, whether to kill the process for it.
-            meanwhile: what happens in the books before each answer.
+            kill_when: returns for each API request, before its response is sent, whether to kill the process.
+            meanwhile: what happens in the books before each response.
             may_fail: whether the run may end with exit code 1.
         """
         command = self.command()

@@ -149,7 +149,7 @@ class _ProgramBegins(Exception):  # noqa: N818 - it ends the loop in the new pro
 
 
 def _serve(control: socket.socket) -> None:
-    """Start what is asked for, and report how it ended, until nobody asks any more.
+    """Start the requested programs, and report how each ended, until the input ends.
 
     Raises:
         _ProgramBegins: in each new process.
