@@ -103,19 +103,30 @@ class OtherLogin:
 
 def other_logins(client_id: str, own: StoreAddress) -> list[OtherLogin]:
     """Return the living logins of an application in other token stores, those that were renewed last first."""
-    listed = [place for listed_id, place in _listed() if listed_id == digest(client_id)]
-    files = [directory / STORE for directory in default_directories()]
-    files += [Path(place.removeprefix(_SCHEME)) for place in listed if place.startswith(_SCHEME)]
-    resolved = {_resolved(file): file for file in files}
-    found = [
-        login
-        for real, file in resolved.items()
-        if own.file is None or real != _resolved(own.file)
-        if (login := _login_in(file, client_id)) is not None
-    ]
+    found = [login for file in _other_files(client_id, own) if (login := _login_in(file, client_id)) is not None]
     found.sort(key=lambda login: (login.renewed_at is not None, login.renewed_at), reverse=True)
-    servers = [OtherLogin(place) for place in listed if not place.startswith(_SCHEME) and place != own.place]
-    return [*found, *servers]
+    servers = [OtherLogin(place) for place in _listed_of(client_id) if not place.startswith(_SCHEME)]
+    return [*found, *(login for login in servers if login.place != own.place)]
+
+
+def login_begun_with(seed: str, client_id: str, own: StoreAddress) -> OtherLogin | None:
+    """Return a living login in another token store that began with a refresh token, by the token's fingerprint."""
+    found = (_login_in(file, client_id, seed) for file in _other_files(client_id, own))
+    return next((login for login in found if login is not None and login.renewed_at is not None), None)
+
+
+def _listed_of(client_id: str) -> list[str]:
+    return [place for listed_id, place in _listed() if listed_id == digest(client_id)]
+
+
+def _other_files(client_id: str, own: StoreAddress) -> list[Path]:
+    """Return the files that may be other token stores, each once."""
+    files = [directory / STORE for directory in default_directories()]
+    files += [Path(place.removeprefix(_SCHEME)) for place in _listed_of(client_id) if place.startswith(_SCHEME)]
+    resolved = {_resolved(file): file for file in files}
+    if own.file is not None:
+        resolved.pop(_resolved(own.file), None)
+    return list(resolved.values())
 
 
 def _resolved(file: Path) -> str:
@@ -123,8 +134,11 @@ def _resolved(file: Path) -> str:
     return os.path.realpath(file)
 
 
-def _login_in(file: Path, client_id: str) -> OtherLogin | None:
-    """Read a store without changing anything; None where it has no living login of the application."""
+def _login_in(file: Path, client_id: str, seed: str = "") -> OtherLogin | None:
+    """Read a store without changing anything; None where it has no living login of the application.
+
+    With a `seed`, only logins count that began with this token and have used it.
+    """
     place = f"{_SCHEME}{file}"
     with suppress(OSError, sqlite3.Error, ValueError):
         status = file.stat()
@@ -136,7 +150,7 @@ def _login_in(file: Path, client_id: str) -> OtherLogin | None:
         is_still = not any(file.with_name(file.name + ending).exists() for ending in SIDECARS)
         address = f"{file.absolute().as_uri()}?mode=ro{'&immutable=1' if is_still else ''}"
         try:
-            rows = _rows(address, client_id)
+            rows = _rows(address, client_id, seed)
         except sqlite3.OperationalError as error:
             return OtherLogin(place) if error.sqlite_errorcode & PRIMARY_CODE in IN_USE else None
         if living := [moment for row in rows if (moment := _renewed_at(*row)) is not None]:
@@ -144,14 +158,15 @@ def _login_in(file: Path, client_id: str) -> OtherLogin | None:
     return None
 
 
-def _rows(address: str, client_id: str) -> list[tuple[Any, Any]]:
+def _rows(address: str, client_id: str, seed: str) -> list[tuple[Any, Any]]:
     """Return when the tokens of an application were issued, and how long they live."""
     with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
         _set_limits(connection)
         return connection.execute(
             f"SELECT issued_at, refresh_lifetime_seconds FROM {TABLE}"  # noqa: S608 - a constant's name
-            f" WHERE client_id = ? AND refused_at IS NULL AND issued_at IS NOT NULL LIMIT {MOST_ROWS}",
-            [client_id],
+            " WHERE client_id = ? AND refused_at IS NULL AND issued_at IS NOT NULL"
+            f" AND instr(seeds, ?) AND refresh_fingerprint <> ? LIMIT {MOST_ROWS}",
+            [client_id, seed, seed],
         ).fetchall()
 
 

@@ -204,9 +204,15 @@ class Renewer:
         The successor may be about to be stored. A refusal is noted at once, so that no other run sends the token too.
 
         Raises:
-            LoginRequiredError: it is the token that was refused at the last look.
+            LoginRequiredError: it is the token that was refused at the last look, or another store used it. A token
+                that is sent twice may end the login there (tokens.reuse).
         """
         token = held.family.refresh_token
+        if held.family.tokens is None and (used := self.store.used_elsewhere(held.family)):
+            raise LoginRequiredError(
+                f"The refresh token of the settings was used before, and is not sent again. {used} Or run "
+                f"{login_command()}."
+            )
         if token == self._refused:
             if held.family.refused_at is None:
                 held.conclude(refused_at=self.endpoint.now())

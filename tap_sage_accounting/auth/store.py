@@ -112,6 +112,14 @@ class TokenStore:
             return ""
         return f"{found[0]} To use it, {found[0].use()}. Another login of the same user would end it."
 
+    def used_elsewhere(self, family: TokenFamily) -> str:
+        """Say where a refresh token was used that this store has no successor of; "" where that is not known."""
+        from tap_sage_accounting.auth.other_stores import login_begun_with  # noqa: PLC0415 - for a first token only
+
+        if (login := login_begun_with(family.key, family.client_id, self._address)) is None:
+            return ""
+        return f"{login} It began with the same token. To use it, {login.use()}."
+
     def check(self) -> None:
         """Open the store, and create what is missing: directory 0700, file 0600, table. Warn of what is not safe."""
         with self._table.connected() as connection:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sage_sandbox.grants import RefreshGrant
 from sage_sandbox.server import SandboxServer
 from sage_workbench.embedded_postgres import postgres_server
 from sage_workbench.ready_programs import Program
@@ -179,7 +180,7 @@ def test_a_login_that_replaces_another_one_is_named_where_that_was(person: Perso
     change(person.meltanos_store, "issued_at = datetime(issued_at, '-1 hours')")  # so that it must be renewed
     done = person.run("status", plain=False, at=person.project)
     assert done.returncode == 1
-    assert "another login of the same user and application replaced it" in done.stdout
+    assert "another login of this user and application replaced it" in done.stdout
     assert f"A login of this client_id is in the token store {person.own_store}, " in done.stdout
 
 
@@ -465,3 +466,48 @@ def test_nothing_of_another_store_is_changed(person: Person) -> None:
     for name in ("status", "doctor", "logout", "login"):
         person.run(name, at=person.project)
     assert {each: each.read_bytes() for each in person.project.rglob("*") if each.is_file()} == before
+
+
+def first_token(person: Person, **changes: str) -> None:
+    """Write a refresh token into the settings, as somebody does who got it elsewhere."""
+    person.set(refresh_token=str(person.sage.tap_config()["refresh_token"]), **changes)
+
+
+def test_a_first_token_that_another_store_has_used_is_not_sent_again(person: Person, tmp_path: Path) -> None:
+    first_token(person)
+    assert person.run("status").returncode == 0
+    sent = token_requests(person.sage)
+    first_token(person, token_store=f"sqlite:///{tmp_path}/moved.sqlite")
+    done = person.run("status")
+    assert done.returncode == 1
+    assert "The refresh token of the settings was used before, and is not sent again." in done.stdout
+    assert f"is in the token store {person.own_store}, last renewed at " in done.stdout
+    assert token_requests(person.sage) == sent
+    first_token(person)
+    assert person.run("status").returncode == 0
+
+
+def test_a_first_token_through_meltano_is_known_without_it(person: Person) -> None:
+    first_token(person)
+    person.settings["refresh_token"] = str(person.sage.tap_config()["refresh_token"])
+    assert person.run("status", plain=False, at=person.project).returncode == 0
+    done = person.run("", at=person.project)
+    assert done.returncode == 1
+    assert "To use it, run `meltano run tap-sage-accounting <target>`." in done.stdout
+
+
+def test_a_first_token_that_nobody_used_is_sent_beside_another_login(person: Person, tmp_path: Path) -> None:
+    first_token(person)
+    assert person.run("status").returncode == 0
+    person.sage.grants._newest[person.sage.client_id] = RefreshGrant("pasted-refresh-token", "readonly", None)
+    person.set(refresh_token="pasted-refresh-token", token_store=f"sqlite:///{tmp_path}/other.sqlite")
+    assert person.run("status").returncode == 0
+
+
+def test_a_copy_of_the_store_goes_on_with_the_first_token(person: Person, tmp_path: Path) -> None:
+    first_token(person)
+    assert person.run("status").returncode == 0
+    copy = tmp_path / "copy.sqlite"
+    shutil.copy(person.own_store.removeprefix("sqlite:///"), copy)
+    first_token(person, token_store=f"sqlite:///{copy}")
+    assert person.run("status").returncode == 0
