@@ -27,7 +27,6 @@ fix:
     uv run --group lint ruff check --fix
     uv run --group lint ruff format
     uv run python scripts/sync_settings.py --write
-    uv run python scripts/stream_table.py --write
     uv run python scripts/build_sources.py --write
     uv run python scripts/build_assumptions.py --write
     uv run python scripts/draw_architecture.py --write

@@ -73,7 +73,7 @@ def _facts() -> Iterator[str]:
 
 
 def _fact(fact: Assumption) -> Iterator[str]:
-    yield f"### `{fact.id}` {{ #{fact.id.replace('.', '-').replace('_', '-')} }}"
+    yield f"### `{fact.id}`"
     yield ""
     yield f"{fact.statement}"
     yield ""

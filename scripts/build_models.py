@@ -77,7 +77,10 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 def model_list() -> str:
     """List all models, area by area, with their pages."""
     described = marts()
-    lines = []
+    lines = [
+        f"[dbt's own documentation]({DBT_PAGE}) has every model and column, and where each comes from.",
+        "",
+    ]
     for area, names in AREAS.items():
         lines += [f"### {area}", "", "| Model | What it is |", "|---|---|"]
         lines += [table_row(f"[`{PREFIX}{name}`](models/{name}.md)", described[name].description) for name in names]

@@ -1,22 +1,21 @@
 """Write the reference pages of the documentation site from the code, each time that the site is built.
 
-MkDocs loads this file as a hook (see mkdocs.yml). The pages of the streams come from their declarations and schemas.
-The page of the settings comes from their declaration. So none of them can go stale.
+MkDocs loads this file as a hook (see mkdocs.yml). The pages of the streams come from their declarations and schemas, so
+none of them can go stale. Pages that read well in the repository get here what only the site can show.
 """
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
-from stream_table import LEFT_OUT, LEGEND, by_area, code, deletions, offered_in, rights, selected, table_row
+from stream_table import by_area, code, deletions, offered_in, rights, selected, sentence, table_row
 
 from tap_sage_accounting import schemas
-from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.streams import STREAMS
-from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,22 +28,23 @@ if TYPE_CHECKING:
 
     Schema = Mapping[str, Any]
 
-SETTING_GROUPS = {
-    "Application and login": ("client_id", "client_secret", "refresh_token", "redirect_uri"),
-    "Where tokens are kept": ("token_store", "token_store_key"),
-    "What is read": ("business_ids", "start_date", "lookback_window", "deletion_sweep_days", "reread_documents_days"),
-    "What the target gets": ("decimals", "reference_ids", "emit_activate_version_messages"),
-    "How fast": ("concurrency", "requests_per_minute", "patience", "page_size", "idle_business_hours"),
-    "Addresses": ("api_url", "auth_url", "token_url", "user_agent"),
-    "The log": ("log_metrics",),
-}
+ROOT = Path(__file__).parent.parent
 KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 FORMATS = {"date": "date", "date-time": "timestamp (UTC)"}
 REFERENCE = {"id", "displayed_as", "path"}
 """The attributes of a pointer to another record, which is explained once for all streams."""
-STREAMS_HERE = "<!-- generated: streams -->"
-SETTINGS_HERE = "<!-- generated: settings -->"
-SDK_SETTINGS_HERE = "<!-- generated: settings of the SDK -->"
+SHOWN_HERE = re.compile(r"^.*\]\((?:\.\./)+([\w./-]+)\).*<!-- shown here(?:: (\w+))? -->$", re.MULTILINE)
+PAGE_OF = {
+    "CHANGELOG.md": "releases.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "transform/README.md": "models.md",
+}
+"""Pages that show a file which the repository has elsewhere."""
+FILE_WITH_PAGE = re.compile(rf"\]\(((?:\.\./)*)\.\./({'|'.join(map(re.escape, PAGE_OF))})")
+HIDDEN = {"index.md": ["navigation"], "development/architecture.md": ["toc"], "models/joins.md": ["toc"]}
+"""What a page does without, for the sake of its width."""
+SCHEMA = re.compile(r"\]\(\.\./\.\./tap_sage_accounting/schemas/(\w+)\.json\)")
 FOREIGN_ASSET = re.compile(r"<(?:script|img|iframe|link rel=\"(?:stylesheet|preconnect)\")[^>]* (?:src|href)=\"https?:")
 
 
@@ -65,13 +65,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
-    """Fill in the parts of hand-written pages that are generated."""
-    parts = {STREAMS_HERE: stream_list, SETTINGS_HERE: settings_reference, SDK_SETTINGS_HERE: sdk_settings}
-    for marker, write in parts.items():
-        if marker in markdown:
-            markdown = markdown.replace(marker, write())
-    return markdown
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Show the files that a page links to for readers in the repository, and lead to pages instead of such files."""
+    page.meta["hide"] = HIDDEN.get(page.file.src_uri, [])
+    markdown = SHOWN_HERE.sub(shown_file, markdown)
+    markdown = FILE_WITH_PAGE.sub(lambda found: f"]({found[1]}{PAGE_OF[found[2]]}", markdown)
+    return SCHEMA.sub(r"](\1.md)", markdown)
 
 
 def on_post_page(output: str, page: Page, **_: object) -> str:
@@ -85,32 +84,13 @@ def on_post_page(output: str, page: Page, **_: object) -> str:
     return output
 
 
+def shown_file(link: re.Match[str]) -> str:
+    """Write what a file holds, in the place of a link to it: a page as it is, anything else as a block of code."""
+    text = (ROOT / link[1]).read_text(encoding="utf-8").rstrip("\n")
+    return f'```{link[2]} title="{link[1]}"\n{text}\n```' if link[2] else text
+
+
 # Streams
-
-
-def stream_list() -> str:
-    """Write the list of all streams, and what the words in it mean."""
-    chosen = sum(stream.selected_by_default for stream in STREAMS)
-    lines = ["## All streams", "", f"{len(STREAMS)} streams, {chosen} of them selected by default.", ""]
-    for area, streams in by_area():
-        lines += [f"### {area}", "", "| Stream | What it is | Replication | Deletions |", "|---|---|---|---|"]
-        for stream in streams:
-            cells = (f"[`{stream.name}`]({stream.name}.md)", sentence(stream), replication(stream), deletions(stream))
-            lines.append(table_row(*cells))
-        lines.append("")
-    lines += ["## What the words mean", "", LEGEND, "", "## Left out", ""]
-    lines += [f"- `{path}` {reason}." for path, reason in LEFT_OUT.items()]
-    return "\n".join(lines)
-
-
-def sentence(stream: type[SageStream]) -> str:
-    """Give the sentence that says what a stream is."""
-    return (stream.__doc__ or "").strip()
-
-
-def replication(stream: type[SageStream]) -> str:
-    """Name how a stream is read."""
-    return "incremental" if stream.changed_since else "full"
 
 
 def stream_page(stream: type[SageStream]) -> str:
@@ -199,74 +179,3 @@ def attributes_of(schema: Schema, prefix: str = "") -> Iterator[tuple[str, Schem
         yield prefix + name, each
         dots = "[]." if "items" in each else "."
         yield from attributes_of(each, f"{prefix}{name}{dots}")
-
-
-# Settings
-
-
-def settings_reference() -> str:
-    """Write all settings of the tap, group by group.
-
-    Raises:
-        PluginError: the groups and the declared settings differ.
-    """
-    declared: dict[str, Schema] = CONFIG_JSONSCHEMA["properties"]
-    grouped = [name for names in SETTING_GROUPS.values() for name in names]
-    if sorted(grouped) != sorted(declared):
-        raise PluginError(f"SETTING_GROUPS must hold each setting once: {set(grouped) ^ set(declared)}")
-    lines: list[str] = []
-    for group, names in SETTING_GROUPS.items():
-        lines += [f"## {group}", ""]
-        for name in names:
-            lines += setting_entry(name, declared[name])
-    return "\n".join(lines)
-
-
-def setting_entry(name: str, schema: Schema) -> list[str]:
-    """Write what there is to know about a setting."""
-    facts = [kind_of_setting(schema)]
-    facts += ["**required**"] if name in CONFIG_JSONSCHEMA["required"] else []
-    facts += [f"default `{in_json(schema['default'])}`"] if "default" in schema else []
-    facts += ["secret"] if schema.get("secret") else []
-    return [
-        f"### {name}",
-        "",
-        f"{schema['title']}: {' · '.join(facts)} · `TAP_SAGE_ACCOUNTING_{name.upper()}`",
-        "",
-        schema["description"],
-        "",
-    ]
-
-
-def kind_of_setting(schema: Schema) -> str:
-    """Name the type of a setting, with its bounds."""
-    if choices := schema.get("enum"):
-        return " or ".join(f"`{choice}`" for choice in choices if choice is not None)
-    of = [each for each in ([schema["type"]] if isinstance(schema["type"], str) else schema["type"]) if each != "null"]
-    name = {"array": "list of texts", "object": "object"}.get(of[0]) or KINDS[of[0]]
-    lowest, highest = schema.get("minimum"), schema.get("maximum")
-    if lowest is None:
-        return name
-    return f"{name}, {lowest} to {highest}" if highest is not None else f"{name}, {lowest} or more"
-
-
-def in_json(value: object) -> str:
-    """Write a default as one would in JSON."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def sdk_settings() -> str:
-    """Write the settings that the SDK adds to every tap."""
-    known = TapSageAccounting.known_settings()
-    added = {name: schema for name, schema in known.items() if name not in CONFIG_JSONSCHEMA["properties"]}
-    lines = ["| Setting | Meaning |", "|---|---|"]
-    for name, schema in added.items():
-        lines.append(table_row(f"`{name}`", first_paragraph(schema.get("description", ""))))
-        for inner, each in schema.get("properties", {}).items():
-            lines.append(table_row(f"`{name}.{inner}`", first_paragraph(each.get("description", ""))))
-    return "\n".join(lines)
-
-
-def first_paragraph(text: str) -> str:
-    """Give the first paragraph of a description, in one line."""
-    return " ".join(text.partition("\n\n")[0].split())

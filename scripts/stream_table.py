@@ -1,26 +1,15 @@
-#!/usr/bin/env python
-"""Print the README's list of streams by area, or bring the README up to date with ``--write``.
-
-The list is made from the stream declarations alone, so it cannot say anything that the tap does not do.
-"""
+"""Lists of the streams by area, made from their declarations alone: they say nothing that the tap does not do."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.client import SageStream
 from tap_sage_accounting.streams import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-README = Path(__file__).parent.parent / "README.md"
-BEGIN = "<!-- streams:begin -->"
-END = "<!-- streams:end -->"
+    from collections.abc import Iterable
 
 LEGEND = """\
 - *Replication*: *incremental* streams are read by change since their bookmark on `updated_at`; *full* ones whole, each
@@ -91,7 +80,7 @@ def table_row(*cells: str) -> str:
 
 
 def markdown() -> str:
-    """Return everything that stands between the README's markers: a row for each area."""
+    """Write the README's list: a row for each area."""
     rows = [("Area", "Streams"), ("---", "---")]
     for area, streams in by_area():
         names = (f"`{stream.name}`" if stream.selected_by_default else f"*`{stream.name}`*" for stream in streams)
@@ -99,36 +88,27 @@ def markdown() -> str:
     return "\n".join(["", *(table_row(*cells) for cells in rows), ""])
 
 
-def with_table(text: str, table: str) -> str:
-    """Return the text with what stands between the markers replaced by the table.
-
-    Raises:
-        ValueError: when the text does not carry both markers, the beginning before the end.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"There is no place for the table: write {BEGIN} and {END} where it belongs.")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table, or write it into the README."""
-    parser = argparse.ArgumentParser(description="Generate the table of streams from their declarations.")
-    parser.add_argument("--write", action="store_true", help="replace the table in the README instead of printing it")
-    parser.add_argument("--readme", type=Path, default=README, help="the file that carries the markers")
-    options = parser.parse_args(arguments)
-    if not options.write:
-        sys.stdout.write(markdown() + "\n")
-        return 0
-    try:
-        text = with_table(options.readme.read_text("utf-8"), markdown())
-    except (OSError, ValueError) as problem:
-        sys.stderr.write(f"{options.readme}: {problem}\n")
-        return 1
-    options.readme.write_text(text, "utf-8")
-    return 0
+def stream_list() -> str:
+    """Write the list of all streams, and what the words in it mean. It links to schemas; the site leads to pages."""
+    chosen = sum(stream.selected_by_default for stream in STREAMS)
+    lines = ["## All streams", "", f"{len(STREAMS)} streams, {chosen} of them selected by default.", ""]
+    for area, streams in by_area():
+        lines += [f"### {area}", "", "| Stream | What it is | Replication | Deletions |", "|---|---|---|---|"]
+        for stream in streams:
+            link = f"[`{stream.name}`](../../tap_sage_accounting/schemas/{stream.name}.json)"
+            cells = (link, sentence(stream), replication(stream), deletions(stream))
+            lines.append(table_row(*cells))
+        lines.append("")
+    lines += ["## What the words mean", "", LEGEND, "", "## Left out", ""]
+    lines += [f"- `{path}` {reason}." for path, reason in LEFT_OUT.items()]
+    return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def sentence(stream: type[SageStream]) -> str:
+    """Give the sentence that says what a stream is."""
+    return (stream.__doc__ or "").strip()
+
+
+def replication(stream: type[SageStream]) -> str:
+    """Name how a stream is read."""
+    return "incremental" if stream.changed_since else "full"

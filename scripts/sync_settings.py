@@ -2,9 +2,9 @@
 """Hold the places that describe the tap's settings and selections together.
 
 Settings are declared once, in `tap_sage_accounting/settings.py`, and what a stream is in
-`tap_sage_accounting/streams`. From there, `--write` renews README.md's table, the definitions in meltano.yml and
-plugin.yaml, and .env.example. The latter also names the settings of meltano.yml's loaders. Without `--write`, the
-script reports which of them are stale and exits with 1 if any is.
+`tap_sage_accounting/streams`. From there, `--write` renews the tables of README.md, docs/settings.md and
+docs/streams/index.md, the definitions in meltano.yml and plugin.yaml, and .env.example. The latter also names the
+settings of meltano.yml's loaders. Without `--write`, the script reports which are stale, and exits with 1 if any is.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import settings_page
+import stream_table
 import yaml
 
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
@@ -181,10 +183,21 @@ def between(text: str, begin: str, end: str, block: str) -> str:
     return f"{head}{begin}\n{block}{indent}{end}{tail}"
 
 
+def marked(**blocks: str) -> Callable[[str], str]:
+    """Renew the parts of a page that stand between marks of their names."""
+
+    def renew(text: str) -> str:
+        for name, block in blocks.items():
+            text = between(text, f"<!-- {name}:begin -->", f"<!-- {name}:end -->", f"\n{block.strip()}\n\n")
+        return text
+
+    return renew
+
+
 RENEWALS: dict[str, Callable[[str], str]] = {
-    "README.md": lambda text: between(
-        text, "<!-- settings:begin -->", "<!-- settings:end -->", readme_block(declared())
-    ),
+    "README.md": marked(settings=readme_block(declared()), streams=stream_table.markdown()),
+    "docs/settings.md": marked(settings=settings_page.settings_reference(), sdk=settings_page.sdk_settings()),
+    "docs/streams/index.md": marked(streams=stream_table.stream_list()),
     "meltano.yml": project_definition,
     "plugin.yaml": plugin_definition,
     ".env.example": lambda _: environment_example(declared()),
@@ -195,7 +208,7 @@ RENEWALS: dict[str, Callable[[str], str]] = {
 @click.command()
 @click.option("--write", is_flag=True, help="Renew the files instead of reporting which are stale.")
 def main(*, write: bool) -> None:
-    """Hold README.md, meltano.yml, plugin.yaml and .env.example together with the declarations."""
+    """Hold README, pages of settings and streams, meltano.yml, plugin.yaml and .env.example together with the code."""
     stale = []
     for name, renew in RENEWALS.items():
         file = ROOT / name

@@ -10,7 +10,9 @@ from tap_sage_accounting.api.access import request_access
 from tap_sage_accounting.api.request import Request, Response
 from tap_sage_accounting.auth.manager import idle_warning
 from tap_sage_accounting.commands import config_option, connected_tap, login_key
+from tap_sage_accounting.console.columns import wrapped
 from tap_sage_accounting.console.command_line import PlainCommand, show
+from tap_sage_accounting.printable import printable
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.timestamps import now, readable
 
@@ -45,13 +47,13 @@ def _show_family(family: TokenFamily) -> None:
     if family.tokens is not None:
         show(f"Last renewed: {readable(family.tokens.issued_at)}")
     if warning := idle_warning(family, now()):
-        show(f"Warning: {warning}")
+        show(*wrapped(f"Warning: {warning}", "  "))
 
 
 def _show_business(tap: TapSageAccounting, business: Business) -> None:
     access = request_access(tap.connection, business.id, f"business {business}")
-    show("")
-    show(f"Business {business}: {access.country or 'country unknown'}, {access.subscription}")
-    show(f"  {access.rights}")
+    heading = f"Business {business}: {access.country or 'country unknown'}, {access.subscription}"
+    show("", *wrapped(printable(heading), "    "))
+    show(*wrapped(printable(access.rights), "    ", first="  "))
     for reason, names in access.refused(STREAMS).items():
-        show(f"  Will refuse ({reason}): {', '.join(names)}")
+        show(*wrapped(printable(f"Will refuse ({reason}): {', '.join(names)}"), "    ", first="  "))

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -36,6 +37,7 @@ from sage_workbench.mart_examples import as_table, examples
 from sage_workbench.small_sage import small_world
 from support.finance_books import main_figures
 from support.finance_page import Page
+from support.pages import block_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -622,8 +624,11 @@ def test_one_command_loads_everything_even_after_a_killed_run_and_the_next_only_
     last_line = first.stdout.splitlines()[-1]
     assert last_line.startswith(f"The data are in {checkout}")
     query = last_line.partition("Query them: ")[2]
+    block = block_with("docs/start/demo.md", "sage-demo psql").text
+    assert shlex.split(block.splitlines()[-1])[1:] == shlex.split(query)[1:]
+    (checkout / ".venv").symlink_to(sys.prefix, target_is_directory=True)
     answer = subprocess.run(
-        query, shell=True, cwd=checkout, env=environment(checkout), capture_output=True, text=True, check=False
+        ["bash", "-euc", block], cwd=checkout, env=environment(checkout), capture_output=True, text=True, check=False
     )
     assert "(9 rows)" in answer.stdout, answer.stderr
 

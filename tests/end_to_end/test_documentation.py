@@ -10,10 +10,8 @@ import shlex
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -29,37 +27,23 @@ from sage_workbench.runs import Recorder
 from support.browsers import Browser, allowing, command
 from support.doctors import see
 from support.package_index import PACKAGE_INDEX
+from support.pages import DOCS, PAGES, ROOT, all_blocks, blocks_of, chosen
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.commands.login import login
 from tap_sage_accounting.commands.status import status
-from tap_sage_accounting.given_settings import unknown_settings, value_problems
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.tap import TapSageAccounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from sage_workbench.runs import Run
+    from support.pages import Block
 
     Record = dict[str, Any]
     RunTap = Callable[..., Run]
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-BLOCK = re.compile(
-    r"(?P<before>[^\n]*)\n"
-    r"(?P<indent> *)```(?P<language>\w+)(?: +title=\"(?P<title>[^\"]+)\")? *\n"
-    r"(?P<text>.*?)\n(?P=indent)``` *$",
-    re.DOTALL | re.MULTILINE,
-)
-NOT_RUN = re.compile(r"<!-- not run: \S.{5,} -->")
-NOT_RUN_IN_README = {
-    "python3 -m venv .uv && .uv/bin/pip install uv && .uv/bin/uv run": "it installs packages; .ci/newcomer runs it",
-    ". .venv/bin/activate": "it opens a browser; tests/end_to_end/test_login_chromium.py does",
-    "meltano add --plugin-type extractor": "it installs the tap; tests/end_to_end/test_front_door.py adds it without",
-    "pip install": "it installs the tap; .ci/run installs the wheel",
-}
-"""Beginnings of the README's blocks that do not run here, and why: the front door has no room for comments."""
 TIMEOUT = 600
 """Seconds for all commands of a page."""
 A_TARGET = """\
@@ -72,57 +56,11 @@ for line in sys.stdin:
 """The least that a Singer target does: reads everything, confirms states."""
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page."""
-
-    page: Path
-    line: int
-    language: str
-    title: str
-    text: str
-    skipped: bool
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def with_snippets(text: str) -> str:
-    """Put in the files that a page shows."""
-    return re.sub(r'^--8<-- "([^":]+)"$', lambda found: (ROOT / found[1]).read_text(), text, flags=re.MULTILINE)
-
-
-def blocks_of(page: Path) -> list[Block]:
-    content = page.read_text()
-    return [
-        Block(
-            page,
-            content.count("\n", 0, found.start("language")) + 1,
-            found["language"],
-            found["title"] or "",
-            with_snippets(re.sub(rf"^{found['indent']}", "", found["text"], flags=re.MULTILINE)),
-            skipped=bool(NOT_RUN.search(found["before"]))
-            or (page.parent == ROOT and found["text"].strip().startswith(tuple(NOT_RUN_IN_README))),
-        )
-        for found in BLOCK.finditer(content)
-    ]
-
-
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-
-
-def chosen(language: str, title: str = "") -> list[Block]:
-    found = [block for block in BLOCKS if block.language == language and (not title or block.title == title)]
-    assert found, f"{language} {title}"
-    return found
-
-
 # Commands
 
 
 def is_run(block: Block) -> bool:
-    return block.language == "sh" and not block.skipped
+    return block.language == "sh" and not block.is_elsewhere
 
 
 def records_in(path: Path) -> dict[str, list[Record]]:
@@ -182,7 +120,9 @@ def small_sage() -> Iterator[SandboxServer]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS if is_run(block)}), ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", sorted({block.page for block in all_blocks() if is_run(block)}), ids=lambda page: page.stem
+)
 def test_the_commands_on_a_page_run(page: Path, small_sage: SandboxServer, tmp_path: Path) -> None:
     sage = small_sage.tap_config(token_store=f"sqlite:///{tmp_path / 'tokens.sqlite'}")
     (tmp_path / "config.json").write_text(json.dumps(sage))
@@ -263,11 +203,6 @@ def run_script(script: Path, environment: dict[str, str]) -> int:
                 process.wait()
 
 
-def test_every_reason_for_not_running_a_block_of_the_readme_is_in_use() -> None:
-    texts = [block.text for block in blocks_of(ROOT / "README.md")]
-    assert [start for start in NOT_RUN_IN_README if not any(text.startswith(start) for text in texts)] == []
-
-
 def test_the_output_shown_is_what_the_commands_print(
     server: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_tap: RunTap
 ) -> None:
@@ -297,7 +232,7 @@ def test_the_end_of_a_run_is_shown_as_it_is(run_tap: RunTap) -> None:
         return re.sub(r"\d+ requests|[\d.]+ s", "", line)
 
     [end] = [line for line in run_tap().log if line.startswith("Run finished")]
-    shown = [line for block in BLOCKS for line in block.text.splitlines() if line.startswith("Run finished")]
+    shown = [line for block in all_blocks() for line in block.text.splitlines() if line.startswith("Run finished")]
     assert len(shown) >= 3
     assert {without_chance(line) for line in shown} == {without_chance(end)}
 
@@ -320,60 +255,13 @@ def masked(line: str) -> str:
 
 def test_the_settings_for_the_simulated_sage_are_those_that_it_serves() -> None:
     page = (DOCS / "start" / "first-hour.md").read_text()
-    said = dict(re.findall(r"^ +TAP_SAGE_ACCOUNTING_(\w+)=(\S+)$", page, flags=re.MULTILINE))
+    said = dict(re.findall(r"^TAP_SAGE_ACCOUNTING_(\w+)=(\S+)$", page, flags=re.MULTILINE))
     with SandboxServer(build_world(size="tiny", businesses=1)) as server:
         served = {
             name: getattr(server, name.lower()).replace(server.base_url, "http://127.0.0.1:8000") for name in said
         }
     assert said == served
     assert {"API_URL", "AUTH_URL", "TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET"} == set(said)
-
-
-def test_examples_of_settings_are_settings_of_the_tap() -> None:
-    examples = list(examples_of_settings())
-    assert len(examples) >= 7
-    schema = TapSageAccounting.config_jsonschema
-    known = TapSageAccounting.known_settings()
-    for block, settings in examples:
-        whole = {"client_id": "mine", "client_secret": "mine", **settings}
-        problems = unknown_settings(settings, known) + value_problems(whole, schema)
-        assert problems == [], str(block)
-
-
-def examples_of_settings() -> Iterator[tuple[Block, Record]]:
-    for block in BLOCKS:
-        if block.language == "json":
-            content = json.loads(block.text)
-            if block.title == "config.json" or content.keys() & {"stream_maps"}:
-                yield block, content
-        elif block.language in ("yaml", "yml"):
-            for plugin in extractors_in(block):
-                yield block, plugin.get("config", {})
-
-
-def extractors_in(block: Block) -> Iterator[Record]:
-    """Yield the definitions of the tap in a part of meltano.yml, in its environments too; other YAML has none."""
-    for content in yaml.safe_load_all(block.text):
-        if not isinstance(content, dict):
-            continue
-        environments = [each.get("config", {}) for each in content.get("environments", [])]
-        for part in (content, *environments):
-            for plugin in part.get("plugins", {}).get("extractors", []):
-                if "tap-sage-accounting" in (plugin["name"], plugin.get("inherit_from")):
-                    yield plugin
-
-
-def test_selections_shown_name_streams_and_columns_that_exist() -> None:
-    streams = {stream.name for stream in STREAMS}
-    rules = [
-        (block, rule.lstrip("!").partition(".")[0])
-        for block in BLOCKS
-        if block.language == "yaml"
-        for plugin in extractors_in(block)
-        for rule in plugin.get("select", [])
-    ]
-    assert rules
-    assert [(str(block), name) for block, name in rules if name not in {*streams, "*"}] == []
 
 
 def test_personal_data_do_not_leave_the_tap(server: SandboxServer, run_tap: RunTap) -> None:
@@ -449,13 +337,7 @@ def quiet_run(sage: SandboxServer, config: Record, streams: set[str]) -> int:
 
 # Queries
 
-QUERIES = [
-    block
-    for block in BLOCKS
-    # Those pages ask the finance models; test_finance_models.py, test_demo.py and test_history.py run their queries.
-    if block.language == "sql"
-    and not {"models", "platforms", "uses", "questions.md", "history.md"} & set(block.page.relative_to(ROOT).parts)
-]
+QUERIES = [block for block in chosen("sql") if not block.is_elsewhere]
 ASKED = {
     "businesses",
     "contact_payments",
@@ -686,20 +568,6 @@ def test_every_message_is_explained_and_every_explained_message_exists() -> None
 
 
 # The site
-
-
-def test_links_between_pages_lead_to_files_also_where_nobody_built_the_site() -> None:
-    """The pages of single streams are made with the site: link to `streams/index.md`, which has them all."""
-    links = [(page, link) for page in PAGES for link in re.findall(r"\]\((?![a-z]+:)([^)#\s]+\.md)", page.read_text())]
-    assert len(links) > 100
-    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
-
-
-def test_files_that_pages_show_are_included_and_not_spelled_out() -> None:
-    lines = [line for page in PAGES for line in page.read_text().splitlines() if re.search(r"-8 ?<", line)]
-    files = [found[1] if (found := re.fullmatch(r'--8<-- "(.+)"', line)) else line for line in lines]
-    assert "examples/airflow/dags/sage.py" in files
-    assert [file for file in files if not (ROOT / file).is_file()] == []
 
 
 def test_the_site_fetches_nothing_from_others_and_names_no_package_index() -> None:

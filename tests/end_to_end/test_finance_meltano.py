@@ -17,6 +17,7 @@ import yaml
 from sage_sandbox.books import build_world
 from sage_sandbox.server import SandboxServer
 from sage_workbench.embedded_postgres import postgres_server
+from support.pages import block_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.meltano, pytest.mark.postgres]
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
+JOB, REPORT = block_with("docs/platforms/meltano.md", "dbt-postgres:build").text.splitlines()
 STALE = """update sage.sales_invoices set outstanding_amount = outstanding_amount + {}
     where id = (select min(id) from sage.sales_invoices where status ->> 'id' = 'UNPAID')"""
 
@@ -58,9 +60,9 @@ class Project:
             "NO_COLOR": "1",
         }
 
-    def meltano(self, *arguments: str, directory: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def shell(self, line: str, directory: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["meltano", "--environment=prod", *arguments],
+            ["bash", "-c", line],
             cwd=directory or self.directory,
             env=self._environment,
             capture_output=True,
@@ -88,7 +90,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 @pytest.fixture(scope="module")
 def job(project: Project) -> subprocess.CompletedProcess[str]:
     """The one command that loads, builds and reconciles."""
-    return project.meltano("run", "tap-sage-accounting", "target-postgres", "dbt-postgres:build")
+    return project.shell(JOB)
 
 
 @pytest.fixture
@@ -106,17 +108,22 @@ def test_one_command_loads_builds_and_reconciles(built: Project) -> None:
 @pytest.mark.slow
 def test_a_check_that_differs_fails_the_job_with_its_figures(built: Project) -> None:
     built.ask(STALE.format(-10))
-    failed = built.meltano("run", "dbt-postgres:build")
+    failed = built.shell("meltano --environment=prod run dbt-postgres:build")
     built.ask(STALE.format(10))
     assert failed.returncode != 0
     assert "outstanding_amounts differs by 10.0000 (expected" in failed.stderr
 
 
 def test_the_report_is_printed_alone(built: Project) -> None:
-    done = built.meltano("invoke", "dbt-postgres:report")
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout.startswith("<!doctype html>")
-    assert done.stdout.rstrip().endswith("</html>")
+    with_dbt, with_meltano = block_with("docs/report.md", "sage_report").text.splitlines()
+    assert with_meltano.startswith(REPORT.partition("#")[0].rstrip())
+    pages = []
+    for line, directory in ((with_meltano, built.directory), (with_dbt, built.directory / "transform")):
+        done = built.shell(line, directory)
+        assert done.returncode == 0, done.stderr[-4000:]
+        pages.append((directory / "report.html").read_text())
+        assert pages[-1].startswith("<!doctype html>")
+        assert pages[-1].rstrip().endswith("</html>")
 
 
 @pytest.mark.slow
@@ -147,8 +154,8 @@ def test_another_project_installs_the_package_by_git(built: Project, tmp_path: P
     (own / "meltano.yml").write_text(
         yaml.safe_dump({"environments": [{"name": "prod"}], "plugins": {"utilities": [definition]}})
     )
-    done = built.meltano("run", "dbt-postgres:deps", "dbt-postgres:build", directory=own)
+    done = built.shell("meltano --environment=prod run dbt-postgres:deps dbt-postgres:build", own)
     assert done.returncode == 0, done.stderr[-4000:]
     assert built.ask("select count(*) from own_finance.sales") == [(1,)]
-    report = built.meltano("invoke", "dbt-postgres:report", directory=own)
+    report = built.shell("meltano --environment=prod invoke dbt-postgres:report", own)
     assert "<h2>Does it tie?</h2>" in report.stdout, report.stderr[-4000:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import yaml
 
 from support.package_index import PACKAGE_INDEX
+from support.pages import block_with
 from tap_sage_accounting.settings import CONFIG_JSONSCHEMA
 from tap_sage_accounting.streams import STREAMS
 
@@ -175,11 +177,17 @@ def test_another_project_adds_the_tap_without_a_hub(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "meltano.yml").write_text("requires_meltano: '>=4.0'\nsend_anonymous_usage_stats: false\n")
-    source = ["--plugin-type", "extractor", "--from-ref", str(ROOT / "plugin.yaml")]
+    block = block_with("docs/platforms/meltano.md", "meltano add")
+    assert f"\n{block.text}\n" in (ROOT / "README.md").read_text()
     subprocess.run(
-        [Path(sys.executable).with_name("meltano"), "add", *source, "--no-install", "tap-sage-accounting"],
+        ["bash", "-c", block.text.replace("/path/to/tap-sage-accounting", shlex.quote(str(ROOT)))],
         cwd=project,
-        env={**os.environ, "HOME": str(tmp_path), "MELTANO_HUB_URL": "http://127.0.0.1:1"},
+        env={
+            **os.environ,
+            "HOME": str(tmp_path),
+            "MELTANO_HUB_URL": "http://127.0.0.1:1",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        },
         check=True,
         capture_output=True,
     )

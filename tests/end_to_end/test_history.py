@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,14 +15,17 @@ import yaml
 from sage_workbench.dbt_process import TRANSFORM
 from sage_workbench.embedded_postgres import postgres_server
 from sage_workbench.pipeline import PROGRAMS, Command, catalog_of, pipe
+from support.pages import block_with
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sage_sandbox.server import SandboxServer
 
-PAGE = (Path(__file__).parents[2] / "docs" / "recipes" / "history.md").read_text()
-[SNAPSHOT] = re.findall(r"```yaml title=\"snapshots/history.yml\"\n(.*?)```", PAGE, flags=re.DOTALL)
-[QUERY] = re.findall(r"```sql title=\"as-it-was\"\n(.*?)```", PAGE, flags=re.DOTALL)
-[COMMAND] = re.findall(r"^dbt snapshot .*$", PAGE, flags=re.MULTILINE)
+PAGE = "docs/recipes/history.md"
+SNAPSHOT = block_with(PAGE, "snapshots:").text
+QUERY = block_with(PAGE, "dbt_valid_from").text
+COMMAND = block_with(PAGE, "dbt snapshot").text
 
 
 class Warehouse:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import socket
 import struct
 from contextlib import ExitStack
@@ -600,6 +601,11 @@ def test_settings_come_from_the_environment_as_meltano_gives_them(
     assert result.exit_code == 0, result.output
 
 
+def unwrapped(output: str) -> str:
+    """Join the lines of what was wrapped."""
+    return re.sub(r"\n {4}", " ", output)
+
+
 def test_status_says_who_what_and_until_when_without_a_secret(sage: SandboxServer, tmp_path: Path) -> None:
     settings = {"refresh_token": sage.refresh_token}
     manager(sage, store_at(tmp_path)).access_token()
@@ -611,9 +617,11 @@ def test_status_says_who_what_and_until_when_without_a_secret(sage: SandboxServe
         "Business Harbour Bakery (00000000000000000000000000000001): GB, Standard (paying)",
         "Business Harbour Café (00000000000000000000000000000002): IE, Plus (paying)",
     ):
-        assert line in result.output
+        assert line in unwrapped(result.output)
     assert "Refresh token: dies at 20" in result.output
-    refused = {line.strip() for line in result.output.splitlines() if "Will refuse" in line}
+    lines = result.output.splitlines()
+    assert [line for line in lines if len(line) > 80 and not line.startswith("Token store: ")] == []
+    refused = {line.strip() for line in unwrapped(result.output).splitlines() if "Will refuse" in line}
     assert any("(not in Standard)" in line and "stock_items" in line for line in refused)
     assert any("(needs rights in Journals)" in line and "ledger_entries" in line for line in refused)
     assert any("(needs rights in Bank)" in line and "bank_transfers" in line for line in refused)
@@ -625,7 +633,7 @@ def test_what_status_says_will_be_refused_is_what_sage_refuses(sage: SandboxServ
     tokens = manager(sage, store_at(tmp_path))
     result = command(status, sage, tmp_path, refresh_token=sage.refresh_token)
     assert result.exit_code == 0, result.output
-    blocks = result.output.split("\nBusiness ")[1:]
+    blocks = unwrapped(result.output).split("\nBusiness ")[1:]
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {tokens.access_token()}"
     checked = 0

@@ -19,6 +19,7 @@ from sage_sandbox.books import build_world
 from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
 from sage_workbench.embedded_postgres import postgres_server
+from support.pages import block_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,8 @@ PROGRAMS = Path(sys.executable).parent
 PROJECT: dict[str, Any] = yaml.safe_load((ROOT / "meltano.yml").read_text())
 PLUGINS = {plugin["name"]: plugin for kind in PROJECT["plugins"].values() for plugin in kind}
 LOADERS = PROJECT["plugins"]["loaders"]
+PAGE = "docs/platforms/meltano.md"
+UPGRADING = "docs/operations/upgrading.md"
 HOSTILE = "12345678901234567.1234"
 MOST_LINES = 20
 """Lines of the tap in the log of a run, at most."""
@@ -117,8 +120,8 @@ class Containers:
             "NO_COLOR": "1",
         }
 
-    def run(self, *arguments: str, code: int = 0) -> str:
-        """Run Meltano in a new copy of the project, with an empty home; give its log."""
+    def run(self, lines: str, code: int = 0) -> str:
+        """Run lines with Meltano in a new copy of the project, with an empty home; give their log."""
         project = self._directory / f"container-{next(self._numbers)}" / "project"
         (home := project.parent / "home").mkdir(parents=True)
         project.mkdir()
@@ -126,7 +129,7 @@ class Containers:
             shutil.copy(ROOT / name, project)
         self.server.requests.clear()
         done = subprocess.run(
-            ["meltano", "--environment=prod", *arguments],
+            ["bash", "-euo", "pipefail", "-c", lines],
             cwd=project,
             env={**self._environment, "HOME": str(home)},
             stdout=subprocess.PIPE,
@@ -162,7 +165,7 @@ def test_runs_without_a_disk_go_on_where_the_last_one_ended_and_only_the_weekly_
     [business] = containers.server.world.businesses.values()
     quotes, contacts = business.collections["sales_quotes"], business.collections["contacts"]
 
-    log = containers.run("run", "transactional")
+    log = containers.run(block_with(PAGE, "run transactional").text)
     assert "METRIC" not in log
     assert "Inserting with SQL" not in log
     own = [line for line in log.splitlines() if "] tap-sage-accounting" in line]
@@ -180,7 +183,7 @@ def test_runs_without_a_disk_go_on_where_the_last_one_ended_and_only_the_weekly_
     quotes.delete(gone, containers.server.world.clock.now())
     contacts.change(next(iter(contacts.rows)), {"name": "Renamed Ltd"}, containers.server.world.clock.now())
 
-    containers.run("run", "transactional")
+    containers.run("\n".join(block_with(UPGRADING, part).text for part in ("state-before.json", "--refresh-catalog")))
     assert containers.server.requests.of("contacts")
     assert all(
         {"updated_or_created_since", "deleted_since"} & r.params.keys()
@@ -189,13 +192,15 @@ def test_runs_without_a_disk_go_on_where_the_last_one_ended_and_only_the_weekly_
     assert containers.ask("select count(*) from sage.contacts where name = 'Renamed Ltd'") == [(1,)]
     assert containers.ask("select id from sage.sales_quotes where deleted_at is not null") == []
 
-    containers.run("schedule", "run", "weekly")
+    containers.run(block_with(PAGE, "schedule run weekly").text)
     assert containers.ask("select id from sage.sales_quotes where deleted_at is not null") == [(gone,)]
     assert containers.ask("select state_id from state order by 1") == [
         ("prod:tap-sage-accounting--reference-to-target-postgres",),
         ("prod:tap-sage-accounting--transactional-to-target-postgres",),
     ]
 
+    assert '"contacts"' in containers.run(block_with(PAGE, "state list").text)
+
     containers.server.faults.add(Fault("contacts", 400))
-    log = containers.run("run", "transactional", code=1)
+    log = containers.run(block_with(PAGE, "run transactional").text, code=1)
     assert any("1 read failed (contacts)" in line for line in log.splitlines()[-5:]), log

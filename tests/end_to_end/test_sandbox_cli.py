@@ -18,6 +18,7 @@ import requests
 from sage_sandbox.cli import main, make_server, parser, welcome
 from sage_sandbox.endpoints import ENDPOINTS
 from sage_sandbox.faults import TROUBLES
+from support.pages import ROOT, blocks_of
 
 TINY = ["--port", "0", "--size", "tiny", "--businesses", "1"]
 
@@ -84,10 +85,11 @@ def test_a_rotated_refresh_token_is_not_shown_after_a_restart(tmp_path: Path) ->
 
 
 def test_the_readme_of_the_sandbox_works_as_it_stands_there() -> None:
-    text = (Path(__file__).parents[2] / "packages" / "sage-sandbox" / "README.md").read_text()
-    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    [in_python] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    calls = [each for each in blocks if "curl" in each]
+    page = ROOT / "packages/sage-sandbox/README.md"
+    text = page.read_text()
+    own = [block for block in blocks_of(page) if block.run_by]
+    calls = [block.text for block in own if block.language == "sh"]
+    [in_python] = [block.text for block in own if block.language == "python"]
     with make_server(parser().parse_args(TINY)) as server:
         programs = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         script = "\n".join(calls).replace("http://127.0.0.1:8000", server.base_url)

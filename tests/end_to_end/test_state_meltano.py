@@ -17,6 +17,7 @@ import pytest
 from sage_sandbox.books import build_world
 from sage_sandbox.server import SandboxServer
 from sage_workbench.embedded_postgres import postgres_server
+from support.pages import block_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +26,8 @@ pytestmark = [pytest.mark.meltano, pytest.mark.postgres, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
-LINE = next(
-    line
-    for line in (ROOT / "docs" / "recipes" / "backfill.md").read_text().splitlines()
-    if line.startswith("meltano state get")
-)
+BLOCK = block_with("docs/recipes/backfill.md", "meltano state get").text
+LINE = BLOCK.splitlines()[-1]
 ID = "prod:tap-sage-accounting-to-target-postgres"
 STREAMS = ("contacts", "sales_invoices")
 
@@ -101,7 +99,7 @@ def test_one_line_loads_a_table_again_and_a_wrong_name_changes_nothing(project: 
     assert "There is no stream 'sales_invoice'; did you mean 'sales_invoices'?" in wrong.stderr
     assert project.state() == before
 
-    done = project.shell(f"ID={ID}; {LINE}")
+    done = project.shell(BLOCK)
     assert re.search(r"Forgotten: 'sales_invoices' of \w+, which was read until", done.stderr)
     after = project.state()
     assert after["singer_state"]["bookmarks"]["contacts"] == before["singer_state"]["bookmarks"]["contacts"]

@@ -18,6 +18,7 @@ from sage_sandbox.server import SandboxServer
 from sage_sandbox.store import Business
 from sage_workbench.plain_books import plain_world
 from support.doctors import CONFIRMED, CONTRADICTED, UNDECIDED, Seen, made_world, only, see, seen_with
+from support.pages import DOCS
 from support.presence import present
 from tap_sage_accounting.api.request_gate import RequestGate
 from tap_sage_accounting.assumptions import assumptions
@@ -381,6 +382,16 @@ def test_programs_get_what_people_see(tmp_path: Path) -> None:
     with SandboxServer(plain_world()) as server:
         seen = see(server, tmp_path)
         again = CliRunner().invoke(doctor, ["--config", str(tmp_path / "config.json"), "--json"])
+    for limit, minutes in seen.found["minutes"]["first_load"].items():
+        assert re.search(rf"at {limit}/min", seen.text)
+        assert re.search(rf"^First load, about .* {minutes} min", seen.text, re.MULTILINE)
+    assert "GB, Plus (paying)" in seen.text
+    assert (seen.found["access"]["country"], seen.found["access"]["subscription"]) == ("GB", "Plus (paying)")
+    assert seen.found["access"]["rights"]["Journals"] == "full_access"
+    page = (DOCS / "start" / "first-hour.md").read_text()
+    described = page.partition("### For programs\n")[2].partition("\n### ")[0]
+    keys = " ".join(re.findall(r"^\| (`[^|]*)\|", described, re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", keys)) == seen.found.keys()
     times = re.compile(r"[0-9.]+ s")
     assert times.sub("", json.dumps(json.loads(again.stdout))) == times.sub("", json.dumps(seen.looks))
 

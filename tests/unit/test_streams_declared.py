@@ -317,36 +317,3 @@ def test_the_documentation_says_what_a_stream_needs_and_offers(
 
 def test_objects_left_out_are_no_streams(stream_table: ModuleType) -> None:
     assert {stream.name for stream in STREAMS}.isdisjoint(stream_table.LEFT_OUT)
-
-
-def test_the_readme_carries_the_current_table(stream_table: ModuleType) -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert stream_table.with_table(readme, stream_table.markdown()) == readme, (
-        "run scripts/stream_table.py --write to bring the README up to date"
-    )
-
-
-def test_writing_replaces_the_old_table_and_nothing_else(stream_table: ModuleType, tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("Before\n<!-- streams:begin -->\nold\n<!-- streams:end -->\nAfter\n", "utf-8")
-    assert stream_table.main(["--write", "--readme", str(readme)]) == 0
-    written = readme.read_text("utf-8")
-    assert written == f"Before\n<!-- streams:begin -->\n{stream_table.markdown()}\n<!-- streams:end -->\nAfter\n"
-    assert stream_table.main(["--write", "--readme", str(readme)]) == 0
-    assert readme.read_text("utf-8") == written
-
-
-@pytest.mark.parametrize("text", ["no markers", "<!-- streams:end --> <!-- streams:begin -->"])
-def test_a_readme_without_a_place_for_the_table_is_left_alone(
-    stream_table: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
-) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(text, "utf-8")
-    assert stream_table.main(["--write", "--readme", str(readme)]) == 1
-    assert readme.read_text("utf-8") == text
-    assert "<!-- streams:begin -->" in capsys.readouterr().err
-
-
-def test_without_write_the_table_is_printed(stream_table: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    assert stream_table.main([]) == 0
-    assert capsys.readouterr().out == stream_table.markdown() + "\n"

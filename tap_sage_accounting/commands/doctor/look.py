@@ -12,7 +12,7 @@ from tap_sage_accounting.commands.doctor.experiments.businesses import business_
 from tap_sage_accounting.commands.doctor.findings import Finding, Verdict, experiments, undecided
 from tap_sage_accounting.commands.doctor.looker import SPENT, SpentError
 from tap_sage_accounting.commands.doctor.subject import NoResponseError, Subject
-from tap_sage_accounting.commands.doctor.survey import Survey, survey
+from tap_sage_accounting.commands.doctor.survey import PACES, Survey, minutes, survey
 from tap_sage_accounting.commands.doctor.verdict import problem_of
 from tap_sage_accounting.exceptions import MalformedResponseError, RefusedRunError, SettingsError
 
@@ -76,6 +76,7 @@ class Look:
             "businesses": self.businesses,
             "ready": not self.problem,
             "problem": self.problem,
+            "access": self._access(),
             "rows": self.survey.rows,
             "refused": self.survey.refused,
             "unanswered": self.survey.unanswered,
@@ -85,11 +86,26 @@ class Look:
                 "quiet_run": self.survey.quiet_run,
                 "at_least": self.survey.is_partial,
             },
+            "minutes": {
+                "first_load": _minutes_by_pace(self.survey.first_load),
+                "quiet_run": _minutes_by_pace(self.survey.quiet_run),
+            },
             "assumptions": {
                 each: {"verdict": finding.verdict, "evidence": finding.evidence.exact}
                 for each, finding in self.findings.items()
             },
         }
+
+    def _access(self) -> dict[str, Any] | None:
+        access = self.subject.access
+        if access is None:
+            return None
+        return {"country": access.country, "subscription": access.subscription, "rights": dict(access.roles)}
+
+
+def _minutes_by_pace(requests: int) -> dict[str, int]:
+    """Return the minutes of so many requests by the requests a minute that Sage allows."""
+    return {str(pace): minutes(requests, pace) for pace in PACES}
 
 
 def require_login(looker: Looker) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
-from unicodedata import east_asian_width
 
 from tap_sage_accounting.assumptions import assumptions
 from tap_sage_accounting.commands.doctor.findings import Verdict
 from tap_sage_accounting.commands.doctor.survey import PACES, minutes, total
 from tap_sage_accounting.commands.doctor.verdict import unanswered_of
+from tap_sage_accounting.console.columns import wrapped
 from tap_sage_accounting.printable import printable
 
 if TYPE_CHECKING:
@@ -17,20 +16,16 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.commands.doctor.look import Look
 
-WIDTH = 80
-"""Columns of a terminal."""
-FILLER = "\ue000"
-"""Takes the second column of a wide character while lines are measured; no printable text has it."""
 MOST_LISTED = 12
 """Lists whose rows are shown one by one; the others are added up."""
 
 
 def lines_of(look: Look, *, is_only: bool = True) -> Iterator[str]:
     """Yield the lines about one business, of which there may be others in the same look."""
-    yield from _wrapped(f"{printable(look.name) or 'Business'} ({printable(look.subject.id)})")
-    yield from _wrapped(_verdict(look))
+    yield from wrapped(f"{printable(look.name) or 'Business'} ({printable(look.subject.id)})")
+    yield from wrapped(_verdict(look))
     if is_only and look.businesses > 1:
-        yield from _wrapped(f"1 of {look.businesses:,} businesses that a run reads; `--business` looks at others.")
+        yield from wrapped(f"1 of {look.businesses:,} businesses that a run reads; `--business` looks at others.")
     yield ""
     yield from _rights(look)
     if look.survey.answered:
@@ -38,7 +33,7 @@ def lines_of(look: Look, *, is_only: bool = True) -> Iterator[str]:
         survey = look.survey
         yield from _requests(survey.first_load, survey.quiet_run, is_partial=survey.is_partial)
     yield from _contradicted(look)
-    yield from _wrapped(_counts(look))
+    yield from wrapped(_counts(look))
 
 
 def _verdict(look: Look) -> str:
@@ -62,8 +57,8 @@ def _rights(look: Look) -> Iterator[str]:
     if access is None:
         yield "Rights: Sage does not say."
     else:
-        yield from _wrapped(f"{printable(access.country) or 'Country unknown'}, {printable(access.subscription)}")
-        yield from _wrapped(printable(access.rights), "  ")
+        yield from wrapped(f"{printable(access.country) or 'Country unknown'}, {printable(access.subscription)}")
+        yield from wrapped(printable(access.rights), "  ")
     yield from _lists("Will refuse", look.survey.foreseen)
     yield from _lists("Refused", look.survey.refused)
     yield from _lists("Not answered", look.survey.unanswered)
@@ -72,12 +67,12 @@ def _rights(look: Look) -> Iterator[str]:
 
 def _lists(title: str, names: Mapping[str, Iterable[str]]) -> Iterator[str]:
     for reason, lists in names.items():
-        yield from _wrapped(f"{title} ({printable(reason)}): {', '.join(lists)}", "  ")
+        yield from wrapped(f"{title} ({printable(reason)}): {', '.join(lists)}", "  ")
 
 
 def _rows(look: Look) -> Iterator[str]:
     if look.survey.is_uncounted:
-        yield from _wrapped("Sage does not count the rows of its lists. It takes the requests below at least.")
+        yield from wrapped("Sage does not count the rows of its lists. It takes the requests below at least.")
         yield ""
         return
     rows = sorted(look.survey.rows.items(), key=lambda each: -each[1])
@@ -96,7 +91,7 @@ def totals_of(looks: Sequence[Look]) -> Iterator[str]:
         these = "this one" if len(looks) == 1 else "these"
         others = "" if businesses == len(looks) else f", if the others are like {these}"
         yield ""
-        yield from _wrapped(f"A run of all {businesses:,} businesses{others}:")
+        yield from wrapped(f"A run of all {businesses:,} businesses{others}:")
         yield from _requests(
             total([look.survey.first_load for look in looks], businesses),
             total([look.survey.quiet_run for look in looks], businesses),
@@ -122,22 +117,14 @@ def _contradicted(look: Look) -> Iterator[str]:
     for each in found:
         fact = assumptions()[each]
         yield ""
-        yield from _wrapped(f"{each}: {look.findings[each].evidence.exact}", "  ")
-        yield from _wrapped(f"  Assumed: {fact.statement}", "  ")
-        yield from _wrapped(f"  Then: {fact.otherwise}", "  ")
+        yield from wrapped(f"{each}: {look.findings[each].evidence.exact}", "  ")
+        yield from wrapped(f"  Assumed: {fact.statement}", "  ")
+        yield from wrapped(f"  Then: {fact.otherwise}", "  ")
     yield ""
-    yield from _wrapped("`--report DIRECTORY` writes down what to report, with no value of the books.")
+    yield from wrapped("`--report DIRECTORY` writes down what to report, with no value of the books.")
     yield ""
 
 
 def _counts(look: Look) -> str:
     numbers = [f"{len(look.having(verdict))} {verdict}" for verdict in Verdict]
     return f"Of {len(look.findings)} assumptions: {', '.join(numbers)}."
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    """Wrap a text; characters that a terminal shows in two columns count twice."""
-    wide = "".join(each + FILLER if east_asian_width(each) in "WF" else each for each in text)
-    width = WIDTH if wide == text else WIDTH - 1  # one may be cut from its filler
-    lines = textwrap.wrap(wide, width, subsequent_indent=indent, break_on_hyphens=False)
-    return [line.replace(FILLER, "") for line in lines] or [""]
