@@ -18,6 +18,7 @@ SETTING_GROUPS = {
     "Application and login": ("client_id", "client_secret", "refresh_token", "redirect_uri"),
     "Where tokens are kept": ("token_store", "token_store_key"),
     "What is read": ("business_ids", "start_date", "lookback_window", "deletion_sweep_days", "reread_documents_days"),
+    "Files": ("attachments_url",),
     "What the target gets": ("decimals", "reference_ids", "emit_activate_version_messages"),
     "How fast": ("concurrency", "requests_per_minute", "patience", "page_size", "idle_business_hours"),
     "Addresses": ("api_url", "auth_url", "token_url", "user_agent"),

@@ -194,9 +194,14 @@ class SageStream(SingerStream):
         always sends: `id`, `displayed_as` and `$path`.
         """
         own = [name for name in self.schema["properties"] if name not in self.filled_in | ALWAYS_SENT]
-        needed = {UPDATED_AT, *self._wanted_ids.values()}
+        needed = {UPDATED_AT, *self._wanted_ids.values(), *self.always_requested}
         chosen = [name for name in own if self.mask["properties", name] or name in needed]
         return "all" if len(chosen) == len(own) else ",".join(chosen) or None
+
+    @property
+    def always_requested(self) -> frozenset[str]:
+        """Attributes that a read needs, whether they are selected or not."""
+        return frozenset()
 
     @cached_property
     def _wanted_ids(self) -> dict[str, str]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.auth.manager import TokenManager
     from tap_sage_accounting.auth.store import TokenStore
     from tap_sage_accounting.auth.tokens import Tokens
+    from tap_sage_accounting.files.store import FileStore
 
 
 class ConfiguredTap(RunLifecycle):
@@ -132,6 +133,10 @@ class ConfiguredTap(RunLifecycle):
             from tap_sage_accounting.run.batches import problems as batch_problems  # noqa: PLC0415
 
             problems += batch_problems(self.config)
+        if self.config.get("attachments_url") and not problems:
+            from tap_sage_accounting.files.store import problems as place_problems  # noqa: PLC0415
+
+            problems += place_problems(self.config["attachments_url"])
         if not problems and raise_errors:
             problems += self._address_problems()
         if problems and raise_errors:
@@ -171,6 +176,15 @@ class ConfiguredTap(RunLifecycle):
 
         keys = [key.strip() for key in (self.config.get("token_store_key") or "").split(",") if key.strip()]
         return TokenStore(self.config.get("token_store"), encryption_keys=keys)
+
+    @cached_property
+    def file_store(self) -> FileStore | None:
+        """Where files of attachments are stored; None where they are not fetched."""
+        if not (url := self.config.get("attachments_url")):
+            return None
+        from tap_sage_accounting.files.store import FileStore  # noqa: PLC0415
+
+        return FileStore(url)
 
     # The way to Sage
 

@@ -16,6 +16,8 @@
     │       ├── RefusedRunError
     │       ├── UndeliverableError
     │       ├── KeylessRecordError
+    │       ├── FileStoreError
+    │       ├── MissingFilesError
     │       ├── IncompleteRunError
     │       └── RetriesExhaustedError
     │           └── RequestTooLargeError
@@ -111,6 +113,14 @@ class UndeliverableError(FatalAPIError):
 
 class KeylessRecordError(FatalAPIError):
     """A record has no key, so that no target could find its row."""
+
+
+class FileStoreError(FatalAPIError):
+    """A file cannot be stored where the setting says, or not be looked for there."""
+
+
+class MissingFilesError(FatalAPIError):
+    """All records of a list arrived, and some of their files did not."""
 
 
 class IncompleteRunError(FatalAPIError):

@@ -200,6 +200,16 @@ SETTINGS = th.PropertiesList(
         ),
     ),
     th.Property(
+        "attachments_url",
+        th.StringType,
+        title="Where files of attachments are stored",
+        description=(
+            "Fetch the files of `attachments`, one request each, and store them below this address: "
+            "file:///path, s3://bucket/path, gs://... or abfs://... Credentials come from the environment. "
+            "Default: files stay in Sage."
+        ),
+    ),
+    th.Property(
         "emit_activate_version_messages",
         th.BooleanType(nullable=False),
         default=False,

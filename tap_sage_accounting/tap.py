@@ -94,6 +94,9 @@ class TapSageAccounting(MappedTap):
                 "', '".join(self.selected),
             )
 
+        if self.config.get("attachments_url") and "attachments" not in self.selected:
+            self.logger.warning("'attachments_url' has no effect: the stream 'attachments' is not selected.")
+
     # What a run consists of
 
     @cached_property
@@ -122,7 +125,7 @@ class TapSageAccounting(MappedTap):
         return IdleBusinesses(
             client=self.connection,
             state_of=lambda business_id: witness.get_context_state({"business_id": business_id}),
-            choice=[*self.selected, *filter(None, [self.config.get("start_date")])],
+            choice=[*self.selected, *filter(None, map(self.config.get, ("start_date", "attachments_url")))],
             rest=timedelta(hours=hours),
             lookback=timedelta(seconds=self.config["lookback_window"]),
             now=self.began_at,
@@ -206,6 +209,7 @@ class TapSageAccounting(MappedTap):
             add_deletion=self._adding(Deletions.name) or (lambda _row: None),
             changed_transactions={} if TRIAL_BALANCE in self.selected else None,
             read_at=self.read_at if self.idle else None,
+            file_store=self.file_store,
         )
 
     @override

@@ -189,7 +189,7 @@ def _read(read: Callable[[str], Any], path: str) -> Any:
 def _shape(config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings on which the streams' columns depend."""
     settings = settings_of(config)
-    return {name: settings[name] for name in ("decimals", "reference_ids") if name in settings}
+    return {name: settings[name] for name in ("decimals", "reference_ids", "attachments_url") if name in settings}
 
 
 _COMMANDS = {"spec": spec, "check": check, "discover": discover, "read": read}

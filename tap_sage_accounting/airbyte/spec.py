@@ -13,7 +13,15 @@ GROUPS = {
     "login": ("Login", ("client_id", "client_secret", "refresh_token", "access_token", "token_expiry_date")),
     "data": (
         "What to extract",
-        ("start_date", "business_ids", "decimals", "reference_ids", "deletion_sweep_days", "reread_documents_days"),
+        (
+            "start_date",
+            "business_ids",
+            "decimals",
+            "reference_ids",
+            "attachments_url",
+            "deletion_sweep_days",
+            "reread_documents_days",
+        ),
     ),
     "pace": (
         "Pace",
@@ -54,6 +62,12 @@ DIFFERENT: dict[str, dict[str, Any]] = {
         "description": (
             "URL of a PostgreSQL database that keeps the rotated tokens, postgresql://... Needed "
             "where several connections share a login; otherwise Airbyte keeps them."
+        ),
+    },
+    "attachments_url": {
+        "description": (
+            "Fetch the files of attachments, one request each, and store them below this address. A directory must "
+            "outlive the source's container; a bucket needs its package and its credentials in there."
         ),
     },
     "start_date": {

@@ -13,6 +13,7 @@ from tap_sage_accounting.records.row_decoder import key_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
+    from typing import IO
 
     from tap_sage_accounting.api.http_client import HttpClient
     from tap_sage_accounting.api.request import Response
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
     Parsed = TypeVar("Parsed")
 
+ANY_FILE = "application/octet-stream"
+"""The media type that Sage's description names for the content of a file."""
 READ_WITH_CARE = frozenset(("attributes", "deleted_since", "from_date"))
 """Parameters that change what rows hold, or whose rows are looked into: those are not decoded by the schema."""
 
@@ -135,6 +138,24 @@ class Endpoint:
 
         params = self.bare_record_params if bare else self.record_params
         return self.get(parse, params, place=f"/{key}", part=f", record {key}")
+
+    def file_of(self, key: str, file: IO[bytes], check: Callable[[Response], Parsed], max_attempts: int) -> Parsed:
+        """Request the file of a record, whose content goes into `file`.
+
+        Args:
+            key: the record's.
+            file: takes the content, of each attempt anew.
+            check: looks at what came; may raise `MalformedResponseError`.
+            max_attempts: attempts at a file that is cut off, late, too large or not what it should be.
+
+        Raises:
+            FatalAPIError: Sage refused for good, or the fault did not pass.
+            SkippableAPIError: rights or edition do not offer this, or there is no such file.
+            OSError: `file` cannot be written.
+        """
+        label = f"{self.label}, file of record {key}"
+        request = Request(f"{self.path}/{key}/file", {}, self.business_id, label, ANY_FILE, file)
+        return self.client.get(request, check, max_attempts)
 
     def single(self, attributes: AbstractSet[str]) -> Record:
         """Return a resource that is a single object, with at least one of its attributes: other responses have none."""

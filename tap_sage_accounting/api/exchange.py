@@ -13,7 +13,7 @@ from singer_sdk.exceptions import RetriableAPIError
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.api import faults
 from tap_sage_accounting.api.faults import FAULTS, Fault, FaultKind, fault_of
-from tap_sage_accounting.api.responses import ACCEPTED, read_body
+from tap_sage_accounting.api.responses import ACCEPTED, read_body, read_file
 from tap_sage_accounting.exceptions import (
     NoWayToSageError,
     RateLimitedError,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Exchange(NamedTuple):
-    """What one request brought: any status, and its body as sent, decompressed."""
+    """What one request brought: any status, and its body as sent, decompressed; of a file, its beginning."""
 
     response: requests.Response
     body: bytes
@@ -149,7 +149,10 @@ class ExchangeClient:
                 allow_redirects=False,
                 stream=True,
             )
-            body = read_body(response)
+            if request.file is None or response.status_code != requests.codes.ok:
+                body = read_body(response)
+            else:
+                body = read_file(response, request.file)
             if response.status_code == requests.codes.ok and not body.lstrip().startswith(b"<"):
                 self._tokens.accept(token_of(response.request))  # before a request that follows can find it dead
         return Exchange(response, body, sent_at, permit)

@@ -213,7 +213,7 @@ class HttpClient(ExchangeClient):
             require_business(response, request.business_id, request.label)
             self.observations.response(response.headers, names_business=request.is_about_books)
             served = self._clocks.served(response.headers.get("Date"), exchange.sent_at, timestamps.now())
-            parsed = parse(Response(body, *served, request.label))
+            parsed = parse(Response(body, *served, request.label, response.headers))
         else:
             parsed = error
         self._gate.accepted(permit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from tap_sage_accounting.records.lenient_json import NO_JSON, decode_leniently
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from typing import IO
 
     import requests
 
@@ -34,12 +35,16 @@ class Request:
         params: query parameters.
         business_id: the business that it is about; None for what belongs to the user.
         label: the request in words, for logs and errors.
+        accept: the media type that is wanted; None for JSON.
+        file: takes the body of a successful answer, which may be too large for memory; None keeps it in memory.
     """
 
     path: str
     params: Mapping[str, Any]
     business_id: str | None
     label: str
+    accept: str | None = None
+    file: IO[bytes] | None = None
 
     @property
     def is_about_books(self) -> bool:
@@ -52,7 +57,7 @@ class Request:
         return Scope(self.path.split("/")[1], self.business_id)
 
     def headers(self) -> dict[str, str]:
-        """Return the header that names the business; none for what belongs to the user.
+        """Return the headers that name the media type and the business; none of it for what belongs to the user.
 
         Raises:
             FatalAPIError: the id would break the request.
@@ -61,7 +66,9 @@ class Request:
             return {}
         if not (self.business_id.isascii() and self.business_id.isprintable()):
             raise FatalAPIError(f"{self.label}: the id of the business cannot be sent in a header. Nothing was asked.")
-        return {BUSINESS: self.business_id}
+        return (
+            {BUSINESS: self.business_id} if self.accept is None else {BUSINESS: self.business_id, "Accept": self.accept}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +76,18 @@ class Response:
     """A successful response of Sage's.
 
     Attributes:
-        body: as sent, decompressed.
+        body: as sent, decompressed; of a file, its beginning.
         served_at: a moment that is not after the one when it was served, by Sage's clock or this machine's.
         served_by: a moment that is not before it.
         label: what was requested, in words.
+        headers: as sent.
     """
 
     body: bytes
     served_at: datetime
     served_by: datetime
     label: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> Any:
         """Parse the body, as `parse_json`."""

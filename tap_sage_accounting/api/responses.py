@@ -9,7 +9,8 @@ from tap_sage_accounting.transport import adapter
 from tap_sage_accounting.transport.adapter import ResponseTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from typing import IO
 
     from requests import Response
 
@@ -22,6 +23,8 @@ CHUNK_BYTES = 1 << 20
 """Bytes that are taken from the connection at once."""
 MOST_MEMBERS = 1000
 """Compressed members of one body; one is usual."""
+BEGINNING = 64
+"""Bytes of a file that show what it is."""
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -37,21 +40,43 @@ def read_body(response: Response) -> bytes:
         UndecodableResponseError: it cannot be decompressed.
         urllib3.exceptions.HTTPError: the connection broke, or the time is up.
     """
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
     try:
-        pieces = response.raw.stream(CHUNK_BYTES, decode_content=False)
-        if encoding in ("", "identity"):
-            return b"".join(pieces)
-        if encoding not in ("gzip", "x-gzip"):
-            raise UndecodableResponseError
-        return b"".join(_inflate(pieces))
+        return b"".join(_pieces(response))
     finally:
         response.close()
 
 
-def _inflate(pieces: Iterable[bytes]) -> list[bytes]:
+def read_file(response: Response, file: IO[bytes]) -> bytes:
+    """Read the body of a streamed response into a file, in the place of what that holds; return its beginning.
+
+    Raises:
+        OSError: as `read_body`, or the file cannot be written.
+        urllib3.exceptions.HTTPError: the connection broke, or the time is up.
+    """
+    beginning = b""
+    file.seek(0)
+    file.truncate()
+    try:
+        for piece in _pieces(response):
+            beginning += piece[: BEGINNING - len(beginning)]
+            file.write(piece)
+    finally:
+        response.close()
+    return beginning
+
+
+def _pieces(response: Response) -> Iterable[bytes]:
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    pieces: Iterable[bytes] = response.raw.stream(CHUNK_BYTES, decode_content=False)
+    if encoding in ("", "identity"):
+        return pieces
+    if encoding not in ("gzip", "x-gzip"):
+        raise UndecodableResponseError
+    return _inflate(pieces)
+
+
+def _inflate(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Decompress a body of one or more members; what follows them is padding."""
-    inflated: list[bytes] = []
     room = adapter.LARGEST_RESPONSE
     members, begun = 0, False
     member = zlib.decompressobj(_GZIP)
@@ -59,14 +84,15 @@ def _inflate(pieces: Iterable[bytes]) -> list[bytes]:
         rest = piece
         while rest:
             try:
-                inflated.append(part := member.decompress(rest, room + 1))
+                part = member.decompress(rest, room + 1)
             except zlib.error:
                 if members and not begun:
-                    return inflated
+                    return
                 raise UndecodableResponseError from None
             room -= len(part)
             if room < 0:
                 raise ResponseTooLargeError
+            yield part
             rest, begun = member.unused_data, not member.eof
             if member.eof:
                 members += 1
@@ -75,4 +101,3 @@ def _inflate(pieces: Iterable[bytes]) -> list[bytes]:
                 member = zlib.decompressobj(_GZIP)
     if begun or not members:
         raise UndecodableResponseError
-    return inflated

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.extraction.list_reader import Source
     from tap_sage_accounting.extraction.prefetch import PagesAhead
     from tap_sage_accounting.extraction.scheduler import ReadScheduler
+    from tap_sage_accounting.files.store import FileStore
     from tap_sage_accounting.records.converter import RowConversion
     from tap_sage_accounting.run.checkpoints import Checkpoints
     from tap_sage_accounting.run.report import RunReport
@@ -56,6 +57,7 @@ class Services:
         changed_transactions: what reads of `transactions` bring, by business, until the trial balance looks at it; None
             where nothing does.
         read_at: when complete reads of lists began, by business and stream; None where no business may ever rest.
+        file_store: where files of attachments are stored; None where they are not fetched.
     """
 
     http_client: HttpClient
@@ -73,6 +75,7 @@ class Services:
     add_deletion: Callable[[dict[str, Any]], None]
     changed_transactions: dict[str, ChangedTransactions] | None
     read_at: defaultdict[str | None, dict[str, datetime]] | None
+    file_store: FileStore | None
 
     @property
     def partitions(self) -> list[dict[str, Any]]:

@@ -62,6 +62,27 @@ class EndedRead:
     reason: str | None = None
 
 
+@dataclass(slots=True)
+class FileCounts:
+    """The files of attachments that are stored.
+
+    Attributes:
+        fetched: how many this run fetched.
+        size: bytes that they have.
+        kept: how many were there already.
+    """
+
+    fetched: int = 0
+    size: int = 0
+    kept: int = 0
+
+    def add(self, size: int, *, is_new: bool) -> None:
+        """Count a file."""
+        self.fetched += is_new
+        self.kept += not is_new
+        self.size += size if is_new else 0
+
+
 def word_for(error: BaseException) -> str:
     """Name the kind of an error in a word, without anything that it says: `UndeliverableError` is `undeliverable`."""
     if not type(error).__module__.startswith(("tap_sage_accounting", "singer_sdk")):
@@ -85,6 +106,8 @@ class RunReport:
         drift: what Sage sent that the schemas do not know, by stream.
         damaged: records with damaged texts, by stream; no more than are named.
         damaged_count: how many there were.
+        files: those of attachments that are stored.
+        refused_files: files that Sage does not give, by stream and business.
         observations: what contradicts what is assumed of Sage.
     """
 
@@ -99,6 +122,8 @@ class RunReport:
     drift: dict[str, SchemaDrift] = field(default_factory=dict)
     damaged: dict[str, list[str]] = field(default_factory=dict)
     damaged_count: Counter[str] = field(default_factory=Counter)
+    files: FileCounts = field(default_factory=FileCounts)
+    refused_files: list[Outcome] = field(default_factory=list)
     observations: Observations = field(default_factory=Observations)
 
     @property
@@ -144,6 +169,7 @@ class RunReport:
         self._log_drift(logger)
         self._log_observations(logger)
         self._log_missing(logger)
+        self._log_files(logger)
         if self.resting:
             logger.info(
                 "%d businesses rest: nothing was posted in them since their lists were read (idle_business_hours).",
@@ -207,6 +233,20 @@ class RunReport:
             )
         for outcome in self.failed:
             logger.error("Failed: '%s' of %s: %s", outcome.stream, outcome.business, outcome.reason)
+
+    def _log_files(self, logger: logging.Logger) -> None:
+        for outcome in self.refused_files:
+            logger.warning(
+                "Files of '%s' of %s that Sage does not give: %s. Their rows arrived, and the next run asks again.",
+                outcome.stream,
+                outcome.business,
+                outcome.reason,
+            )
+        if self.files.fetched or self.files.kept:
+            megabytes = self.files.size / 1e6
+            logger.info(
+                "Files: %d stored (%.1f MB), %d were stored before.", self.files.fetched, megabytes, self.files.kept
+            )
 
     def _refused(self) -> dict[str, str]:
         """Return the businesses of which Sage refused every read, and why."""

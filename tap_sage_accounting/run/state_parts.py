@@ -46,6 +46,10 @@ REREAD_AT = "reread_at"
 """When recent documents were read again last."""
 CHECKSUMS = "checksums"
 """What they held then, packed."""
+FILES_PLACE = "files_place"
+"""Of attachments: eight digits that stand for the place where all their files are, but those that are missing."""
+FILES_MISSING = "files_missing"
+"""Of attachments: the packed ids of those whose files are not there."""
 OF_THE_SDK = ("progress_markers", "replication_key_signpost", "starting_replication_value")
 """What the SDK keeps there during a run, and nothing needs after it."""
 
@@ -130,6 +134,12 @@ def _lists_read(value: Any, now: datetime) -> str:
     return f"{_past(moment, now)} {fingerprint}"
 
 
+def _files_place(value: Any, now: datetime) -> str:  # noqa: ARG001
+    if not _FINGERPRINT.fullmatch(_text(value)):
+        raise DamagedError("stands for no place")
+    return str(value)
+
+
 def _older_changed(value: Any, now: datetime) -> bool:  # noqa: ARG001
     if value is not True:
         raise DamagedError("is not true")
@@ -154,6 +164,8 @@ KEYS: Mapping[str, tuple[Any, ...]] = {
     OLDER_CHANGED: (_older_changed, *_TRIAL_BALANCE),
     LISTS_READ: (_lists_read,),
     UNPOSTED_READ: (_lists_read,),
+    FILES_PLACE: (_files_place, FILES_MISSING),
+    FILES_MISSING: (_packed, FILES_PLACE),
 }
 """Every part of a partition: how it is read, and what goes with it when it is damaged."""
 

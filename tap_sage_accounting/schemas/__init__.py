@@ -53,6 +53,11 @@ def load(name: str, keys: Collection[str]) -> dict[str, Any]:
     return {"description": stream["description"], "type": "object", "properties": properties}
 
 
+def file_columns() -> dict[str, Any]:
+    """Return the columns that attachments get where their files are stored."""
+    return {column: _resolve(schema) for column, schema in _shared()["files"].items()}
+
+
 def _read(file: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(_DIRECTORY.joinpath(file).read_text(encoding="utf-8"))
     return content

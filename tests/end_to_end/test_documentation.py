@@ -21,6 +21,7 @@ from psycopg.rows import dict_row
 
 from sage_sandbox.books import advance, build_world, trial_balance
 from sage_sandbox.server import SandboxServer
+from sage_workbench.attached_files import files_in, stored
 from sage_workbench.embedded_postgres import postgres_server
 from sage_workbench.pipeline import PROGRAMS, Books, catalog_of, pipe
 from sage_workbench.runs import Recorder
@@ -98,6 +99,12 @@ def check_figures(directory: Path) -> None:
     assert named <= set(figures)
 
 
+def check_files(directory: Path) -> None:
+    records = records_in(directory / "out.jsonl")["attachments"]
+    assert stored(records).keys() == {(record["business_id"], record["id"]) for record in records} != set()
+    assert all(f"files/{name}" in (directory / "page.log").read_text() for name in files_in(directory / "files"))
+
+
 def hold_a_state(sage: SandboxServer, directory: Path) -> None:
     tap = TapSageAccounting(config=json.loads((directory / "config.json").read_text()), message_writer=Recorder())
     for name, stream in tap.streams.items():
@@ -109,7 +116,13 @@ def hold_a_state(sage: SandboxServer, directory: Path) -> None:
 
 BEFORE = {"backfill": hold_a_state}
 """What a page's commands begin with, where that is more than settings."""
-CHECKS = {"selecting": check_selection, "backfill": check_backfill, "hourly": check_state, "monitoring": check_figures}
+CHECKS = {
+    "backfill": check_backfill,
+    "files": check_files,
+    "hourly": check_state,
+    "monitoring": check_figures,
+    "selecting": check_selection,
+}
 """What a page's commands leave behind, for those that say so."""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sage_sandbox.books import behind, trial_balance
+from sage_sandbox.books import behind, content_of, trial_balance
 from sage_sandbox.books.company import Company
 from sage_sandbox.books.editions import PURCHASES_NOT_ON_START
 from sage_sandbox.endpoints import ENDPOINTS, Endpoint
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from sage_sandbox.store import Body, Business, Row, World
 
 PREFIX = "/v3.1/"
+_FILE, _JSON = "application/octet-stream", "application/json"
+_OF_FILE = "/file"
 _WITHOUT_BUSINESS = frozenset({"businesses", "user"})
 _SENT_BY_READING = frozenset({"sales_invoices", "sales_credit_notes", "sales_corrective_invoices"})
 EDITIONS = {
@@ -53,6 +56,7 @@ class Call:
     path: str
     params: Params
     business: str | None
+    accept: str = ""
 
     @property
     def name(self) -> str:
@@ -73,12 +77,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: JSON bytes and the business that they are about (for the echo)."""
+    """What goes back: bytes, of JSON unless they are a file's, and the business that they are about (for the echo)."""
 
     status: int
     body: bytes
     business: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    media_type: str = "application/json"
 
 
 class Api:
@@ -107,7 +112,8 @@ class Api:
             if endpoint.name in _WITHOUT_BUSINESS:
                 return Answer(200, self._without_business(call))
             business = self._business(call)
-            return Answer(200, self._with_business(business, endpoint, call), business.id)
+            body = self._with_business(business, endpoint, call)
+            return Answer(200, body, business.id, media_type=_FILE if _wants_file(endpoint, call) else _JSON)
         except RefusalError as refusal:
             echo = business.id if business is not None else None
             return Answer(refusal.status, encode(refusal.body), echo, refusal.headers)
@@ -168,12 +174,18 @@ class Api:
     def _record(self, business: Business, endpoint: Endpoint, call: Call) -> bytes:
         if not endpoint.single:
             raise not_found("The path")
+        if _wants_file(endpoint, call):
+            return self._file(self._pages.find(business, endpoint, call.key.removesuffix(_OF_FILE)))
         row = self._pages.find(business, endpoint, call.key)
         view = record_view(endpoint, call.params)
         self._mark_as_sent(business, endpoint, row, call.params)
         if endpoint.name == "transactions" and is_on(call.params, "expand_origin"):
             return self._pages.expand_origin(business, row, view)
         return self._pages.record(business, endpoint, row, view)
+
+    def _file(self, row: Row) -> bytes:
+        content = content_of(row.render())
+        return b64encode(content) if self._faults.file_content == "base64" else content
 
     def _mark_as_sent(self, business: Business, endpoint: Endpoint, row: Row, params: Params) -> None:
         """Do what Sage's description says that reading a sales document does unless the request says not to."""
@@ -254,6 +266,11 @@ class Api:
             self._faults.businesses_size_key: size,
             "$items": items,
         }
+
+
+def _wants_file(endpoint: Endpoint, call: Call) -> bool:
+    """Return whether the content of a file is requested."""
+    return endpoint.files and call.key.endswith(_OF_FILE) and call.accept == _FILE
 
 
 def _nothing(query: ListQuery) -> bytes:

@@ -103,6 +103,7 @@ class SandboxApp:
             path.removeprefix(PREFIX).strip("/"),
             dict(request.query_params),
             request.headers.get("x-business") or None,
+            request.headers.get("accept", ""),
         )
         is_api = path.startswith(PREFIX)
         self._in_flight += is_api
@@ -281,8 +282,13 @@ class SandboxApp:
     def _spoil(self, response: Response, fault: Fault, answer: Answer) -> Response:
         headers = {name: value for name, value in response.headers.items() if name == "x-business"}
         match fault.what:
-            case "html":
-                return Response(_GATEWAY_PAGE, headers=headers, media_type="text/html")
+            case "html" | "error_page":
+                page = {"html": _GATEWAY_PAGE, "error_page": encode(unexpected().body)}[fault.what]
+                kind = "text/html" if fault.what == "html" else "application/json"
+                return Response(page, headers=headers, media_type=kind)
+            case "other_size":
+                kind = response.headers["content-type"]
+                return Response(bytes(response.body) + b"\0", response.status_code, headers, media_type=kind)
             case "wrong_type":
                 return Response(bytes(response.body), response.status_code, headers, media_type="text/plain")
             case "no_items" | "empty_page" | "odd_rows" | "odd_access_token":
@@ -347,7 +353,7 @@ def _with_envelope(body: bytes, fault: Fault, asked: int) -> bytes:
 
 
 def _json(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, answer.headers, media_type="application/json")
+    return Response(answer.body, answer.status, answer.headers, media_type=answer.media_type)
 
 
 def _refuse(refusal: RefusalError) -> Response:
@@ -360,7 +366,7 @@ def _foreign_answer(fault: Fault) -> Response | None:
         return None
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     if fault.what in range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST):
-        headers["Location"] = "https://portal.invalid/"
+        headers["Location"] = fault.location
     match fault.by:
         case "firewall":
             page = (

@@ -34,6 +34,7 @@ class Behaviour:
         opt_ins: What needs a flag is absent without it, or shown in any case (`shown`).
         lists_in_full: Lists show the lines of documents, or only single records do.
         object_ids: Single objects, such as settings, have an `id`.
+        file_content: The content of an attached file comes as it is, or as text in base64.
         undated_before: Ledger entries of days before this one have null in `created_at` and `updated_at`; "" for none.
         last_paid: The day of the last payment is in the country's format (`local`) or in that of all dates (`iso`).
         exchange_rates: A document's rate is the price of a unit: of its currency (`price`), or of the base currency
@@ -95,6 +96,7 @@ class Behaviour:
     opt_ins: Literal["absent", "shown"] = "absent"
     lists_in_full: bool = True
     object_ids: bool = False
+    file_content: Literal["bytes", "base64"] = "bytes"
     undated_before: str = ""
     last_paid: Literal["local", "iso"] = "local"
     exchange_rates: Literal["price", "inverse"] = "price"

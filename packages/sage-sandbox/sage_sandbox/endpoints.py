@@ -57,6 +57,8 @@ class Endpoint:
     newest_first: bool = False
     single: bool = True
     """`/<name>/{key}` exists."""
+    files: bool = False
+    """`/<name>/{key}/file` exists, with the content of a file."""
 
     def offered(self, edition: str, country: str) -> bool:
         """Return whether a business of that edition and country has this path at all."""
@@ -248,6 +250,7 @@ _SHARED_LISTS = (
         offer=_EVERYWHERE,
         changed_since=True,
         deleted_since=True,
+        files=True,
         equals=_same("attachment_context", "attachment_context_type"),
     ),
     Endpoint("artefact_statuses", rights=_SALES_OR_PURCHASES, offer=_EVERYWHERE),

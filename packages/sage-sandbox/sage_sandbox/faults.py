@@ -21,7 +21,11 @@ Trouble = Literal[
     "cut_chunks",
     "cut_gzip",
     "cut_unframed",
+    "chunked",
+    "unframed",
     "html",
+    "error_page",
+    "other_size",
     "wrong_type",
     "no_items",
     "empty_page",
@@ -47,7 +51,9 @@ Trouble = Literal[
 is reset before the response. A token request has rotated the grant by then. `cut`: the same, but half of the
 response's body arrives. `cut_chunks`, `cut_gzip`, `cut_unframed`: half of the body arrives, too, and nothing looks
 broken before its end: it lacks chunks, has the announced length but incomplete gzip, or has no length at all.
-`html`: a gateway's HTML page with status 200. `wrong_type`: the right body as `text/plain`.
+`chunked`, `unframed`: all of the body, in chunks or without a length; nothing is wrong with it.
+`html`: a gateway's HTML page with status 200. `error_page`: an error of Sage's with status 200. `other_size`: a body
+that is longer by a byte. `wrong_type`: the right body as `text/plain`.
 `no_items`: a list without `$items`. `empty_page`: a list with an empty `$items` and an unchanged `$total`.
 `odd_rows`: a list with two rows more, which are no objects. `odd_access_token`: new tokens, of which no request can
 carry the access token.
@@ -84,6 +90,7 @@ class Fault:
             the redirect.
         by: Who responds with a status code.
         says: What a status code comes with instead, from any server: its reason, message or page, and request id.
+        location: Where a redirect of others than Sage points to.
         business: Only requests for this business.
         page: Only this page.
         param: Only requests with this query parameter.
@@ -102,6 +109,7 @@ class Fault:
     what: int | str = 500
     by: Answerer = "sage"
     says: str | None = None
+    location: str = "https://portal.invalid/"
     business: str | None = None
     page: int | None = None
     param: str | None = None

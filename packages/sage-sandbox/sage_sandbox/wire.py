@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from sage_sandbox.faults import Fault
 
-_CUT = frozenset({"cut_chunks", "cut_gzip", "cut_unframed"})
-BY_HAND = _CUT | {"drip", "drip_head", "interim", "early_hints", "endless", "bomb"}
+_FRAMED = frozenset({"cut_chunks", "cut_gzip", "cut_unframed", "chunked", "unframed"})
+BY_HAND = _FRAMED | {"drip", "drip_head", "interim", "early_hints", "endless", "bomb"}
 _SLOW = frozenset({"drip", "drip_head"})
 _MEGABYTE = 1 << 20
 _UNSENT = _MEGABYTE
@@ -44,8 +44,8 @@ async def _sleep(seconds: float, closing: asyncio.Event) -> None:
 
 def _parts(response: Response, fault: Fault) -> Iterator[bytes]:
     body = bytes(response.body)
-    if fault.what in _CUT:
-        yield from _half(response, body, fault.what)
+    if fault.what in _FRAMED:
+        yield from _framed(response, body, fault.what)
         return
     match fault.what:
         case "drip":
@@ -77,12 +77,16 @@ def _parts(response: Response, fault: Fault) -> Iterator[bytes]:
             yield body
 
 
-def _half(response: Response, body: bytes, what: object) -> Iterator[bytes]:
-    """Write half of a body in a way that does not look broken before its end."""
+def _framed(response: Response, body: bytes, what: object) -> Iterator[bytes]:
+    """Write a body in another frame; half of one, in a way that does not look broken before its end."""
+    half = body[: len(body) // 2]
     match what:
+        case "chunked":
+            yield _head(response, "Transfer-Encoding: chunked")
+            yield _chunk(body) + _chunk(b"")
         case "cut_chunks":
             yield _head(response, "Transfer-Encoding: chunked")
-            yield _chunk(body[: len(body) // 2])
+            yield _chunk(half)
         case "cut_gzip":
             small = gzip.compress(body)
             half = small[: len(small) // 2]
@@ -90,7 +94,7 @@ def _half(response: Response, body: bytes, what: object) -> Iterator[bytes]:
             yield half
         case _:
             yield _head(response, "Cache-Control: private")
-            yield body[: len(body) // 2]
+            yield body if what == "unframed" else half
 
 
 def _head(response: Response, *instead: str, reason: str = "OK") -> bytes:

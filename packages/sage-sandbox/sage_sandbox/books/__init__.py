@@ -12,6 +12,7 @@ from sage_sandbox.books.company import Company, Size
 from sage_sandbox.books.contacts import add_contact
 from sage_sandbox.books.conventions import PLANS, Conventions, Plan, Practice
 from sage_sandbox.books.editions import LISTS
+from sage_sandbox.books.files import content_of
 from sage_sandbox.books.ledger_accounts import open_chart
 from sage_sandbox.books.life import live_one_day, live_until
 from sage_sandbox.books.opening import bring_forward
@@ -35,6 +36,7 @@ __all__ = [
     "balance_details",
     "behind",
     "build_world",
+    "content_of",
     "disagreements",
     "trial_balance",
 ]

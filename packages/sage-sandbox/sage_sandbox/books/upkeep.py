@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sage_sandbox.books import banking, catalogue, contacts, journals
+from sage_sandbox.books import banking, catalogue, contacts, files, journals
 from sage_sandbox.books.chart import OVERHEADS
 from sage_sandbox.books.company import Move
 from sage_sandbox.books.journals import JournalRow
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sage_sandbox.books.company import Company
     from sage_sandbox.books.master_data import Party
 
-_FILES = (("receipt.pdf", "application/pdf"), ("Größe & Maß.png", "image/png"), ("packing list.csv", "text/csv"))
 _ENOUGH = 2
 _FLOAT = Decimal(50)
 """What stays in the till."""
@@ -158,7 +157,7 @@ def attach_file(company: Company, rng: Random, at: datetime) -> None:
         return
     artefact = company.artefacts[rng.choice(posted)]
     identity, number = company.mint.new_guid(), company.next_number("attachment")
-    name, mime_type = _FILES[number % len(_FILES)]
+    name, mime_type = files.TYPES[number % len(files.TYPES)]
     transaction = company.book("transactions").rows[artefact.transaction_id]
     described = None if number % 2 else f"Scan {number}"
     body = {
