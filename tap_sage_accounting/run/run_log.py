@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 RUNNING, INTERRUPTED = "running", "interrupted"
+NO_BUSINESS = "-"
+"""In the place of a business, where a read belongs to the user: some targets make null of an empty text in a key."""
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _VERSION = re.compile(r"\d[0-9A-Za-z.+]{0,79}")
 _COUNTS = ("businesses", "businesses_resting", "reads")
@@ -81,7 +83,7 @@ class RunLog:
             own = {name: self._row[name] for name in ("run_id", "started_at")}
             for read in report.reads:
                 row = {"stream": read.stream, "status": read.status, "reason": read.reason, "records": read.rows}
-                self.add_read({**own, "business_id": read.business_id or "", **row})
+                self.add_read({**own, "business_id": read.business_id or NO_BUSINESS, **row})
         if self.add_run is None:
             return
         seconds = timedelta(seconds=time.monotonic() - self._began)

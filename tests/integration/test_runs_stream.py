@@ -72,7 +72,7 @@ def test_each_read_has_a_row_with_what_it_brought(server: SandboxServer, run_tap
     [log] = rows_of(run)
     reads = reads_of(run)
     places = {(stream, owner) for stream in ("contacts", "sales_quotes") for owner in server.world.businesses}
-    assert reads.keys() == places | {("user", "")}
+    assert reads.keys() == places | {("user", "-")}
     assert {row["records"] for (stream, _), row in reads.items() if stream != "user"} == {3}
     assert {(row["status"], row["reason"], row["run_id"], row["started_at"]) for row in reads.values()} == {
         ("complete", None, log["run_id"], log["started_at"])

@@ -5,7 +5,7 @@ with reads as (
 
 select
     run_id,
-    nullif(business_id, '') as business_id,
+    nullif(business_id, '-') as business_id,
     stream,
     status,
     reason,
