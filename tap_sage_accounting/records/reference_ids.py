@@ -34,7 +34,8 @@ def with_reference_ids(schema: dict[str, Any], columns: Mapping[str, str]) -> di
 
 
 def add_reference_ids(record: Record, columns: Mapping[str, str]) -> None:
-    """Fill in the ids of the references that a record has."""
+    """Fill in the ids of the references that a record has, as text; few of Sage's ids are numbers."""
     for column, reference in columns.items():
         if reference in record:
-            record[column] = (record[reference] or {}).get("id")
+            found = (record[reference] or {}).get("id")
+            record[column] = found if found is None or isinstance(found, str) else str(found)

@@ -69,6 +69,22 @@ def test_an_attribute_of_that_name_that_sage_sends_is_kept_and_not_taken_for_the
     assert json.loads(record["additional_attributes"]) == {"currency_id": "SENT BY SAGE"}
 
 
+def test_every_id_column_has_values_of_the_type_that_it_is_announced_with(run_tap: RunTap) -> None:
+    run = run_tap(*(each.name for each in STREAMS), reference_ids=True)
+    announced = {each["stream"]: each["schema"]["properties"] for each in run.schemas}
+    values = {
+        (stream, column): row[column]
+        for stream, rows in run.records.items()
+        for column in columns_of(stream)
+        for row in rows
+        if row.get(column) is not None
+    }
+    assert len(values) > 100
+    assert {type(value) for value in values.values()} == {str}
+    assert {tuple(announced[stream][column]["type"]) for stream, column in values} == {("string", "null")}
+    assert values["analysis_types", "analysis_type_level_id"].isdigit()  # of which Sage's ids are numbers
+
+
 def catalog(*deselected: str, lacking: tuple[str, ...] = (), **settings: Any) -> Record:
     """The catalog of a tap with some settings, with some columns of sales invoices deselected or taken out."""
     made: Record = deepcopy(
