@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -110,8 +111,15 @@ def test_the_readme_stays_short_and_says_what_the_project_says_elsewhere() -> No
     assert len(text.splitlines()) <= 150
     assert f"[{len(STREAMS)} streams]" in text
     assert " · ".join(f"`{name}`" for name in extractor()["capabilities"]) in text
-    [shown] = re.findall(r"```text\n(.*?)```", text, flags=re.DOTALL)
-    assert shown in (ROOT / "docs" / "start" / "demo.md").read_text()
+    assert text.index("(docs/assets/demo.svg)") < text.index("## Why")
+
+
+def test_the_recording_shows_what_the_page_about_the_demonstration_shows() -> None:
+    recording = html.unescape((ROOT / "docs" / "assets" / "demo.svg").read_text())
+    shown = block_with("docs/start/demo.md", "== What an accountant checks first ==").text.splitlines()
+    assert len(shown) > 12
+    for line in shown:
+        assert f">{line.partition(' requests')[0]}" in recording
 
 
 def _readme_part(name: str) -> str:
