@@ -45,6 +45,9 @@ FILE_WITH_PAGE = re.compile(rf"\]\(((?:\.\./)*)\.\./({'|'.join(map(re.escape, PA
 HIDDEN = {"index.md": ["navigation"], "development/architecture.md": ["toc"], "models/joins.md": ["toc"]}
 """What a page does without, for the sake of its width."""
 SCHEMA = re.compile(r"\]\(\.\./\.\./tap_sage_accounting/schemas/(\w+)\.json\)")
+TABLE = re.compile("<table>.*?</table>", re.DOTALL)
+FEWEST_COLUMNS = 3
+"""Of tables that do not fit a phone; those of numbers are scrolled instead."""
 FOREIGN_ASSET = re.compile(r"<(?:script|img|iframe|link rel=\"(?:stylesheet|preconnect)\")[^>]* (?:src|href)=\"https?:")
 
 
@@ -73,6 +76,11 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     return SCHEMA.sub(r"](\1.md)", markdown)
 
 
+def on_page_content(html: str, **_: object) -> str:
+    """Let rows with texts in three or more columns be set as cards where the screen is narrow (see site.css)."""
+    return TABLE.sub(lambda found: as_cards(found[0]), html)
+
+
 def on_post_page(output: str, page: Page, **_: object) -> str:
     """Refuse a page that would make the reader's browser ask another host for anything.
 
@@ -88,6 +96,19 @@ def shown_file(link: re.Match[str]) -> str:
     """Write what a file holds, in the place of a link to it: a page as it is, anything else as a block of code."""
     text = (ROOT / link[1]).read_text(encoding="utf-8").rstrip("\n")
     return f'```{link[2]} title="{link[1]}"\n{text}\n```' if link[2] else text
+
+
+def as_cards(table: str) -> str:
+    """Mark a table whose rows can be cards, and give each cell after the first the name of its column."""
+    names = [re.sub("<.*?>", "", name) for name in re.findall(r"<th.*?>(.*?)</th>", table)]
+    if len(names) < FEWEST_COLUMNS or "text-align: right" in table:
+        return table
+
+    def labelled(row: re.Match[str]) -> str:
+        labels = iter(["", *names[1:]])
+        return re.sub("<td", lambda _: f'<td data-label="{label}"' if (label := next(labels)) else "<td", row[0])
+
+    return re.sub("<tr>.*?</tr>", labelled, table, flags=re.DOTALL).replace("<table>", "<table data-cards>")
 
 
 # Streams

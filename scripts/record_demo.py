@@ -94,7 +94,7 @@ def draw(lines: list[tuple[float, str]]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img"><title>{COMMAND}, recorded and shown {FASTER} times as fast</title><style>{STYLE}{motion}</style>'
-        f'<rect width="{width}" height="{height}" rx="8" fill="#1b2127"/>{dots}'
+        f'<rect width="{width}" height="{height}" rx="8" fill="#1b2127" stroke="#46525e"/>{dots}'
         f'<svg y="{HEAD}" width="{width}" height="{ROWS * LINE}"><g id="up" transform="translate(0 {end})">'
         f"{''.join(texts)}</g></svg></svg>\n"
     )
