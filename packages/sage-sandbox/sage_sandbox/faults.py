@@ -50,7 +50,7 @@ Trouble = Literal[
 `drop`: the connection is reset before the request is processed. `lost`: the request is processed, and the connection
 is reset before the response. A token request has rotated the grant by then. `cut`: the same, but half of the
 response's body arrives. `cut_chunks`, `cut_gzip`, `cut_unframed`: half of the body arrives, too, and nothing looks
-broken before its end: it lacks chunks, has the announced length but incomplete gzip, or has no length at all.
+broken before its end. It lacks chunks, has the announced length but incomplete gzip, or has no length at all.
 `chunked`, `unframed`: all of the body, in chunks or without a length; nothing is wrong with it.
 `html`: a gateway's HTML page with status 200. `error_page`: an error of Sage's with status 200. `other_size`: a body
 that is longer by a byte. `wrong_type`: the right body as `text/plain`.
