@@ -123,7 +123,7 @@ def request_access(client: HttpClient, business_id: str, label: str) -> Business
     def parse(response: Response) -> BusinessAccess:
         found = response.json()
         if not isinstance(found, dict) or found.get("id") != business_id:
-            raise MalformedResponseError(f"{response.label}: the answer is no record.")
+            raise MalformedResponseError(f"{response.label}: the response is no record.")
         return BusinessAccess.parse(found)
 
     return Endpoint(client=client, path=f"/businesses/{quote(business_id, safe='')}", label=label).get(parse)

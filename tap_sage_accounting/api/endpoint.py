@@ -133,7 +133,7 @@ class Endpoint:
         def parse(response: Response) -> Record:
             found = response.json()
             if not isinstance(found, dict) or key_of(found) != key:
-                raise MalformedResponseError(f"{response.label}: the answer is no record.")
+                raise MalformedResponseError(f"{response.label}: the response is no record.")
             return found
 
         params = self.bare_record_params if bare else self.record_params
@@ -163,7 +163,7 @@ class Endpoint:
         def parse(response: Response) -> Record:
             found = response.json()
             if not isinstance(found, dict) or "$items" in found or attributes.isdisjoint(found):
-                raise MalformedResponseError(f"{response.label}: the answer is not a single object.")
+                raise MalformedResponseError(f"{response.label}: the response is not a single object.")
             return found
 
         return self.get(parse)

@@ -50,13 +50,13 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], FaultKind, str], ...] = 
     ((requests.exceptions.ProxyError,), FaultKind.UNREACHABLE, "the proxy did not connect: {cause}"),
     ((ssl.SSLCertVerificationError,), FaultKind.SETUP, "the TLS connection to {host} could not be made: {cause}"),
     ((ssl.SSLError,), FaultKind.BROKEN, "the TLS connection to {host} could not be made: {cause}"),
-    ((DeadlineError,), FaultKind.HEAVY, "the answer was not complete within {exchange:.0f} s"),
-    ((ResponseTooLargeError,), FaultKind.HEAVY, "the answer is larger than {size} MB"),
-    ((requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError), FaultKind.HEAVY, "no answer within {read:.0f} s"),
+    ((DeadlineError,), FaultKind.HEAVY, "the response was not complete within {exchange:.0f} s"),
+    ((ResponseTooLargeError,), FaultKind.HEAVY, "the response is larger than {size} MB"),
+    ((requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError), FaultKind.HEAVY, "no response within {read:.0f} s"),
     (
         (UndecodableResponseError, requests.exceptions.ContentDecodingError),
         FaultKind.BROKEN,
-        "the answer could not be decompressed",
+        "the response could not be decompressed",
     ),
     ((requests.ConnectTimeout,), FaultKind.UNREACHABLE, "no connection to {host} within {connect:.0f} s"),
     (

@@ -58,7 +58,7 @@ def _objects(items: Any, label: str) -> list[Item]:
         MalformedResponseError: there is no list.
     """
     if not isinstance(items, list):
-        raise MalformedResponseError(f"{label}: the answer has no `$items`.")
+        raise MalformedResponseError(f"{label}: the response has no `$items`.")
     return [_object(item) for item in items]
 
 
@@ -194,7 +194,7 @@ class Page:
         before = (self.requested - 1) * self.size
         if not self.items and self.total is not None and before < self.total:
             raise MalformedResponseError(
-                f"{label}: the answer has no rows, although Sage counts {self.total} in the list."
+                f"{label}: the response has no rows, although Sage counts {self.total} in the list."
             )
         if self.number is None or self.number == self.requested:
             return

@@ -65,10 +65,11 @@ class Request:
         if self.business_id is None:
             return {}
         if not (self.business_id.isascii() and self.business_id.isprintable()):
-            raise FatalAPIError(f"{self.label}: the id of the business cannot be sent in a header. Nothing was asked.")
-        return (
-            {BUSINESS: self.business_id} if self.accept is None else {BUSINESS: self.business_id, "Accept": self.accept}
-        )
+            raise FatalAPIError(
+                f"{self.label}: the id of the business cannot be sent in a header. Nothing was requested."
+            )
+        accept = {} if self.accept is None else {"Accept": self.accept}
+        return {BUSINESS: self.business_id, **accept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,13 @@ def parse_json(body: bytes, label: str) -> Any:
     except NO_JSON:
         if body.lstrip().startswith(b"<"):
             raise MalformedResponseError(
-                f"{label}: the answer is a web page, perhaps of a proxy on the way ({len(body)} bytes). Log in to this "
-                "network, or check its proxy."
+                f"{label}: the response is a web page, perhaps of a proxy on the way ({len(body)} bytes). Log in to "
+                "this network, or check its proxy."
             ) from None
     try:
         return decode_leniently(body)
     except NO_JSON:
-        raise UnreadableResponseError(f"{label}: the answer is not complete JSON ({len(body)} bytes).") from None
+        raise UnreadableResponseError(f"{label}: the response is not complete JSON ({len(body)} bytes).") from None
 
 
 def require_business(response: requests.Response, business_id: str | None, label: str) -> None:

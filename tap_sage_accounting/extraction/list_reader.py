@@ -214,7 +214,8 @@ class ListReader:
         parts = list(self._range(first, first + self._size, size))
         if not parts:
             raise RetriesExhaustedError(
-                f"Sage delivers none of the rows {first + 1} to {first + self._size}; its answers are in the log above."
+                f"Sage delivers none of the rows {first + 1} to {first + self._size}; its responses are in the log "
+                "above."
             )
         self._usable_size = min(self._usable_size, max(part.size for part in parts))
         last = parts[-1]

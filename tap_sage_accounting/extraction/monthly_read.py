@@ -219,7 +219,7 @@ class MonthlyRead:
         def parse(response: Response) -> tuple[datetime, Any]:
             found = response.json()
             if not isinstance(found, dict):
-                raise MalformedResponseError(f"{response.label}: the answer is not a single object.")
+                raise MalformedResponseError(f"{response.label}: the response is not a single object.")
             return response.served_at, found.get("accounts_start_date")
 
         label = f"accounts start date for {self._plan.label}"
@@ -234,7 +234,7 @@ class MonthlyRead:
             found = found.get("trial_balance", found) if isinstance(found, dict) else None
             accounts = found.get("ledger_accounts") if isinstance(found, dict) else None
             if not isinstance(accounts, list):
-                raise MalformedResponseError(f"{response.label}: the answer has no `ledger_accounts`.")
+                raise MalformedResponseError(f"{response.label}: the response has no `ledger_accounts`.")
             total, served_at = len(months), response.served_at
             return Page(number, number, 1, accounts, total=total, has_next=False, served_at=served_at)
 

@@ -373,7 +373,7 @@ def test_an_error_body_that_is_nested_too_deeply_is_not_an_error_of_sage() -> No
 def test_an_unreadable_body_is_reported_by_its_size_not_its_text() -> None:
     with pytest.raises(UnreadableResponseError) as unreadable:
         parse_json(b'{"name": "Ms. Private \xe9', "'contacts', page 3")
-    assert str(unreadable.value) == "'contacts', page 3: the answer is not complete JSON (23 bytes)."
+    assert str(unreadable.value) == "'contacts', page 3: the response is not complete JSON (23 bytes)."
 
 
 VALUES = st.recursive(

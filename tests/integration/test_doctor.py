@@ -205,7 +205,7 @@ def test_void_entries_that_are_hidden_are_distinguished_from_an_empty_ledger(see
 def test_a_business_that_sage_confuses_with_another_one_is_named(
     seen: Callable[[str], Seen], usual: bytes, tmp_path: Path
 ) -> None:
-    invented = "An invented business is answered with 200, and the answer names"
+    invented = "An invented business gets a 200, and the response names"
     assert seen("switched").evidence("requests.foreign_business") == f"{invented} another business."
     silent = seen_with(usual, tmp_path, switches={"foreign_business": 200, "echo_business": False})
     assert silent.evidence("requests.foreign_business") == f"{invented} no business."

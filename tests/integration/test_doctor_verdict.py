@@ -289,8 +289,8 @@ def test_a_response_that_never_ends_is_given_up_and_reported(
     shown = seen_with(usual, tmp_path, Fault(path="contacts", what="drip", seconds=0.1, times=None))
     assert shown.exit_code == 0
     assert "Ready to load, but for contacts (not in time), which Sage did not answer: " in shown.verdict
-    assert "Waiting for Sage: contacts. An answer may take 30 s." in caplog.text
-    assert "contacts: the answer was not complete within 2 s." in caplog.text
+    assert "Waiting for Sage: contacts. A response may take 30 s." in caplog.text
+    assert "contacts: the response was not complete within 2 s." in caplog.text
     assert sum(each.path == "/v3.1/contacts" for each in shown.requests) == 2  # and the one about an invented business
 
 

@@ -119,7 +119,7 @@ def fault_from(session: requests.Session, url: str) -> tuple[FaultKind, str]:
 def test_a_response_that_drips_is_given_up_in_time(session: requests.Session, parts: tuple[bytes, bytes]) -> None:
     with scripted(parts[0], forever=parts[1], pause=0.02) as url:
         kind, words = fault_from(session, url)
-    assert (kind, words) == (FaultKind.HEAVY, "the answer was not complete within 0 s.")
+    assert (kind, words) == (FaultKind.HEAVY, "the response was not complete within 0 s.")
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_body_that_cannot_be_decompressed_is_no_shorter_body(
 ) -> None:
     head = HEAD + b"Content-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (encoding, len(sent))
     with scripted(head + sent) as url:
-        assert fault_from(session, url) == (FaultKind.BROKEN, "the answer could not be decompressed.")
+        assert fault_from(session, url) == (FaultKind.BROKEN, "the response could not be decompressed.")
 
 
 # A run
@@ -247,7 +247,7 @@ def test_responses_that_stay_endless_fail_their_read_only(server: SandboxServer,
     assert isinstance(run.error, IncompleteRunError)
     [failed] = run.tap.report.failed
     assert (failed.stream, failed.business) == ("invoice_settings", f"{broken.name} ({broken.id})")
-    assert "the answer was not complete within" in failed.reason or "the answer is larger than" in failed.reason
+    assert "the response was not complete within" in failed.reason or "the response is larger than" in failed.reason
     assert len(run.records["contacts"]) == len(run.records["sales_quotes"]) == 14
 
 

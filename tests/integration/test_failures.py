@@ -108,7 +108,7 @@ def test_a_response_that_does_not_come_in_time_is_requested_again(
     run = run_tap(*STREAMS, concurrency=1)
     assert run.error is None
     assert [len(run.records[name]) for name in STREAMS] == [14, 2, 14]
-    assert any("'contacts' of Business 1" in line and "no answer within" in line for line in run.log)
+    assert any("'contacts' of Business 1" in line and "no response within" in line for line in run.log)
 
 
 def test_a_list_of_businesses_that_is_refused_for_long_ends_the_run_with_the_time_to_come_back(
@@ -211,7 +211,7 @@ def test_the_table_at_the_end_distinguishes_complete_skipped_and_failed(server: 
     [failed] = [line for line in run.log if line.startswith("Failed:")]
     assert failed.startswith(f"Failed: 'contacts' of {first.name} ({first.id}): ")
     assert failed.count(first.name) == 1
-    assert "page 1: the answer is a web page" in failed
+    assert "page 1: the response is a web page" in failed
     assert any("1 reads complete, 4 skipped, 1 failed" in line for line in run.log)
 
 

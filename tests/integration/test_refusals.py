@@ -182,7 +182,7 @@ def test_what_somebody_else_refuses_of_some_paths_fails_those_only(
     run = books.run(patience=1)
     assert isinstance(run.error, IncompleteRunError)
     assert {outcome.stream for outcome in run.tap.report.failed} == {"sales_quotes", "stock_items", "stock_movements"}
-    assert any("in Sage's place" in line or "answer" in line for line in run.log if line.startswith("Failed:"))
+    assert any("in Sage's place" in line or "response" in line for line in run.log if line.startswith("Failed:"))
     books.check()
 
 

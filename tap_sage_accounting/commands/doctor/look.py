@@ -172,7 +172,7 @@ def _outcome(experiment: Experiment, subject: Subject) -> Finding:
     except NoResponseError:
         return undecided(_lacking(subject))
     except UNEXPECTED:
-        return undecided("An answer has a form that nothing describes.")
+        return undecided("A response has a form that nothing describes.")
     return found.but(_lacking(subject)) if subject.lacking and found.verdict is Verdict.UNDECIDED else found
 
 

@@ -197,4 +197,4 @@ class Looker:
             label, began = waiting
             if time.monotonic() - began > ANNOUNCED_AFTER:
                 announced = waiting
-                logger.warning("Waiting for Sage: %s. An answer may take %.0f s.", label, MAX_RESPONSE_SECONDS)
+                logger.warning("Waiting for Sage: %s. A response may take %.0f s.", label, MAX_RESPONSE_SECONDS)

@@ -145,7 +145,7 @@ def _lines(report: Report) -> Iterator[str]:
     headers = report["headers"]
     yield f"Headers: {', '.join(headers['names']) or 'none'}; {headers['others']} others."
     times = ", ".join(f"{seconds or 'under 0.01'} s for pages of {size}" for size, seconds in report["seconds"].items())
-    yield f"Time of an answer: {times or 'not measured'}."
+    yield f"Time of a response: {times or 'not measured'}."
     for number, business in enumerate(report["businesses"], 1):
         yield ""
         yield from _business_lines(number, business)

@@ -97,8 +97,8 @@ class Response:
     def failure(self) -> str:
         """Why it is no usable response, in this program's own words."""
         if self.status == 0:
-            return "not in time" if self.is_late else "no answer"
-        return "another answer" if self.status == OK else str(self.status)
+            return "not in time" if self.is_late else "no response"
+        return "another response" if self.status == OK else str(self.status)
 
     def but(self, error: Exception) -> Response:
         """Return a copy that counts as no response, with the error that says why."""

@@ -135,7 +135,7 @@ class Subject:
     def _fetch(self, path: str, **params: str | int) -> Response:
         response = self.looker.get(f"/{path}", params, self.id)
         if response.ok and not _has_form(path, response):
-            return response.but(MalformedResponseError(f"{path}: the answer is something else."))
+            return response.but(MalformedResponseError(f"{path}: the response is something else."))
         return response
 
 

@@ -67,7 +67,7 @@ def beyond_last(subject: Subject) -> Finding:
         return undecided(UNCOUNTED)
     response = last_page(subject, found[0], rows)
     if response is None:
-        return undecided("That page is not answered.")
+        return undecided("Sage does not return that page.")
     number = whole(response.fields.get("$page"))
     if response.status == NOT_FOUND:
         return contradicted("Sage answers 404.")

@@ -48,9 +48,9 @@ def echo(subject: Subject) -> Finding:
     responses = [response for response in subject.looker.about(subject.id) if response.status == OK]
     named = [response.headers[BUSINESS.lower()] for response in responses if BUSINESS.lower() in response.headers]
     if not responses:
-        return undecided("Nothing about the business was answered.")
+        return undecided("Sage returned nothing about the business.")
     others = sum(name != subject.id for name in named)
-    evidence = f"{len(named)} of {len(responses)} answers name a business, {others} of them another one."
+    evidence = f"{len(named)} of {len(responses)} responses name a business, {others} of them another one."
     return decided(holds=len(named) == len(responses) and not others, evidence=evidence)
 
 
@@ -63,12 +63,10 @@ def foreign_business(subject: Subject) -> Finding:
         echo = (
             "names no business" if named is None else "names another business" if response.error else "names that one"
         )
-        return contradicted(f"An invented business is answered with 200, and the answer {echo}.")
+        return contradicted(f"An invented business gets a 200, and the response {echo}.")
     if response.status not in SAGES_OWN or isinstance(response.error, ForeignResponseError):
         return undecided(f"Sage does not answer ({response.failure}).")
-    return decided(
-        holds=response.status == FORBIDDEN, evidence=f"An invented business is answered with {response.status}."
-    )
+    return decided(holds=response.status == FORBIDDEN, evidence=f"An invented business gets a {response.status}.")
 
 
 @experiment("requests.compression")
@@ -76,9 +74,9 @@ def compression(subject: Subject) -> Finding:
     """Count the larger responses that came compressed; each request accepts gzip."""
     large = [response for response in _with_responses(subject) if response.size >= COMPRESSIBLE]
     if not large:
-        return undecided("No answer was large enough.")
+        return undecided("No response was large enough.")
     packed = sum("content-encoding" in response.headers for response in large)
-    return decided(holds=not packed, evidence=f"{packed} of {len(large)} larger answers were compressed.")
+    return decided(holds=not packed, evidence=f"{packed} of {len(large)} larger responses were compressed.")
 
 
 @experiment("requests.etags")
@@ -86,7 +84,7 @@ def etags(subject: Subject) -> Finding:
     """Count the responses with an `ETag`."""
     responses = _with_responses(subject)
     tagged = sum("etag" in response.headers for response in responses)
-    return decided(holds=not tagged, evidence=f"{tagged} of {len(responses)} answers have one.")
+    return decided(holds=not tagged, evidence=f"{tagged} of {len(responses)} responses have one.")
 
 
 @experiment("requests.clock")
@@ -96,10 +94,10 @@ def clock(subject: Subject) -> Finding:
     skews = [response.skew for response in responses if response.skew is not None]
     if len(skews) < len(responses):
         return contradicted(
-            f"{len(responses) - len(skews)} of {len(responses)} answers have no `Date` that makes sense."
+            f"{len(responses) - len(skews)} of {len(responses)} responses have no `Date` that makes sense."
         )
     if not skews:
-        return undecided("Nothing was answered.")
+        return undecided("Sage returned nothing.")
     largest = max(map(abs, skews))
     if largest <= TOLERANCE:
         return confirmed(f"The clocks are {in_words(largest)} apart at most.")
