@@ -225,7 +225,7 @@ class ListReader:
         return replace(
             parts[0],
             requested=number,
-            number=None if last.number is None else number - (is_end and not items),  # as Sage answers beyond the end
+            number=None if last.number is None else number - (is_end and not items),  # as Sage does beyond the end
             size=self._size,
             items=items,
             total=last.total,

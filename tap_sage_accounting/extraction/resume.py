@@ -122,7 +122,7 @@ class ResumableRead:
         self._rows += len(page.items)
         served_at = instant(page.served_at)
         self._began = self._began or served_at
-        self._seen_at = max(self._seen_at, instant(page.served_by or page.served_at))  # asked for side by side
+        self._seen_at = max(self._seen_at, instant(page.served_by or page.served_at))  # requested in parallel
         if page.requested > FEW_PAGES and page.requested < page.last - 1:
             self._save()
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Sage opens the catalogue to those who sell or buy, not only to those with the right to products.
 CATALOGUE = (Area.PRODUCTS, Area.SALES, Area.PURCHASES)
-# Sage's guide to the inventory says that what is not active shows only where it is asked for (records.inactive).
+# Sage's guide to the inventory says that what is not active shows only where it is requested (records.inactive).
 INACTIVE_TOO: tuple[Mapping[str, str], ...] = ({}, {"active": "false"})
 
 
@@ -82,5 +82,5 @@ class StockMovements(SageStream):
     deletable = True
     areas = CATALOGUE
     editions = ("Plus",)
-    # Sage offers no way to ask for changed movements only: every read is the whole history.
+    # Sage offers no way to request changed movements only: every read is the whole history.
     static = True

@@ -140,7 +140,7 @@ def log_in(terminal: Terminal, answer: dict[str, str] | None = None) -> Screen:
     return Screen(done)
 
 
-# What others answer
+# What others respond
 
 
 @pytest.mark.slow

@@ -198,7 +198,7 @@ def test_the_figures_are_those_of_the_books_and_of_the_requests(terminal: Termin
     assert figures(log) == [records(messages), 5, 1, 0, asked, 0]
 
 
-# How fast it asks
+# How fast it sends requests
 
 
 @pytest.mark.parametrize("limit", [3, 20, 60])

@@ -322,7 +322,7 @@ def test_tokens_that_were_never_stored_are_picked_up_by_the_next_run(
     following.goes_on()
     assert following.end() == 0
     assert rescue_files(tmp_path) == []
-    # It took the tokens of the file: no other were asked for.
+    # It took the tokens of the file: no others were requested.
     assert (token_requests(sage), sage.grants.refusals) == (1, {})
     sage.faults.access_token_lifetime = 1
     third = start(failure.url)

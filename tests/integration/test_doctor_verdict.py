@@ -33,7 +33,7 @@ def server(usual: bytes) -> Iterator[SandboxServer]:
         yield running
 
 
-# What is answered otherwise is no reason not to be ready
+# A contradicted assumption is no reason not to be ready
 
 
 def test_lists_that_do_not_count_their_rows_are_ready(usual: bytes, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_dead_login_ends_the_look_with_what_to_do(server: SandboxServer, tmp_p
     assert shown.asked == 0
 
 
-# Some lists are refused or not answered
+# Some lists are refused or not returned
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_a_sage_that_stops_answering_cuts_the_look_short(
     assert shown.asked <= BUDGET
 
 
-# Nothing is answered, or nothing may be read
+# Nothing is returned, or nothing may be read
 
 
 def test_a_role_without_rights_is_said_in_words_and_contradicts_nothing(usual: bytes, tmp_path: Path) -> None:

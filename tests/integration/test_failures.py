@@ -357,7 +357,7 @@ def test_a_limit_beyond_the_patience_ends_the_run_with_the_time_to_come_back(
     assert "run again after " in str(run.error)
     first, second = businesses_of(server)
     assert run.bookmark("contacts", first.id) == timestamp(LONG_AGO)
-    assert run.bookmark("contacts", second.id) in (None, timestamp(LONG_AGO))  # asked ahead of quotes or not at all
+    assert run.bookmark("contacts", second.id) in (None, timestamp(LONG_AGO))  # requested ahead of quotes or not at all
     assert run.bookmark("sales_quotes", first.id) is None
 
 
@@ -389,7 +389,7 @@ def test_hostile_values_arrive_or_are_set_aside_and_spare_their_neighbours(
     assert all(arrived[key]["displayed_as"].startswith("Row") for key in others)
 
 
-# A process that is asked to stop
+# A process that is stopped
 
 
 @pytest.mark.parametrize(("page", "delivered"), [(1, "Nothing was delivered"), (2, "A part of them was delivered")])

@@ -278,7 +278,7 @@ def test_a_row_that_goes_from_a_page_that_is_read_in_parts_does_not_end_the_list
     books.require_no_silent_loss()
 
 
-# Answers that are none, or half of one
+# Responses that are none, or half of one
 
 
 @pytest.mark.slow

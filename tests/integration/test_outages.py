@@ -97,7 +97,7 @@ def connection_at(clock: Clock, patience: int, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(gate, "pause", clock.wait)
     monkeypatch.setattr(gate, "refused", lambda *_: clock.wait(1))
     return HttpClient(
-        tokens=Tokens(),  # type: ignore[arg-type] # what a connection asks of its token manager
+        tokens=Tokens(),  # type: ignore[arg-type] # what a connection needs of its token manager
         gate=gate,
         api_url=API,
         user_agent="test/1",
@@ -338,7 +338,7 @@ def test_a_fault_of_all_that_does_not_pass_ends_the_run(
         ask(connection, max_attempts=2)
 
 
-# Long waits that are asked for
+# Long waits by `Retry-After`
 
 
 @pytest.mark.parametrize("after", ["86400", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])

@@ -123,7 +123,7 @@ def delete(server: SandboxServer, business: Business, stream: str, number: int =
         business.collection(stream).delete(key(number), server.world.clock.now())
 
 
-# Answers that do not come from Sage
+# Responses that do not come from Sage
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def test_a_run_that_somebody_else_refuses_is_no_success(
 ) -> None:
     server.faults.add(Fault(BOOKS, status, by=by, times=None))
     run = books.run(patience=0)
-    # JSON with status 200 looks like an answer of Sage's: then each read fails by itself.
+    # JSON with status 200 looks like a response of Sage's: then each read fails by itself.
     assert isinstance(run.error, IncompleteRunError if (status, by) == (200, "gateway") else ServiceUnavailableError)
     assert run.tap.report.skipped == []
     assert run.records == {}
@@ -260,7 +260,7 @@ def test_a_record_that_a_gateway_makes_up_is_not_taken_for_the_requested_one(
     server: SandboxServer, books: Books
 ) -> None:
     first, _ = businesses_of(server)
-    server.faults.poison = {key(3): "full"}  # its pages fail, so that it is asked for by its id
+    server.faults.poison = {key(3): "full"}  # its pages fail, so that it is requested by its id
     server.faults.add(Fault("contacts/*", 200, by="gateway", times=None))
     run = books.run("contacts", "deletions")
     assert isinstance(run.error, IncompleteRunError)

@@ -253,7 +253,7 @@ def test_what_a_response_says_reaches_no_terminal_raw() -> None:
     assert "line\\nRun finished" in str(caught.value)
 
 
-# Answers without an end
+# Responses without an end
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_a_request_that_is_under_way_for_longer_than_tokens_live_is_sent_again_w
         nonlocal held
         held += 1
         if held in {3, 6, 9}:
-            time.sleep(1)  # the server answers nobody meanwhile, and then finds their tokens dead
+            time.sleep(1)  # the server serves nobody meanwhile, and then finds their tokens dead
 
     server.on_request = hold
     run = run_tap(*STREAMS, concurrency=4)

@@ -62,7 +62,7 @@ def tokens() -> Tokens:
 @pytest.fixture
 def connection(tokens: Tokens) -> Iterator[HttpClient]:
     found = HttpClient(
-        tokens=tokens,  # type: ignore[arg-type] # what a connection asks of its token manager
+        tokens=tokens,  # type: ignore[arg-type] # what a connection needs of its token manager
         gate=RequestGate(concurrency=2),
         api_url=API,
         user_agent="test/1",
@@ -243,10 +243,10 @@ def test_a_fault_that_does_not_pass_is_an_error_after_so_many_tries(
     with pytest.raises(FatalAPIError, match=r"Tried \d times") as failed:
         ask(connection)
     assert type(failed.value) is kind
-    assert contacts.call_count in {MAX_ATTEMPTS, MAX_ATTEMPTS + 1}  # once more after something light was answered
+    assert contacts.call_count in {MAX_ATTEMPTS, MAX_ATTEMPTS + 1}  # once more after a light request succeeded
 
 
-# Answers that are not what they seem
+# Responses that are not what they seem
 
 
 def test_a_redirect_is_not_followed_with_the_token(connection: HttpClient, requests_mock: Mocker) -> None:

@@ -66,7 +66,7 @@ DELETIONS_TOLD = {
     "stock_items",
 }
 
-# The lists whose records can be deleted without a way to ask for it.
+# The lists whose records can be deleted without a way to request it.
 DELETIONS_UNTOLD = {
     "analysis_type_categories",
     "bank_opening_balances",
@@ -84,7 +84,7 @@ DELETIONS_UNTOLD = {
     "tax_rates",
 }
 
-# What Sage leaves out of a list's records until a flag asks for it.
+# What Sage leaves out of a list's records until a flag requests it.
 OPT_IN = {
     "show_analysis_types": "analysis_type_categories",
     "show_balance": "balance",

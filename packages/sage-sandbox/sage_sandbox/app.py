@@ -109,7 +109,7 @@ class SandboxApp:
         self._in_flight += is_api
         self.in_flight_max = max(self.in_flight_max, self._in_flight)
         try:
-            with suppress(ClientDisconnect):  # who went away in the middle of a request wants no answer
+            with suppress(ClientDisconnect):  # who went away in the middle of a request wants no response
                 await self._serve(request, send, call, started)
         finally:
             self._in_flight -= is_api
