@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -20,6 +21,9 @@ from benchmarks.contenders import Command, Ours
 from benchmarks.environments import PROJECT, clean_environment, environment
 from benchmarks.lists import BULK
 from benchmarks.sage import Books, Sage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOST = 1.05
 """Instructions of this revision in those of the other from which on it counts as slower."""
@@ -59,10 +63,30 @@ class Counted(Ours):
             RunFailedError: it ended with an error, or nothing was counted.
         """
         field.check(field.run(self, concurrency=1))
-        found = INSTRUCTIONS.search(self._log.read_text())
-        if found is None:
-            raise RunFailedError(self._log.read_text())
-        return int(found[1].replace(",", ""))
+        return counted(self._log.read_text())
+
+
+def counted(log: str) -> int:
+    """Return the instructions that the counter's log names.
+
+    Raises:
+        RunFailedError: it names none.
+    """
+    found = INSTRUCTIONS.search(log)
+    if found is None:
+        raise RunFailedError(log)
+    return int(found[1].replace(",", ""))
+
+
+def compare(counts: Sequence[tuple[int, int]]) -> tuple[str, bool]:
+    """Compare the instructions of the runs of two revisions, the earlier one's first.
+
+    Returns:
+        The comparison in words, and whether the later one counts as slower.
+    """
+    before, now = map(min, zip(*counts, strict=True))
+    ratio = now / before
+    return f"{now:,} instructions, {ratio:.4f} times the {before:,} before", ratio > MOST
 
 
 def main() -> int:
@@ -76,14 +100,12 @@ def main() -> int:
         subprocess.run([*git, "add", "--detach", str(other), revision], cwd=PROJECT, check=True)  # noqa: S603
         try:
             field = Field(Bench(Path(scratch), 1, quick=True, names=()), sage, BULK)
-            both = [Counted(Path(scratch), each) for each in (other, PROJECT)]
-            counts = [[each.count(field) for each in both] for _ in range(RUNS)]
+            before, now = (Counted(Path(scratch), each) for each in (other, PROJECT))
+            words, is_slower = compare([(before.count(field), now.count(field)) for _ in range(RUNS)])
         finally:
             subprocess.run([*git, "remove", "--force", str(other)], cwd=PROJECT, check=True)  # noqa: S603
-    before, now = map(min, zip(*counts, strict=True))
-    ratio = now / before
-    sys.stdout.write(f"{field.expected:,} records: {now:,} instructions, {ratio:.4f} times the {before:,} before\n")
-    return int(ratio > MOST)
+    sys.stdout.write(f"{field.expected:,} records: {words}\n")
+    return int(is_slower)
 
 
 if __name__ == "__main__":

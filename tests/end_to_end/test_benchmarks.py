@@ -11,8 +11,8 @@ import duckdb
 import pytest
 import requests
 
-from benchmarks import goals, limits, report
-from benchmarks.bench import Result
+from benchmarks import goals, instructions, limits, report
+from benchmarks.bench import Result, RunFailedError
 from benchmarks.contenders import LISTS, as_sent, described
 from benchmarks.environments import PROJECT
 from benchmarks.figures import (
@@ -216,3 +216,38 @@ def test_the_table_of_limits_compares_times_and_refusals() -> None:
     assert (title, requests) == (scenario.title, "90")
     assert 60 <= int(seconds.removesuffix(" s")) <= int(greedy_seconds.removesuffix(" s")) + 2
     assert 3 <= int(refused) <= int(greedy_refused) + 8
+
+
+COUNTED = """==4711== Cachegrind, a high-precision tracing profiler
+==4711==
+==4711== I   refs:      {:,}
+"""
+"""The end of what valgrind 3.19 writes."""
+
+
+def test_a_conversion_that_takes_twice_the_instructions_counts_as_slower() -> None:
+    before, now = (instructions.counted(COUNTED.format(2_000_000_000 + each)) for each in (250_000_000, 500_000_000))
+    assert (before, now) == (2_250_000_000, 2_500_000_000)
+    words, is_slower = instructions.compare([(before, now)] * 3)
+    assert is_slower
+    assert words == "2,500,000,000 instructions, 1.1111 times the 2,250,000,000 before"
+    assert not instructions.compare([(now, before)] * 3)[1]
+
+
+def test_one_run_that_threads_made_longer_does_not_count_as_slower() -> None:
+    assert not instructions.compare([(1000, 1200), (1010, 1001), (1020, 1090)])[1]
+    assert instructions.compare([(1200, 1100), (1010, 1100), (1000, 1090)])[1]
+    assert not instructions.compare([(1000, 1050)])[1]
+
+
+def test_a_run_whose_instructions_were_not_counted_is_no_quick_one() -> None:
+    with pytest.raises(RunFailedError, match="no such tool"):
+        instructions.counted("==4711== no such tool")
+
+
+def test_instructions_are_compared_with_a_revision_that_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.instructions"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "revision" in done.stderr
