@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context
 
+    from tap_sage_accounting.api.http_client import HttpClient
+    from tap_sage_accounting.api.request import Request
     from tap_sage_accounting.extraction.monthly_read import MonthlyRead
 
 DECIMALS: dict[str, dict[str, Any]] = {
@@ -118,6 +120,11 @@ class SageStream(SingerStream):
         read = self.read_class(plan)
         return StartedRead(report_outcome(read.batches(), plan, self.version), lambda: read.awaited)
 
+    def first_requests(self, client: HttpClient, business_id: str | None, state: dict[str, Any]) -> list[Request]:
+        """List requests with which the read of a business begins, from what its state will be then."""
+        endpoint = self._endpoint(client, business_id, self._since(state, self._start_date), str(business_id))
+        return self.read_class.first_requests(endpoint, type(self), state)
+
     def begin_first_read(self, context: Context | None) -> bool:
         """Note in the state when a first read begins whose deletions Sage will report; return whether this is one."""
         state = self.get_context_state(context)
@@ -136,11 +143,11 @@ class SageStream(SingerStream):
     def _plan(self, context: Context | None) -> ReadPlan:
         business_id = context["business_id"] if context else None
         state = self.get_context_state(context)
-        start_date = parse_start_date(self.config["start_date"]) if self.config.get("start_date") else None
-        since = self._since(state, start_date)
+        since = self._since(state, self._start_date)
+        name = self.services.name_of(business_id)
         return ReadPlan(
             stream=type(self),
-            endpoint=self._endpoint(business_id, since),
+            endpoint=self._endpoint(self.services.http_client, business_id, since, name),
             state=state,
             rows=self._conversion(business_id),
             write_tombstones=self.write_tombstones,
@@ -148,7 +155,7 @@ class SageStream(SingerStream):
             services=self.services,
             attributes=self.requested_attributes,
             columns=self.schema["properties"].keys() - self._reference_ids.keys(),
-            start_date=start_date,
+            start_date=self._start_date,
             since=since,
             lookback=self._lookback,
             is_incremental=self.replication_method == REPLICATION_INCREMENTAL,
@@ -159,12 +166,12 @@ class SageStream(SingerStream):
             logger=self.logger,
         )
 
-    def _endpoint(self, business_id: str | None, since: datetime | None) -> Endpoint:
+    def _endpoint(self, client: HttpClient, business_id: str | None, since: datetime | None, name: str) -> Endpoint:
         shown = {"attributes": self.requested_attributes, **dict.fromkeys(self.flags, "true")}
         return Endpoint(
-            client=self.services.http_client,
+            client=client,
             path=self.path_of(business_id),
-            label=f"'{self.name}' of {self.services.name_of(business_id)}",
+            label=f"'{self.name}' of {name}",
             business_id=business_id,
             params=self._params(shown, since),
             page_size=int(self.config["page_size"]),
@@ -224,6 +231,10 @@ class SageStream(SingerStream):
         if bookmark := state.get(BOOKMARK):
             return parse_moment(bookmark) - self._lookback
         return None if self.master_data else start_date
+
+    @property
+    def _start_date(self) -> datetime | None:
+        return parse_start_date(self.config["start_date"]) if self.config.get("start_date") else None
 
     @property
     def _lookback(self) -> timedelta:

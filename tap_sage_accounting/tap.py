@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from datetime import timedelta
 from functools import cached_property, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from tap_sage_accounting import timestamps
 from tap_sage_accounting.client import CollectedStream
 from tap_sage_accounting.extraction.businesses import (
     Business,
+    active_businesses,
     choose,
     known_businesses,
     log_changes,
+    request_businesses,
     visible_businesses,
 )
 from tap_sage_accounting.extraction.idle import IdleBusinesses
@@ -34,12 +39,14 @@ from tap_sage_accounting.streams.deletions import Deletions
 from tap_sage_accounting.streams.runs import RunReads, Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from singer_sdk.helpers.types import Context
 
+    from tap_sage_accounting.api.request import Request
     from tap_sage_accounting.client import SageStream
+    from tap_sage_accounting.extraction.list_reader import ListReader
 
 
 class TapSageAccounting(MappedTap):
@@ -50,6 +57,8 @@ class TapSageAccounting(MappedTap):
 
     lost_businesses: frozenset[str] = frozenset()
     """Businesses that earlier runs read and the user no longer sees."""
+
+    _requested_ahead_at: float | None = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -153,7 +162,9 @@ class TapSageAccounting(MappedTap):
         Raises:
             SettingsError: `business_ids` names one that the user cannot see, or there is none at all.
         """
-        listed, self.began_at = visible_businesses(self.connection, self.executor)
+        listed, self.began_at = visible_businesses(self._business_list)
+        if self._requested_ahead_at is not None:  # responses may be as much older than the list
+            self.began_at -= timedelta(seconds=time.monotonic() - self._requested_ahead_at)
         visible = {business.id: business for business in listed}
         if (nameless := visible.pop("", None)) is not None:
             self.report.fail(
@@ -164,9 +175,42 @@ class TapSageAccounting(MappedTap):
         known = known_businesses(self.state)
         self.lost_businesses = frozenset(known - visible.keys())
         log_changes(known, visible, self.logger)
-        return choose(visible, self.config.get("business_ids"))
+        chosen = choose(visible, self.config.get("business_ids"))
+        self.connection.drop_ahead({business.id for business in chosen})
+        return chosen
+
+    @cached_property
+    def _business_list(self) -> ListReader:
+        return request_businesses(self.connection, self.executor)
 
     # The run
+
+    @override
+    def request_ahead(self) -> None:
+        """Request the businesses, and beside them the first pages of those that are known.
+
+        Nothing of these leaves before Sage's list shows that the user still sees their business.
+        """
+        began = time.monotonic()
+        _ = self._business_list
+        for request in islice(self._first_requests(), self.config["concurrency"] - 1):
+            self._requested_ahead_at = began
+            self.connection.request_ahead(request, self.executor)
+        self.selected_stream_maps()  # while the responses are on their way
+
+    def _first_requests(self) -> Iterator[Request]:
+        """Yield requests with which reads of known businesses will begin, in the order of the run."""
+        known = active_businesses(self.state)
+        if wanted := self.config.get("business_ids"):
+            known = [*filter(wanted.__contains__, known), *dict.fromkeys(wanted)]
+        if self.config["idle_business_hours"] or not known:
+            return  # which of them rest is found out first
+        now = timestamps.now()
+        for stream in self.selected.values():
+            for business_id in dict.fromkeys(known) if stream.per_business else (None,):
+                if not stream.collected:
+                    state = self._earlier.beginning(stream, business_id, now)
+                    yield from stream.first_requests(self.connection, business_id, state)
 
     @override
     def prepare_run(self) -> None:
@@ -178,7 +222,7 @@ class TapSageAccounting(MappedTap):
         for stream in self.sage_streams.values():
             stream.services = services
         self.report.resting = len(self.resting)
-        self.selected_stream_maps()  # made here, where no other thread looks them up
+        self.selected_stream_maps()  # made before any other thread looks them up
 
     def _adding(self, name: str) -> Callable[[dict[str, Any]], None] | None:
         """Return what writes a row of a stream of what the tap finds; None where that is not selected."""

@@ -97,6 +97,19 @@ class Endpoint:
         request = Request(self.path + place, requested, self.business_id, self.label + part)
         return self.client.get(request, parse, max_attempts)
 
+    @property
+    def whole(self) -> Request:
+        """The request of a single object, as `single` sends it."""
+        return Request(self.path, self.params, self.business_id, self.label)
+
+    @property
+    def first_page(self) -> Request:
+        """The request of a list's first page, as `page` sends it."""
+        return replace(self, params=self._params_of_page(1, self.page_size)).whole
+
+    def _params_of_page(self, number: int, size: int) -> dict[str, Any]:
+        return {"page": number, "items_per_page": size, **self.params}
+
     def page(self, number: int, size: int, *, bare: bool = False, max_attempts: int | None = None) -> Page:
         """Return a page of the list, by its number: `$next` may lack parameters (pages.next_filters).
 
@@ -106,7 +119,7 @@ class Endpoint:
             bare: with hardly any attributes.
             max_attempts: attempts at a page that may be too heavy for Sage; None for the usual number.
         """
-        params = {"page": number, "items_per_page": size, **self.params}
+        params = self._params_of_page(number, size)
         if bare:
             params["attributes"] = self.bare_attributes
 

@@ -25,6 +25,10 @@ from tap_sage_accounting.transport.adapter import BoundedAdapter
 from tap_sage_accounting.transport.session import open_session
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from collections.abc import Set as AbstractSet
+    from concurrent.futures import Executor, Future
+
     from tap_sage_accounting.api.permit import Permit
     from tap_sage_accounting.api.request import Request
     from tap_sage_accounting.api.request_gate import RequestGate
@@ -37,6 +41,7 @@ class Exchange(NamedTuple):
     response: requests.Response
     body: bytes
     sent_at: datetime
+    received_at: datetime
     permit: Permit
 
 
@@ -90,6 +95,24 @@ class ExchangeClient:
         self._session.headers.update({"Accept-Encoding": ACCEPTED, "Cache-Control": "no-cache"})
         adapter = BoundedAdapter(pool_connections=1, pool_maxsize=way["connections"], pool_block=True)
         self._session.mount(self.api_url, adapter)
+        self._ahead: dict[Hashable, tuple[str | None, Future[Exchange]]] = {}
+
+    def request_ahead(self, request: Request, executor: Executor) -> None:
+        """Send a GET request before it is certain that its response is wanted.
+
+        `get` takes the response of the same request, or its fault, as if it came then. What is not taken changes
+        nothing: it is no failure, and says nothing of the token or of limits.
+        """
+        self._ahead[request.key] = request.business_id, executor.submit(self._send, request)
+
+    def drop_ahead(self, business_ids: AbstractSet[str]) -> None:
+        """Drop what was requested ahead about other businesses than these."""
+        for key, (business_id, _) in list(self._ahead.items()):
+            if business_id is not None and business_id not in business_ids:
+                del self._ahead[key]
+
+    def _take_ahead(self, request: Request) -> Future[Exchange] | None:
+        return self._ahead.pop(request.key, (None, None))[1] if self._ahead else None
 
     def bound(self, seconds: float) -> None:
         """Limit the seconds of each exchange from now on, from connecting to the last byte."""
@@ -155,7 +178,7 @@ class ExchangeClient:
                 body = read_file(response, request.file)
             if response.status_code == requests.codes.ok and not body.lstrip().startswith(b"<"):
                 self._tokens.accept(token_of(response.request))  # before a request that follows can find it dead
-        return Exchange(response, body, sent_at, permit)
+        return Exchange(response, body, sent_at, timestamps.now(), permit)
 
     def close(self) -> None:
         """Close the connections that are kept open."""

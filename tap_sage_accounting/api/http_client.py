@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 import msgspec
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError, SkippableAPIError
 
-from tap_sage_accounting import timestamps
 from tap_sage_accounting.api import outages
 from tap_sage_accounting.api.clocks import Clocks
 from tap_sage_accounting.api.exchange import ExchangeClient, token_of
@@ -34,8 +33,9 @@ from tap_sage_accounting.exceptions import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
-    from tap_sage_accounting.api.exchange import Way
+    from tap_sage_accounting.api.exchange import Exchange, Way
     from tap_sage_accounting.api.observations import Observations
 
 Parsed = TypeVar("Parsed")
@@ -100,16 +100,18 @@ class HttpClient(ExchangeClient):
             GateClosedError: the run ended.
         """
         trouble = _Trouble()
+        ahead = self._take_ahead(request)
         while True:
             if put_off := self._outages.wait(request.scope):
                 self._gate.pause(put_off * random.uniform(1.0, 1.25))  # noqa: S311 - jitter
             trouble.is_alone = self._outages.is_well()
             try:
-                return self._attempt(request, parse)
+                return self._attempt(request, parse, ahead)
             except TokenRejectedError as error:
                 self._require_other_token(error)
             except FAULTS as error:
                 self._handle(request, fault_of(error, request.label, self._host), trouble, max_attempts)
+            ahead = None
 
     def _require_other_token(self, error: TokenRejectedError) -> None:
         """Let the request be sent again with another token, unless none would help.
@@ -199,8 +201,10 @@ class HttpClient(ExchangeClient):
             return False
         return True
 
-    def _attempt(self, request: Request, parse: Callable[[Response], Parsed]) -> Parsed:
-        exchange = self._send(request)
+    def _attempt(
+        self, request: Request, parse: Callable[[Response], Parsed], ahead: Future[Exchange] | None = None
+    ) -> Parsed:
+        exchange = self._send(request) if ahead is None else ahead.result()
         response, body, permit = exchange.response, exchange.body, exchange.permit
         error = error_of(response, body, request.label)
         if isinstance(error, RateLimitedError):
@@ -212,7 +216,7 @@ class HttpClient(ExchangeClient):
         if error is None:
             require_business(response, request.business_id, request.label)
             self.observations.response(response.headers, names_business=request.is_about_books)
-            served = self._clocks.served(response.headers.get("Date"), exchange.sent_at, timestamps.now())
+            served = self._clocks.served(response.headers.get("Date"), exchange.sent_at, exchange.received_at)
             parsed = parse(Response(body, *served, request.label, response.headers))
         else:
             parsed = error

@@ -15,7 +15,7 @@ from tap_sage_accounting.printable import printable
 from tap_sage_accounting.records.lenient_json import NO_JSON, decode_leniently
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
     from datetime import datetime
     from typing import IO
 
@@ -50,6 +50,12 @@ class Request:
     def is_about_books(self) -> bool:
         """Whether the response names its business: all do but those of `/businesses` and `/user`."""
         return self.business_id is not None and not self.path.startswith("/businesses")
+
+    @property
+    def key(self) -> Hashable:
+        """What two requests have in common that bring the same response."""
+        sent = frozenset((name, value) for name, value in self.params.items() if value is not None)
+        return self.path, self.business_id, sent
 
     @property
     def scope(self) -> Scope:

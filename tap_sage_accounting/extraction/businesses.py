@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import RetriableAPIError, SkippableAPIError
@@ -14,6 +15,8 @@ from tap_sage_accounting.exceptions import RefusedRunError, RequestTooLargeError
 from tap_sage_accounting.extraction.list_reader import ListReader
 from tap_sage_accounting.extraction.prefetch import PagesAhead
 from tap_sage_accounting.records.row_decoder import key_of
+from tap_sage_accounting.run.state_parts import BOOKMARK
+from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
     import logging
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 LARGEST_PAGE = 500
 """Businesses that Sage puts on a page at most (businesses.paged); before mid-2025 it put all of them on one."""
+ACTIVE = timedelta(days=7)
+"""How far a business's newest change may be behind the newest of all, where its first pages are requested ahead."""
 SMALLEST_PAGE = 25
 """Businesses that Sage puts on a page at least: smaller pages would not begin where they should."""
 
@@ -52,7 +57,14 @@ class _BusinessList(Endpoint):
         return super().page(number, size, bare=bare, max_attempts=max_attempts)
 
 
-def visible_businesses(client: HttpClient, executor: Executor) -> tuple[list[Business], datetime]:
+def request_businesses(client: HttpClient, executor: Executor) -> ListReader:
+    """Request the list of the user's businesses, to have it when it is needed."""
+    source = _BusinessList(client=client, path="/businesses", label="list of businesses", page_size=LARGEST_PAGE)
+    reading = ListReader(source, executor, label=source.label, pages_ahead=lambda: PagesAhead(1, 1), size=LARGEST_PAGE)
+    return reading.start()
+
+
+def visible_businesses(reading: ListReader) -> tuple[list[Business], datetime]:
     """List the businesses that the user may see, in Sage's order.
 
     Returns:
@@ -62,8 +74,6 @@ def visible_businesses(client: HttpClient, executor: Executor) -> tuple[list[Bus
         FatalAPIError: Sage does not list them, or not all of them.
         RefusedRunError: Sage refuses the list.
     """
-    source = _BusinessList(client=client, path="/businesses", label="list of businesses", page_size=LARGEST_PAGE)
-    reading = ListReader(source, executor, label=source.label, pages_ahead=lambda: PagesAhead(1, 1), size=LARGEST_PAGE)
     try:
         items = list(reading.rows())
     except SkippableAPIError as error:
@@ -81,8 +91,27 @@ def visible_businesses(client: HttpClient, executor: Executor) -> tuple[list[Bus
 
 def known_businesses(state: Mapping[str, Any]) -> set[str]:
     """Return the ids of the businesses that earlier runs read."""
-    partitions = [each for stream in state.get("bookmarks", {}).values() for each in stream.get("partitions", ())]
-    return {partition["context"]["business_id"] for partition in partitions}
+    return {partition["context"]["business_id"] for partition in _partitions(state)}
+
+
+def _partitions(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [each for stream in state.get("bookmarks", {}).values() for each in stream.get("partitions", ())]
+
+
+def active_businesses(state: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the businesses in which something changed not long before earlier runs, in their order.
+
+    One that the user no longer sees is soon none of them.
+    """
+    newest: dict[str, str] = {}
+    for partition in _partitions(state):
+        business_id = partition["context"]["business_id"]
+        newest[business_id] = max(newest.get(business_id, ""), str(partition.get(BOOKMARK, "")))
+    try:
+        since = instant(parse_moment(max(newest.values(), default="")) - ACTIVE)
+    except ValueError:
+        return []
+    return [business_id for business_id, moment in newest.items() if moment >= since]
 
 
 def log_changes(known: AbstractSet[str], visible: Mapping[str, Business], logger: logging.Logger) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tap_sage_accounting.api.endpoint import Endpoint
-    from tap_sage_accounting.api.request import Response
+    from tap_sage_accounting.api.request import Request, Response
     from tap_sage_accounting.extraction.list_reader import ListReader
     from tap_sage_accounting.extraction.plan import ReadPlan
     from tap_sage_accounting.extraction.scheduler import Batches
@@ -59,6 +59,11 @@ class MonthlyRead:
         self._transactions = (plan.services.changed_transactions or {}).pop(plan.business_id or "", None)
         is_known = self._transactions is not None and (plan.start_date or self._kept_beginning)
         self._settings = None if is_known else plan.services.executor.submit(self._request_settings)
+
+    @staticmethod
+    def first_requests(*_: object) -> list[Request]:
+        """List no request: what a read begins with depends on others."""
+        return []
 
     @property
     def awaited(self) -> Future[Any] | None:

@@ -21,10 +21,13 @@ from tap_sage_accounting.run.state_parts import BOOKMARK, INTERRUPTED, REPLICATI
 from tap_sage_accounting.timestamps import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
+    from tap_sage_accounting.api.endpoint import Endpoint
     from tap_sage_accounting.api.pages import Page
+    from tap_sage_accounting.api.request import Request
+    from tap_sage_accounting.declaration import StreamDeclaration
     from tap_sage_accounting.extraction.list_reader import ListReader
     from tap_sage_accounting.extraction.plan import ReadPlan
     from tap_sage_accounting.extraction.scheduler import Batches
@@ -51,6 +54,11 @@ class BusinessRead:
             reader.start()
         self._deletions.start()
         self._reread.start()
+
+    @staticmethod
+    def first_requests(endpoint: Endpoint, stream: type[StreamDeclaration], state: Mapping[str, Any]) -> list[Request]:
+        """List requests with which a read begins for certain: the first pages, unless it goes on where one ended."""
+        return [] if INTERRUPTED in state else [endpoint.narrowed(part).first_page for part in stream.parts]
 
     @property
     def awaited(self) -> Future[Any] | None:
@@ -171,6 +179,11 @@ class SingleRead:
         # Some objects have neither an id nor a path.
         known = plan.columns - {*plan.stream.added_properties, "path"} | {"$path"}
         self._object = plan.services.executor.submit(plan.endpoint.single, known)
+
+    @staticmethod
+    def first_requests(endpoint: Endpoint, *_: object) -> list[Request]:
+        """List the one request that a read consists of."""
+        return [endpoint.whole]
 
     @property
     def awaited(self) -> Future[Any] | None:

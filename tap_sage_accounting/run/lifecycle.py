@@ -24,7 +24,7 @@ from tap_sage_accounting.run.signals import stop_signals
 from tap_sage_accounting.run.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from singer_sdk import Stream
 
@@ -74,6 +74,10 @@ class RunLifecycle(Tap):
         """Wait until no token request is under way and its tokens are stored."""
 
     @abstractmethod
+    def request_ahead(self) -> None:
+        """Send requests whose responses the run will certainly need."""
+
+    @abstractmethod
     def prepare_run(self) -> None:
         """Find out what there is to read."""
 
@@ -109,7 +113,7 @@ class RunLifecycle(Tap):
         Raises:
             IncompleteRunError: data that should have come did not.
         """
-        with self._one_run():
+        with self._one_run(self.request_ahead):
             self.track_first_reads()
             super().sync_all()
             self.record_whole_reads()
@@ -148,10 +152,10 @@ class RunLifecycle(Tap):
                 self.disconnect()
 
     @contextmanager
-    def _one_run(self) -> Iterator[None]:
+    def _one_run(self, begin: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Do the work of the block; then write the last state, close everything, report, and fail if data is missing.
 
-        A signal interrupts the block, never the end.
+        A signal interrupts the block, never the end. `begin` is called before it is known what there is to read.
         """
         began = time.monotonic()
         terminal = sys.stderr if sys.stderr.isatty() else None
@@ -166,6 +170,7 @@ class RunLifecycle(Tap):
         with stop_signals.orderly(self.wait_for_refresh, lambda: getattr(self.message_writer, "sent", 0)):
             try:
                 with stop_signals.interruptible():
+                    begin()
                     self.prepare_run()
                     with progress.shown():
                         yield

@@ -7,6 +7,7 @@ read anew. What is known of deletions is kept where possible: without it, they w
 from __future__ import annotations
 
 import logging
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from tap_sage_accounting.run.state_parts import (
     BOOKMARK,
     CHECKSUMS,
     CONTEXT,
+    INTERRUPTED,
     INVENTORY,
     INVENTORY_AT,
     KEYS,
@@ -28,6 +30,7 @@ from tap_sage_accounting.run.state_parts import (
     OLDER_CHANGED,
     PARTITIONS,
     READ_AT,
+    REPLICATION_KEY,
     REPORTED_UNTIL,
     REREAD_AT,
     TRIAL_BALANCE,
@@ -193,6 +196,19 @@ class State:
                     partitions[business_id] = _restored(stream, {CONTEXT: {"business_id": business_id}})
             if partitions:
                 self.bookmarks[stream.name] = {PARTITIONS: list(partitions.values())}
+
+    def beginning(self, stream: DeclaredStream, business_id: str | None, now: datetime) -> dict[str, Any]:
+        """Return what a read will begin with, as `check_partitions` will leave it; copied."""
+        parts = (CONTEXT, REPLICATION_KEY, BOOKMARK, INTERRUPTED)
+        found = [
+            {key: deepcopy(each[key]) for key in parts if key in each}
+            for each in self.bookmarks.get(stream.name, {}).get(PARTITIONS, [])
+            if each[CONTEXT]["business_id"] == business_id
+        ]
+        copied = State({stream.name: {PARTITIONS: found}})
+        copied.check_partitions([stream], {business_id} if business_id else set(), now)
+        partitions: list[dict[str, Any]] = copied.bookmarks[stream.name][PARTITIONS]
+        return partitions[0] if partitions else {}
 
     def _check(self, stream: DeclaredStream, business_id: str, partition: dict[str, Any], now: datetime) -> None:
         is_damaged = False

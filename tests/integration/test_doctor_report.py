@@ -323,7 +323,8 @@ class HostileSage:
         response.headers[f"X-{MARK}"] = MARK
         response.headers[f"X-RateLimit-{MARK}"] = MARK
         response.headers["Date"] = MARK
-        return Exchange(response, json.dumps(body).encode(), timestamps.now(), cast("Any", None))
+        now = timestamps.now()
+        return Exchange(response, json.dumps(body).encode(), now, now, cast("Any", None))
 
 
 @pytest.mark.slow
