@@ -16,6 +16,9 @@ from tap_sage_accounting.run.state_parts import FILES_PLACE
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from tap_sage_accounting.api.http_client import HttpClient
+    from tap_sage_accounting.api.request import Request
+
 
 class AttachmentContextTypes(ReferenceDataStream):
     """Kinds of record that a file can be attached to."""
@@ -51,6 +54,11 @@ class Attachments(ReportingStream):
     def always_requested(self) -> frozenset[str]:
         described = ("file_size", "file_name", "file_extension", "mime_type")
         return frozenset(described) if self._file_columns else frozenset()
+
+    @override
+    def first_requests(self, client: HttpClient, business_id: str | None, state: dict[str, Any]) -> list[Request]:
+        """List none where files are stored: where they are decides on what is requested."""
+        return [] if self._file_columns else super().first_requests(client, business_id, state)
 
     @override
     def _since(self, state: dict[str, Any], start_date: datetime | None) -> datetime | None:
