@@ -7,7 +7,10 @@ seconds only, so that tasks renew them all the time; tokens, state and rows are 
 1. one process after the other reads all businesses, for comparison;
 2. a scheduler with LocalExecutor runs both DAGs at once, several businesses at a time;
 3. days pass, one tap is killed in the middle, and the scheduler runs both DAGs again;
-4. `airflow dags test` runs the transactional DAG, with the businesses in four groups.
+4. `airflow dags test` runs the transactional DAG, with the businesses in four groups; and once more after a row of an
+   invoice was changed, so that the models no longer tie.
+
+Each time, the models that the DAGs built are to tie as well.
 
     python scripts/check_airflow.py --environments DIRECTORY
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -29,6 +33,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import psycopg
@@ -40,8 +45,6 @@ from sage_sandbox.books import build_world  # noqa: E402
 from sage_sandbox.faults import Faults  # noqa: E402
 from sage_sandbox.server import SandboxServer  # noqa: E402
 from sage_workbench.embedded_postgres import postgres_server  # noqa: E402
-from sage_workbench.equality import differences  # noqa: E402
-from sage_workbench.listings import key_of  # noqa: E402
 from sage_workbench.pipeline import PROGRAMS, Books  # noqa: E402
 from sage_workbench.tables import Warehouse  # noqa: E402
 
@@ -62,6 +65,8 @@ from sage import DAGS, sage_dag
 for _name, (_extractor, _) in DAGS.items():
     globals()[_name] = sage_dag(_name, _extractor, None)
 """
+STALE = """update sage.sales_invoices set outstanding_amount = outstanding_amount + 10
+    where id = (select min(id) from sage.sales_invoices where status ->> 'id' = 'UNPAID')"""
 REQUESTS_PER_MINUTE = 900
 TOKEN_LIFETIME = 10.0
 """Seconds that an access token lives; the tap renews it when a fifth of them is left."""
@@ -84,6 +89,19 @@ class Airflow:
             SystemExit: it failed; with the end of what it had to say.
         """
         return run(str(self.programs / "airflow"), *arguments, environment={**self.environment, **variables})
+
+    def fail(self, *arguments: str, **variables: str) -> str:
+        """Run one of Airflow's commands, which must fail; give all that it prints.
+
+        Raises:
+            SystemExit: it did not fail.
+        """
+        command = [str(self.programs / "airflow"), *arguments]
+        environment = {**self.environment, **variables}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+        if not done.returncode:
+            raise SystemExit(f"{' '.join(command)} should have failed:\n{done.stdout[-5000:]}")
+        return done.stdout + done.stderr
 
     @contextmanager
     def running(self, **variables: str) -> Iterator[None]:
@@ -166,6 +184,7 @@ class Laboratory:
             **{f"{each.upper().replace('-', '_')}_DELETION_SWEEP_DAYS": "0" for each in DAGS.values()},
             "MELTANO_DATABASE_URI": self.database(f"state_{name}"),
             "TARGET_POSTGRES_SQLALCHEMY_URL": self.database(name),
+            **dbt_settings(self.database(name)),
         }
 
     def environment(self) -> dict[str, str]:
@@ -180,6 +199,7 @@ class Laboratory:
             place.mkdir()
             for name in ("meltano.yml", "logging.yaml"):
                 shutil.copy(ROOT / name, place)
+            shutil.copytree(ROOT / "transform", place / "transform", ignore=shutil.ignore_patterns("target", "logs"))
         return place
 
     def airflow(self, programs: Path) -> Airflow:
@@ -216,6 +236,19 @@ class Laboratory:
         airflow.run("pools", "set", "sage_tables", "1", "Who makes tables")
         return airflow
 
+    def tie(self, name: str) -> str:
+        """Say how many checks of the models tie.
+
+        Raises:
+            SystemExit: none do, or one differs.
+        """
+        query = "select verdict, count(*) from sage_finance.sage__reconciliation group by verdict"
+        with psycopg.connect(self.database(name, "postgresql")) as connection:
+            verdicts: dict[str, int] = dict(connection.execute(query).fetchall())
+        if not verdicts.get("ties") or verdicts.get("differs"):
+            raise SystemExit(f"{name}: the models do not tie: {verdicts}")
+        return f"{verdicts['ties']:,} checks tie"
+
     def check(self, name: str, *extractors: str) -> str:
         """Compare every row that some extractors should have loaded with the books; say what was compared.
 
@@ -224,33 +257,22 @@ class Laboratory:
         """
         books = Books.of(self.sage)
         wanted = {stream for extractor in extractors for stream in selection(extractor)}
-        warehouse = Warehouse(self.database(name, "postgresql"), books, {})
-        rows = {
-            (stream, row["business_id"], key_of(row)): row
-            for stream in books.lists & wanted
-            for row in warehouse.ask(f"select * from {stream}")  # noqa: S608 - a stream of ours
-        }
-        alive = {place: body for place, body in books.alive.items() if place[0] in wanted}
-        wrong = [f"{place} is missing" for place in alive.keys() - rows.keys()]
-        wrong += [f"{place} is flagged" for place in alive.keys() & rows.keys() if rows[place].get("deleted_at")]
-        wrong += [
-            f"{place}: {each}"
-            for place in alive.keys() & rows.keys()
-            for each in differences(alive[place], rows[place])
-        ]
-        objects = {(stream or "businesses", key): body for (stream, key), body in books.objects.items()}
-        for (stream, key), body in objects.items():
-            if stream in wanted:
-                found = warehouse.ask(f"select * from {stream} where business_id = '{key}'")  # noqa: S608 - the same
-                wrong += differences(body, found[0]) if found else [f"{stream} of {key} is missing"]
-        live = {place for place, row in rows.items() if not row.get("deleted_at") and not row.get("deleted")}
-        # Open items that were settled leave the list without a trace: the target keeps their rows.
-        stale = {place for place in live - books.alive.keys() if place[0] in wanted - {"unallocated_artefacts"}}
-        wrong += [f"{place} is stale" for place in stale]
+        businesses = self.sage.world.businesses
+        wrong = Warehouse(self.database(name, "postgresql"), books, {}).wrong(wanted, businesses)
         if wrong:
             raise SystemExit(f"{name}: {len(wrong)} differences\n" + "\n".join(wrong[:20]))
-        businesses = {place[1] for place in (*alive, *objects) if place[0] in wanted}
-        return f"{len(alive):,} rows of {len(businesses)} businesses in {len(wanted)} tables equal the books"
+        count = sum(place[0] in wanted for place in books.alive)
+        return f"{count:,} rows of {len(businesses)} businesses in {len(wanted)} tables equal the books"
+
+
+def dbt_settings(database: str) -> dict[str, str]:
+    """Give the variables by which dbt finds a database."""
+    parts = urlsplit(database.replace("+psycopg", ""))
+    return {
+        "DBT_POSTGRES_HOST": parse_qs(parts.query)["host"][0],
+        "DBT_POSTGRES_USER": parts.netloc.removesuffix("@"),
+        "DBT_POSTGRES_DATABASE": parts.path[1:],
+    }
 
 
 def selection(extractor: str) -> set[str]:
@@ -377,13 +399,14 @@ def run_all(laboratory: Laboratory, airflow: Airflow) -> None:
         assert len(tasks) == len(DAGS) * len(businesses), tasks  # noqa: S101 - a check is what this is
         outcome = f"{seconds:.0f} s, {len(tasks)} mapped tasks, {laboratory.slots} at once"
         print(f"scheduler, full: {outcome}; {laboratory.check('workers', *DAGS.values())}", flush=True)
+        print(f"scheduler, full: {laboratory.tie('workers')}", flush=True)
 
         sage.advance(2)
         sage.on_request = assassin = Assassin(sage, businesses[len(businesses) // 2])
         seconds, tasks = scheduler.run("changes")
         repeated = [f"{dag}[{index}]" for dag, index, tries in tasks if tries > 1]
         outcome = laboratory.check("workers", *DAGS.values())
-        print(f"scheduler, changes of two days: {seconds:.0f} s; {outcome}", flush=True)
+        print(f"scheduler, changes of two days: {seconds:.0f} s; {outcome}; {laboratory.tie('workers')}", flush=True)
         print(f"killed {len(assassin.killed)} tap; tasks that ran again: {', '.join(repeated) or 'none'}")
         if len(assassin.killed) != 1 or len(repeated) != 1:
             raise SystemExit("The killed tap's task, and no other, should have run again.")
@@ -391,6 +414,14 @@ def run_all(laboratory: Laboratory, airflow: Airflow) -> None:
     # Last, because Airflow remembers the DAGs of a test with their schedules.
     airflow.run("dags", "test", "sage_transactional", SAGE_SHARDS="4", **laboratory.settings("tested"))
     print(f"airflow dags test, 4 groups: {laboratory.check('tested', DAGS['sage_transactional'])}", flush=True)
+
+    with psycopg.connect(laboratory.database("tested", "postgresql")) as connection:
+        connection.execute(STALE)
+    failed = airflow.fail("dags", "test", "sage_transactional", SAGE_SHARDS="4", **laboratory.settings("tested"))
+    verdict = re.search(r"The books do not tie\. .+?: outstanding_amounts differs by 10\.0000 [^)]+\)", failed)
+    print(f"airflow dags test, an invoice changed: {verdict and verdict[0]}", flush=True)
+    if not verdict:
+        raise SystemExit(failed[-5000:])
 
     refused = dict(sage.grants.refusals)
     print(f"tokens: {sage.grants.refreshes} renewals, refused: {refused or 'none'}")

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import MagicMock
@@ -21,14 +22,24 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "examples" / "airflow" / "dags" / "sage.py"
+BUILT = """\
+12:00:01  Reconciliation, Harbour Lights Trading Ltd, 2026-06-30: outstanding_amounts differs by 10.0000 (expected 5).
+12:00:02  Failure in test sage_reconciliation_errors (tests/sage_reconciliation_errors.sql)
+"""
+"""What dbt prints where a check differs, in tests/end_to_end/test_finance_meltano.py."""
 BUSINESSES = {f"{number:032x}": f"Harbour {number}" for number in range(50)}
+
+
+class FailedError(Exception):
+    """What Airflow's own exception says: no other try."""
 
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module, with nothing in the place of Airflow."""
-    for name in ("airflow", "airflow.sdk", "airflow.providers.standard.operators.bash"):
-        monkeypatch.setitem(sys.modules, name, MagicMock())
+    operators = "airflow.providers.standard.operators"
+    for name in ("airflow", "airflow.sdk", "airflow.exceptions", f"{operators}.bash", f"{operators}.empty"):
+        monkeypatch.setitem(sys.modules, name, MagicMock(AirflowFailException=FailedError))
     specification = importlib.util.spec_from_file_location("sage", FILE)
     assert specification
     assert specification.loader
@@ -42,6 +53,9 @@ def test_the_example_names_what_the_project_defines(example: ModuleType) -> None
     extractors = {example.EXTRACTOR, *(extractor for extractor, _ in example.DAGS.values())}
     assert extractors <= {plugin["name"] for plugin in plugins["extractors"]}
     assert example.LOADER in {plugin["name"] for plugin in plugins["loaders"]}
+    assert example.MODELS in {
+        plugin["name"] for plugin in plugins["utilities"] if "build" in plugin.get("commands", {})
+    }
     assert "prod" in {each["name"] for each in yaml.safe_load((ROOT / "meltano.yml").read_text())["environments"]}
 
 
@@ -95,3 +109,35 @@ def test_the_tasks_together_keep_to_the_applications_limit(
     example: ModuleType = request.getfixturevalue("example")
     [share] = {task["TAP_SAGE_ACCOUNTING_REQUESTS_PER_MINUTE"] for task in example.shards_of(BUSINESSES, 0)}
     assert share == "12"
+
+
+@pytest.mark.parametrize(
+    ("printed", "code", "error"),
+    [
+        (
+            BUILT,
+            1,
+            "The books do not tie. Harbour Lights Trading Ltd, 2026-06-30: outstanding_amounts differs by 10.0000 ",
+        ),
+        ("12:00:01  Database Error\n", 1, "returned non-zero exit status 1"),
+        ("12:00:01  Completed successfully\n", 0, None),
+    ],
+    ids=["differs", "no database", "ties"],
+)
+def test_models_that_do_not_tie_fail_their_task_with_the_figures_and_are_not_tried_again(
+    example: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    printed: str,
+    code: int,
+    error: str | None,
+) -> None:
+    (tmp_path / "printed").write_text(printed)
+    (tmp_path / "meltano").write_text(f"#!/bin/sh\ncat '{tmp_path}/printed'\nexit {code}\n")
+    (tmp_path / "meltano").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    expected = FailedError if printed == BUILT else subprocess.CalledProcessError
+    with pytest.raises(expected, match=re.escape(error)) if error else nullcontext():
+        example.build_models()
+    assert printed in capfd.readouterr().out
