@@ -8,13 +8,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tap_sage_accounting import schemas
 from tap_sage_accounting.streams import STREAMS
 from tap_sage_accounting.streams.runs import Runs
+
+if TYPE_CHECKING:
+    from tap_sage_accounting.client import SageStream
 
 TARGET = Path(__file__).parent.parent / "transform" / "models" / "staging" / "sources.yml"
 HEAD = "# Made by scripts/build_sources.py from tap_sage_accounting/schemas.\n"
@@ -43,7 +46,7 @@ def main() -> None:
 
 def sources() -> dict[str, Any]:
     """Describe every stream that is not retired as a table of the source."""
-    tables = [_table(stream.name, stream.primary_keys) for stream in STREAMS if not stream.retired]
+    tables = [_table(stream) for stream in STREAMS if not stream.retired]
     source = {
         "name": "sage",
         "description": "What tap-sage-accounting loaded from Sage Business Cloud Accounting.",
@@ -54,17 +57,18 @@ def sources() -> dict[str, Any]:
     return {"version": 2, "sources": [source]}
 
 
-def _table(name: str, primary_keys: tuple[str, ...]) -> dict[str, Any]:
-    schema = schemas.load(name, primary_keys)
+def _table(stream: type[SageStream]) -> dict[str, Any]:
+    schema = schemas.load(stream.name, stream.primary_keys)
     properties = {
-        key: part for key, part in schema["properties"].items() if key != "business_id" or key in primary_keys
+        key: part for key, part in schema["properties"].items() if key != "business_id" or key in stream.primary_keys
     }
     columns = [
         {"name": key, "description": part.get("description", ""), "data_type": kind_of(part)}
         for key, part in properties.items()
     ]
-    config = {"config": FRESHNESS} if name == Runs.name else {}
-    return {"name": name, "description": schema["description"], **config, "columns": columns}
+    meta = {"area": stream.__module__.rpartition(".")[2], "read": "daily" if stream.static else "hourly"}
+    config = {"meta": meta, **(FRESHNESS if stream is Runs else {})}
+    return {"name": stream.name, "description": schema["description"], "config": config, "columns": columns}
 
 
 def kind_of(part: dict[str, Any]) -> str:

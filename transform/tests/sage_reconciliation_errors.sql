@@ -1,2 +1,3 @@
 -- Fails when a certain check differs, and logs its figures.
+{{ config(meta={'dagster': {'ref': {'name': 'sage__reconciliation'}}}) }}
 {{ sage_reconciliation_findings('error') }}

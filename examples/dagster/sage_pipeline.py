@@ -1,0 +1,199 @@
+"""One run of tap and target for any scheduler: a pipe between two programs, a state for each business, and the outcome.
+
+Nothing here knows of an orchestrator. Settings of both programs come from the environment.
+"""
+# ruff: noqa: INP001, S603 - these files are copied, not installed, and the programs are on the path
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from upath import UPath
+
+TAP = "tap-sage-accounting"
+LOADER = os.environ.get("SAGE_LOADER", "target-postgres")
+RUN_LOG = frozenset(("runs", "run_reads"))
+"""The streams by which the tap reports how a run and its reads ended."""
+COLLECTED = RUN_LOG | {"deletions"}
+"""Streams that are no lists: their rows are found while lists are read."""
+
+
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        exit_codes: those of the programs, by name.
+        summary: the last line of the tap's log, which says how it went. After a failure, what the tap says about that,
+            or the loader's last line where it failed alone.
+        run: the row of the stream `runs`.
+        reads: the rows of the stream `run_reads`, by stream.
+        businesses: names of the businesses that were listed, by id.
+    """
+
+    exit_codes: dict[str, int] = field(default_factory=dict)
+    summary: str = ""
+    run: dict[str, Any] = field(default_factory=dict)
+    reads: dict[str, dict[str, Any]] = field(default_factory=dict)
+    businesses: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> str | None:
+        """The program that failed: the tap, where both did; None if everything arrived that the user may read."""
+        return next((name for name in (TAP, LOADER) if self.exit_codes.get(name)), None)
+
+    @property
+    def loaded(self) -> dict[str, dict[str, Any]]:
+        """What a run brought into the tables, by stream: whole lists, also where other lists failed; and its own log.
+
+        A list that the user may not read is as complete as it can be: its status is `skipped`.
+        """
+        if self.exit_codes.get(LOADER):
+            return {}
+        whole = {
+            stream: {name: row[name] for name in ("status", "reason", "records") if row[name] is not None}
+            for stream, row in self.reads.items()
+            if row["status"] != "failed"
+        }
+        collected = RUN_LOG if self.failed else COLLECTED
+        return whole | {stream: {"status": "complete"} for stream in collected if self.run}
+
+    def note(self, line: bytes) -> None:
+        """Keep what a message says of the run; the later row of a key counts."""
+        message = json.loads(line)
+        if message["type"] != "RECORD":
+            return
+        row = message["record"]
+        match message["stream"]:
+            case "runs":
+                self.run = row
+            case "run_reads":
+                self.reads[row["stream"]] = row
+            case "businesses":
+                self.businesses[row["business_id"]] = row.get("name") or row["business_id"]
+
+
+class Reader(threading.Thread):
+    """Reads what a program writes, keeps its last lines, and passes them on to this process's log where asked."""
+
+    def __init__(self, stream: IO[bytes], *, shown: bool) -> None:
+        super().__init__(daemon=True)
+        self.lines: deque[str] = deque(maxlen=20)
+        self._stream = stream
+        self._shown = shown
+        self.start()
+
+    def run(self) -> None:
+        """Read to the end."""
+        for line in self._stream:
+            text = line.decode(errors="replace")
+            if text.endswith("\n"):  # a program that was killed leaves half a line
+                self.lines.append(text.rstrip())
+            if self._shown:
+                sys.stderr.write(text)
+
+    def last(self) -> str:
+        """Wait for the end; return the last line."""
+        self.join()
+        return self.lines[-1] if self.lines else ""
+
+    def problems(self) -> list[str]:
+        """Wait for the end; return what the tap says about its failure: what failed, why, and what to do."""
+        self.join()
+        error = f" | {'ERROR':8} | {TAP:30} | "  # behind the time
+        return [line.partition(error)[2] for line in self.lines if error in line]
+
+
+def run(streams: Collection[str], state: UPath | None = None, *options: str, **settings: str) -> Outcome:
+    """Load some streams.
+
+    Args:
+        streams: What to select, besides the run's own log.
+        state: Where the bookmarks are kept; None begins without any and keeps none.
+        options: More options of the tap.
+        settings: More settings of the tap, by their name.
+    """
+    environment = os.environ | {f"TAP_SAGE_ACCOUNTING_{name.upper()}": value for name, value in settings.items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {"catalog": json.dumps(catalog_of({*streams, *RUN_LOG}))}
+        if state is not None and state.exists():
+            files["state"] = state.read_text()
+        for name, content in files.items():
+            (path := Path(scratch, f"{name}.json")).write_text(content)
+            options += (f"--{name}={path}",)
+        return _pipe([TAP, "--config=ENV", *options], environment, state)
+
+
+def catalog_of(streams: Collection[str]) -> dict[str, Any]:
+    """Return the tap's catalog with some streams selected, and no others."""
+    found = subprocess.run([TAP, "--config=ENV", "--discover"], check=True, stdout=subprocess.PIPE)
+    catalog: dict[str, Any] = json.loads(found.stdout)
+    for stream in catalog["streams"]:
+        [own] = [entry["metadata"] for entry in stream["metadata"] if not entry["breadcrumb"]]
+        own["selected"] = stream["tap_stream_id"] in streams
+    return catalog
+
+
+def _pipe(command: list[str], environment: Mapping[str, str], state: UPath | None) -> Outcome:
+    """Let the loader read what the tap writes, and keep the last state that it confirms, however the run ends."""
+    outcome = Outcome()
+    tap = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    loader = subprocess.Popen(
+        [LOADER, "--config=ENV"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert tap.stdout and tap.stderr and loader.stdin and loader.stdout and loader.stderr  # noqa: S101, PT018 - for types
+    logs = {TAP: Reader(tap.stderr, shown=True), LOADER: Reader(loader.stderr, shown=True)}
+    states = Reader(loader.stdout, shown=False)
+    try:
+        _copy(tap.stdout, loader.stdin, outcome)
+    except BaseException:
+        tap.terminate()  # in an orderly way: it still writes its state
+        _copy(tap.stdout, loader.stdin, outcome)
+        raise
+    finally:
+        outcome.exit_codes = {TAP: tap.wait(), LOADER: loader.wait()}
+        if state is not None and (confirmed := states.last()):
+            keep(state, confirmed)
+    last = logs[outcome.failed or TAP].last()
+    problems = logs[TAP].problems() if outcome.failed == TAP else []
+    outcome.summary = " ".join(problems) or last.split(" | ", 3)[-1]  # behind time, level and logger
+    return outcome
+
+
+def _copy(source: IO[bytes], sink: IO[bytes], outcome: Outcome) -> None:
+    """Copy messages to their end, and note those that are about the run."""
+    try:
+        with sink:
+            for line in source:
+                if b'"run' in line or b'"businesses"' in line:
+                    outcome.note(line)
+                sink.write(line)
+    except BrokenPipeError:
+        source.close()  # the loader has ended; its exit code says that it failed
+
+
+def keep(state: UPath, content: str) -> None:
+    """Replace a state at once: a file by renaming, an object of a bucket by writing it."""
+    state.parent.mkdir(parents=True, exist_ok=True)
+    if state.protocol in ("", "file"):
+        new = state.with_name(f"{state.name}.new")
+        new.write_text(content)
+        new.replace(state)
+    else:
+        state.write_text(content)
