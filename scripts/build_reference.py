@@ -33,7 +33,7 @@ KINDS = {"string": "text", "integer": "whole number", "number": "number", "boole
 FORMATS = {"date": "date", "date-time": "timestamp (UTC)"}
 REFERENCE = {"id", "displayed_as", "path"}
 """The attributes of a pointer to another record, which is explained once for all streams."""
-SHOWN_HERE = re.compile(r"^.*\]\((?:\.\./)+([\w./-]+)\).*<!-- shown here(?:: (\w+))? -->$", re.MULTILINE)
+SHOWN_HERE = re.compile(r"^.*\]\((?:\.\./)+([\w./@-]+)\).*<!-- shown here(?:: (\w+))? -->$", re.MULTILINE)
 PAGE_OF = {
     "CHANGELOG.md": "releases.md",
     "CONTRIBUTING.md": "contributing.md",

@@ -476,8 +476,6 @@ def run_standard_tests(scratch: Scratch, server: SandboxServer) -> None:
         *("--rootdir", str(connector), str(connector)),
         *("--connector-image", "stand-in", "--read-from-streams", "all", "--read-scenarios", "config"),
         *("-W", "error::airbyte_cdk.test.standard_tests.DiscoveredCatalogWarning", "-rA"),
-        # It looks for an earlier release in Airbyte's registry.
-        *("--deselect", "test_standard.py::TestSource::test_docker_image_spec_backward_compatibility"),
         SOURCE=str(scratch.program),
         SCRATCH=str(scratch.directory),
         PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",
