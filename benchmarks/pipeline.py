@@ -2,6 +2,7 @@
 
 uv run python -m benchmarks.pipeline
 uv run python -m benchmarks.pipeline --write
+uv run python -m benchmarks.pipeline --given 'target-duckdb=./target_duckdb-0.9.0-py3-none-any.whl duckdb==2.0.0'
 
 Every run loads the same books into an empty database or directory. The runs take turns. What each left behind is
 compared, row by row, with what the target's own settings leave. With those of meltano.yml it must be the same.
@@ -70,6 +71,8 @@ ENTRANTS: dict[str, dict[str, Settings]] = {
     "target-jsonl": {AS_HERE: {}},
 }
 """The settings to compare, by target. The first of each are the measure of what must arrive."""
+GIVEN = "--given"
+"""The end of the name of a target whose requirements were given: another release, which no index has."""
 ALONE = "tap alone"
 OTHER_SHAPE = "flattening"
 """In the name of settings that make other tables, of which only the rows can be counted."""
@@ -115,17 +118,31 @@ class Cost:
 class Laboratory:
     """A simulated Sage, a Postgres and the targets' environments."""
 
-    def __init__(self, sage: Sage, postgres: Postgres, scratch: Path) -> None:
+    def __init__(self, sage: Sage, postgres: Postgres, scratch: Path, given: Mapping[str, str]) -> None:
         self._sage = sage
         self._postgres = postgres
         self._scratch = scratch
         loaders = yaml.safe_load((PROJECT / "meltano.yml").read_text())["plugins"]["loaders"]
         self._loaders = {loader["name"]: loader for loader in loaders}
+        for name, requirements in given.items():
+            self._loaders[f"{name}{GIVEN}"] = {**self._loaders[name], "pip_url": requirements}
         self._pythons = {
-            name: environment(scratch, name, tuple(self._loaders[name]["pip_url"].split()))
-            if "pip_url" in self._loaders[name]
+            name: environment(scratch, name, tuple(loader["pip_url"].split()))
+            if "pip_url" in loader
             else Path(sys.executable)
-            for name in ENTRANTS
+            for name, loader in self._loaders.items()
+            if name.removesuffix(GIVEN) in ENTRANTS
+        }
+
+    def versions(self) -> dict[str, str]:
+        """Return the name of each target with its version."""
+        program = (
+            "import sys; from importlib.metadata import entry_points\n"
+            "[command] = entry_points(group='console_scripts', name=sys.argv[1]); print(command.dist.version)"
+        )
+        return {
+            name: f"{name.removesuffix(GIVEN)} {_printed(str(python), '-c', program, name.removesuffix(GIVEN)).strip()}"
+            for name, python in self._pythons.items()
         }
 
     def run(self, target: str | None, settings: str) -> tuple[Cost, Landed]:
@@ -158,15 +175,16 @@ class Laboratory:
 
     def _target(self, target: str, settings: str, directory: Path) -> list[str]:
         declared = {each["name"]: each["value"] for each in self._loaders[target]["settings"] if "value" in each}
+        name = target.removesuffix(GIVEN)
         places: dict[str, Settings] = {
             "target-postgres": {"sqlalchemy_url": self._postgres.sqlalchemy_url, "default_target_schema": SCHEMA},
             "target-duckdb": {"path": str(directory / "warehouse.duckdb"), "default_target_schema": SCHEMA},
             "target-jsonl": {"destination_path": str(directory), "do_timestamp_file": False},
         }
-        chosen = declared if settings == AS_HERE else ENTRANTS[target][settings]
+        chosen = declared if settings == AS_HERE else ENTRANTS[name][settings]
         return [
-            str(self._pythons[target].with_name(target)),
-            _config(directory, "target", {**chosen, **places[target]}),
+            str(self._pythons[target].with_name(name)),
+            _config(directory, "target", {**chosen, **places[name]}),
         ]
 
     def _measure(self, tap: list[str], target: list[str] | None, directory: Path) -> Cost:
@@ -209,11 +227,12 @@ class Laboratory:
 
     def _landed(self, target: str, directory: Path) -> Landed:
         found = Landed()
-        for table, rows, digest in getattr(self, f"_read_{target.partition('-')[2]}")(directory):
+        name = target.removesuffix(GIVEN)
+        for table, rows, digest in getattr(self, f"_read_{name.partition('-')[2]}")(directory, self._pythons[target]):
             found.rows[table], found.digests[table] = rows, digest
         return found
 
-    def _read_postgres(self, _directory: Path) -> Iterator[tuple[str, int, str]]:
+    def _read_postgres(self, _directory: Path, _python: Path) -> Iterator[tuple[str, int, str]]:
         with closing(psycopg.connect(self._postgres.conninfo)) as connection:
             names = "select table_name from information_schema.tables where table_schema = %s"
             for [table] in connection.execute(names, [SCHEMA]).fetchall():
@@ -227,14 +246,12 @@ class Laboratory:
                 if counted:
                     yield table, counted[0], counted[1]
 
-    def _read_duckdb(self, directory: Path) -> Iterator[tuple[str, int, str]]:
-        command = [str(self._pythons["target-duckdb"]), "-c", DIGEST_DUCKDB, str(directory / "warehouse.duckdb")]
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own
-        for line in text.splitlines():
+    def _read_duckdb(self, directory: Path, python: Path) -> Iterator[tuple[str, int, str]]:
+        for line in _printed(str(python), "-c", DIGEST_DUCKDB, str(directory / "warehouse.duckdb")).splitlines():
             table, rows, digest = json.loads(line)
             yield table, rows, digest
 
-    def _read_jsonl(self, directory: Path) -> Iterator[tuple[str, int, str]]:
+    def _read_jsonl(self, directory: Path, _python: Path) -> Iterator[tuple[str, int, str]]:
         for file in directory.glob("*.jsonl"):
             lines = sorted(file.read_bytes().splitlines())
             yield file.stem, len(lines), hashlib.sha256(b"\n".join(lines)).hexdigest()
@@ -242,6 +259,11 @@ class Laboratory:
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self._postgres.conninfo) as connection:
             connection.execute(statement)
+
+
+def _printed(*command: str) -> str:
+    """Run one of our own programs; return what it prints."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own
 
 
 def _config(directory: Path, name: str, content: Mapping[str, Any]) -> str:
@@ -269,7 +291,7 @@ def compare(laboratory: Laboratory, targets: list[str], runs: int) -> tuple[dict
     for turn in range(runs):
         results[ALONE, ""].costs.append(laboratory.run(None, "")[0])
         for target in targets:
-            for settings in ENTRANTS[target]:
+            for settings in ENTRANTS[target.removesuffix(GIVEN)]:
                 cost, landed = laboratory.run(target, settings)
                 result = results[target, settings]
                 result.costs.append(cost)
@@ -284,12 +306,12 @@ def compare(laboratory: Laboratory, targets: list[str], runs: int) -> tuple[dict
     return results, next(iter(counted.values()))
 
 
-def table(results: Mapping[tuple[str, str], Result], rows: int, load: float) -> str:
+def table(
+    results: Mapping[tuple[str, str], Result], rows: int, load: float, versions: Mapping[str, str] | None = None
+) -> str:
     """Write the medians as Markdown."""
-    lines = [
-        "| Pipeline | Target's settings | CPU: tap | CPU: target | CPU: database | CPU: all | Wall | Rows |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ("Pipeline", "Target's settings", *(f"CPU: {part}" for part in ("tap", "target", "database", "all")))
+    lines = [f"| {' | '.join(heads)} | Wall | Rows a second | Rows |", f"|{'---|' * 9}"]
     for (target, settings), result in results.items():
         tap, sink, server, wall = (
             statistics.median(getattr(cost, name) for cost in result.costs)
@@ -298,8 +320,10 @@ def table(results: Mapping[tuple[str, str], Result], rows: int, load: float) -> 
         if target != "target-postgres":
             server = 0.0  # what it did besides is not this target's
         cells = [f"{each:.1f} s" if each else "" for each in (tap, sink, server, tap + sink + server, wall)]
+        cells.append(f"{round(rows / wall, -2):,.0f}")
         shown = f"`{settings}`" if ":" in settings else settings
-        lines.append(f"| {target} | {' | '.join([shown, *cells, _verdict(target, settings, result)])} |")
+        name = (versions or {}).get(target, target)
+        lines.append(f"| {name} | {' | '.join([shown, *cells, _verdict(target, settings, result)])} |")
     machine = report.machine()
     runs_each = min(len(result.costs) for result in results.values())
     text = (
@@ -324,6 +348,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="runs of each; medians are reported (default: %(default)s)")
     parser.add_argument("--only", default=",".join(ENTRANTS), help="targets, separated by commas (all: %(default)s)")
+    parser.add_argument("--given", action="append", default=[], help="NAME=REQUIREMENTS of another release of a target")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(PROJECT)}")
     parser.add_argument(
         "--scratch",
@@ -333,6 +358,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     options.scratch.mkdir(parents=True, exist_ok=True)
+    given = dict(each.split("=", 1) for each in options.given)
+    targets = [*options.only.split(","), *(f"{name}{GIVEN}" for name in given)]
     load = os.getloadavg()[0]
     place = make_scratch()
     try:
@@ -341,8 +368,8 @@ def main() -> None:
             supervised(make_scratch(), follow_parent=False) as variables,
             Postgres(place, variables).running(place) as postgres,
         ):
-            laboratory = Laboratory(sage, postgres, options.scratch)
-            text = table(*compare(laboratory, options.only.split(","), options.runs), load)
+            laboratory = Laboratory(sage, postgres, options.scratch, given)
+            text = table(*compare(laboratory, targets, options.runs), load, laboratory.versions())
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if options.write:
