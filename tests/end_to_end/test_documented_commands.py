@@ -44,6 +44,10 @@ ARGPARSE: dict[str, Callable[[list[str]], Any]] = {
     "sage-demo": sage_demo.cli._parser().parse_known_args,
     "source-sage-accounting": tap_sage_accounting.airbyte.cli._options,
 }
+IN_A_SENTENCE = re.compile(
+    r"(?:uv run |meltano |dbt |just |source-sage\S+ |sage-(?:sandbox|demo) |tap-sage-accounting\S* -)"
+)
+"""How commands in sentences begin; a name alone is none."""
 PLACEHOLDER = re.compile(r"[<$]|\.\.\.|…")
 """What a reader fills in."""
 
@@ -59,7 +63,7 @@ def all_commands(page: Path) -> Iterator[tuple[int, Command]]:
             yield from ((block.line, command) for command in commands_in(block.text))
     text = BLOCK.sub(lambda found: "\n" * found[0].count("\n"), page.read_text("utf-8"))
     for found in re.finditer(r"`([^`]+)`", text):
-        if re.match(r"(?:uv run |meltano |dbt |just |source-sage|sage-|tap-sage-accounting\S* -)", found[1]):
+        if IN_A_SENTENCE.match(found[1]):
             line = text.count("\n", 0, found.start()) + 1
             yield from ((line, command) for command in commands_in(found[1].replace("\n", " ")))
 
