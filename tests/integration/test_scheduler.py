@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +15,9 @@ from sage_sandbox.faults import Faults
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import Warehouse, disagreements
 from sage_workbench.plain_books import List, plain_world
+from tap_sage_accounting.api.pages import Page
 from tap_sage_accounting.api.request_gate import RequestGate
-from tap_sage_accounting.extraction.prefetch import BYTES_AHEAD
+from tap_sage_accounting.extraction.prefetch import BYTES_AHEAD, PageBudget, PagePrefetcher, PagesAhead
 from tap_sage_accounting.extraction.scheduler import ReadScheduler, StartedRead
 from tap_sage_accounting.records.row_decoder import identity
 
@@ -119,6 +121,32 @@ def test_while_pages_that_nobody_took_yet_fill_the_memory_no_read_is_started_bef
     scheduler.budget.release(BYTES_AHEAD)
     assert read(scheduler, stream, "c") == ["c1", "c2"]
     assert stream.started == list("abcd")
+
+
+def test_a_few_small_pages_do_not_let_so_many_reads_start_that_large_ones_fill_the_memory() -> None:
+    large, moment = 1 << 20, datetime(2026, 6, 30, tzinfo=UTC)
+    budget, more = PageBudget(), Future[None]()
+    sizes = iter([large, *[1 << 10] * 4])
+
+    def fetch(number: int) -> Page:
+        size = next(sizes, None)
+        if size is None:
+            more.result()
+        return Page(number, number, 200, [], 0, has_next=False, served_at=moment, weight=size or large)
+
+    def lists() -> Iterator[PagePrefetcher]:
+        while budget.has_room:
+            yield PagePrefetcher(fetch, executor, lambda: PagesAhead(1, 1), budget=budget)
+
+    with ThreadPoolExecutor(1) as executor:
+        for each in islice(lists(), 5):
+            assert len(list(each)) == 1
+        started = 0
+        for each in islice(lists(), 1000):
+            each.start()
+            started += 1
+        more.set_result(None)
+    assert BYTES_AHEAD / 2 <= started * large <= 2 * BYTES_AHEAD
 
 
 @pytest.mark.parametrize(("held", "expected"), [((), (8, 16)), (("a",), (1, 1))])
