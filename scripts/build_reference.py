@@ -95,7 +95,7 @@ def on_post_page(output: str, page: Page, **_: object) -> str:
 def shown_file(link: re.Match[str]) -> str:
     """Write what a file holds, in the place of a link to it: a page as it is, anything else as a block of code."""
     text = (ROOT / link[1]).read_text(encoding="utf-8").rstrip("\n")
-    return f'```{link[2]} title="{link[1]}"\n{text}\n```' if link[2] else text
+    return f'```{link[2]} title="{link[1]}"\n{text}\n```' if link[2] else text.replace("](docs/", "](")
 
 
 def as_cards(table: str) -> str:

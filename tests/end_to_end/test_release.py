@@ -6,11 +6,14 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
+from tap_sage_accounting.airbyte.spec import specification
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -102,6 +105,35 @@ def test_the_projects_own_changelog_can_be_released(script: ModuleType) -> None:
     assert "## [Unreleased]" in changelog
     notes = script.release_notes(changelog + "\n## [9.9.9] - 2026-01-31\n\n- This.\n", "v9.9.9")
     assert notes == "- This."
+
+
+def test_the_newest_version_is_the_same_wherever_it_is_named(script: ModuleType) -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    version = re.findall(r"^## \[(\d\S*)\]", changelog, flags=re.MULTILINE)[0]
+    assert script.release_notes(changelog, f"v{version}")
+    assert yaml.safe_load((ROOT / "transform" / "dbt_project.yml").read_text())["version"] == version
+    assert f"--build-arg VERSION={version} " in (ROOT / "docs" / "platforms" / "containers.md").read_text()
+
+
+def test_the_versions_said_to_be_supported_are_those_that_the_project_declares() -> None:
+    page = (ROOT / "docs" / "operations" / "upgrading.md").read_text()
+    said = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", page, flags=re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pythons = [each.rpartition(" ")[2] for each in project["project"]["classifiers"] if re.search(r":: 3\.", each)]
+    declared = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["postgres"]]
+    assert said["Python"] == f"{pythons[0]} to {pythons[-1]}"
+    assert project["project"]["requires-python"] == f">={pythons[0]}"
+    assert "singer-sdk[msgspec]~=0.54.9" in declared
+    assert said["Singer SDK"].startswith("0.54, from 0.54.9 on.")
+    assert yaml.safe_load((ROOT / "meltano.yml").read_text())["requires_meltano"] == ">=4.0"
+    assert said["Meltano"] == "4.0 or newer"
+    assert yaml.safe_load((ROOT / "transform" / "dbt_project.yml").read_text())["require-dbt-version"][0] == ">=1.11.0"
+    assert said["dbt, for the finance models"].startswith("1.11,")
+    assert said["Airbyte's protocol"].startswith(f"{specification()['protocol_version']}. ")
+    assert "psycopg[binary]>=3.2" in declared
+    readme = (ROOT / "README.md").read_text()
+    for badge in (f"Python {said['Python']}", "Singer SDK 0.54", "Meltano 4", "dbt 1.11"):
+        assert f"[![{badge}](" in readme
 
 
 def test_the_command_fails_so_that_the_workflow_stops(tmp_path: Path) -> None:
