@@ -7,6 +7,7 @@ files are: for another place, or the first time, the list is read from its begin
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import FatalAPIError, SkippableAPIError
@@ -38,6 +39,7 @@ class FilesRead(BusinessRead):
         super().__init__(plan)
         self._files = _fetcher(plan)
         self._to_retry = sorted(unpack(plan.state[FILES_MISSING])) if FILES_MISSING in plan.state else []
+        random.shuffle(self._to_retry)  # or the same ones would hold others back in each run
 
     @override
     def batches(self) -> Batches:
@@ -88,8 +90,8 @@ class FilesRead(BusinessRead):
             MissingFilesError: not only for a refusal of Sage's.
         """
         refused, failed = (
-            {key: self._reason(key, each) for key, each in missing.items() if each.is_refused is is_refused}
-            for is_refused in (True, False)
+            {key: self._reason(key, each) for key, each in missing.items() if each.status == status}
+            for status in ("refused", "failed")
         )
         if refused:
             services = self._plan.services
@@ -122,7 +124,8 @@ def _fetcher(plan: ReadPlan) -> FileFetcher | None:
 
 
 def _named(missing: Mapping[str, str]) -> str:
-    """Name the first ones of missing files, and count the others."""
-    named = [f"{key} ({reason})" for key, reason in sorted(missing.items())[:MAX_NAMED]]
+    """Name some of the missing files, those that were tried first, and count the others."""
+    ordered = sorted(missing.items(), key=lambda each: (each[1].startswith("not tried"), each[0]))
+    named = [f"{key} ({reason})" for key, reason in ordered[:MAX_NAMED]]
     more = [f"and {len(missing) - MAX_NAMED} more"] if len(missing) > MAX_NAMED else []
     return "; ".join([*named, *more])

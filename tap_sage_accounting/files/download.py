@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tap_sage_accounting.api.request import Response
     from tap_sage_accounting.files.attachment import Attachment
 
-IN_MEMORY = 1 << 20
+IN_MEMORY = 256 << 10
 """Bytes of a file that are kept in memory."""
 MAX_ATTEMPTS = 3
 """Attempts at a file that is cut off, late, too large or not what it should be."""
@@ -63,9 +63,9 @@ def _is_base64(response: Response, file: IO[bytes], attachment: Attachment) -> b
         UnreadableResponseError: it is no file, or not this one.
     """
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in _PAGES and kind != attachment.mime_type:
-        raise UnreadableResponseError(f"{response.label}: the answer is no file but {printable(kind)}.")
     size = file.seek(0, os.SEEK_END)
+    if kind in _PAGES and kind != attachment.mime_type and size != attachment.size:  # invoices may be XML, too
+        raise UnreadableResponseError(f"{response.label}: the response is no file but {printable(kind)}.")
     if attachment.size is None:
         if not _is_framed(response):
             raise UnreadableResponseError(f"{response.label}: nothing says how large the file is ({size} bytes came).")

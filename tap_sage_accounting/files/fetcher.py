@@ -7,15 +7,16 @@ address, and the list of what is missing is for the next run.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from singer_sdk.exceptions import FatalAPIError, SkippableAPIError
 
-from tap_sage_accounting.exceptions import EditionError, FileStoreError, RightsError
+from tap_sage_accounting.exceptions import NotFoundError
 from tap_sage_accounting.files.attachment import Attachment, require_requestable
 from tap_sage_accounting.files.download import downloaded
+from tap_sage_accounting.files.restraint import Restraint
 from tap_sage_accounting.printable import printable
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
     Given = TypeVar("Given")
     Made = TypeVar("Made")
 
+NOT_TRIED = "not tried, as too many files in a row were in vain"
 _URL, _SHA256, _STATUS = "file_url", "file_sha256", "file_status"
-MAX_IN_VAIN = 10
-"""Files in a row after which no other one is tried, as the place takes none or the user may read none."""
 
 
 class FileStatus(StrEnum):
@@ -43,47 +43,32 @@ class FileStatus(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Fetched:
-    """The outcome of one file.
+    """The outcome of one file; it holds no error, as there may be many.
 
     Attributes:
+        status: how it ended; None for a file of a deleted record that was never stored.
         stored: it, where it is stored.
         is_new: whether it was fetched now.
-        error: why it is not stored.
+        reason: why it is not stored, as it may be shown.
     """
 
+    status: FileStatus | None = None
     stored: StoredFile | None = None
     is_new: bool = False
-    error: FatalAPIError | SkippableAPIError | None = None
+    reason: str = ""
 
-    @property
-    def status(self) -> FileStatus | None:
-        """The status of the file; None for a deleted one that was never stored."""
-        if self.stored is not None:
-            return FileStatus.STORED
-        match self.error:
-            case None:
-                return None
-            case SkippableAPIError():
-                return FileStatus.REFUSED
-            case _:
-                return FileStatus.FAILED
+    @classmethod
+    def of(cls, stored: StoredFile | None, *, is_new: bool = False) -> Self:
+        """Return the outcome of a file that is stored, or that nobody can have any more."""
+        return cls(None if stored is None else FileStatus.STORED, stored, is_new)
 
-    @property
-    def is_refused(self) -> bool:
-        """Whether Sage does not give it."""
-        return self.status is FileStatus.REFUSED
-
-    @property
-    def reason(self) -> str:
-        """Why it is not stored, as it may be shown."""
-        return printable(str(self.error).removesuffix("."))
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether the next file would end like this one."""
-        return isinstance(self.error, FileStoreError | RightsError | EditionError)
+    @classmethod
+    def without(cls, error: FatalAPIError | SkippableAPIError) -> Self:
+        """Return the outcome of a file that did not come or could not be stored."""
+        status = FileStatus.REFUSED if isinstance(error, SkippableAPIError) else FileStatus.FAILED
+        return cls(status, reason=printable(str(error).removesuffix(".")))
 
 
 @dataclass(kw_only=True)
@@ -107,17 +92,18 @@ class FileFetcher:
     files_ahead: Callable[[], int]
     counts: FileCounts
     missing: dict[str, Fetched] = field(default_factory=dict)
-    _in_vain: int = 0
+    _restraint: Restraint = field(default_factory=Restraint)
+    _last_in_vain: Fetched = field(default_factory=Fetched)
 
     def with_files(self, records: Iterable[Record]) -> Iterator[Record]:
         """Pass on records, each with the outcome of its file."""
         for record, fetched in self.ahead(self._fetch, records):
-            self._count(record, fetched.result())
+            self._note(record, fetched.result())
             yield record
 
     def note_missing(self, key: str, error: FatalAPIError | SkippableAPIError) -> None:
         """Count a file as missing whose record did not come."""
-        self.missing[key] = Fetched(error=error)
+        self.missing[key] = Fetched.without(error)
 
     def ahead(self, work: Callable[[Given], Made], each: Iterable[Given]) -> Iterator[tuple[Given, Future[Made]]]:
         """Begin some work ahead of its use, and yield it in order."""
@@ -135,27 +121,32 @@ class FileFetcher:
 
     def _fetch(self, record: Record) -> Fetched:
         attachment = Attachment.of(record, self.business_id)
-        if self._in_vain >= MAX_IN_VAIN:
-            return Fetched(error=FileStoreError(f"{MAX_IN_VAIN} files in a row were in vain"))
+        if self._restraint.holds_back():
+            return replace(self._last_in_vain, reason=NOT_TRIED)
         try:
-            if (stored := self.store.find(attachment)) is not None or attachment.is_deleted:
-                return Fetched(stored)
+            found = self.store.find(attachment)
+            if found is not None or attachment.is_deleted:
+                return Fetched.of(found)
             require_requestable(attachment.key)
             with downloaded(self.endpoint, attachment) as (file, digest):
-                return Fetched(self.store.save(attachment, file, digest), is_new=True)
+                found = self.store.save(attachment, file, digest)
         except (FatalAPIError, SkippableAPIError) as error:
-            return Fetched(error=error)
+            fetched = Fetched.without(error)
+            if not isinstance(error, NotFoundError):
+                self._last_in_vain = fetched
+                self._restraint.note(is_in_vain=True)
+            return fetched
+        self._restraint.note(is_in_vain=False)
+        return Fetched.of(found, is_new=True)
 
-    def _count(self, record: Record, fetched: Fetched) -> None:
+    def _note(self, record: Record, fetched: Fetched) -> None:
         """Put the outcome of a file into its record, and into what is reported."""
         key, stored, status = str(record["id"]), fetched.stored, fetched.status
         record[_URL] = None if stored is None else stored.url
         record[_SHA256] = None if stored is None else stored.sha256
         record[_STATUS] = None if status is None else status.value
-        if fetched.is_new or fetched.error is not None:
-            self._in_vain = self._in_vain + 1 if fetched.is_hopeless else 0
         self.missing.pop(key, None)
-        if fetched.error is not None:
-            self.missing[key] = fetched
-        elif stored is not None:
+        if stored is not None:
             self.counts.add(stored.size, is_new=fetched.is_new)
+        elif status is not None:
+            self.missing[key] = fetched

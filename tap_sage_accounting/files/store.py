@@ -9,6 +9,7 @@ fsspec and what reaches a bucket are imported when a run stores files.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from contextlib import suppress
@@ -45,6 +46,8 @@ PACKAGES = {
     "az": "adlfs",
 }
 """Protocols of addresses, and the package that each needs."""
+LOGGERS = ("adlfs", "aiobotocore", "azure", "botocore", "fsspec", "gcsfs", "google", "s3fs")
+"""Loggers of these packages, which log requests with their credentials where they log details."""
 PARTS_LIVE = 3600.0
 """Seconds after which a part of a file is what a run left that was killed."""
 PARTS = ".parts"
@@ -115,6 +118,8 @@ class FileStore:
         """The file system and the directory in it; made by the first thread that needs it."""
         import fsspec  # noqa: PLC0415
 
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.WARNING)
         file_system, root = fsspec.core.url_to_fs(self._url)
         if _is_disk(file_system):
             _remove_old(Path(root, PARTS))

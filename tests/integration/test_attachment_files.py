@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha256
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 import fsspec  # type: ignore[import-untyped]
@@ -126,20 +127,39 @@ def test_a_file_that_comes_in_base64_is_stored_as_the_file_that_it_is(
     assert stored(load().records["attachments"]) == in_books(server.world)
 
 
-@pytest.mark.parametrize("way", ["bytes", "base64"])
-def test_a_file_of_unknown_size_arrives_where_its_length_is_announced(
-    server: SandboxServer, load: Callable[..., Run], way: Any
-) -> None:
-    server.faults.file_content = way
+@pytest.fixture
+def unsized(server: SandboxServer) -> str:
+    """The SHA-256 of an attached file whose size no list shows."""
     key = attach(first(server.world), 1, file_size=3000)
-    content = in_books(server.world)
+    [digest] = in_books(server.world).values()
 
     def hide_size(call: Call) -> None:
         size = 3000 if call.path.endswith("file") else None
         first(server.world).collection("attachments").change(key, {"file_size": size}, None)
 
     server.on_request = hide_size
-    assert stored(load().records["attachments"]) == content
+    return digest
+
+
+@pytest.mark.parametrize("way", ["bytes", "base64"])
+@pytest.mark.parametrize("what", ["chunked", "cut", "cut_chunks", "cut_gzip", "cut_unframed", "error_page", "html"])
+def test_a_file_of_unknown_size_arrives_whole_where_its_length_is_announced(
+    server: SandboxServer, load: Callable[..., Run], unsized: str, way: Any, what: str
+) -> None:
+    server.faults.file_content = way
+    server.faults.add(Fault(FILES, what))
+    assert [*stored(load().records["attachments"]).values()] == [unsized]
+
+
+def test_a_file_of_unknown_size_is_not_trusted_where_no_length_is_announced(
+    server: SandboxServer, load: Callable[..., Run], unsized: str
+) -> None:
+    server.faults.add(Fault(FILES, "unframed", times=None))
+    run = load()
+    assert logged(run, "nothing says how large the file is")
+    [record] = run.records["attachments"]
+    assert record["file_status"] == "failed"
+    assert unsized
 
 
 def test_compressed_files_are_stored_as_they_are(server: SandboxServer, load: Callable[..., Run]) -> None:
@@ -257,6 +277,8 @@ def test_where_too_many_are_missing_the_whole_read_is_repeated(
     fault = server.faults.add(Fault(FILES, 404, skip=4, times=None))
     run = load(concurrency=1)
     assert len(stored(run.records["attachments"])) == 4
+    assert run.bookmark("attachments", first(server.world).id) is None
+    assert "files_missing" not in str(run.state)
     fault.times = 0
     server.requests.clear()
     healed = load(run.state)
@@ -271,11 +293,34 @@ def test_files_that_the_user_may_not_read_are_not_asked_for_one_by_one(
         attach(first(server.world), number)
     fault = server.faults.add(Fault(FILES, 403, times=None))
     run = load(concurrency=2)
+    assert run.error is None
     assert logged(run, "Sage answered 403")
     assert len(asked_for(server)) <= 20
+    assert {row["file_status"] for row in run.records["attachments"]} == {"refused"}
     assert len(run.records["attachments"]) == 100
     fault.times = 0
     assert stored(rows(run, load(run.state))) == in_books(server.world)
+
+
+def test_many_broken_files_at_the_beginning_do_not_keep_the_others_away(
+    server: SandboxServer, load: Callable[..., Run]
+) -> None:
+    keys = [attach(first(server.world), number) for number in range(60)]
+    for key in keys[:12]:
+        server.faults.add(Fault(f"attachments/{key}/file", "other_size", times=None))
+    runs = [load(concurrency=1)]
+    for _ in range(3):
+        runs.append(load(runs[-1].state, concurrency=1))
+    assert len(stored(rows(runs[0]))) >= 35
+    assert {key for _, key in stored(rows(*runs))} == {*keys[12:]}
+
+
+def test_an_xml_invoice_is_a_file_although_errors_come_as_xml_too(
+    server: SandboxServer, load: Callable[..., Run]
+) -> None:
+    attach(first(server.world), 1, mime_type="application/xml", file_name="factur-x.xml")
+    server.faults.add(Fault(FILES, "wrong_type", media_type="text/xml", times=None))
+    assert stored(load().records["attachments"]) == in_books(server.world)
 
 
 def test_a_token_never_goes_where_a_redirect_points_to(server: SandboxServer, load: Callable[..., Run]) -> None:
@@ -327,17 +372,19 @@ def test_no_file_is_fetched_twice_by_runs_that_read_everything_again(
     assert logged(runs[1], "Files: 0 stored (0.0 MB), 5 were stored before.")
 
 
+@pytest.mark.parametrize("changes", [{"file_size": 77}, {"description": "other content of the same size"}])
 def test_only_files_of_attachments_that_changed_are_fetched_again_and_older_ones_stay(
-    server: SandboxServer, load: Callable[..., Run], place: Path
+    server: SandboxServer, load: Callable[..., Run], place: Path, changes: Record
 ) -> None:
     keys = [attach(first(server.world), number) for number in range(3)]
     run = load()
     old = stored(rows(run))
     server.world.clock.advance(timedelta(minutes=1))
-    first(server.world).collection("attachments").change(keys[1], {"file_size": 77}, server.world.clock.now())
+    first(server.world).collection("attachments").change(keys[1], changes, server.world.clock.now())
     server.requests.clear()
     changed = load(run.state)
     assert asked_for(server) == [keys[1]]
+    assert keys[0] not in {row["id"] for row in changed.records["attachments"]}
     assert stored(rows(run, changed)) == in_books(server.world)
     assert stored(rows(run)) == old
     assert len(files_in(place)) == 4
@@ -484,7 +531,12 @@ def test_no_id_from_sage_leads_out_of_its_folder_or_to_another_path(
     attach(business, 1, id=key)
     attach(business, 2, id=key.lower() if key == "A" else "b")
     run = load()
-    assert {request.path for request in server.requests.of("user")} == set()
+    api, paths = "/v3.1/", {request.path for request in server.requests}
+    assert {path for path in paths if path.startswith(api)} <= {
+        *(f"{api}businesses", f"{api}attachments"),
+        *(f"{api}attachments/{name}/file" for name in ("a", "b", "A", "CON", "\u00e9")),
+    }
+    assert {path for path in paths if not path.startswith(api)} == {"/token"}
     assert len(run.records["attachments"]) == 2
     names = {file.split("/")[1] for file in files_in(place)}
     assert len(names) == len(files_in(place))
@@ -511,13 +563,14 @@ def files_of_at_most(size: int) -> Iterator[None]:
 def test_where_the_disk_is_full_all_rows_arrive_and_the_next_run_brings_the_files(
     server: SandboxServer, load: Callable[..., Run], place: Path
 ) -> None:
-    for number, size in enumerate((1000, 700_000, 5_000_000)):
+    for number, size in enumerate((1000, 200_000, 5_000_000)):
         attach(first(server.world), number, file_size=size)
-    with files_of_at_most(600_000):
+    with files_of_at_most(150_000):
         run = load()
     assert str(run.error).startswith("1 read failed (attachments). ")
     assert [row["file_status"] for row in run.records["attachments"]] == ["stored", "failed", "failed"]
     assert logged(run, "it cannot be stored (File too large)")
+    assert logged(run, f"no room in {gettempdir()} (File too large): free some, or set TMPDIR")
     assert len(files_in(place)) == 1
     assert stored(rows(run, load(run.state))) == in_books(server.world)
 

@@ -366,6 +366,15 @@ def test_the_estimate_has_the_looks_for_the_first_posting_since_a_start_that_is_
     assert asked(server) == estimate["first_load"]
 
 
+def test_the_estimate_has_the_files_of_attachments_where_runs_fetch_them(
+    server: SandboxServer, tmp_path: Path, run_tap: RunTap
+) -> None:
+    url = f"file://{tmp_path / 'files'}"
+    estimate = see(server, tmp_path, "--deep", attachments_url=url).found["requests"]
+    counted(server, run_tap, attachments_url=url)
+    assert asked(server) == estimate["first_load"]
+
+
 @pytest.mark.parametrize("tiny_world", [pickle.dumps(plain_world(2))], ids=["empty"])
 def test_the_total_of_several_businesses_is_what_runs_take(
     server: SandboxServer, tmp_path: Path, run_tap: RunTap

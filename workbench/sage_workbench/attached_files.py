@@ -26,7 +26,7 @@ PDF = "application/pdf"
 def attach(business: Business, number: int, **attributes: Any) -> str:
     """Attach a file; return its id."""
     key = str(attributes.pop("id", UUID(int=number)))
-    at = LONG_AGO + timedelta(minutes=number)
+    at = LONG_AGO + timedelta(hours=number)
     body = {
         "id": key,
         "displayed_as": f"Scan {number}",

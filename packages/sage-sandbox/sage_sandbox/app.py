@@ -290,7 +290,7 @@ class SandboxApp:
                 kind = response.headers["content-type"]
                 return Response(bytes(response.body) + b"\0", response.status_code, headers, media_type=kind)
             case "wrong_type":
-                return Response(bytes(response.body), response.status_code, headers, media_type="text/plain")
+                return Response(bytes(response.body), response.status_code, headers, media_type=fault.media_type)
             case "no_items" | "empty_page" | "odd_rows" | "odd_access_token":
                 body = msgspec.json.decode(bytes(response.body))
                 if fault.what == "odd_access_token":

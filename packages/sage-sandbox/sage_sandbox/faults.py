@@ -53,7 +53,7 @@ response's body arrives. `cut_chunks`, `cut_gzip`, `cut_unframed`: half of the b
 broken before its end. It lacks chunks, has the announced length but incomplete gzip, or has no length at all.
 `chunked`, `unframed`: all of the body, in chunks or without a length; nothing is wrong with it.
 `html`: a gateway's HTML page with status 200. `error_page`: an error of Sage's with status 200. `other_size`: a body
-that is longer by a byte. `wrong_type`: the right body as `text/plain`.
+that is longer by a byte. `wrong_type`: the right body as `media_type`.
 `no_items`: a list without `$items`. `empty_page`: a list with an empty `$items` and an unchanged `$total`.
 `odd_rows`: a list with two rows more, which are no objects. `odd_access_token`: new tokens, of which no request can
 carry the access token.
@@ -90,6 +90,7 @@ class Fault:
             the redirect.
         by: Who responds with a status code.
         says: What a status code comes with instead, from any server: its reason, message or page, and request id.
+        media_type: What the body of a `wrong_type` is said to be.
         location: Where a redirect of others than Sage points to.
         business: Only requests for this business.
         page: Only this page.
@@ -109,6 +110,7 @@ class Fault:
     what: int | str = 500
     by: Answerer = "sage"
     says: str | None = None
+    media_type: str = "text/plain"
     location: str = "https://portal.invalid/"
     business: str | None = None
     page: int | None = None

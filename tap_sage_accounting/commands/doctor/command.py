@@ -93,7 +93,12 @@ def _looks(
     except SpentError:
         raise RefusedRunError(f"Sage does not list the user's businesses. {looker.cut_short}") from None
     start = tap.config.get("start_date")
-    login = Login(_lifetimes(tap), parse_start_date(start) if start else None, len(configured) or available)
+    login = Login(
+        _lifetimes(tap),
+        parse_start_date(start) if start else None,
+        len(configured) or available,
+        fetches_files=bool(tap.config.get("attachments_url")),
+    )
     looks = []
     for number, business in enumerate(chosen):
         if number:

@@ -37,11 +37,13 @@ class Login:
         lifetimes: seconds that an access token and a refresh token live, as Sage stated; None where that is not known.
         start_date: of the settings; None where they have none.
         businesses: how many a run reads.
+        fetches_files: whether runs fetch the files of attachments.
     """
 
     lifetimes: tuple[float, float] | None = None
     start_date: datetime | None = None
     businesses: int = 1
+    fetches_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,15 @@ def look_at(looker: Looker, business: tuple[str, str], login: Login, *, deep: bo
     """Run all experiments on a business, then count its rows."""
     business_id, name = business
     access = _access(looker, business_id)
-    subject = Subject(looker, business_id, access, login.lifetimes, login.start_date, deep=deep)
+    subject = Subject(
+        looker,
+        business_id,
+        access,
+        login.lifetimes,
+        login.start_date,
+        deep=deep,
+        fetches_files=login.fetches_files,
+    )
     found = {each: _outcome(experiment, subject) for each, experiment in experiments().items()}
     findings = {each: found.get(each, undecided(fact.undecidable)) for each, fact in assumptions().items()}
     surveyed = survey(subject)

@@ -43,6 +43,7 @@ class Subject:
         lifetimes: seconds that an access token and a refresh token live, as Sage stated; None where that is not known.
         start_date: of the settings, nothing before it is read; None where they have none.
         deep: whether many requests may be sent.
+        fetches_files: whether runs fetch the files of attachments.
         samples: what came for the first rows of each list that was looked at, by its name.
         lacking: why the current experiment got no response for lists, by their names.
     """
@@ -53,6 +54,7 @@ class Subject:
     lifetimes: tuple[float, float] | None = None
     start_date: datetime | None = None
     deep: bool = False
+    fetches_files: bool = False
     samples: dict[str, Response] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
 

@@ -123,6 +123,7 @@ def survey(subject: Subject) -> Survey:
         for name, stream in streams.items()
         if name not in withheld
     }
+    files = rows.get("attachments", 0) if subject.fetches_files else 0
     return Survey(
         rows=rows,
         refused=refused,
@@ -130,7 +131,7 @@ def survey(subject: Subject) -> Survey:
         foreseen=foreseen,
         answered=answered,
         is_empty=not any(responses[name].at_least for name in answered),
-        first_load=OF_LOGIN + sum(_first(each, pages, subject) for each in streams.values()),
+        first_load=OF_LOGIN + files + sum(_first(each, pages, subject) for each in streams.values()),
         quiet_run=OF_LOGIN + sum(_quiet(each, pages, subject) for each in streams.values()),
         is_partial=bool(subject.looker.cut_short or unanswered or (answered and not rows)),
     )

@@ -27,7 +27,8 @@ _BEGINNINGS = {
 
 
 def content_of(body: Body) -> bytes:
-    """Make the content of an attachment's file, the same each time."""
+    """Make the content of an attachment's file, the same each time until the attachment changes."""
     size = body["file_size"] or 0
     beginning = _BEGINNINGS.get(str(body.get("mime_type")), b"")
-    return (beginning + Random(f"{body['id']} {size}").randbytes(size))[:size]  # noqa: S311 - content, not secrecy
+    chance = Random(f"{body['id']} {size} {body.get('updated_at')}")  # noqa: S311 - content, not secrecy
+    return (beginning + chance.randbytes(size))[:size]
