@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -97,12 +98,13 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         """Read to the end."""
-        for line in self._stream:
-            text = line.decode(errors="replace")
-            if text.endswith("\n"):  # a program that was killed leaves half a line
-                self.lines.append(text.rstrip())
-            if self._shown:
-                sys.stderr.write(text)
+        with self._stream:
+            for line in self._stream:
+                text = line.decode(errors="replace")
+                if text.endswith("\n"):  # a program that was killed leaves half a line
+                    self.lines.append(text.rstrip())
+                if self._shown:
+                    sys.stderr.write(text)
 
     def last(self) -> str:
         """Wait for the end; return the last line."""
@@ -116,7 +118,7 @@ class Reader(threading.Thread):
         return [line.partition(error)[2] for line in self.lines if error in line]
 
 
-def run(streams: Collection[str], state: UPath | None = None, *options: str, **settings: str) -> Outcome:
+def run(streams: Collection[str], state: Path | UPath | None = None, *options: str, **settings: str) -> Outcome:
     """Load some streams.
 
     Args:
@@ -146,7 +148,7 @@ def catalog_of(streams: Collection[str]) -> dict[str, Any]:
     return catalog
 
 
-def _pipe(command: list[str], environment: Mapping[str, str], state: UPath | None) -> Outcome:
+def _pipe(command: list[str], environment: Mapping[str, str], state: Path | UPath | None) -> Outcome:
     """Let the loader read what the tap writes, and keep the last state that it confirms, however the run ends."""
     outcome = Outcome()
     tap = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -160,11 +162,14 @@ def _pipe(command: list[str], environment: Mapping[str, str], state: UPath | Non
     assert tap.stdout and tap.stderr and loader.stdin and loader.stdout and loader.stderr  # noqa: S101, PT018 - for types
     logs = {TAP: Reader(tap.stderr, shown=True), LOADER: Reader(loader.stderr, shown=True)}
     states = Reader(loader.stdout, shown=False)
+    # In a thread of its own, which no interrupt can stop between taking a line and passing it on.
+    copying = threading.Thread(target=_copy, args=(tap.stdout, loader.stdin, outcome), daemon=True)
+    copying.start()
     try:
-        _copy(tap.stdout, loader.stdin, outcome)
+        copying.join()
     except BaseException:
         tap.terminate()  # in an orderly way: it still writes its state
-        _copy(tap.stdout, loader.stdin, outcome)
+        copying.join()
         raise
     finally:
         outcome.exit_codes = {TAP: tap.wait(), LOADER: loader.wait()}
@@ -178,20 +183,17 @@ def _pipe(command: list[str], environment: Mapping[str, str], state: UPath | Non
 
 def _copy(source: IO[bytes], sink: IO[bytes], outcome: Outcome) -> None:
     """Copy messages to their end, and note those that are about the run."""
-    try:
-        with sink:
-            for line in source:
-                if b'"run' in line or b'"businesses"' in line:
-                    outcome.note(line)
-                sink.write(line)
-    except BrokenPipeError:
-        source.close()  # the loader has ended; its exit code says that it failed
+    with suppress(BrokenPipeError), source, sink:  # a loader that has ended fails by its exit code
+        for line in source:
+            if b'"run' in line or b'"businesses"' in line:
+                outcome.note(line)
+            sink.write(line)
 
 
-def keep(state: UPath, content: str) -> None:
+def keep(state: Path | UPath, content: str) -> None:
     """Replace a state at once: a file by renaming, an object of a bucket by writing it."""
     state.parent.mkdir(parents=True, exist_ok=True)
-    if state.protocol in ("", "file"):
+    if getattr(state, "protocol", "") in ("", "file"):
         new = state.with_name(f"{state.name}.new")
         new.write_text(content)
         new.replace(state)
