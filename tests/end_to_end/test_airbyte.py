@@ -441,6 +441,21 @@ def kind_of(message: Record) -> str:
     return str(message.get("trace", {}).get("stream_status", {}).get("status") or message["type"])
 
 
+def test_a_full_refresh_that_failed_begins_anew_and_brings_every_row_once(
+    source: Source, server: SandboxServer
+) -> None:
+    """Why no stream is declared resumable: Airbyte would keep what the first attempt brought of the second business."""
+    _, second = server.world.businesses.values()
+    fault = server.faults.add(Fault("contacts", 400, business=second.id, page=2, times=None))
+    first_attempt = source.read("contacts", mode="full_refresh", page_size=5)
+    server.faults.script.remove(fault)
+    assert (first_attempt.code, first_attempt.statuses["contacts"][-1]) == (1, "INCOMPLETE")
+    assert first_attempt.records["contacts"]
+    again = source.read("contacts", mode="full_refresh", state=list(first_attempt.states.values()), page_size=5)
+    assert again.statuses["contacts"][-1] == "COMPLETE"
+    assert Counter(row["id"] for row in again.records["contacts"]) == Counter(held(server, "contacts"))
+
+
 def test_a_full_refresh_is_complete_whatever_the_state(source: Source, server: SandboxServer) -> None:
     first = source.read("contacts")
     second = source.read("contacts", mode="full_refresh", state=list(first.states.values()))
