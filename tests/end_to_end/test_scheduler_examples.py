@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+FAILED = """\
+2026-06-30T18:00:01.000000Z [error    ] tap-sage-accounting--transactional Failed: 'contacts' of Harbour: no answer
+2026-06-30T18:00:02.000000Z [error    ] meltano      Block run completed            err='Extractor failed'
+"""
+"""What Meltano logs where the tap fails."""
 FILES = sorted(
     path
     for name in ("github-actions", "kestra", "kubernetes", "prefect", "systemd")
@@ -69,7 +74,7 @@ def flow(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_a_flow_that_fails_says_why(flow: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "meltano").write_text("#!/bin/sh\necho \"| ERROR | Failed: 'contacts' of Harbour\" >&2\nexit 1\n")
+    (tmp_path / "meltano").write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{FAILED}END\nexit 1\n")
     (tmp_path / "meltano").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(RuntimeError, match="Failed: 'contacts' of Harbour"):
