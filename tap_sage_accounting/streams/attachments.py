@@ -66,6 +66,8 @@ class Attachments(ReportingStream):
 
         Otherwise those of records that do not change would never come.
         """
+        if not self._file_columns:  # as where first pages are requested, before a run has services
+            return super()._since(state, start_date)
         store = self.services.file_store
         if store is not None and state.get(FILES_PLACE) != store.fingerprint:
             state = {}
