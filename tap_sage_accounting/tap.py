@@ -16,8 +16,8 @@ from tap_sage_accounting import timestamps
 from tap_sage_accounting.client import CollectedStream
 from tap_sage_accounting.extraction.businesses import (
     Business,
-    active_businesses,
     choose,
+    expected_businesses,
     known_businesses,
     log_changes,
     request_businesses,
@@ -102,7 +102,6 @@ class TapSageAccounting(MappedTap):
                 "those, too.",
                 "', '".join(self.selected),
             )
-
         if self.config.get("attachments_url") and "attachments" not in self.selected:
             self.logger.warning("'attachments_url' has no effect: the stream 'attachments' is not selected.")
 
@@ -200,14 +199,12 @@ class TapSageAccounting(MappedTap):
 
     def _first_requests(self) -> Iterator[Request]:
         """Yield requests with which reads of known businesses will begin, in the order of the run."""
-        known = active_businesses(self.state)
-        if wanted := self.config.get("business_ids"):
-            known = [*filter(wanted.__contains__, known), *dict.fromkeys(wanted)]
+        known = expected_businesses(self.state, self.config.get("business_ids") or None)
         if self.config["idle_business_hours"] or not known:
             return  # which of them rest is found out first
         now = timestamps.now()
         for stream in self.selected.values():
-            for business_id in dict.fromkeys(known) if stream.per_business else (None,):
+            for business_id in known if stream.per_business else (None,):
                 if not stream.collected:
                     state = self._earlier.beginning(stream, business_id, now)
                     yield from stream.first_requests(self.connection, business_id, state)

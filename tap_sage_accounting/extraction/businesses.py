@@ -20,7 +20,7 @@ from tap_sage_accounting.timestamps import instant, parse_moment
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
     from datetime import datetime
@@ -98,7 +98,18 @@ def _partitions(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [each for stream in state.get("bookmarks", {}).values() for each in stream.get("partitions", ())]
 
 
-def active_businesses(state: Mapping[str, Any]) -> list[str]:
+def expected_businesses(state: Mapping[str, Any], wanted: Collection[str] | None) -> list[str]:
+    """Return the ids of the businesses that a run will probably read, those with changes first.
+
+    Args:
+        state: that of earlier runs.
+        wanted: those that the settings name; None for all.
+    """
+    active = _active_businesses(state)
+    return active if wanted is None else [*dict.fromkeys([*filter(wanted.__contains__, active), *wanted])]
+
+
+def _active_businesses(state: Mapping[str, Any]) -> list[str]:
     """Return the ids of the businesses in which something changed not long before earlier runs, in their order.
 
     One that the user no longer sees is soon none of them.
