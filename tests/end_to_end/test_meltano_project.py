@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,13 @@ def test_what_is_installed_is_pinned() -> None:
     installed = [plugin["pip_url"] for plugin in PLUGINS.values() if "pip_url" in plugin]
     assert installed
     assert all(re.match(r"[\w-]+==[\d.]+\b", requirement) for requirement in installed)
+
+
+def test_the_page_of_targets_names_the_releases_that_are_installed() -> None:
+    page = (ROOT / "docs" / "platforms" / "targets.md").read_text()
+    for loader in LOADERS:
+        requirement = loader.get("pip_url", f"target-postgres=={version('meltanolabs-target-postgres')}").split()[0]
+        assert f"\n| {loader['name']} {requirement.partition('==')[2]} |" in page, loader["name"]
 
 
 def test_the_demonstration_installs_nothing() -> None:
