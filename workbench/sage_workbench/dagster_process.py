@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Order = dict[str, Any]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dagster"
-REQUIREMENTS = ("dagster>=1.13,<2", "dagster-dbt", "dbt-core>=1.11,<1.12", "dbt-postgres>=1.10,<2")
+REQUIREMENTS = ("dagster>=1.13,<2", "dagster-dbt>=0.29", "dbt-core>=1.11,<1.12", "dbt-postgres>=1.10,<2")
 _SERVE = """
 import json, os, sys, traceback
 answers = os.fdopen(os.dup(1), "w")
