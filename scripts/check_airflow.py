@@ -72,6 +72,8 @@ TOKEN_LIFETIME = 10.0
 """Seconds that an access token lives; the tap renews it when a fifth of them is left."""
 PATIENCE = 1500
 """Seconds for all DAG runs of one step."""
+SERVER = {"max_connections": "100"}
+"""As PostgreSQL comes. The demonstration's 40 are too few for Airflow with the tasks of four slots beside it."""
 
 
 @dataclass(frozen=True)
@@ -443,7 +445,7 @@ def main() -> None:
         programs = airflow_programs(options.environments or directory / "environments")
         world = build_world(size="tiny", businesses=options.businesses, frozen=True)
         faults = Faults(access_token_lifetime=TOKEN_LIFETIME, latency=options.latency, detail_flags_on_lists=True)
-        postgres = stack.enter_context(postgres_server())
+        postgres = stack.enter_context(postgres_server(SERVER))
         sage = stack.enter_context(SandboxServer(world, faults=faults))
         laboratory = Laboratory(sage, postgres, directory, options.slots)
         print(run(str(programs / "airflow"), "version", environment=laboratory.environment()).strip(), flush=True)

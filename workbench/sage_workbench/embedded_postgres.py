@@ -13,25 +13,25 @@ from sage_demo.postgres import Postgres, make_scratch
 from sage_demo.supervision import supervised
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Start a server of the test's own; give its URL."""
+def postgres_server(options: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Start a server of the test's own, with settings that differ from those of the demonstration; give its URL."""
     with place_for_postgres() as directory:
         put_new_database(directory)
-        with running(directory) as server:
+        with running(directory, options) as server:
             yield server.sqlalchemy_url
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Postgres]:
+def running(directory: Path, options: Mapping[str, str] | None = None) -> Iterator[Postgres]:
     """Start a server whose data are in a directory."""
     with (
         supervised(scratch := make_scratch(), follow_parent=False) as environment,
-        Postgres(directory, environment).running(scratch) as server,
+        Postgres(directory, environment, options).running(scratch) as server,
     ):
         yield server
 
