@@ -146,7 +146,8 @@ class FileStore:
         try:
             return work()
         except Exception as error:  # each of the packages has errors of its own
-            cause = root_cause(error) if isinstance(error, OSError) else ""
+            # Its own reason first: what it follows may be a look for the directory that cannot be made.
+            cause = printable(error.strerror or root_cause(error)) if isinstance(error, OSError) else ""
             raise FileStoreError(f"it cannot {what} ({cause or printable(type(error).__name__)})") from error
 
     def _find(self, attachment: Attachment) -> StoredFile | None:

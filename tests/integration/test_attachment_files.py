@@ -591,6 +591,17 @@ def test_where_no_file_can_be_stored_few_are_asked_for_and_all_come_later(
     assert stored(rows(run, load(run.state))) == in_books(server.world)
 
 
+@pytest.mark.parametrize("missing", ["", "not yet here/", "not/yet/here/"])
+def test_a_directory_that_cannot_be_made_is_named_by_why_and_not_as_absent(
+    server: SandboxServer, load: Callable[..., Run], place: Path, missing: str
+) -> None:
+    attach(first(server.world), 0)
+    run = load(attachments_url=f"file://{place}/{missing}{'x' * 300}")
+    assert logged(run, "File name too long")
+    assert not logged(run, "No such file")
+    assert [row["file_status"] for row in run.records["attachments"]] == ["failed"]
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [
