@@ -457,6 +457,7 @@ def test_what_an_edition_or_a_right_leaves_out_is_no_error(warehouse: Warehouse,
         "no stock, no purchases, no returns": ("stock_items", "tax_returns", *PURCHASES),
         "no right to the ledger": ("ledger_entries", "transactions"),
         "no trial balance": ("trial_balance",),
+        "nothing about the businesses themselves": ("businesses", "financial_settings"),
     }
     for name, tables in missing.items():
         with subtests.test(name), warehouse.without(*tables):
@@ -469,6 +470,10 @@ def test_what_an_edition_or_a_right_leaves_out_is_no_error(warehouse: Warehouse,
             if name == "no right to the ledger":
                 assert warehouse.ask("select distinct ledger_source from sage__dim_businesses") == [("trial balance",)]
                 assert warehouse.ask("select count(*) from sage__balance_sheet where balance <> 0") > [(100,)]
+            if name == "nothing about the businesses themselves":
+                checks = "select business_id, check_id from sage__reconciliation where verdict = 'ties'"
+                for business in warehouse.server.world.businesses:
+                    assert (business, "trial_balance") in warehouse.ask(checks)
             page = Page(warehouse.dbt.report())
             assert page.is_whole_and_needs_nothing_else
             assert set(page.figures) == set(warehouse.server.world.businesses)

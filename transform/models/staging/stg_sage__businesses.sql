@@ -9,10 +9,17 @@ settings as (
     ]) }}
 ),
 
+balances as (
+    {{ sage_source('trial_balance', ['business_id']) }}
+),
+
+-- A business whose own lists were not loaded is checked all the same: its books are there.
 known as (
     select business_id from businesses
     union distinct
     select business_id from settings
+    union distinct
+    select business_id from balances
 )
 
 select
