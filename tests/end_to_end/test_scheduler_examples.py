@@ -50,7 +50,7 @@ def test_an_example_names_settings_plugins_and_schedules_that_exist(file: Path) 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
 def test_the_units_are_ones_that_systemd_understands(tmp_path: Path) -> None:
     for unit in (EXAMPLES / "systemd").iterdir():
-        text = unit.read_text().replace("ExecStart=/opt/pipeline/bin/meltano", f"ExecStart=\"{sys.executable}\"")
+        text = unit.read_text().replace("ExecStart=/opt/pipeline/bin/meltano", f'ExecStart="{sys.executable}"')
         text = text.replace("User=sage", f"User={getpass.getuser()}")
         (tmp_path / unit.name.replace("sage@.", "sage@hourly.")).write_text(text)
     units = sorted(map(str, tmp_path.iterdir()))
