@@ -60,7 +60,8 @@ DAGS = {
     "sage_reference": "tap-sage-accounting--reference",
 }
 STALE = """update sage.sales_invoices set outstanding_amount = outstanding_amount + 10
-    where id = (select min(id) from sage.sales_invoices where status ->> 'id' = 'UNPAID')"""
+    where id = (select id from sage.sales_invoices where status ->> 'id' = 'UNPAID' order by updated_at limit 1)"""
+"""Falsifies the invoice that changed longest ago: the next run does not read it again."""
 REQUESTS_PER_MINUTE = 900
 TOKEN_LIFETIME = 10.0
 """Seconds that an access token lives; the tap renews it when a fifth of them is left."""

@@ -34,7 +34,8 @@ from tap_sage_accounting.streams import STREAMS
 TOKEN_LIFETIME = 10.0
 """Seconds that an access token lives; the tap renews it when a fifth of them is left."""
 STALE = """update sage.sales_invoices set outstanding_amount = outstanding_amount + 10
-    where id = (select min(id) from sage.sales_invoices where status ->> 'id' = 'UNPAID')"""
+    where id = (select id from sage.sales_invoices where status ->> 'id' = 'UNPAID' order by updated_at limit 1)"""
+"""Falsifies the invoice that changed longest ago: the next run does not read it again."""
 LISTS = {stream.name for stream in STREAMS if not stream.retired}
 JOBS = ("sage_transactional", "sage_reference")
 
