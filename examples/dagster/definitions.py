@@ -111,8 +111,8 @@ def finance_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> It
     build = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, raise_on_error=False)
     yield from build.stream()
     if not build.is_successful():
-        lines = (build.target_path / "dbt.log").read_text().splitlines()
-        findings = [found[1] for line in lines if (found := FINDING.search(line))]
+        logged = (json.loads(line)["info"]["msg"] for line in (build.target_path / "dbt.log").read_text().splitlines())
+        findings = [found[1] for message in logged if (found := FINDING.search(message))]
         raise dg.Failure("\n".join(findings) or "dbt failed: see its log.")
 
 

@@ -65,3 +65,13 @@ def test_statements_of_an_incomplete_ledger_are_those_of_sage(built: Warehouse) 
             where business_id = '{business}'
             and check_id in ('trial_balance', 'balance_sheet', 'earnings', 'cash_flow')""")
         assert set(verdicts) == {(check, "ties") for check in expected}
+
+
+def test_what_is_open_is_not_checked_where_no_payment_was_loaded(warehouse: Warehouse) -> None:
+    query = "select distinct verdict from sage__reconciliation where check_id = 'outstanding_amounts'"
+    with warehouse.without("contact_payments"):
+        warehouse.dbt.run("run")
+        assert warehouse.ask(query) == [("not checked",)]
+        assert not warehouse.ask("select check_id from sage__reconciliation where verdict = 'differs'")
+    warehouse.dbt.run("run")
+    assert ("ties",) in warehouse.ask(query)

@@ -19,9 +19,15 @@ with checked as (
     {% endfor %}
 ),
 
+paying as (
+    select distinct business_id
+    from {{ ref('stg_sage__payments') }}
+),
+
 -- Checks that need all entries, or all movements of stock, say nothing where the ledger was not loaded, or from some day
 -- on only. Those that need documents say nothing where the business has none of that side, as Start has no purchases;
--- those that need Sage's trial balance, where none of it was loaded.
+-- those that need Sage's trial balance, where none of it was loaded. What is open says nothing where the edition, or the
+-- user's rights, leave out all payments: then what settled it is not known.
 judged as (
     select
         checked.*,
@@ -36,9 +42,12 @@ judged as (
         checked.check_id in ('oracle_months', 'trial_balance') and coverage.first_month is null as lacks_oracle,
         checked.check_id in ('receivables', 'tax_on_sales', 'contact_balances') and not coverage.has_sales_documents
             or checked.check_id in ('payables', 'tax_on_purchases', 'contact_balances') and not coverage.has_purchase_documents
-                as lacks_documents
+                as lacks_documents,
+        checked.check_id in ('outstanding_amounts', 'receivables', 'payables', 'contact_balances')
+            and paying.business_id is null as lacks_payments
     from checked
     inner join {{ ref('int_sage__coverage') }} as coverage on checked.business_id = coverage.business_id
+    left join paying on checked.business_id = paying.business_id
 )
 
 select
@@ -53,7 +62,7 @@ select
     compared,
     case when is_hint then 'warning' else 'error' end as severity,
     case
-        when needs_entries and ledger_source <> 'entries' or lacks_documents or lacks_oracle then 'not checked'
+        when needs_entries and ledger_source <> 'entries' or lacks_documents or lacks_oracle or lacks_payments then 'not checked'
         when difference > {{ var('sage_tolerance') }} then 'differs'
         when abs(explained) > {{ var('sage_tolerance') }} then 'explained'
         else 'ties'
