@@ -60,7 +60,7 @@ class FilesRead(BusinessRead):
             except RecordNotFoundError:
                 continue
             except (FatalAPIError, SkippableAPIError) as error:
-                files.note_missing(key, error)
+                files.add_missing(key, error)
             else:
                 yield self._plan.rows.convert(record)
 

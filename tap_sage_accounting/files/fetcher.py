@@ -101,7 +101,7 @@ class FileFetcher:
             self._note(record, fetched.result())
             yield record
 
-    def note_missing(self, key: str, error: FatalAPIError | SkippableAPIError) -> None:
+    def add_missing(self, key: str, error: FatalAPIError | SkippableAPIError) -> None:
         """Count a file as missing whose record did not come."""
         self.missing[key] = Fetched.without(error)
 

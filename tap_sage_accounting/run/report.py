@@ -237,7 +237,8 @@ class RunReport:
     def _log_files(self, logger: logging.Logger) -> None:
         for outcome in self.refused_files:
             logger.warning(
-                "Files of '%s' of %s that Sage does not give: %s. Their rows arrived, and the next run asks again.",
+                "Files of '%s' of %s that Sage does not give: %s. Their rows arrived, and the next run requests them "
+                "again.",
                 outcome.stream,
                 outcome.business,
                 outcome.reason,

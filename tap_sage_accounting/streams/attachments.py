@@ -66,9 +66,7 @@ class Attachments(ReportingStream):
 
         Otherwise those of records that do not change would never come.
         """
-        if not self._file_columns:  # as where first pages are requested, before a run has services
-            return super()._since(state, start_date)
-        store = self.services.file_store
+        store = self.services.file_store if self._file_columns else None  # first pages may precede the services
         if store is not None and state.get(FILES_PLACE) != store.fingerprint:
             state = {}
         return super()._since(state, start_date)

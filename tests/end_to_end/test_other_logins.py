@@ -491,9 +491,11 @@ def test_a_first_token_through_meltano_is_known_without_it(person: Person) -> No
     first_token(person)
     person.settings["refresh_token"] = str(person.sage.tap_config()["refresh_token"])
     assert person.run("status", plain=False, at=person.project).returncode == 0
+    sent = token_requests(person.sage)
     done = person.run("", at=person.project)
     assert done.returncode == 1
-    assert "To use it, run `meltano run tap-sage-accounting <target>`." in done.stdout
+    assert "It began with the same token. To use it, run `meltano run tap-sage-accounting <target>`." in done.stdout
+    assert token_requests(person.sage) == sent
 
 
 def test_a_first_token_that_nobody_used_is_sent_beside_another_login(person: Person, tmp_path: Path) -> None:

@@ -133,7 +133,8 @@ class Dagster:
 
     def __init__(self, directory: Path, python: Path, sage: SandboxServer, database: str) -> None:
         directory.mkdir()
-        settings = sage.tap_config(token_store=database)
+        # Deletions that Sage does not report are to be looked for after every run.
+        settings = sage.tap_config(token_store=database, deletion_sweep_days=0)
         parts = urlsplit(database.replace("+psycopg", ""))
         models = directory / "transform"
         shutil.copytree(TRANSFORM, models, ignore=shutil.ignore_patterns("target", "logs"))
