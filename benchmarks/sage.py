@@ -157,7 +157,7 @@ def _make_amounts_differ(world: Any) -> None:
 
 
 def _let_in(server: Any) -> dict[str, str]:
-    """Renew the tokens, for clients that cannot do it themselves."""
+    """Renew the tokens: each client is given a refresh token that works, and the bare loop an access token."""
     client = server.grants.clients[server.client_id]
     tokens = server.grants.refresh(client, server.grants.newest_refresh_token())
     return {

@@ -31,7 +31,18 @@ def _stream(stream: dict[str, Any]) -> dict[str, Any]:
                 "url_base": "{{ config['api_url'] }}",
                 "path": f"/{stream['name']}",
                 "http_method": "GET",
-                "authenticator": {"type": "BearerAuthenticator", "api_token": "{{ config['access_token'] }}"},
+                "authenticator": {
+                    "type": "OAuthAuthenticator",
+                    "token_refresh_endpoint": "{{ config['token_url'] }}",
+                    "client_id": "{{ config['client_id'] }}",
+                    "client_secret": "{{ config['client_secret'] }}",
+                    "refresh_token": "{{ config['refresh_token'] }}",
+                    "refresh_token_updater": {
+                        "refresh_token_config_path": ["refresh_token"],
+                        "access_token_config_path": ["access_token"],
+                        "token_expiry_date_config_path": ["token_expiry_date"],
+                    },
+                },
                 "request_parameters": stream["params"],
                 "error_handler": {
                     "type": "DefaultErrorHandler",
@@ -107,13 +118,16 @@ def main() -> None:
     ]
     catalog = job_file.with_name("catalog.json")
     catalog.write_text(json.dumps({"streams": configured}))
+    config = {name: value for name, value in job.items() if name not in {"streams", "access_token"}}
+    config_file = job_file.with_name("config.json")  # a small one: the authenticator looks through it for each request
+    config_file.write_text(json.dumps(config))
     source = ConcurrentDeclarativeSource(
         catalog=ConfiguredAirbyteCatalogSerializer.load({"streams": configured}),
-        config=job,
+        config=config,
         state=None,
         source_config=manifest,
     )
-    launch(source, ["read", "--config", str(job_file), "--catalog", str(catalog)])
+    launch(source, ["read", "--config", str(config_file), "--catalog", str(catalog)])
 
 
 if __name__ == "__main__":

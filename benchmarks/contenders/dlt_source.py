@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dlt  # type: ignore[import-not-found] # in an environment of its own
+from dlt.sources.helpers.rest_client.auth import OAuth2ClientCredentials  # type: ignore[import-not-found]
 from dlt.sources.helpers.rest_client.paginators import PageNumberPaginator  # type: ignore[import-not-found]
 from dlt.sources.rest_api import rest_api_source  # type: ignore[import-not-found]
 
@@ -51,11 +52,18 @@ def main() -> None:
     def businesses() -> Iterator[list[dict[str, str]]]:
         yield [{"id": business_id} for business_id in job["business_ids"]]
 
+    auth = OAuth2ClientCredentials(
+        access_token_url=job["token_url"],
+        client_id=job["client_id"],
+        client_secret=job["client_secret"],
+        access_token_request_data={"grant_type": "refresh_token", "refresh_token": job["refresh_token"]},
+    )
+    auth.obtain_token()  # before several threads find that there is none: the refresh token works once
     source = rest_api_source(
         {
             "client": {
                 "base_url": f"{job['api_url']}/",
-                "auth": {"type": "bearer", "token": job["access_token"]},
+                "auth": auth,
             },
             "resources": [businesses, *(_resource(stream, job) for stream in job["streams"])],
         }
