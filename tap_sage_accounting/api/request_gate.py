@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tap_sage_accounting.api.closure import MINUTE
@@ -47,7 +49,10 @@ class RequestGate:
         self._concurrency = concurrency
         self._limiter = Limiter(per_minute, minute)
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._arrivals = itertools.count()
+        self._queue: list[tuple[int, threading.Condition]] = []
         self._in_flight = 0
         self._held = 0
         self._closed_by: Exception | None = None
@@ -58,39 +63,66 @@ class RequestGate:
 
     def requests_of_last_minute(self) -> int:
         """Count the requests of the last minute, without those that Sage refused for their number."""
-        with self._changed:
+        with self._lock:
             return self._limiter.application.recent(self._clock())
 
     def seconds_to_wait(self) -> float | None:
         """Return for how long a limit holds requests from now on, infinity for nobody knows; None if it holds none."""
-        with self._changed:
+        with self._lock:
             return max(0.0, self._free_at - self._clock()) if self._held else None
 
     @contextmanager
     def acquire(self, business_id: str | None) -> Iterator[Permit]:
         """Wait for a turn to send one request, and hold a place in flight until it is answered.
 
+        Requests leave in the order in which they came, except for those that a limit holds.
+
         Raises:
             GateClosedError: the run ended while waiting; or the reason for which it did.
         """
-        with self._changed:
-            while (wait := self._wait(business_id)) != 0:
-                with self._holding(wait) if wait is not None else nullcontext():
-                    self._changed.wait(None if wait == math.inf else wait)
+        with self._lock:
+            self._await_turn(business_id)
             permit = self._limiter.send(business_id, self._clock())
             self._in_flight += 1
             self.requests += 1
         try:
             yield permit
         finally:
-            with self._changed:
+            with self._lock:
                 self._in_flight -= 1
                 self._limiter.land(permit, self._clock())
-                # The one that waited longest may go; but where a limit throttles some, it may be any of the others.
+                self._call_next()
                 if self._held:
                     self._changed.notify_all()
-                else:
-                    self._changed.notify()
+
+    def _await_turn(self, business_id: str | None) -> None:
+        """Wait for a place in flight, and until limits let a request go."""
+        arrival = next(self._arrivals)
+        self._check_open()
+        while True:
+            self._await_place(arrival)
+            if (wait := self._limiter.wait(business_id, self._clock())) == 0:
+                return
+            with self._holding(wait):
+                self._call_next()  # others may take the place meanwhile
+                self._changed.wait(None if wait == math.inf else wait)
+            self._check_open()
+
+    def _await_place(self, arrival: int) -> None:
+        """Wait until a place in flight is left by all that came before and wait for one, too."""
+        turn = arrival, threading.Condition(self._lock)
+        bisect.insort(self._queue, turn)
+        try:
+            while self._queue.index(turn) >= self._concurrency - self._in_flight:
+                turn[1].wait()
+                self._check_open()
+        finally:
+            self._queue.remove(turn)
+
+    def _call_next(self) -> None:
+        """Wake the requests for which there is a place in flight."""
+        for _, called in self._queue[: max(0, self._concurrency - self._in_flight)]:
+            called.notify()
 
     @contextmanager
     def _holding(self, seconds: float) -> Iterator[None]:
@@ -106,27 +138,20 @@ class RequestGate:
             if not self._held:
                 self.seconds_held += self._clock() - self._held_since
 
-    def _wait(self, business_id: str | None) -> float | None:
-        """Return the seconds until a turn may come; 0 for now, infinity or None for until something changes."""
-        self._check_open()
-        if self._in_flight >= self._concurrency:
-            return None
-        return self._limiter.wait(business_id, self._clock())
-
     def _check_open(self) -> None:
         if self._closed_by is not None:
             raise self._closed_by
 
     def is_throttled(self, business_id: str | None) -> bool:
         """Return whether a business must wait for a limit of its own, while others may go on."""
-        with self._changed:
+        with self._lock:
             now = self._clock()
             own, all_of_them = self._limiter.business(business_id).wait(now), self._limiter.wait_for_all(now)
         return own > all_of_them
 
     def refused(self, permit: Permit, retry_after: float | None) -> float:
         """Learn from a 429; return for how many seconds this request alone must wait."""
-        with self._changed:
+        with self._lock:
             self.refusals += 1
             delay = self._limiter.refuse(permit, self._clock(), retry_after)
             self._changed.notify_all()
@@ -134,7 +159,7 @@ class RequestGate:
 
     def accepted(self, permit: Permit) -> None:
         """Learn from a response that was no refusal."""
-        with self._changed:
+        with self._lock:
             self._limiter.accept(permit, self._clock())
             if self._held:
                 self._changed.notify_all()
@@ -146,7 +171,7 @@ class RequestGate:
             GateClosedError: the run ended while waiting; or the reason for which it did.
         """
         until = self._clock() + seconds
-        with self._changed:
+        with self._lock:
             self._check_open()
             while (left := until - self._clock()) > 0:
                 self._changed.wait(left)
@@ -154,6 +179,8 @@ class RequestGate:
 
     def close(self, reason: Exception | None = None) -> None:
         """End the run: let no request in any more; those that wait raise the reason, of which the first one counts."""
-        with self._changed:
+        with self._lock:
             self._closed_by = self._closed_by or reason or GateClosedError("The run is over.")
             self._changed.notify_all()
+            for _, waiting in self._queue:
+                waiting.notify()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -393,6 +395,49 @@ def test_no_more_requests_are_in_flight_than_allowed() -> None:
         thread.join()
     assert highest == 2
     assert gate.requests == 10
+
+
+def wait_until_asleep(*threads: threading.Thread) -> None:
+    """Wait until threads run no Python of their own any more: they wait for something."""
+    frames: list[Any] = []
+    while frames != (frames := [sys._current_frames().get(thread.ident or 0) for thread in threads]):
+        time.sleep(0.1)
+
+
+def test_a_place_that_comes_free_is_not_lost_to_a_request_that_waits_for_its_next_attempt() -> None:
+    gate = RequestGate(concurrency=1)
+    with gate.acquire("b"):
+        pausing = [threading.Thread(target=pytest.raises, args=(GateClosedError, gate.pause, 60)) for _ in range(3)]
+        for thread in pausing:
+            thread.start()
+        wait_until_asleep(*pausing)
+        waiting = threading.Thread(target=send, args=(gate,))
+        waiting.start()
+        wait_until_asleep(waiting)
+    waiting.join(5)
+    assert not waiting.is_alive()
+    gate.close()
+    for thread in pausing:
+        thread.join()
+
+
+def test_requests_leave_in_the_order_in_which_they_came() -> None:
+    gate = RequestGate(concurrency=1)
+    left: list[int] = []
+
+    def request(number: int) -> None:
+        with gate.acquire("b"):
+            left.append(number)
+
+    with gate.acquire("b"):
+        threads = [threading.Thread(target=request, args=(number,)) for number in range(5)]
+        for thread in threads:
+            thread.start()
+            wait_until_asleep(thread)
+    request(5)
+    for thread in threads:
+        thread.join()
+    assert left == [0, 1, 2, 3, 4, 5]
 
 
 def test_the_end_of_the_run_wakes_all_that_wait() -> None:
