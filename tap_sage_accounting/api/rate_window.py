@@ -24,7 +24,7 @@ ALIKE = 0.8
 CLOSE = 0.95
 """Part of a known limit that must be used before a refusal counts as this limit's."""
 MOST_STRAYS = 4
-"""Refusals near a known limit, in one window, that may be accidents."""
+"""Refusals near a known limit, in one minute, that may be accidents."""
 SHORT = 3.0
 """Seconds. Where a place comes free within them, requests are paced."""
 FIRST_DELAY = 0.25
@@ -63,7 +63,7 @@ class RateWindow:
         self._round_trip = math.inf
         self._began: float | None = None
         self._seen: tuple[int, float] | None = None
-        self._closed_before = -math.inf
+        self._closed_before = self._freed_at = -math.inf
         self._trial = Trial(self._second)
         self._sent_at = 0.0
         self._resume_at = 0.0
@@ -155,7 +155,7 @@ class RateWindow:
             self._trial.accept(permit, now)
             if self._trial.extra > self.limit:
                 self.limit = None
-                self._trial.rest(self._rate())
+                self._trial.succeed()
 
     def _rate(self) -> float:
         """Return the limit as a part of the standard."""
@@ -226,14 +226,21 @@ class RateWindow:
 
     def _learn(self, closure: Closure, free_at: float) -> None:
         """Learn from the first attempt that passed, which shows until when the places were taken."""
+        freed_before, self._freed_at = self._freed_at, free_at
         if free_at - closure.since <= SHORT * self._second:
             if self.limit is not None:
                 self._correct(closure, free_at, self.limit)
+            elif self._seen is not None and self._trial.has_erred and self._is_twice(closure, *self._seen):
+                (self.limit, self.length), self.closure = self._seen, None
+                self._trial.confirm(self._rate())
             elif closure.passed_before >= MIN_SAMPLE:
                 self._set_pace(closure.passed_before, closure.closed_before, closure.measured_since)
             return
         began = closure.since if self._began is None else self._began
         earlier = [moment for moment in self._answered if began <= moment <= free_at]
+        anew = [moment for moment in earlier if moment >= freed_before]
+        if closure.passed_before and MIN_SAMPLE <= ALIKE * (len(earlier) - len(anew)) <= len(anew):
+            began, earlier = freed_before, anew  # a fixed window ended meanwhile
         count, length = closure.measure(began, earlier, free_at, (self.length, self._minute))
         known, self._seen = (self._seen if self.limit is None else (self.limit, self.length)), (count, length)
         is_known = known is not None and ALIKE * count * known[1] < length * known[0] < count * known[1] / ALIKE
@@ -242,14 +249,18 @@ class RateWindow:
             return
         self.limit, self.length, self.closure, self._began = count, length, None, None
         if is_known:
-            self._trial.rest(self._rate())
+            self._trial.confirm(self._rate())
         else:
             self._trial.begin()
+
+    def _is_twice(self, closure: Closure, limit: int, length: float) -> bool:
+        """Return whether no more passed than two fixed windows of a limit let through, at the end of one of them."""
+        return limit >= MIN_SAMPLE and self._count(closure.refused_at - length) * ALIKE <= 2 * limit
 
     def _correct(self, closure: Closure, free_at: float, limit: int) -> None:
         """Correct a known limit that was full for a moment: places are taken for longer, or there are fewer."""
         self.closure = None
-        is_one_too_many = len(self._strays) == MOST_STRAYS and free_at - self._strays[0] <= self.length
+        is_one_too_many = len(self._strays) == MOST_STRAYS and free_at - self._strays[0] <= self._minute
         self._strays.append(free_at)
         if not is_one_too_many and closure.rounds == 1:
             return
@@ -259,7 +270,9 @@ class RateWindow:
         if self.length < min(closure.refused_at - oldest, self._minute):
             self.length = min(free_at - oldest + self._half_round_trip(), self._minute)
         else:
-            self.limit = max(MIN_SAMPLE, min(limit, self._count(free_at - self.length)))
+            since = closure.refused_at - self.length
+            count = sum(since < moment <= closure.refused_at + self._round_trip for moment in self._answered)
+            self.limit = max(MIN_SAMPLE, min(limit, count))
             self._trial.rest(self._rate())
 
     def adopt(self, other: RateWindow) -> None:

@@ -9,6 +9,11 @@ if TYPE_CHECKING:
 
 PATIENCE = 200.0
 """Responses at a known limit before one request more is tried: fewer bring more refusals, more find a rise later."""
+MOST_PATIENCE = 4 * PATIENCE
+"""Most of these responses. They double whenever trials passed although the limit had not changed.
+
+They pass wherever a fixed window begins.
+"""
 LONGEST_GAP = 10.0
 """Most seconds without a response that count as one response each: slow runs reach a trial, too."""
 
@@ -25,8 +30,9 @@ class Trial:
         self.extra = 0
         self.permits: list[Permit] = []
         self._second = second
+        self._patience = PATIENCE
         self._until_due = 0.0
-        self._is_new = False
+        self._is_new = self._has_succeeded = False
         self._answered_at = 0.0
 
     @property
@@ -34,21 +40,37 @@ class Trial:
         """Return whether a request may be tried, as soon as the limit is full."""
         return not self.extra and self._until_due <= 0
 
+    @property
+    def has_erred(self) -> bool:
+        """Return whether trials passed although the limit is what it was."""
+        return self._patience > PATIENCE
+
     def rest(self, rate: float) -> None:
-        """Try nothing for `PATIENCE` responses, or for fewer where the limit is below the standard.
+        """Try nothing for a number of responses, or for fewer where the limit is below the standard.
 
         Args:
             rate: the limit as a part of the standard.
         """
-        self._until_due = PATIENCE * min(1.0, rate)
-        self._is_new = False
+        self._until_due = self._patience * min(1.0, rate)
+        self._is_new = self._has_succeeded = False
         self.extra = 0
         self.permits.clear()
 
     def begin(self) -> None:
         """Try soon, because the limit was seen only once."""
+        self._patience = PATIENCE
         self.rest(0.0)
         self._is_new = True
+
+    def succeed(self) -> None:
+        """End a trial that found no limit."""
+        self.rest(1.0)
+        self._has_succeeded = True
+
+    def confirm(self, rate: float) -> None:
+        """Rest, because the limit was seen again; for longer than before if a trial had found none."""
+        self._patience = min(2 * self._patience, MOST_PATIENCE) if self._has_succeeded else PATIENCE
+        self.rest(rate)
 
     def wait(self, wait: float, since_sent: float, round_trip: float) -> float:
         """Return for how many seconds nothing may be tried.

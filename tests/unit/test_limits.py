@@ -105,6 +105,19 @@ def test_once_a_limit_is_known_hardly_anything_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10, 70, 10))
+@pytest.mark.parametrize("kind", KINDS)
+@RETRY_AFTER
+def test_a_window_of_a_few_seconds_is_found_whatever_the_first_refusals_show(
+    seed: int, kind: Kind, *, retry_after: bool
+) -> None:
+    run = Run(4000, 5, seed=seed)
+    meet(Sage(60, kind, 6.0, retry_after=retry_after), run)
+    assert run.seconds < 1.15 * 4000 / 60 * 6
+    assert run.refused_since(run.seconds / 2) < 0.02
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("businesses", "in_flight"), [(20, 8), (60, 32), (300, 8), (300, 32)])
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 @RETRY_AFTER

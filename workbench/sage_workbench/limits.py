@@ -158,6 +158,7 @@ class Run:
         *,
         limiter: Limiter | None = None,
         starts_at: float = 0.0,
+        seed: int = 1,
     ) -> None:
         self.limiter = limiter or Limiter()
         self.starts_at = starts_at
@@ -167,7 +168,7 @@ class Run:
         self._requests = requests
         self._in_flight = in_flight
         self._latency = latency
-        self._chance = random.Random(1)
+        self._chance = random.Random(seed)
         self._busy = 0
         self.look_at = starts_at
 
