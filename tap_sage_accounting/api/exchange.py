@@ -13,19 +13,22 @@ from singer_sdk.exceptions import RetriableAPIError
 from tap_sage_accounting import timestamps
 from tap_sage_accounting.api import faults
 from tap_sage_accounting.api.faults import FAULTS, Fault, FaultKind, fault_of
+from tap_sage_accounting.api.file_hosts import MOST_REDIRECTS, TOO_MANY, FileHosts
+from tap_sage_accounting.api.request import require_business
 from tap_sage_accounting.api.responses import ACCEPTED, read_body, read_file
 from tap_sage_accounting.exceptions import (
     NoWayToSageError,
     RateLimitedError,
     RetryAfterTooLongError,
     RunOverError,
+    UnreadableResponseError,
     error_of,
 )
 from tap_sage_accounting.transport.adapter import BoundedAdapter
 from tap_sage_accounting.transport.session import open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
     from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor, Future
 
@@ -36,13 +39,17 @@ if TYPE_CHECKING:
 
 
 class Exchange(NamedTuple):
-    """What one request brought: any status, and its body as sent, decompressed; of a file, its beginning."""
+    """What one request brought: any status, and its body as sent, decompressed; of a file, its beginning.
+
+    `file_headers` are those of another host that had the file: the response is then Sage's redirect to it.
+    """
 
     response: requests.Response
     body: bytes
     sent_at: datetime
     received_at: datetime
     permit: Permit
+    file_headers: Mapping[str, str] | None = None
 
 
 class WaitTooLongError(Exception):
@@ -95,6 +102,7 @@ class ExchangeClient:
         self._session.headers.update({"Accept-Encoding": ACCEPTED, "Cache-Control": "no-cache"})
         adapter = BoundedAdapter(pool_connections=1, pool_maxsize=way["connections"], pool_block=True)
         self._session.mount(self.api_url, adapter)
+        self._file_hosts = FileHosts(self.api_url, way["user_agent"], way["connections"])
         self._ahead: dict[Hashable, tuple[str | None, Future[Exchange]]] = {}
 
     def request_ahead(self, request: Request, executor: Executor) -> None:
@@ -159,10 +167,30 @@ class ExchangeClient:
         if not self._tokens.reject(token):
             self._tokens.condemn(token, refusal)
 
-    def _send(self, request: Request) -> Exchange:
-        unsigned = requests.Request(
-            "GET", f"{self.api_url}{request.path}", request.headers(), params=request.params, auth=self._tokens.sign
-        )
+    def _fetch(self, request: Request) -> Exchange:
+        """Send a request; for a file, follow redirects, with a token only within Sage's host (records.file_place).
+
+        Raises:
+            UnreadableResponseError: they lead nowhere, or the file did not come from there.
+        """
+        exchange = self._send(request)
+        for _ in range(MOST_REDIRECTS):
+            if request.file is None or not exchange.response.is_redirect:
+                return exchange
+            require_business(exchange.response, request.business_id, request.label)
+            url = self._file_hosts.target(exchange.response, request.label)
+            if not self._file_hosts.is_sages(url):
+                headers, beginning = self._file_hosts.fetch(url, request.file, request.label)
+                return exchange._replace(body=beginning, file_headers=headers)
+            exchange = self._send(request, url)
+        if exchange.response.is_redirect:
+            raise UnreadableResponseError(f"{request.label}: Sage {TOO_MANY}")
+        return exchange
+
+    def _send(self, request: Request, url: str | None = None) -> Exchange:
+        """Send a request; `url`: to another address of Sage's host than its own."""
+        address = url or f"{self.api_url}{request.path}"
+        unsigned = requests.Request("GET", address, request.headers(), params=request.params, auth=self._tokens.sign)
         self._tokens.access_token()  # renewed, if need be, before a permit is taken
         with self._gate.acquire(request.business_id) as permit:
             sent_at = timestamps.now()
@@ -183,6 +211,7 @@ class ExchangeClient:
     def close(self) -> None:
         """Close the connections that are kept open."""
         self._session.close()
+        self._file_hosts.close()
 
     def _require_patience(self, fault: Fault) -> None:
         """End the run over what nothing cures in time.

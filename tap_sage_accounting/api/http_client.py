@@ -204,9 +204,9 @@ class HttpClient(ExchangeClient):
     def _attempt(
         self, request: Request, parse: Callable[[Response], Parsed], ahead: Future[Exchange] | None = None
     ) -> Parsed:
-        exchange = self._send(request) if ahead is None else ahead.result()
+        exchange = self._fetch(request) if ahead is None else ahead.result()
         response, body, permit = exchange.response, exchange.body, exchange.permit
-        error = error_of(response, body, request.label)
+        error = None if exchange.file_headers is not None else error_of(response, body, request.label)
         if isinstance(error, RateLimitedError):
             error.delay = self._gate.refused(permit, error.retry_after)
             self.observations.add("limits.minute" if error.retry_after is not None else "limits.retry_after")
@@ -217,7 +217,7 @@ class HttpClient(ExchangeClient):
             require_business(response, request.business_id, request.label)
             self.observations.response(response.headers, names_business=request.is_about_books)
             served = self._clocks.served(response.headers.get("Date"), exchange.sent_at, exchange.received_at)
-            parsed = parse(Response(body, *served, request.label, response.headers))
+            parsed = parse(Response(body, *served, request.label, exchange.file_headers or response.headers))
         else:
             parsed = error
         self._gate.accepted(permit)

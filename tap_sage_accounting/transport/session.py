@@ -8,16 +8,29 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.utils import get_environ_proxies, select_proxy
 from singer_sdk.exceptions import ConfigValidationError
+from typing_extensions import override
 
 from tap_sage_accounting.transport.urls import is_loopback, parse_address
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+
+
+class _Session(requests.Session):
+    """A session that does not look where redirects lead: that would read their bodies, and fail on odd addresses."""
+
+    @override
+    def resolve_redirects(self, *_: object, **__: object) -> Iterator[Any]:
+        return iter(())
 
 
 def open_session(url: str, user_agent: str) -> requests.Session:
@@ -28,16 +41,22 @@ def open_session(url: str, user_agent: str) -> requests.Session:
     Raises:
         ConfigValidationError: the environment names a proxy or certificates that cannot be used.
     """
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
-    session.proxies = {} if is_loopback(urlsplit(url).hostname or "") else _proxies(url)
+    session.proxies = proxies_to(url)
     session.verify = _ca_bundle() or True
     return session
 
 
-def _proxies(url: str) -> dict[str, str]:
-    """Return the environment's proxies; check the one for a URL."""
+def proxies_to(url: str) -> dict[str, str]:
+    """Return the environment's proxies; check the one for a URL. Nothing goes to this machine through one.
+
+    Raises:
+        ConfigValidationError: it cannot be used.
+    """
+    if is_loopback(urlsplit(url).hostname or ""):
+        return {}
     proxies = get_environ_proxies(url)
     proxy = select_proxy(url, proxies)
     if not proxy:

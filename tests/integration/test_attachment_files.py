@@ -323,17 +323,6 @@ def test_an_xml_invoice_is_a_file_although_errors_come_as_xml_too(
     assert stored(load().records["attachments"]) == in_books(server.world)
 
 
-def test_a_token_never_goes_where_a_redirect_points_to(server: SandboxServer, load: Callable[..., Run]) -> None:
-    key = attach(first(server.world), 1)
-    with SandboxServer(plain_world(2)) as elsewhere:
-        away = f"{elsewhere.api_url}/attachments/{key}/file"
-        server.faults.add(Fault(FILES, 302, by="nobody", location=away, times=None))
-        run = load()
-        assert len(elsewhere.requests) == 0
-    assert logged(run, "It points elsewhere, where tokens do not go")
-    assert run.records["attachments"][0]["file_status"] == "failed"
-
-
 def test_endless_files_and_bombs_end_and_fill_neither_memory_nor_disk(
     server: SandboxServer, load: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, place: Path
 ) -> None:
@@ -355,6 +344,151 @@ def test_a_file_that_drips_has_its_time_and_holds_no_other_up(
     server.faults.add(Fault(f"attachments/{keys[0]}/file", "drip", times=None, seconds=0.05))
     run = load()
     assert [row["file_status"] for row in run.records["attachments"]] == ["failed", "stored", "stored"]
+
+
+# Where Sage redirects to
+
+
+def tells(server: SandboxServer, run: Run) -> list[str]:
+    """The lines of a run's log, of any level, that have a signature in them."""
+    return [line for line in run.log if any(signature in line for signature in server.storage.signatures)]
+
+
+@pytest.mark.parametrize("content", ["bytes", "base64"])
+@pytest.mark.parametrize("place_at_sage", ["moved", "storage"])
+def test_a_file_that_sage_redirects_to_is_stored_like_any_other(
+    server: SandboxServer, load: Callable[..., Run], place_at_sage: Any, content: Any
+) -> None:
+    server.faults.file_place, server.faults.file_content = place_at_sage, content
+    for business in server.world.businesses.values():
+        for number, kind in enumerate(TYPES):
+            attach(business, number, mime_type=kind, file_size=1 << 10 * (number % 3))
+    run = load()
+    assert run.error is None
+    assert stored(run.records["attachments"]) == in_books(server.world)
+    assert len(server.storage.visits) == (12 if place_at_sage == "storage" else 0)
+    assert tells(server, run) == []
+
+
+def test_nothing_of_sages_goes_along_to_a_storage_host_and_its_address_is_in_no_log(
+    server: SandboxServer, load: Callable[..., Run]
+) -> None:
+    server.faults.file_place = "storage"
+    keys = [attach(first(server.world), number) for number in range(4)]
+    troubles: tuple[int | str, ...] = ("drop", 403, "cut", "drip_head")
+    for key, what in zip(keys, troubles, strict=True):
+        server.faults.add(Fault(f"storage/*/{key}", what, times=None, seconds=0))
+    run = load()
+    assert server.storage.visits
+    names = {"accept", "accept-encoding", "cache-control", "connection", "host", "user-agent"}
+    assert {name for visit in server.storage.visits for name in visit} <= names
+    sent = str(server.storage.visits)
+    assert not any(secret in sent for secret in server.issued_secrets | {server.client_secret})
+    assert first(server.world).id not in sent
+    assert tells(server, run) == []
+    assert not any(signature in str(run.error) for signature in server.storage.signatures)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("cut", "cut_chunks", "cut_unframed", "cut_gzip", "drop", "lost", "html", "error_page", "other_size"),
+        *("redirect_loop", 400, 401, 403, 404, 429, 500, 503),
+    ],
+)
+def test_a_storage_host_that_fails_once_is_asked_again_by_another_address(
+    server: SandboxServer, load: Callable[..., Run], what: Any
+) -> None:
+    server.faults.file_place = "storage"
+    for number in range(3):
+        attach(first(server.world), number, file_size=200_000)
+    server.faults.add(Fault("storage/*", what))
+    run = load()
+    assert run.error is None
+    assert stored(run.records["attachments"]) == in_books(server.world)
+    assert len(asked_for(server)) == (3 if what == "redirect_loop" else 4)
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        (401, "answered 401 Unauthorized"),
+        (403, "answered 403 Forbidden"),
+        (404, "answered 404 Not Found"),
+        (503, "answered 503 Service Unavailable"),
+        ("drop", "the connection failed or broke off"),
+        ("redirect_loop", "redirects more than 3 times"),
+        ("html", "the response is no file but text/html"),
+    ],
+)
+def test_a_storage_host_that_goes_on_failing_costs_its_files_and_nothing_else(
+    server: SandboxServer, load: Callable[..., Run], what: Any, says: str
+) -> None:
+    server.faults.file_place = "storage"
+    keys = [attach(first(server.world), number) for number in range(3)]
+    fault = server.faults.add(Fault(f"storage/*/{keys[1]}", what, times=None, retry_after=86_400))
+    run = load()
+    assert str(run.error).startswith("1 read failed (attachments). ")
+    assert [row["file_status"] for row in run.records["attachments"]] == ["stored", "failed", "stored"]
+    assert logged(run, says)
+    assert server.grants.refreshes == 1
+    fault.times = 0
+    assert stored(rows(run, load(run.state))) == in_books(server.world)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        *("http://storage.invalid/file", "ftp://127.0.0.1/file", "file:///etc/passwd", "data:,x", "https://", ""),
+        *("http://[", "https://me:word@127.0.0.1/file", "https://127.0.0.1:0/file"),
+        "https://a\u202eb/file".encode().decode("latin-1"),
+    ],
+)
+def test_a_redirect_to_what_is_no_safe_address_is_not_followed(
+    server: SandboxServer, load: Callable[..., Run], location: str
+) -> None:
+    attach(first(server.world), 1)
+    server.faults.add(Fault(FILES, 302, by="nobody", location=location, times=None))
+    run = load()
+    assert logged(run, "Sage redirects to no address that a file may come from")
+    assert run.records["attachments"][0]["file_status"] == "failed"
+    assert not location or not logged(run, location)
+
+
+def test_a_redirect_of_a_storage_host_back_to_sage_brings_no_token_there(
+    server: SandboxServer, load: Callable[..., Run]
+) -> None:
+    key = attach(first(server.world), 1)
+    server.faults.file_place = "storage"
+    back = f"{server.api_url}/attachments/{key}/file?moved=1"
+    server.faults.add(Fault("storage/*", 302, by="nobody", location=back, times=None))
+    run = load()
+    assert run.records["attachments"][0]["file_status"] == "failed"
+    assert logged(run, "answered 401")
+    assert server.grants.refreshes == 1
+
+
+def test_lists_follow_no_redirect(server: SandboxServer, load: Callable[..., Run]) -> None:
+    attach(first(server.world), 1)
+    with SandboxServer(plain_world(2)) as elsewhere:
+        away = f"{elsewhere.api_url}/attachments"
+        server.faults.add(Fault("attachments", 302, by="nobody", location=away, times=None))
+        run = load()
+        assert len(elsewhere.requests) == 0
+    assert logged(run, "It points elsewhere, where tokens do not go")
+
+
+def test_waiting_for_a_storage_host_holds_no_place_among_requests_to_sage(
+    server: SandboxServer, load: Callable[..., Run]
+) -> None:
+    server.faults.file_place = "storage"
+    for number in range(6):
+        attach(first(server.world), number)
+    server.faults.add(Fault("storage/*", "slow", times=None, seconds=0.5))
+    run = load(concurrency=2)
+    assert stored(run.records["attachments"]) == in_books(server.world)
+    files = [request for request in server.requests.of("attachments") if request.path.endswith("/file")]
+    assert max(request.end - request.start for request in files) < 0.5
 
 
 # What is not fetched twice

@@ -77,6 +77,17 @@ def test_a_passing_fault_changes_nothing(server: SandboxServer, run_tap: RunTap,
     }
 
 
+@pytest.mark.parametrize("place", ["https://portal.invalid/", "http://[", "\xff", ""])
+def test_a_redirect_to_whatever_it_is_counts_as_a_passing_fault(
+    server: SandboxServer, run_tap: RunTap, place: str
+) -> None:
+    server.faults.add(Fault("contacts", 302, by="nobody", location=place))
+    run = run_tap(*STREAMS)
+    assert run.error is None
+    assert [len(run.records[name]) for name in STREAMS] == [14, 2, 14]
+    assert any("It points elsewhere, where tokens do not go" in line for line in run.log)
+
+
 @pytest.mark.parametrize("path", ["contacts", "invoice_settings", "businesses"])
 def test_a_right_response_under_a_wrong_content_type_counts_for_what_it_holds(
     server: SandboxServer, run_tap: RunTap, path: str

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from singer_sdk.exceptions import ConfigValidationError
 
+from sage_sandbox.books import content_of
+from sage_sandbox.faults import Fault
 from sage_sandbox.server import SandboxServer
+from sage_workbench.attached_files import attach, first
 from sage_workbench.plain_books import List, plain_world
 from tap_sage_accounting.exceptions import NoWayToSageError, ServiceUnavailableError
 
@@ -262,6 +266,58 @@ def test_a_password_file_is_not_looked_into(
     run = run_tap("contacts")
     assert run.error is None
     assert len(run.records["contacts"]) == 6
+
+
+# Files that another host has
+
+
+def attached(server: SandboxServer, host: str) -> tuple[str, bytes]:
+    """Attach a file that Sage redirects to a host for; return its SHA-256 and the host's response with it."""
+    attach(first(server.world), 1)
+    server.faults.add(Fault("attachments/*/file", 302, by="nobody", location=f"https://{host}/it?sign=1", times=None))
+    content = content_of(next(iter(first(server.world).collection("attachments").rows.values())).render())
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+    return sha256(content).hexdigest(), head.encode() + content
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_the_certificate_of_a_host_of_files_decides_about_these_only(
+    server: SandboxServer, run_tap: RunTap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_trusted: bool
+) -> None:
+    authority = certificate(tmp_path, "authority")
+    certificate(tmp_path, "server", issuer=authority if is_trusted else None)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+    digest, answer = attached(server, "127.0.0.1:1")
+    with listening(context=context_of(tmp_path, "server"), answer=answer) as host:
+        server.faults.script[0].location = f"https://127.0.0.1:{host.port}/it?sign=1"
+        run = run_tap("attachments", "contacts", attachments_url=f"file://{tmp_path}/files")
+    [record] = run.records["attachments"]
+    assert len(run.records["contacts"]) == 6
+    if is_trusted:
+        assert record["file_sha256"] == digest
+        assert host.heard.startswith(b"GET /it?sign=1 HTTP/1.1")
+        assert b"bearer" not in host.heard.lower()
+    else:
+        assert record["file_status"] == "failed"
+        assert not isinstance(run.error, NoWayToSageError)
+        assert any("could not be made: certificate not accepted: self-signed" in line for line in run.log)
+        assert host.heard == b""
+
+
+@pytest.mark.parametrize("status", [b"407 Proxy Authentication Required", b"403 Forbidden", b"502 Bad Gateway"])
+def test_a_proxy_that_leads_to_no_host_of_files_ends_no_run(
+    server: SandboxServer, run_tap: RunTap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: bytes
+) -> None:
+    attached(server, "storage.example")
+    with listening(answer=b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % status) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret-word@127.0.0.1:{proxy.port}")
+        run = run_tap("attachments", "contacts", attachments_url=f"file://{tmp_path}/files")
+    assert run.records["attachments"][0]["file_status"] == "failed"
+    assert len(run.records["contacts"]) == 6
+    assert str(run.error).startswith("1 read failed (attachments). ")
+    assert any("the proxy did not connect: " in line for line in run.log)
+    assert proxy.heard.startswith(b"CONNECT storage.example:443 ")
+    assert "secret-word" not in str(run.error) + "".join(run.log)
 
 
 # What is sent

@@ -183,8 +183,9 @@ def test_a_failed_tls_handshake_is_known_not_to_have_spent_the_token() -> None:
     assert len(waits) == 4
 
 
-def test_a_redirect_is_not_followed_with_secrets() -> None:
-    elsewhere = answer(b"", "307 Temporary Redirect", "Location: http://127.0.0.1:9/token")
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9/token", "http://[", "//", ""])
+def test_a_redirect_is_not_followed_with_secrets(place: str) -> None:
+    elsewhere = answer(b"", "307 Temporary Redirect", f"Location: {place}")
     refusal = pytest.raises(AuthorizationError, match=r"redirects token requests.*'token_url'")
     with serving(elsewhere) as server, refusal:
         endpoint(server.url).refresh("old")

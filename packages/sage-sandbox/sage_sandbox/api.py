@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sage_sandbox.books import behind, content_of, trial_balance
+from sage_sandbox.books import behind, trial_balance
 from sage_sandbox.books.company import Company
 from sage_sandbox.books.editions import PURCHASES_NOT_ON_START
 from sage_sandbox.endpoints import ENDPOINTS, Endpoint
@@ -29,11 +28,13 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from sage_sandbox.faults import Faults
+    from sage_sandbox.storage import Storage
     from sage_sandbox.store import Body, Business, Row, World
 
 PREFIX = "/v3.1/"
-_FILE, _JSON = "application/octet-stream", "application/json"
+_FILE = "application/octet-stream"
 _OF_FILE = "/file"
+_MOVED = "moved"
 _WITHOUT_BUSINESS = frozenset({"businesses", "user"})
 _SENT_BY_READING = frozenset({"sales_invoices", "sales_credit_notes", "sales_corrective_invoices"})
 EDITIONS = {
@@ -89,10 +90,11 @@ class Answer:
 class Api:
     """Serves requests from a world. Not thread-safe: the caller holds the world still meanwhile."""
 
-    def __init__(self, world: World, faults: Faults) -> None:
+    def __init__(self, world: World, faults: Faults, storage: Storage) -> None:
         self.on_request: Callable[[Call], None] | None = None
         self._world = world
         self._faults = faults
+        self._storage = storage
         self._pages = Pages(faults)
         self._reports: Shelf[bytes] = Shelf(_KEPT_REPORTS)
 
@@ -113,7 +115,11 @@ class Api:
                 return Answer(200, self._without_business(call))
             business = self._business(call)
             body = self._with_business(business, endpoint, call)
-            return Answer(200, body, business.id, media_type=_FILE if _wants_file(endpoint, call) else _JSON)
+            if not _wants_file(endpoint, call):
+                return Answer(200, body, business.id)
+            if place := self._place_of_file(business, call):
+                return Answer(302, b"", business.id, {"Location": place})
+            return Answer(200, body, business.id, media_type=_FILE)
         except RefusalError as refusal:
             echo = business.id if business is not None else None
             return Answer(refusal.status, encode(refusal.body), echo, refusal.headers)
@@ -175,7 +181,8 @@ class Api:
         if not endpoint.single:
             raise not_found("The path")
         if _wants_file(endpoint, call):
-            return self._file(self._pages.find(business, endpoint, call.key.removesuffix(_OF_FILE)))
+            row = self._pages.find(business, endpoint, call.key.removesuffix(_OF_FILE))
+            return self._storage.content(row.render())
         row = self._pages.find(business, endpoint, call.key)
         view = record_view(endpoint, call.params)
         self._mark_as_sent(business, endpoint, row, call.params)
@@ -183,9 +190,12 @@ class Api:
             return self._pages.expand_origin(business, row, view)
         return self._pages.record(business, endpoint, row, view)
 
-    def _file(self, row: Row) -> bytes:
-        content = content_of(row.render())
-        return b64encode(content) if self._faults.file_content == "base64" else content
+    def _place_of_file(self, business: Business, call: Call) -> str | None:
+        """Return where the content of a file is; None for here."""
+        if self._faults.file_place == "storage":
+            return self._storage.sign(business.id, call.key.removesuffix(_OF_FILE))
+        is_elsewhere = self._faults.file_place == "moved" and _MOVED not in call.params
+        return f"{PREFIX}{call.path}?{_MOVED}=1" if is_elsewhere else None
 
     def _mark_as_sent(self, business: Business, endpoint: Endpoint, row: Row, params: Params) -> None:
         """Do what Sage's description says that reading a sales document does unless the request says not to."""

@@ -34,6 +34,7 @@ from sage_sandbox.refusals import (
     unexpected,
 )
 from sage_sandbox.shelf import Shelf
+from sage_sandbox.storage import STORAGE_PREFIX, refused_by_storage
 from sage_sandbox.traffic import LoggedRequest, RateLimiter, RequestLog, retry_after
 from sage_sandbox.wire import BY_HAND, send_by_hand
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from sage_sandbox.faults import Fault, Faults
     from sage_sandbox.grants import Grants
     from sage_sandbox.query import Params
+    from sage_sandbox.storage import Storage
     from sage_sandbox.store import World
 
 _OAUTH_PATHS = {AUTHORIZE_PATH: "authorize", TOKEN_PATH: "token", REVOKE_PATH: "revoke"}
@@ -68,6 +70,7 @@ class SandboxApp:
         faults: Faults,
         grants: Grants,
         api: Api,
+        storage: Storage,
         requests: RequestLog,
         advance: Callable[[int], None],
     ) -> None:
@@ -75,6 +78,7 @@ class SandboxApp:
         self.faults = faults
         self.grants = grants
         self.api = api
+        self.storage = storage
         self.requests = requests
         self.lock = threading.RLock()
         self.in_flight_max = 0
@@ -131,9 +135,12 @@ class SandboxApp:
             response = await self._oauth(request, path, fault)
         elif path.startswith(PREFIX):
             response = await self._api(request, call, fault)
+        elif path.startswith(STORAGE_PREFIX):
+            response = await self._stored(request, fault)
         else:
             response = _json(Answer(404, encode(RefusalError(404, "RecordNotFound", "Unknown path.").body)))
-        self._date(response)
+        if not path.startswith(STORAGE_PREFIX):  # which has a clock of its own
+            self._date(response)
         response.headers["x_request_id"] = uuid.uuid4().hex
         lost = fault is not None and fault.what == "lost"
         self._log(call, path, 0 if lost else response.status_code, started)
@@ -166,7 +173,7 @@ class SandboxApp:
                 response.headers["date"] = "half past noon"
 
     def _log(self, call: Call, path: str, status: int, started: float) -> None:
-        secretless = {} if path in _OAUTH_PATHS else call.params
+        secretless = {} if path in _OAUTH_PATHS or path.startswith(STORAGE_PREFIX) else call.params
         end = time.monotonic()
         self.requests.append(LoggedRequest(call.method, path, secretless, call.business, status, started, end))
 
@@ -250,6 +257,16 @@ class SandboxApp:
                 return Response(_GATEWAY_PAGE, status_code=401, media_type="text/html")
             case "empty":
                 return Response(status_code=401)
+
+    async def _stored(self, request: Request, fault: Fault | None) -> Response:
+        await self._take_time(fault)
+        if fault is not None and isinstance(fault.what, int):
+            return refused_by_storage(fault.what, "InternalError")
+        if fault is not None and fault.what == "redirect_loop":
+            return Response(status_code=302, headers={"location": str(request.url)})
+        with self.lock:
+            response = self.storage.answer(request.url.path, dict(request.query_params), dict(request.headers))
+        return response if fault is None else self._spoil(response, fault, Answer(response.status_code, b""))
 
     async def _oauth(self, request: Request, path: str, fault: Fault | None) -> Response:
         await self._take_time(fault)

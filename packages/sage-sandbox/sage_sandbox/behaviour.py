@@ -35,6 +35,8 @@ class Behaviour:
         lists_in_full: Lists show the lines of documents, or only single records do.
         object_ids: Single objects, such as settings, have an `id`.
         file_content: The content of an attached file comes as it is, or as text in base64.
+        file_place: The content of an attached file comes from its own path (`sage`), or by a redirect: to another
+            address of this host (`moved`), or to a signed one of a storage host (`storage`).
         undated_before: Ledger entries of days before this one have null in `created_at` and `updated_at`; "" for none.
         last_paid: The day of the last payment is in the country's format (`local`) or in that of all dates (`iso`).
         exchange_rates: A document's rate is the price of a unit: of its currency (`price`), or of the base currency
@@ -97,6 +99,7 @@ class Behaviour:
     lists_in_full: bool = True
     object_ids: bool = False
     file_content: Literal["bytes", "base64"] = "bytes"
+    file_place: Literal["sage", "moved", "storage"] = "sage"
     undated_before: str = ""
     last_paid: Literal["local", "iso"] = "local"
     exchange_rates: Literal["price", "inverse"] = "price"

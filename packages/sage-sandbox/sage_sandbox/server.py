@@ -19,6 +19,7 @@ from sage_sandbox.books import advance, build_world
 from sage_sandbox.faults import Faults
 from sage_sandbox.grants import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Grants
 from sage_sandbox.oauth import AUTHORIZE_PATH, REVOKE_PATH, TOKEN_PATH
+from sage_sandbox.storage import Storage
 from sage_sandbox.traffic import RequestLog
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class SandboxServer:
         faults: The switches.
         requests: The log of served requests.
         grants: Applications and tokens; `issued_secrets`, `refusals` and `refreshes` say what happened.
+        storage: The host that has attached files, on a port of its own.
     """
 
     client_id = CLIENT_ID
@@ -110,18 +112,20 @@ class SandboxServer:
             country=lead.country if lead is not None else "GB",
             path=_grants_file(data_dir),
         )
-        self._api = Api(self.world, self.faults)
+        self.storage = Storage(self.world, self.faults)
+        self._api = Api(self.world, self.faults, self.storage)
         self._app = SandboxApp(
             world=self.world,
             faults=self.faults,
             grants=self.grants,
             api=self._api,
+            storage=self.storage,
             requests=self.requests,
             advance=self.advance,
         )
         self._host, self._port = host, port
         self._days = 0
-        self._socket: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -129,7 +133,7 @@ class SandboxServer:
         self._bind()
         server = self._make_server()
         self._thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [self._socket]}, name="sandbox", daemon=True
+            target=server.run, kwargs={"sockets": self._sockets}, name="sandbox", daemon=True
         )
         self._thread.start()
         if not server.ready.wait(_START_PATIENCE):
@@ -148,7 +152,7 @@ class SandboxServer:
         self._bind()
         announce()
         with contextlib.suppress(KeyboardInterrupt):
-            self._make_server().run(sockets=[self._bound])
+            self._make_server().run(sockets=self._sockets)
 
     def stop(self) -> None:
         """Stop serving; requests that wait for a slow response get it at once."""
@@ -192,10 +196,9 @@ class SandboxServer:
         Raises:
             RuntimeError: It never ran.
         """
-        if self._socket is None:
+        if not self._sockets:
             raise RuntimeError("The simulated Sage is not running.")
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return self._address_of(self._port)
 
     @property
     def api_url(self) -> str:
@@ -239,24 +242,15 @@ class SandboxServer:
             **overrides,
         }
 
-    @property
-    def _bound(self) -> socket.socket:
-        if self._socket is None:
-            raise RuntimeError("The simulated Sage is not running.")
-        return self._socket
+    def _address_of(self, port: int) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{port}"
 
     def _bind(self) -> None:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        # asyncio switches Nagle's algorithm off only for sockets that name their protocol.
-        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((self._host, self._port))
-            self._socket.listen()  # who comes before the server runs waits, and is not refused
-        except OSError:
-            self._socket.close()
-            raise
-        self._host, self._port = self._socket.getsockname()[:2]
+        self._sockets = [_listen(self._host, self._port)]
+        self._host, self._port = self._sockets[0].getsockname()[:2]
+        self._sockets.append(_listen(self._host, 0))
+        self.storage.url = self._address_of(self._sockets[1].getsockname()[1])
 
     def _make_server(self) -> _Server:
         config = uvicorn.Config(
@@ -276,6 +270,20 @@ class SandboxServer:
         )
         self._server = _Server(config, self._app.closing)
         return self._server
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio switches Nagle's algorithm off only for sockets that name their protocol.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()  # who comes before the server runs waits, and is not refused
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _grants_file(data_dir: Path | None) -> Path | None:
