@@ -18,7 +18,8 @@ import sage_pipeline
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 from upath import UPath
 
-MODELS = DbtProject(os.environ.get("SAGE_MODELS", Path(__file__).parents[2] / "transform"))
+MODELS_PLACE = Path(os.environ.get("SAGE_MODELS") or Path(__file__, "../../../transform")).resolve()
+"""The dbt project; by itself that of the clone which this file is in."""
 STATES = UPath(os.environ.get("SAGE_STATES", "sage-states"))
 """Where bookmarks are kept, a file for each business: a directory that outlives the run, or a bucket (`s3://...`)."""
 SLOTS = int(os.environ.get("SAGE_SLOTS", "4"))
@@ -29,7 +30,23 @@ SETTINGS = {"requests_per_minute": str(max(1, REQUESTS_PER_MINUTE // SLOTS))}
 FINDING = re.compile(r"Reconciliation, (.+ differs by .+)")
 """What the models log of a check that differs: business, month, check and figures."""
 
-MODELS.prepare_if_dev()
+
+def project() -> DbtProject:
+    """Return the dbt project with its manifest.
+
+    Raises:
+        FileNotFoundError: one of both is not there.
+    """
+    if not (MODELS_PLACE / "dbt_project.yml").exists():
+        raise FileNotFoundError(f"No dbt project in {MODELS_PLACE}: copy transform/, and set SAGE_MODELS to its place.")
+    found = DbtProject(MODELS_PLACE)
+    found.prepare_if_dev()
+    if not found.manifest_path.exists():
+        raise FileNotFoundError(f"No {found.manifest_path}: run `dbt parse` in {MODELS_PLACE}.")
+    return found
+
+
+MODELS = project()
 TABLES: dict[str, dict[str, Any]] = {
     source["name"]: source
     for source in json.loads(MODELS.manifest_path.read_text())["sources"].values()
@@ -113,7 +130,7 @@ def finance_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> It
     if not build.is_successful():
         logged = (json.loads(line)["info"]["msg"] for line in (build.target_path / "dbt.log").read_text().splitlines())
         findings = [found[1] for message in logged if (found := FINDING.search(message))]
-        raise dg.Failure("\n".join(findings) or "dbt failed: see its log.")
+        raise failure("\n".join(findings) or "dbt failed: see its log.")
 
 
 def succeed(outcome: sage_pipeline.Outcome) -> None:
@@ -123,7 +140,14 @@ def succeed(outcome: sage_pipeline.Outcome) -> None:
         Failure: a program failed.
     """
     if outcome.failed:
-        raise dg.Failure(outcome.summary, metadata={"exit_codes": outcome.exit_codes, "run": outcome.run})
+        raise failure(outcome.summary, exit_codes=outcome.exit_codes, run=outcome.run)
+
+
+def failure(reason: str, **metadata: Any) -> dg.Failure:
+    """Make a failure whose reason a terminal shows again behind Dagster's stack trace, as its cause."""
+    made = dg.Failure(reason, metadata=metadata)
+    made.__cause__ = sage_pipeline.RunFailedError(reason)
+    return made
 
 
 def _by_business(job: Any, cron_schedule: str) -> dg.ScheduleDefinition:

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -31,6 +30,10 @@ COLLECTED = RUN_LOG | {"deletions"}
 """Streams that are no lists: their rows are found while lists are read."""
 
 
+class RunFailedError(Exception):
+    """A program failed; the message is its own."""
+
+
 @dataclass
 class Outcome:
     """How a run ended.
@@ -38,10 +41,11 @@ class Outcome:
     Attributes:
         exit_codes: those of the programs, by name.
         summary: the last line of the tap's log, which says how it went. After a failure, what the tap says about that,
-            or the loader's last line where it failed alone.
+            or the loader's last line where it failed first.
         run: the row of the stream `runs`.
         reads: the rows of the stream `run_reads`, by stream.
         businesses: names of the businesses that were listed, by id.
+        loader_left: whether the loader ended before it had read everything.
     """
 
     exit_codes: dict[str, int] = field(default_factory=dict)
@@ -49,11 +53,13 @@ class Outcome:
     run: dict[str, Any] = field(default_factory=dict)
     reads: dict[str, dict[str, Any]] = field(default_factory=dict)
     businesses: dict[str, str] = field(default_factory=dict)
+    loader_left: bool = False
 
     @property
     def failed(self) -> str | None:
-        """The program that failed: the tap, where both did; None if everything arrived that the user may read."""
-        return next((name for name in (TAP, LOADER) if self.exit_codes.get(name)), None)
+        """The program that failed, where both did, first; None if everything arrived that the user may read."""
+        order = (LOADER, TAP) if self.loader_left else (TAP, LOADER)
+        return next((name for name in order if self.exit_codes.get(name)), None)
 
     @property
     def loaded(self) -> dict[str, dict[str, Any]]:
@@ -139,8 +145,15 @@ def run(streams: Collection[str], state: Path | UPath | None = None, *options: s
 
 
 def catalog_of(streams: Collection[str]) -> dict[str, Any]:
-    """Return the tap's catalog with some streams selected, and no others."""
-    found = subprocess.run([TAP, "--config=ENV", "--discover"], check=True, stdout=subprocess.PIPE)
+    """Return the tap's catalog with some streams selected, and no others.
+
+    Raises:
+        RunFailedError: the tap gave none.
+    """
+    found = subprocess.run([TAP, "--config=ENV", "--discover"], check=False, capture_output=True, text=True)
+    sys.stderr.write(found.stderr)
+    if found.returncode:
+        raise RunFailedError(message_of(found.stderr.rstrip().rpartition("\n")[2]))
     catalog: dict[str, Any] = json.loads(found.stdout)
     for stream in catalog["streams"]:
         [own] = [entry["metadata"] for entry in stream["metadata"] if not entry["breadcrumb"]]
@@ -148,10 +161,14 @@ def catalog_of(streams: Collection[str]) -> dict[str, Any]:
     return catalog
 
 
+def message_of(line: str) -> str:
+    """Return a line of a log without time, level and logger."""
+    return line.split(" | ", 3)[-1]
+
+
 def _pipe(command: list[str], environment: Mapping[str, str], state: Path | UPath | None) -> Outcome:
     """Let the loader read what the tap writes, and keep the last state that it confirms, however the run ends."""
     outcome = Outcome()
-    tap = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     loader = subprocess.Popen(
         [LOADER, "--config=ENV"],
         env=environment,
@@ -159,6 +176,7 @@ def _pipe(command: list[str], environment: Mapping[str, str], state: Path | UPat
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    tap = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert tap.stdout and tap.stderr and loader.stdin and loader.stdout and loader.stderr  # noqa: S101, PT018 - for types
     logs = {TAP: Reader(tap.stderr, shown=True), LOADER: Reader(loader.stderr, shown=True)}
     states = Reader(loader.stdout, shown=False)
@@ -177,17 +195,20 @@ def _pipe(command: list[str], environment: Mapping[str, str], state: Path | UPat
             keep(state, confirmed)
     last = logs[outcome.failed or TAP].last()
     problems = logs[TAP].problems() if outcome.failed == TAP else []
-    outcome.summary = " ".join(problems) or last.split(" | ", 3)[-1]  # behind time, level and logger
+    outcome.summary = " ".join(problems) or message_of(last)
     return outcome
 
 
 def _copy(source: IO[bytes], sink: IO[bytes], outcome: Outcome) -> None:
-    """Copy messages to their end, and note those that are about the run."""
-    with suppress(BrokenPipeError), source, sink:  # a loader that has ended fails by its exit code
-        for line in source:
-            if b'"run' in line or b'"businesses"' in line:
-                outcome.note(line)
-            sink.write(line)
+    """Copy messages to their end, and note those that are about the run and whether the loader ended before."""
+    try:
+        with source, sink:
+            for line in source:
+                if b'"run' in line or b'"businesses"' in line:
+                    outcome.note(line)
+                sink.write(line)
+    except BrokenPipeError:
+        outcome.loader_left = True
 
 
 def keep(state: Path | UPath, content: str) -> None:

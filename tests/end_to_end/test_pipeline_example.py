@@ -73,16 +73,25 @@ def held(server: SandboxServer, stream: str) -> int:
     return sum(len(business.collections[stream].rows) for business in server.world.businesses.values())
 
 
-def test_a_loader_that_fails_is_named_and_nothing_counts_as_loaded(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("reads", ["", "head -n 1 >/dev/null; ", "cat >/dev/null; "])
+def test_a_loader_that_fails_is_named_and_nothing_counts_as_loaded(pipeline: Pipeline, reads: str) -> None:
     assert not pipeline.run("contacts").failed
     before = pipeline.state.read_bytes()
-    pipeline.load_with("head -n 1 >/dev/null; echo 'The disk is full.' >&2; exit 3")
+    pipeline.load_with(f"{reads}echo 'The disk is full.' >&2; exit 3")
     outcome = pipeline.run("contacts", "ledger_entries")
     assert outcome.exit_codes[pipeline.module.LOADER] == 3
     assert outcome.loaded == {}
     assert pipeline.state.read_bytes() == before
-    if outcome.failed == pipeline.module.LOADER:  # the tap may have ended before it noticed
-        assert outcome.summary == "The disk is full."
+    assert (outcome.failed, outcome.summary) == (pipeline.module.LOADER, "The disk is full.")
+
+
+def test_settings_that_are_not_right_are_named_before_anything_is_loaded(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAP_SAGE_ACCOUNTING_PATIENCE", "long")
+    with pytest.raises(pipeline.module.RunFailedError, match="TAP_SAGE_ACCOUNTING_PATIENCE must be a whole number"):
+        pipeline.run("contacts")
+    assert not pipeline.messages.exists()
 
 
 def test_a_run_that_is_cancelled_ends_in_order_and_goes_on_from_there(
