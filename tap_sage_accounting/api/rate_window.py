@@ -30,7 +30,7 @@ SHORT = 3.0
 FIRST_DELAY = 0.25
 """Seconds before the first attempt without a `Retry-After`. Later ones wait a tenth of the time so far."""
 LONGEST_DELAY = 2.0
-"""Seconds that such an attempt waits at most."""
+"""Seconds that such an attempt waits at most within a minute. After that, it waits a tenth of the time beyond it."""
 ANSWERED_WITHIN = 10.0
 """Seconds after which another attempt is made, although the last one has no response yet."""
 
@@ -209,7 +209,8 @@ class RateWindow:
         closure.rounds += 1
         if retry_after is None:
             delay = max(FIRST_DELAY * self._second, (now - closure.since) / 10)
-            retry_after = min(LONGEST_DELAY * self._second, delay)
+            longest = max(LONGEST_DELAY * self._second, (now - closure.since - self._minute) / 10)
+            retry_after = min(longest, delay)
         closure.resume_at = now + retry_after
 
     def _measure_pace(self, closure: Closure, full_at: float) -> None:

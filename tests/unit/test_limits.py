@@ -223,6 +223,13 @@ def test_runs_that_share_an_application_come_to_terms(
     assert all(run.seconds < 60 * (4 * runs + 3) + starts_after for run in shared)
 
 
+def test_a_limit_of_a_day_is_tried_less_and_less_often() -> None:
+    run = Run(2600, 5)
+    meet(Sage(2500, length=86_400.0, retry_after=False), run)
+    assert len(run.answered) == 2500
+    assert len(run.refused) < 150
+
+
 @pytest.mark.parametrize("at", [10.0, 70.2, 200.0])
 @pytest.mark.parametrize("kind", KINDS)
 @RETRY_AFTER
