@@ -736,6 +736,16 @@ def test_a_directory_that_cannot_be_made_is_named_by_why_and_not_as_absent(
     assert [row["file_status"] for row in run.records["attachments"]] == ["failed"]
 
 
+def test_a_place_is_read_as_it_is_written_and_its_addresses_can_be_opened(
+    server: SandboxServer, load: Callable[..., Run], tmp_path: Path
+) -> None:
+    attach(first(server.world), 0)
+    [record] = load(attachments_url=f"file://{tmp_path}/a%20b é c").records["attachments"]
+    assert len(files_in(tmp_path / "a%20b é c")) == 1
+    with fsspec.open(record["file_url"]) as file:
+        assert sha256(file.read()).hexdigest() == record["file_sha256"]
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [

@@ -78,6 +78,7 @@ class Landing:
         columns_lost: columns that the target does not have.
         outcomes: what each run left.
         filled: rows in which a column that came with the second run has the right value; the wrong ones are lost.
+        takes_columns: whether a run with columns that its tables have not was loaded.
     """
 
     target: str
@@ -85,6 +86,7 @@ class Landing:
     columns_lost: int
     outcomes: list[Outcome] = field(default_factory=list)
     filled: int | None = None
+    takes_columns: bool = True
 
 
 def kind_of(part: Record) -> str:

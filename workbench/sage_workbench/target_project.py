@@ -73,6 +73,10 @@ class Entrant:
         return f"{self.decimals}-{self.is_batch}"
 
 
+class MeltanoError(Exception):
+    """Meltano, or what it started, failed; the message ends with what they wrote."""
+
+
 class Project:
     """A fresh copy of the project, on a simulated Sage of six businesses."""
 
@@ -122,7 +126,11 @@ class Project:
             program.chmod(0o755)
 
     def meltano(self, *arguments: str, **settings: str) -> None:
-        """Run Meltano in it."""
+        """Run Meltano in it.
+
+        Raises:
+            MeltanoError: it failed.
+        """
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("MELTANO_", "TAP_", "TARGET_"))}
         prefix = TAP.upper().replace("-", "_")
         environment = {
@@ -148,7 +156,7 @@ class Project:
             check=False,
         )
         if done.returncode:
-            raise SystemExit(f"{' '.join(command)[:200]} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+            raise MeltanoError(f"{' '.join(command)[:200]} failed:\n{(done.stdout + done.stderr)[-3000:]}")
 
     def load(self, entrant: Entrant, **settings: object) -> None:
         """Run the pipeline into a target."""
