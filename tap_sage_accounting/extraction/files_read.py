@@ -8,12 +8,13 @@ files are: for another place, or the first time, the list is read from its begin
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import FatalAPIError, SkippableAPIError
 from typing_extensions import override
 
-from tap_sage_accounting.exceptions import MissingFilesError, RecordNotFoundError
+from tap_sage_accounting.exceptions import MissingFilesError
 from tap_sage_accounting.extraction.read import BusinessRead
 from tap_sage_accounting.files.attachment import require_requestable
 from tap_sage_accounting.run.packed_ids import pack, unpack
@@ -36,8 +37,9 @@ class FilesRead(BusinessRead):
     """One read of the attachments of one business."""
 
     def __init__(self, plan: ReadPlan) -> None:
-        super().__init__(plan)
         self._files = _fetcher(plan)
+        self._pass_deletion_on = plan.report_deletion
+        super().__init__(replace(plan, report_deletion=self._report_deletion))
         self._to_retry = sorted(unpack(plan.state[FILES_MISSING])) if FILES_MISSING in plan.state else []
         random.shuffle(self._to_retry)  # or the same ones would hold others back in each run
 
@@ -53,12 +55,13 @@ class FilesRead(BusinessRead):
         self._report(files.missing)
 
     def _missing_before(self, files: FileFetcher) -> Iterator[dict[str, Any]]:
-        """Yield the records whose files are missing since earlier runs; not those that were deleted meanwhile."""
+        """Yield the records whose files are missing since earlier runs.
+
+        One that Sage does not find stays among them until Sage reports that it was deleted.
+        """
         for key, found in files.ahead(self._record_of, self._to_retry):
             try:
                 record = found.result()
-            except RecordNotFoundError:
-                continue
             except (FatalAPIError, SkippableAPIError) as error:
                 files.add_missing(key, error)
             else:
@@ -67,6 +70,11 @@ class FilesRead(BusinessRead):
     def _record_of(self, key: str) -> dict[str, Any]:
         require_requestable(key)
         return self._plan.endpoint.record_of(key)
+
+    def _report_deletion(self, key: str, deleted_at: str | None, how: str) -> None:
+        if self._files is not None:
+            self._files.missing.pop(key, None)
+        self._pass_deletion_on(key, deleted_at, how)
 
     @override
     def _move_bookmark(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from singer_sdk.exceptions import FatalAPIError, SkippableAPIError
 
-from tap_sage_accounting.exceptions import NotFoundError
+from tap_sage_accounting.exceptions import FileStoreError, NotFoundError
 from tap_sage_accounting.files.attachment import Attachment, require_requestable
 from tap_sage_accounting.files.download import downloaded
 from tap_sage_accounting.files.restraint import Restraint
@@ -92,7 +92,8 @@ class FileFetcher:
     files_ahead: Callable[[], int]
     counts: FileCounts
     missing: dict[str, Fetched] = field(default_factory=dict)
-    _restraint: Restraint = field(default_factory=Restraint)
+    _looking: Restraint = field(default_factory=Restraint)
+    _fetching: Restraint = field(default_factory=Restraint)
     _last_in_vain: Fetched = field(default_factory=Fetched)
 
     def with_files(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -121,23 +122,37 @@ class FileFetcher:
 
     def _fetch(self, record: Record) -> Fetched:
         attachment = Attachment.of(record, self.business_id)
-        if self._restraint.holds_back():
-            return replace(self._last_in_vain, reason=NOT_TRIED)
+        if self._looking.holds_back():
+            return self._not_tried()
         try:
             found = self.store.find(attachment)
-            if found is not None or attachment.is_deleted:
-                return Fetched.of(found)
+        except FileStoreError as error:
+            return self._in_vain(self._looking, error)
+        self._looking.note(is_in_vain=False)
+        return Fetched.of(found) if found is not None or attachment.is_deleted else self._fetch_new(attachment)
+
+    def _fetch_new(self, attachment: Attachment) -> Fetched:
+        if self._fetching.holds_back():
+            return self._not_tried()
+        try:
             require_requestable(attachment.key)
             with downloaded(self.endpoint, attachment) as (file, digest):
                 found = self.store.save(attachment, file, digest)
+        except NotFoundError as error:
+            self._fetching.note(is_in_vain=False)
+            return Fetched.without(error)
         except (FatalAPIError, SkippableAPIError) as error:
-            fetched = Fetched.without(error)
-            if not isinstance(error, NotFoundError):
-                self._last_in_vain = fetched
-                self._restraint.note(is_in_vain=True)
-            return fetched
-        self._restraint.note(is_in_vain=False)
+            return self._in_vain(self._fetching, error)
+        self._fetching.note(is_in_vain=False)
         return Fetched.of(found, is_new=True)
+
+    def _in_vain(self, restraint: Restraint, error: FatalAPIError | SkippableAPIError) -> Fetched:
+        restraint.note(is_in_vain=True)
+        self._last_in_vain = Fetched.without(error)
+        return self._last_in_vain
+
+    def _not_tried(self) -> Fetched:
+        return replace(self._last_in_vain, reason=NOT_TRIED)
 
     def _note(self, record: Record, fetched: Fetched) -> None:
         """Put the outcome of a file into its record, and into what is reported."""

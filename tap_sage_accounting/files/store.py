@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ PARTS_LIVE = 3600.0
 """Seconds after which a part of a file is what a run left that was killed."""
 PARTS = ".parts"
 """The directory, on a disk, for files that are being written."""
+_PART = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
 
 
@@ -193,10 +195,11 @@ def _is_disk(file_system: Any) -> bool:
 
 
 def _remove_old(parts: Path) -> None:
-    """Remove what killed runs left, and leave alone what another run may be writing."""
-    with suppress(OSError):
-        for part in parts.iterdir():
-            if part.stat().st_mtime < time.time() - PARTS_LIVE:
+    """Remove what killed runs left; leave alone what another run may be writing, and what is none of the tap's."""
+    found = [] if parts.is_symlink() or not parts.is_dir() else parts.iterdir()
+    for part in found:
+        with suppress(OSError):
+            if _PART.fullmatch(part.name) and part.lstat().st_mtime < time.time() - PARTS_LIVE:
                 part.unlink()
 
 

@@ -268,6 +268,53 @@ def test_a_missing_file_whose_attachment_was_deleted_is_no_longer_asked_for(
     assert "files_missing" not in str(deleted.state)
 
 
+def test_a_record_that_is_not_found_once_does_not_make_its_missing_file_forgotten(
+    server: SandboxServer, load: Callable[..., Run]
+) -> None:
+    key = attach(first(server.world), 1)
+    attach(first(server.world), 100)  # moves the bookmark past the other one
+    broken = server.faults.add(Fault(f"attachments/{key}/file", "other_size", times=None))
+    runs = [load()]
+    broken.times = 0
+    server.faults.add(Fault(f"attachments/{key}", 404))
+    runs.append(load(runs[-1].state))
+    assert logged(runs[-1], f"that Sage does not give: {key} (")
+    runs.append(load(runs[-1].state))
+    assert stored(rows(*runs)) == in_books(server.world)
+    assert "files_missing" not in str(runs[-1].state)
+
+
+@pytest.mark.parametrize("tombstones", ["full", "dated_id", "id_only"])
+@pytest.mark.parametrize("deleted_since", ["honoured", "ignored"])
+def test_a_missing_file_is_forgotten_when_its_attachment_is_reported_as_deleted(
+    server: SandboxServer, load: Callable[..., Run], tombstones: Any, deleted_since: Any
+) -> None:
+    server.faults.update({"tombstones": tombstones, "deleted_since": deleted_since})
+    key = attach(first(server.world), 1)
+    server.faults.add(Fault(FILES, "other_size", times=None))
+    run = load()
+    server.world.clock.advance(timedelta(minutes=1))
+    first(server.world).collection("attachments").delete(key, server.world.clock.now())
+    deleted = load(run.state)
+    assert deleted.error is None
+    assert ("files_missing" in str(deleted.state)) == (deleted_since == "ignored")
+
+
+@pytest.mark.parametrize("what", [403, "other_size"])
+def test_files_that_are_stored_keep_their_address_where_others_are_in_vain(
+    server: SandboxServer, load: Callable[..., Run], what: Any
+) -> None:
+    list_ = first(server.world).collection("attachments")
+    old = [attach(first(server.world), number) for number in range(30)]
+    run = load(concurrency=1)
+    for key in [attach(first(server.world), number) for number in range(100, 125)]:
+        server.faults.add(Fault(f"attachments/{key}/file", what, times=None))
+    for key in old:
+        list_.rows[key] = list_.rows.pop(key)  # behind the new ones
+    everything = load(concurrency=1)
+    assert {key for _, key in stored(rows(run, everything))} == {*old}
+
+
 def test_where_too_many_are_missing_the_whole_read_is_repeated(
     server: SandboxServer, load: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -547,12 +594,28 @@ def test_parts_that_a_killed_run_left_are_removed_and_those_of_a_run_at_work_sta
 ) -> None:
     attach(first(server.world), 1)
     (parts := place / ".parts").mkdir(parents=True)
-    old, new = parts / "0123456789abcdef", parts / "fedcba9876543210"
-    for part in (old, new):
+    old, new, foreign = (parts / name for name in ("0123456789abcdef", "fedcba9876543210", "notes.txt"))
+    for part in (old, new, foreign):
         part.write_bytes(b"half")
-    os.utime(old, (time.time() - 7200,) * 2)
+    (parts / "a directory").mkdir()
+    for part in (old, foreign, parts / "a directory"):
+        os.utime(part, (time.time() - 7200,) * 2)
     assert stored(load().records["attachments"]) == in_books(server.world)
-    assert [*parts.iterdir()] == [new]
+    assert {*parts.iterdir()} == {new, foreign, parts / "a directory"}
+
+
+def test_a_directory_of_parts_that_leads_elsewhere_loses_nothing(
+    server: SandboxServer, load: Callable[..., Run], place: Path, tmp_path: Path
+) -> None:
+    attach(first(server.world), 1)
+    elsewhere = tmp_path / "elsewhere"
+    for directory in (place, elsewhere):
+        directory.mkdir()
+    (old := elsewhere / "0123456789abcdef").write_text("mine")
+    os.utime(old, (time.time() - 7200,) * 2)
+    (place / ".parts").symlink_to(elsewhere)
+    assert stored(load().records["attachments"]) == in_books(server.world)
+    assert old.read_text() == "mine"
 
 
 # The setting comes, goes and changes
