@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import platformdirs
 
+from tap_sage_accounting.auth.files import is_open_to_all, is_own
 from tap_sage_accounting.exceptions import TokenStoreError
 
 if TYPE_CHECKING:
@@ -162,13 +163,22 @@ def project_of(file: Path) -> Path | None:
     directory = file.parent
     project = directory.parent.parent
     is_default = (directory.parent.name, directory.name, file.name) == (".meltano", APPLICATION, STORE)
-    return project if is_default and (project / "meltano.yml").is_file() else None
+    return project if is_default and _is_project(project) else None
 
 
 def _projects() -> Iterator[Path]:
     with suppress(OSError):  # the working directory is gone
         here = Path.cwd()
-        yield from (each for each in (here, *here.parents) if (each / "meltano.yml").is_file())
+        yield from (each for each in (here, *here.parents) if _is_project(each))
+
+
+def _is_project(directory: Path) -> bool:
+    """Return whether a directory is a Meltano project, and none that anybody may have put there, as into /tmp.
+
+    Meltano runs what a project says, so that no command in such a one may be named.
+    """
+    file = directory / "meltano.yml"
+    return file.is_file() and (is_own(file) or not is_open_to_all(directory))
 
 
 def login_command() -> str:

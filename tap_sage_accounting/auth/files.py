@@ -90,3 +90,15 @@ def is_open_to_others(directory: Path) -> bool:
         return False
     by_group = found.st_mode & stat.S_IWGRP and found.st_gid != os.geteuid()
     return bool(found.st_mode & stat.S_IWOTH or by_group)
+
+
+def is_open_to_all(directory: Path) -> bool:
+    """Check whether everybody may add files to a directory."""
+    return hasattr(os, "geteuid") and bool(directory.stat().st_mode & stat.S_IWOTH)
+
+
+def is_own(file: Path) -> bool:
+    """Check whether a file belongs to this user, or to the one who called `sudo`."""
+    if not hasattr(os, "geteuid"):
+        return True
+    return str(file.stat().st_uid) in (str(os.geteuid()), os.environ.get("SUDO_UID"))

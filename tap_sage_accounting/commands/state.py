@@ -235,12 +235,24 @@ def _replace(file: Path, content: str) -> None:
             temporary.write(f"{content}\n")
             temporary.flush()
             os.fsync(temporary.fileno())
+        _give_to_owner_of(target, written)
         shutil.copymode(target, written)
         written.replace(target)
     except OSError as error:
         if written is not None:
             written.unlink(missing_ok=True)
         raise SettingsError(f"{file} stays as it was, because it cannot be replaced: {error.strerror}.") from None
+
+
+def _give_to_owner_of(target: Path, written: Path) -> None:
+    """Give a file the owner and the group of the one that it replaces, which others read: it may be root that runs.
+
+    Raises:
+        PermissionError: it has another owner, and this user may give nothing away.
+    """
+    owner, own = target.stat(), written.stat()
+    if hasattr(os, "chown") and (owner.st_uid, owner.st_gid) != (own.st_uid, own.st_gid):
+        os.chown(written, owner.st_uid, owner.st_gid)
 
 
 def _summary(changes: list[Change]) -> Iterator[str]:

@@ -213,6 +213,16 @@ def test_a_command_without_meltano_names_the_login_of_the_project_around(person:
         assert "is empty. Run `meltano invoke tap-sage-accounting:login`." in done.stdout
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_no_project_is_named_that_anybody_may_have_put_around_the_working_directory(person: Person) -> None:
+    (file := person.project / "meltano.yml").write_text("plugins: {extractors: [{name: tap-sage-accounting}]}")
+    os.chown(file, 12345, -1)
+    (here := person.project / "mine").mkdir()
+    assert "Run `meltano invoke" in run_with_variables(person, "status", here).stdout
+    person.project.chmod(0o1777)  # as /tmp
+    assert "Run `tap-sage-accounting-login`" in run_with_variables(person, "status", here).stdout
+
+
 def test_a_command_on_variables_names_a_login_without_a_file(person: Person) -> None:
     """Neither a project of another tap nor a directory outside of any project has a login through Meltano."""
     (person.project / "meltano.yml").write_text("plugins: {extractors: [{name: tap-csv}]}")

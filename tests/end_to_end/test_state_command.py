@@ -497,6 +497,19 @@ def test_a_file_is_replaced_at_once_and_keeps_its_rights_and_its_links(terminal:
     assert {path.name for path in terminal.home.iterdir()} == {"kept.json", "state.json"}
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_of_somebody_else_stays_theirs_when_root_changes_it(terminal: Terminal) -> None:
+    file = terminal.home / "state.json"
+    file.write_text(json.dumps(STATE))
+    file.chmod(0o600)
+    os.chown(file, 12345, 23456)
+    done = command(terminal, "state.json", "--forget", "--stream=contacts", "--in-place")
+    assert done.returncode == 0
+    assert json.loads(file.read_text()) == FORGOTTEN
+    found = file.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o600)
+
+
 def test_a_file_that_cannot_be_replaced_is_as_it_was(terminal: Terminal) -> None:
     os.mkfifo(terminal.home / "pipe")
     process = terminal.begin(
