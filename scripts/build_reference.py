@@ -47,7 +47,7 @@ HIDDEN = {"index.md": ["navigation"], "development/architecture.md": ["toc"], "m
 SCHEMA = re.compile(r"\]\(\.\./\.\./tap_sage_accounting/schemas/(\w+)\.json\)")
 TABLE = re.compile("<table>.*?</table>", re.DOTALL)
 FEWEST_COLUMNS = 3
-"""Of tables that do not fit a phone; those of numbers are scrolled instead."""
+"""Of tables that do not fit a phone."""
 FOREIGN_ASSET = re.compile(r"<(?:script|img|iframe|link rel=\"(?:stylesheet|preconnect)\")[^>]* (?:src|href)=\"https?:")
 
 
@@ -77,7 +77,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """Let rows with texts in three or more columns be set as cards where the screen is narrow (see site.css)."""
+    """Let rows of three or more columns be set as cards where the screen is narrow (see site.css)."""
     return TABLE.sub(lambda found: as_cards(found[0]), html)
 
 
@@ -101,7 +101,7 @@ def shown_file(link: re.Match[str]) -> str:
 def as_cards(table: str) -> str:
     """Mark a table whose rows can be cards, and give each cell after the first the name of its column."""
     names = [re.sub("<.*?>", "", name) for name in re.findall(r"<th.*?>(.*?)</th>", table)]
-    if len(names) < FEWEST_COLUMNS or "text-align: right" in table:
+    if len(names) < FEWEST_COLUMNS:
         return table
 
     def labelled(row: re.Match[str]) -> str:
