@@ -75,7 +75,7 @@ def failure_type(error: BaseException | None) -> FailureType:
 
 def words_of(error: BaseException) -> str:
     """Say what happened and what to do, for a person who sees Airbyte and not a terminal."""
-    words = "\n".join(getattr(error, "errors", ())) or str(error)
+    words = " ".join(getattr(error, "errors", ())) or str(error)
     if isinstance(error, LoginRequiredError):
         words += " In Airbyte, log in again or give the source a fresh refresh token, and save it."
     return words

@@ -274,6 +274,7 @@ def test_a_check_that_fails_says_what_to_do(source: Source, changes: Record, rep
     [status] = output.of("CONNECTION_STATUS")
     assert status["status"] == "FAILED"
     assert reported in status["message"]
+    assert "\\n" not in status["message"], "Several sentences stand in one line, where no line break is shown as such."
 
 
 # The catalog
