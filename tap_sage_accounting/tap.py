@@ -121,18 +121,18 @@ class TapSageAccounting(MappedTap):
     @cached_property
     def idle(self) -> IdleBusinesses | None:
         """What knows which businesses are idle; None where none may rest."""
-        hours, witness = self.config["idle_business_hours"], self.selected.get(IdleBusinesses.WITNESS)
+        hours, transactions = self.config["idle_business_hours"], self.selected.get(IdleBusinesses.INDICATOR)
         if not hours or self.report.replaced:
             return None
-        if witness is None:
+        if transactions is None:
             self.logger.warning(
                 "No business rests (idle_business_hours): select '%s', which show whether anything was posted.",
-                IdleBusinesses.WITNESS,
+                IdleBusinesses.INDICATOR,
             )
             return None
         return IdleBusinesses(
             client=self.connection,
-            state_of=lambda business_id: witness.get_context_state({"business_id": business_id}),
+            state_of=lambda business_id: transactions.get_context_state({"business_id": business_id}),
             choice=[*self.selected, *filter(None, map(self.config.get, ("start_date", "attachments_url")))],
             rest=timedelta(hours=hours),
             lookback=timedelta(seconds=self.config["lookback_window"]),

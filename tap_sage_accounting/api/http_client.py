@@ -150,7 +150,7 @@ class HttpClient(ExchangeClient):
         trouble.attempts += 1
         if trouble.attempts < (max_attempts if heavy and max_attempts else MAX_ATTEMPTS):
             self._recover(trouble.attempts, fault)
-        elif trouble.is_alone or (not heavy and not self._outages.was_answered):
+        elif trouble.is_alone or (not heavy and not self._outages.had_response):
             kind = RequestTooLargeError if heavy else RetriesExhaustedError
             raise kind(f"{fault.error} Tried {trouble.attempts} times.") from None
         elif not self._is_well():

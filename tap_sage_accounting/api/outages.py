@@ -88,7 +88,7 @@ class Outages:
         self.answered_at = float("-inf")
 
     @property
-    def was_answered(self) -> bool:
+    def had_response(self) -> bool:
         """Whether any response ever came: otherwise the address or a firewall may be wrong."""
         return self.answered_at > float("-inf")
 

@@ -75,9 +75,9 @@ class Limiter:
         if ceiling is not None:
             self._budgets.append(Budget(ceiling, SAFE_MINUTE * minute))
         self._businesses: dict[str | None, RateWindow] = {}
-        self._suspects: set[str | None] = set()
-        self._witness: Permit | None = None
-        self._needs_witness = False
+        self._refused: set[str | None] = set()
+        self._scope_check: Permit | None = None
+        self._is_scope_unknown = False
 
     def business(self, business_id: str | None) -> RateWindow:
         """Return the window of a business; unlimited until it is refused."""
@@ -92,7 +92,7 @@ class Limiter:
     def wait(self, business_id: str | None, now: float) -> float:
         """Return for how many seconds a request about a business must wait; infinity for until one is answered."""
         own = self.business(business_id).wait(now)
-        wait = min(self.application.wait(now), self._wait_to_testify(business_id, now))
+        wait = min(self.application.wait(now), self._wait_to_check_scope(business_id, now))
         return max(own, wait, self._wait_for_budgets(now))
 
     def wait_for_all(self, now: float) -> float:
@@ -102,27 +102,27 @@ class Limiter:
     def _wait_for_budgets(self, now: float) -> float:
         return max(budget.wait(now) for budget in self._budgets)
 
-    def _wait_to_testify(self, business_id: str | None, now: float) -> float:
+    def _wait_to_check_scope(self, business_id: str | None, now: float) -> float:
         """Return for how many seconds a request about a business must wait to show if a limit is the application's.
 
         It shows that only while the application's limit would certainly be full: infinity where that is over.
         """
         closure = self.application.closure
-        if closure is None or not self._needs_witness or business_id is None or business_id in self._suspects:
+        if closure is None or not self._is_scope_unknown or business_id is None or business_id in self._refused:
             return math.inf
         short = SHORT * self._second
         begin, end = closure.since + short, closure.since + 2 * short
         if closure.retry_after is not None:
             end = closure.resume_at - short
-        if self._witness is not None:
-            begin = max(begin, self._witness.sent_at + ANSWERED_WITHIN * self._second)
+        if self._scope_check is not None:
+            begin = max(begin, self._scope_check.sent_at + ANSWERED_WITHIN * self._second)
         return max(begin - now, 0.0) if max(begin, now) < end else math.inf
 
     def send(self, business_id: str | None, now: float) -> Permit:
         """Count a request that is sent now."""
         permit = Permit(business_id, now)
-        if self._wait_to_testify(business_id, now) == 0:
-            self._witness = permit
+        if self._wait_to_check_scope(business_id, now) == 0:
+            self._scope_check = permit
         for budget in self._budgets:
             budget.send(now)
         self.application.send(permit, now)
@@ -137,20 +137,20 @@ class Limiter:
     def accept(self, permit: Permit, now: float) -> None:
         """Learn from a response that was no refusal."""
         closure = self.application.closure
-        if permit is self._witness and closure is not None:
-            self._needs_witness, self._witness = False, None
+        if permit is self._scope_check and closure is not None:
+            self._is_scope_unknown, self._scope_check = False, None
             self.application.forget()
-            for business_id in self._suspects:
+            for business_id in self._refused:
                 self.business(business_id).close(permit, now, max(0.0, closure.resume_at - now))
         self.application.accept(permit, now)
         self.business(permit.business_id).accept(permit, now)
 
     def refuse(self, permit: Permit, now: float, retry_after: float | None) -> float:
         """Learn from a refusal; return for how many seconds this request alone must wait."""
-        if permit is self._witness:
-            self._needs_witness, self._witness = False, None
+        if permit is self._scope_check:
+            self._is_scope_unknown, self._scope_check = False, None
         own = self.business(permit.business_id)
-        self._suspects.add(permit.business_id)
+        self._refused.add(permit.business_id)
         is_explained = self.application.refuse(permit, now, retry_after)
         if own.refuse(permit, now, retry_after) or is_explained:
             return 0.0
@@ -159,7 +159,7 @@ class Limiter:
         if is_general and len(self.application.refused) >= IN_A_ROW:
             for window in self._businesses.values():
                 window.forget()
-            self._suspects, self._needs_witness = refused, self.application.limit is None
+            self._refused, self._is_scope_unknown = refused, self.application.limit is None
             self.application.close(permit, now, retry_after)
         elif len(own.refused) >= IN_A_ROW:
             own.close(permit, now, retry_after)

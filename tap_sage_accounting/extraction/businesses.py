@@ -68,7 +68,7 @@ def visible_businesses(reading: ListReader) -> tuple[list[Business], datetime]:
     """List the businesses that the user may see, in Sage's order.
 
     Returns:
-        The businesses, with an empty id where Sage sends none, and a moment that is not after the one of the answer.
+        The businesses, with an empty id where Sage sends none; and a moment that is not after the response.
 
     Raises:
         FatalAPIError: Sage does not list them, or not all of them.

@@ -47,7 +47,7 @@ class IdleBusinesses:
         now: a moment that is not after the beginning of the run.
     """
 
-    WITNESS: ClassVar[str] = "transactions"
+    INDICATOR: ClassVar[str] = "transactions"
 
     client: HttpClient
     state_of: Callable[[str], State]
@@ -81,7 +81,7 @@ class IdleBusinesses:
         """
         for business_id in business_ids:
             moments = read_at.get(business_id, {})
-            if self.WITNESS not in moments:
+            if self.INDICATOR not in moments:
                 continue
             read_before = f"{instant(min(self.now, *moments.values()))} {self._fingerprint}"
             self.state_of(business_id)[LISTS_READ] = read_before
@@ -104,11 +104,11 @@ class IdleBusinesses:
     def _is_idle(self, business: Business, since: datetime) -> bool:
         changed = {"updated_or_created_since": instant(since - self.lookback)}
         label = f"transactions of {business}, to see whether anything was posted"
-        witness = Endpoint(
-            client=self.client, path=f"/{self.WITNESS}", label=label, business_id=business.id, params=changed
+        indicator = Endpoint(
+            client=self.client, path=f"/{self.INDICATOR}", label=label, business_id=business.id, params=changed
         )
         try:
-            page = witness.page(1, 1, max_attempts=1)
+            page = indicator.page(1, 1, max_attempts=1)
         except AuthorizationError:
             raise
         except (SkippableAPIError, FatalAPIError, RetriableAPIError):

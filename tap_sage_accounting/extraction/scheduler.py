@@ -1,7 +1,7 @@
 """Reads that are started before their turn: while one is processed, the responses of the next ones are on their way.
 
-Records leave read by read, in the order of the run. Only while a limit of its own throttles a business do the other
-businesses of the stream go on, page by page.
+Records leave read by read, in the order of the run. While a limit of its own throttles a business, the others of the
+stream go on, page by page.
 """
 
 from __future__ import annotations

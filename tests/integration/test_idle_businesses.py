@@ -272,8 +272,8 @@ def test_a_run_that_is_cut_short_lets_no_business_rest(practice: Practice) -> No
 @pytest.mark.parametrize("answer", [400, 403, 404])
 def test_where_nothing_says_whether_something_was_posted_everything_is_read(practice: Practice, answer: int) -> None:
     practice.contacts[0].edit(practice.contacts[0].keys[0])
-    witness = Fault(path="transactions", what=answer, business=practice.businesses[0].id, times=1)
-    practice.server.faults.add(witness)
+    fault = Fault(path="transactions", what=answer, business=practice.businesses[0].id, times=1)
+    practice.server.faults.add(fault)
     practice.run()
     assert practice.rested() == [1, 2]
     assert practice.missing == []
