@@ -62,7 +62,7 @@ with tempfile.TemporaryDirectory() as directory, SandboxServer(build_world(size=
     second = call("--config", str(config), "--catalog", str(catalog), "--state", str(state))
 
 if "client_id" not in about:
-    sys.exit("--about does not tell the settings")
+    sys.exit("--about does not list the settings")
 if not 0 < records(second) < records(first):
     sys.exit(f"the second run read {records(second)} records, the first {records(first)}")
 counts = f"{records(first)} records, then {records(second)} with the first run's state"

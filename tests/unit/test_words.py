@@ -14,11 +14,23 @@ AVOIDED = re.compile(r"\b(told|tells?|telling|whoever|mend(s|ed|ing)?|bec(ame|om
 """Words with a plainer one in their place: *report* or *say*, *anyone who*, *correct*, *outcome*, *they*."""
 PAGES = sorted(
     page
-    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "packages").glob("*/*.md"))
+    for page in (
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "packages").glob("*/*.md"),
+        *(ROOT / "transform").glob("*.md"),
+    )
     if page.is_file()
 )
 CODE = ("benchmarks", "demo", "examples", "packages", "scripts", "tap_sage_accounting", "tests", "workbench")
 """Directories whose Python files keep to plain words in comments and texts."""
+CONFIGURATION = sorted(
+    path
+    for pattern in ("*.toml", "*.y*ml", "examples/**/*.y*ml", "transform/**/*.sql", "transform/**/*.yml")
+    for path in ROOT.glob(pattern)
+    if not {"target", "dbt_packages"} & set(path.parts)
+)
+"""Files whose comments and descriptions people read."""
 MODULES = sorted(path for directory in CODE for path in (ROOT / directory).rglob("*.py") if path != Path(__file__))
 
 
@@ -45,6 +57,14 @@ def test_columns_are_described_in_plain_words() -> None:
     found = {schema.name: [word[0] for word in AVOIDED.finditer(schema.read_text())] for schema in schemas}
     assert len(schemas) > 80
     assert {schema: words for schema, words in found.items() if words} == {}
+
+
+def test_comments_and_descriptions_of_configuration_and_models_are_written_in_plain_words() -> None:
+    found = {
+        str(path.relative_to(ROOT)): [word[0] for word in AVOIDED.finditer(path.read_text())] for path in CONFIGURATION
+    }
+    assert len(CONFIGURATION) > 80
+    assert {path: words for path, words in found.items() if words} == {}
 
 
 def test_comments_and_texts_of_code_are_written_in_plain_words() -> None:

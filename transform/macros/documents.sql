@@ -4,7 +4,7 @@
         stream: the stream.
         side: 'sales' or 'purchases'.
         number: the column with the document's number.
-        quick: whether it holds quick entries, whose type tells invoices from credit notes.
+        quick: whether it holds quick entries, whose type distinguishes invoices from credit notes.
         credit_note: whether its documents are credit notes.
 -#}
 {% macro sage_documents(stream, side, number, quick=false, credit_note=false) %}
