@@ -40,6 +40,17 @@ CHECKS = ("run", "--select", "+sage__reconciliation")
 CHECKS_AGAIN = (*CHECKS, "--exclude", "path:models/staging,config.materialized:view")
 """With the views on the tap's tables as they are."""
 
+NOT_SELECTED: list[tuple[tuple[str, ...], set[str], set[str]]] = [
+    (("contact_allocations",), {"outstanding_amounts"}, set()),
+    (
+        ("sales_invoices", "transactions"),
+        set(),
+        {"receivables", "payables", "tax_on_sales", "tax_on_purchases", "cash_flow"},
+    ),
+    (("ledger_accounts",), {"known_accounts"}, set()),
+]
+"""Lists that were not selected, the checks that fail without them, and those that must say that nothing was checked."""
+
 
 @dataclass
 class Shared:
@@ -449,6 +460,26 @@ def test_what_is_wrong_with_the_data_is_seen(warehouse: Warehouse, subtests: pyt
     for name, each in CORRUPTIONS.items():
         with subtests.test(name):
             assert each.caught_by <= differing[name]
+
+
+@pytest.mark.slow
+def test_a_list_that_was_not_selected_is_named_and_nothing_ties_falsely(
+    changing: Warehouse, subtests: pytest.Subtests
+) -> None:
+    verdicts = "select distinct check_id from sage__reconciliation where verdict = '{}'"
+    for tables, differing, unchecked in NOT_SELECTED:
+        names = ", ".join(tables)
+        with subtests.test(names), changing.without(*tables):
+            changing.dbt.run(*CHECKS)
+            assert differing <= {check for (check,) in changing.ask(verdicts.format("differs"))}
+            ties = {check for verdict in ("ties", "explained") for (check,) in changing.ask(verdicts.format(verdict))}
+            assert ties & unchecked == set()
+            before = len(changing.dbt.output)
+            outcome = changing.dbt.attempt("test", "--select", "sage_reconciliation_errors")
+            said = changing.dbt.output[before:]
+            assert outcome["success"] == (not differing)
+            assert f"Reconciliation: its checks need lists that were not loaded: {names}." in said
+            assert bool(differing) == (f"; not loaded: {names})" in said)
 
 
 def test_what_an_edition_or_a_right_leaves_out_is_no_error(warehouse: Warehouse, subtests: pytest.Subtests) -> None:

@@ -24,17 +24,23 @@ paying as (
     from {{ ref('stg_sage__payments') }}
 ),
 
+recorded as (
+    select distinct business_id
+    from {{ ref('stg_sage__transactions') }}
+),
+
 -- Checks that need all entries, or all movements of stock, say nothing where the ledger was not loaded, or from some day
 -- on only. Those that need documents say nothing where the business has none of that side, as Start has no purchases;
 -- those that need Sage's trial balance, where none of it was loaded. What is open says nothing where the edition, or the
--- user's rights, leave out all payments: then what settled it is not known.
+-- user's rights, leave out all payments: then what settled it is not known. Without any transaction, nobody knows which
+-- documents are missing, nor what opened the accounts. Without any account, no statement has lines: that is certain.
 judged as (
     select
         checked.*,
         coverage.ledger_source,
         checked.check_id in ({{ sage_list([
             'contact_balances', 'bank_balances', 'known_accounts', 'stock_quantities', 'stock_values',
-        ]) }}) as is_hint,
+        ]) }}) and not (checked.check_id = 'known_accounts' and checked.found = 0) as is_hint,
         checked.check_id in ({{ sage_list([
             'receivables', 'payables', 'document_totals', 'document_taxes', 'tax_on_sales', 'tax_on_purchases',
             'contact_balances', 'bank_balances', 'double_entry', 'stock_quantities',
@@ -44,10 +50,14 @@ judged as (
             or checked.check_id in ('payables', 'tax_on_purchases', 'contact_balances') and not coverage.has_purchase_documents
                 as lacks_documents,
         checked.check_id in ('outstanding_amounts', 'receivables', 'payables', 'contact_balances')
-            and paying.business_id is null as lacks_payments
+            and paying.business_id is null as lacks_payments,
+        checked.check_id in ({{ sage_list([
+            'receivables', 'payables', 'tax_on_sales', 'tax_on_purchases', 'cash_flow',
+        ]) }}) and coverage.ledger_source = 'entries' and recorded.business_id is null as lacks_transactions
     from checked
     inner join {{ ref('int_sage__coverage') }} as coverage on checked.business_id = coverage.business_id
     left join paying on checked.business_id = paying.business_id
+    left join recorded on checked.business_id = recorded.business_id
 )
 
 select
@@ -62,7 +72,8 @@ select
     compared,
     case when is_hint then 'warning' else 'error' end as severity,
     case
-        when needs_entries and ledger_source <> 'entries' or lacks_documents or lacks_oracle or lacks_payments then 'not checked'
+        when needs_entries and ledger_source <> 'entries' or lacks_documents or lacks_oracle or lacks_payments
+            or lacks_transactions then 'not checked'
         when difference > {{ var('sage_tolerance') }} then 'differs'
         when abs(explained) > {{ var('sage_tolerance') }} then 'explained'
         else 'ties'
