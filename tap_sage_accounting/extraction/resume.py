@@ -93,7 +93,8 @@ class ResumableRead:
             return [plan.reader(delivered=self.add_page)]
         plan.logger.info("Going on with %s, which an earlier run did not finish.", plan.label)
         changed_since = instant(parse_moment(point.began) - plan.lookback)
-        self._rest = RemainingPages(replace(plan.endpoint, bare_attributes=CREATED_AT), point, self._nothing_went)
+        dated = replace(plan.endpoint, bare_attributes=CREATED_AT)
+        self._rest = RemainingPages(plan.endpoint, point, self._nothing_went, dated=dated)
         return [
             plan.reader({"updated_or_created_since": changed_since}),
             plan.reader(source=self._rest, delivered=self.add_page),
@@ -154,13 +155,22 @@ class RemainingPages:
         source: the whole list.
         point: how far it was delivered.
         nothing_went: requests whether no row left the list meanwhile.
+        dated: the same list, whose bare rows show when they were created. A record may spoil its pages (pages.heavy).
 
     Attributes:
         skipped: rows before it, None before its first page was requested.
     """
 
-    def __init__(self, source: Source, point: ResumePoint, nothing_went: Callable[[ResumePoint], bool]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        point: ResumePoint,
+        nothing_went: Callable[[ResumePoint], bool],
+        *,
+        dated: Source,
+    ) -> None:
         self._source = source
+        self._dated = dated
         self._point = point
         self._nothing_went = nothing_went
         self.skipped: int | None = None
@@ -185,7 +195,7 @@ class RemainingPages:
         """Look for a page that begins with a row that was delivered for certain; None where the list starts over."""
         step, later, is_first = size, "", True
         while self.skipped and self.skipped % size == 0:
-            page = self._source.page(self.skipped // size + 1, size, bare=bare, max_attempts=max_attempts)
+            page = self._dated.page(self.skipped // size + 1, size, bare=bare, max_attempts=max_attempts)
             if moments := self._moments_of(page):
                 is_beyond = moments[-1] > later if later else is_first and moments[-1] < self._point.until
                 if is_beyond or moments != sorted(moments):

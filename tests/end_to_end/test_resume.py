@@ -11,7 +11,7 @@ import pytest
 from sage_sandbox.books import build_world
 from sage_sandbox.server import SandboxServer
 from sage_workbench.merge import Warehouse, disagreements
-from sage_workbench.plain_books import LONG_AGO, List, filled_world, plain_world
+from sage_workbench.plain_books import LONG_AGO, List, filled_world, key, plain_world
 from sage_workbench.processes import TapProcess
 from sage_workbench.runs import last_state
 from tap_sage_accounting.tap import TapSageAccounting
@@ -94,6 +94,30 @@ def test_streams_and_businesses_that_are_complete_are_not_read_again(
     for request in server.requests.of("contacts"):
         filtered = {"updated_or_created_since", "deleted_since"} & request.params.keys()
         assert bool(filtered) == (request.business in complete)
+
+
+@pytest.mark.parametrize("spoiling", [31, 33, 42])
+def test_a_record_that_spoils_pages_does_not_stop_a_read_that_goes_on(
+    run_tap: RunTap, monkeypatch: pytest.MonkeyPatch, spoiling: int
+) -> None:
+    monkeypatch.setattr(TapSageAccounting, "between_checkpoints", 0.0)
+    world = plain_world()
+    rows = List(world, next(iter(world.businesses.values())), "sales_invoices")
+    for hours in range(60):
+        rows.insert(LONG_AGO + timedelta(hours=hours))
+    with SandboxServer(world) as server:
+        settings = server.tap_config(page_size=5, concurrency=1)
+        messages = run_tap("sales_invoices", **settings).messages
+        ends = [n for n, message in enumerate(messages) if "'rows': 30" in str(message)]
+        delivered = messages[: ends[0] + 1]
+        server.faults.poison = {key(spoiling): "full"}
+        resumed = run_tap("sales_invoices", state=last_state(delivered), **settings)
+        assert resumed.error is None
+        assert len(resumed.records["sales_invoices"]) == 35
+        warehouse = Warehouse()
+        warehouse.load(delivered)
+        warehouse.load(resumed.messages)
+        assert disagreements(world, warehouse, ["sales_invoices"]) == []
 
 
 REQUESTS = 18
