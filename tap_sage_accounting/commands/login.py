@@ -21,8 +21,10 @@ from tap_sage_accounting.auth.endpoint import InvalidGrantError
 from tap_sage_accounting.auth.manager import IDLE_WARNING
 from tap_sage_accounting.auth.store import retry_unavailable
 from tap_sage_accounting.commands import config_option, connected_tap, login_key
+from tap_sage_accounting.console.columns import wrapped
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.exceptions import RefusedRunError
+from tap_sage_accounting.printable import printable
 from tap_sage_accounting.run.signals import stop_signals
 
 if TYPE_CHECKING:
@@ -88,12 +90,16 @@ def login(config: Any, scope: str, country: str | None, *, no_browser: bool, tim
             _paste(tap, request)
         else:
             _browse(tap, request, timeout)
-        show(f"Logged in. The tokens are in {tap.token_store.place}.")
+        show("Logged in. The tokens are in", f"  {tap.token_store.place}")
+        show(f"They reach {len(tap.businesses)} {'business' if len(tap.businesses) == 1 else 'businesses'}:")
+        for business in tap.businesses:
+            show(*wrapped(printable(str(business)), "    ", first="  "))
+        show("Next:", f"  {run_command()}")
         show(
-            f"They reach {len(tap.businesses)} {'business' if len(tap.businesses) == 1 else 'businesses'}:",
-            *(f"  {business}" for business in tap.businesses),
-            f"Next: `{run_command()}`. Run it at least every {IDLE_WARNING.days} days, and no login is needed again. "
-            "Another login of the same user with the same application ends this one.",
+            *wrapped(
+                f"Run it at least every {IDLE_WARNING.days} days, and no login is needed again. Another login of the "
+                "same user with the same application ends this one."
+            )
         )
 
 
@@ -162,8 +168,10 @@ def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
         "",
         request.url,
         "",
-        f"The browser then goes to an address that begins with {request.redirect_uri}. It need not find a page there: "
-        "within 60 seconds, copy the whole address and paste it here.",
+        *wrapped(
+            f"The browser then goes to an address that begins with {request.redirect_uri}. It need not find a page "
+            "there: within 60 seconds, copy the whole address and paste it here."
+        ),
     )
     while True:
         parameters = callback_parameters(_pasted())
@@ -171,6 +179,11 @@ def _paste(tap: TapSageAccounting, request: ConsentRequest) -> None:
             with stop_signals.deferred():  # the exchange spends the code and ends the earlier login
                 _complete(tap, request, parameters)
         except StrayCallbackError as error:
-            show(f"{error} Copy the whole address that the browser ended on, and paste it again.", err=True)
+            show(
+                *wrapped(
+                    f"{printable(str(error))} Copy the whole address that the browser ended on, and paste it again."
+                ),
+                err=True,
+            )
         else:
             return

@@ -9,6 +9,7 @@ import click
 
 from tap_sage_accounting.auth.endpoint import InvalidGrantError, RefreshOutcomeUnknownError
 from tap_sage_accounting.commands import config_option, connected_tap, login_key
+from tap_sage_accounting.console.columns import wrapped
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.exceptions import TokenStoreError
 from tap_sage_accounting.run.signals import stop_signals
@@ -45,7 +46,7 @@ def _log_out(tap: TapSageAccounting) -> bool:
     with tap.token_store.locked(*login_key(tap)) as held:
         if held is None:
             elsewhere = tap.token_store.elsewhere(tap.config["client_id"])
-            show(f"Nobody is logged in: there is nothing to revoke. {elsewhere}".rstrip())
+            show("Nobody is logged in: there is nothing to revoke.", *filter(None, [elsewhere]))
         elif held.may_be_behind(now()):
             return False
         else:
@@ -64,8 +65,6 @@ def _revoke(tap: TapSageAccounting, held: HeldTokenFamily) -> None:
     except RefreshOutcomeUnknownError:
         outcome = "The request to revoke the token was sent, but no response arrived: check at Sage that it is gone."
     tap.token_store.forget_login(held)
-    show(
-        outcome,
-        f"The tokens are removed from {tap.token_store.place}. An access token that is still in use expires within "
-        "minutes; it cannot be revoked.",
-    )
+    show(*wrapped(outcome))
+    show("The tokens are removed from", f"  {tap.token_store.place}")
+    show(*wrapped("An access token that is still in use expires within minutes; it cannot be revoked."))

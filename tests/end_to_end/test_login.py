@@ -67,7 +67,8 @@ def test_a_login_stores_tokens_that_a_run_then_uses(
     assert result.exit_code == 0, result.output
     assert "They reach 2 businesses:" in result.output
     assert "Harbour Café (00000000000000000000000000000002)" in result.output
-    assert "Next: `tap-sage-accounting | <target>`" in result.output
+    assert "\nNext:\n  tap-sage-accounting | <target>\nRun it" in result.output
+    assert_sentences_fit_a_terminal(result.output)
     assert "You are logged in" in browser.page
 
     asked = token_requests(sage)
@@ -161,6 +162,12 @@ class Typist:
         return self.pasted[-1]
 
 
+def assert_sentences_fit_a_terminal(output: str) -> None:
+    """Check that each line fits 80 columns, but for those with an address or a command to copy."""
+    long = [line for line in output.splitlines() if len(line) > 80]
+    assert all(line.startswith(("  sqlite:////", "http://", "Address: ")) for line in long), long
+
+
 def with_query(location: str, **changes: str) -> str:
     address = urlsplit(location)
     query = {name: values[0] for name, values in parse_qs(address.query).items()}
@@ -196,7 +203,8 @@ def test_an_address_that_was_cut_off_or_is_another_can_be_pasted_again(
     result = command(login, sage, tmp_path)
     assert result.exit_code == 0, result.output
     assert len(typist.pasted) == 3
-    assert result.output.count("Copy the whole address") == 2
+    assert result.output.replace("\n", " ").count("Copy the whole address") == 2
+    assert_sentences_fit_a_terminal(result.output)
     assert token_requests(sage) == 1
     assert manager(sage, store_at(tmp_path), refresh_token=None).access_token()
 
@@ -204,7 +212,7 @@ def test_an_address_that_was_cut_off_or_is_another_can_be_pasted_again(
 def test_an_input_that_ends_ends_the_login_without_a_traceback(sage: SandboxServer, tmp_path: Path) -> None:
     result = command(login, sage, tmp_path, "--no-browser", typed="GB/0123456789\n")
     assert result.exit_code == 1
-    assert "Copy the whole address" in result.output
+    assert "Copy the whole address" in result.output.replace("\n", " ")
     assert "Traceback" not in result.output
     assert token_requests(sage) == 0
 
@@ -686,6 +694,7 @@ def test_logout_revokes_at_sage_and_forgets(sage: SandboxServer, tmp_path: Path,
     assert result.exit_code == 0, result.output
     assert sage.grants.newest_refresh_token() is None
     assert store_at(tmp_path).read(sage.client_id, None) is None
+    assert_sentences_fit_a_terminal(result.output)
     assert "nothing to revoke" in command(logout, sage, tmp_path).output
 
 
