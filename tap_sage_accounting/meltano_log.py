@@ -26,6 +26,8 @@ CHATTER = (
 """Of target-postgres a line for each batch, and others that follow the last words of the tap."""
 CAUSE = re.compile(r"[\w.]*(?:Error|Exception)\b.*: ")
 """How the line of a traceback begins that says what happened; SQLAlchemy writes more below it."""
+TRACEBACK = "Traceback (most recent call last):"
+"""The first line of a traceback; those below it are indented, up to the last one."""
 LOADERS = "meltano.plugin.stderr.loaders."
 """What the loggers of loaders' lines begin with."""
 RUNS = "meltano.cli.run"
@@ -77,7 +79,8 @@ class WithoutChatter(logging.Filter):
     """Leaves out what loaders and Meltano say of their work, and nothing of what goes wrong.
 
     A loader that ends early may leave Meltano with a broken pipe. Of that, Meltano writes a hundred lines and more
-    below those of the loader, which say why. One line takes their place, and repeats the cause.
+    below those of the loader, which say why. One line takes their place, and repeats the cause. Of a loader's own
+    traceback, the last line stays, which says what happened.
     """
 
     def __init__(self) -> None:
@@ -85,6 +88,7 @@ class WithoutChatter(logging.Filter):
         self._level = chosen_level()
         self._last = self._cause = ""
         self._is_explained = False
+        self._in_traceback: set[str] = set()
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
@@ -93,12 +97,22 @@ class WithoutChatter(logging.Filter):
         said: Mapping[str, Any] = record.msg if isinstance(record.msg, dict) else {"event": record.msg}
         event = str(said.get("event", ""))
         if record.name.startswith(LOADERS) and event.strip():
+            if self._is_of_traceback(record.name, event):
+                return False
             self._remember(record.name.removeprefix(LOADERS), event.strip())
         if event.lower().endswith("loader failed") or _is_broken_pipe(record, said):
             return self._explain(record)
         if record.levelno < self._level or (record.name == RUNS and record.levelno < logging.WARNING):
             return False
         return not any(words in str(record.msg) for words in CHATTER)
+
+    def _is_of_traceback(self, loader: str, line: str) -> bool:
+        """Check whether a line leads to a traceback's last one, which begins in the first column."""
+        if line.startswith(TRACEBACK):
+            self._in_traceback.add(loader)
+        elif not line[0].isspace():
+            self._in_traceback.discard(loader)
+        return loader in self._in_traceback
 
     def _remember(self, loader: str, line: str) -> None:
         self._last = f"{loader} ended early: {line}"

@@ -111,6 +111,7 @@ def test_a_run_that_fails_says_why_by_mail_and_to_the_alert(account: Account) ->
     assert code == 1
     assert mailed.startswith("Sage: the schedule hourly failed with code 1 on ")
     assert "target-postgres ended early: AssertionError: Need either the sqlalchemy_url to be set" in mailed
+    assert 'File "' not in mailed
     assert (account.home / "alert").read_text() == mailed
     assert not (account.logs / "hourly.succeeded").exists()
 
