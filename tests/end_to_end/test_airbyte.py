@@ -903,7 +903,7 @@ def test_a_run_that_is_stopped_ends_with_states_and_whole_messages(source: Sourc
         if stream_of(json.loads(each)) == "journals":
             process.send_signal(signal.SIGTERM)
             break
-    rest, stderr = process.communicate(timeout=60)
+    rest, stderr = process.communicate(timeout=300)
     output = Output(process.returncode, b"".join(lines) + rest, stderr)
     assert output.code == -signal.SIGTERM
     assert output.statuses["contacts"][-1] == "COMPLETE"

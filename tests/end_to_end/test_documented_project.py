@@ -132,7 +132,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         yield reader
     finally:
         os.killpg(sandbox.pid, signal.SIGTERM)
-        sandbox.wait(60)
+        sandbox.wait(300)
 
 
 def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:

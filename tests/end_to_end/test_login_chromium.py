@@ -92,7 +92,7 @@ class Login:
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; give the exit code and everything printed."""
-        rest, _ = self._process.communicate(timeout=60)
+        rest, _ = self._process.communicate(timeout=300)
         return self._process.returncode, "".join(self._printed) + rest
 
 

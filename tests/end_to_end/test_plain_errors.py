@@ -293,7 +293,7 @@ def test_surroundings_that_cannot_work_are_refused_before_a_request(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 1
     assert done.stdout == "" or all(json.loads(line)["type"] == "STATE" for line in done.stdout.splitlines())

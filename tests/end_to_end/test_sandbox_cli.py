@@ -53,7 +53,7 @@ def test_the_command_prints_all_that_is_needed_serves_and_stops_cleanly() -> Non
             moved = requests.post(advance, json={"days": 2}, timeout=60)
             after = requests.get(contacts, headers=headers, timeout=60)
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=300)
         finally:
             process.kill()  # a test that failed must not wait for it
     assert before.json()["$total"] > 0

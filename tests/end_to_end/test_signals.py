@@ -291,7 +291,7 @@ def test_a_process_that_is_stopped_leaves_whole_lines_and_a_true_state(
             time.sleep(0.02)
         process.send_signal(sign)
         try:
-            _, log = process.communicate(timeout=60)
+            _, log = process.communicate(timeout=300)
         finally:
             process.kill()
     assert process.returncode == 128 + sign, log

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.waits
 
 ASKING = Path(__file__).parents[1] / "support" / "asking.py"
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds to wait for what must come, on a machine under load."""
 QUICK = {
     "auth.database.CALL_LIMIT": 2,
