@@ -41,6 +41,10 @@ STORE_PATIENCE = 30.0
 """Seconds for which a store that fails is tried again."""
 LOGIN_PATIENCE = 240.0
 """Seconds for which saving a login is tried again: its tokens exist nowhere else."""
+LOGIN_WAIT = 40.0
+"""Seconds to wait for another login to end: a code is valid for 60 (tokens.code_lifetime)."""
+LOGIN_INTERVAL = 0.1
+"""Seconds between two looks whether it has ended."""
 FIRST_DELAY = 0.2
 """Seconds before the second attempt; doubled for each further one."""
 LONGEST_DELAY = 3.0
@@ -188,6 +192,22 @@ class TokenStore:
 
         held.forget()
         forget_login(held.family.client_id, self._address)
+
+    @contextmanager
+    def only_login(self, client_id: str) -> Iterator[None]:
+        """Exchange a code and store its tokens while no other login of this machine does.
+
+        Of several logins of one user, Sage keeps the last one. Stored in another order, a dead one would replace it.
+        """
+        claim = self._table.claim(client_id, "login")
+        until = time.monotonic() + LOGIN_WAIT
+        with suppress(OSError):
+            while not claim.take() and time.monotonic() < until:
+                time.sleep(LOGIN_INTERVAL)
+        try:
+            yield
+        finally:
+            claim.discard()
 
     def keep_login(self, client_id: str, configured: str | None, tokens: Tokens) -> TokenFamily:
         """Store the tokens of a new consent; try again for minutes while the store fails.

@@ -132,13 +132,14 @@ def _complete(tap: TapSageAccounting, request: ConsentRequest, parameters: Mappi
     retry_unavailable(lambda: tap.token_store.read(*login_key(tap)))
     for secret in (code, request.verifier):
         tap.secrets.learn(secret)
-    try:
-        tokens = tap.tokens.endpoint.exchange(code, request.redirect_uri, request.verifier)
-    except InvalidGrantError:
-        raise ConsentError(EXPIRED_CODE) from None
-    for secret in (tokens.access_token, tokens.refresh_token):
-        tap.secrets.learn(secret)
-    tap.token_store.keep_login(*login_key(tap), tokens)
+    with tap.token_store.only_login(tap.config["client_id"]):
+        try:
+            tokens = tap.tokens.endpoint.exchange(code, request.redirect_uri, request.verifier)
+        except InvalidGrantError:
+            raise ConsentError(EXPIRED_CODE) from None
+        for secret in (tokens.access_token, tokens.refresh_token):
+            tap.secrets.learn(secret)
+        tap.token_store.keep_login(*login_key(tap), tokens)
     return "Sage gave access, and the tokens are stored. Return to the terminal: it shows what to do next."
 
 

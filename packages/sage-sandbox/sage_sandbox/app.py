@@ -199,6 +199,8 @@ class SandboxApp:
             response.headers["X-Business"] = answer.business
         if fault is not None:
             response = self._spoil(response, fault, answer)
+            if fault.what == "late":
+                await self._wait(fault.seconds)
             if fault.envelope or fault.what in _FIRST_PAGE:
                 response.body = _with_envelope(bytes(response.body), fault, asked)
                 response.headers["content-length"] = str(len(response.body))
@@ -281,15 +283,21 @@ class SandboxApp:
         if request.method != "POST":
             return Response(status_code=405, headers={"allow": "POST"})
         response = self._authorization.token(params) if path == TOKEN_PATH else self._authorization.revoke(params)
+        if fault is not None and fault.what == "late":
+            await self._wait(fault.seconds)
         return response if fault is None else self._spoil(response, fault, Answer(response.status_code, b""))
 
     async def _take_time(self, fault: Fault | None) -> None:
-        """Wait as long as a response takes, but no longer than the server lives."""
+        """Wait as long as a request takes."""
         seconds = self.faults.latency
         if self.faults.latency_jitter:
             seconds += self._chance.uniform(0, self.faults.latency_jitter)
         if fault is not None and fault.what == "slow":
             seconds += fault.seconds
+        await self._wait(seconds)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, but no longer than the server lives."""
         if seconds > 0:
             try:
                 await asyncio.wait_for(self.closing.wait(), seconds)

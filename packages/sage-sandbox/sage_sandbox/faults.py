@@ -33,6 +33,7 @@ Trouble = Literal[
     "odd_access_token",
     "redirect_loop",
     "slow",
+    "late",
     "other_business",
     "drip",
     "drip_head",
@@ -57,8 +58,8 @@ that is longer by a byte. `wrong_type`: the right body as `media_type`.
 `no_items`: a list without `$items`. `empty_page`: a list with an empty `$items` and an unchanged `$total`.
 `odd_rows`: a list with two rows more, which are no objects. `odd_access_token`: new tokens, of which no request can
 carry the access token.
-`redirect_loop`: a redirect to itself. `slow`: the response after `seconds`. `other_business`: the `X-Business` echo
-names another business.
+`redirect_loop`: a redirect to itself. `slow`: the request is processed after `seconds`. `late`: it is processed at
+once, and the response comes after `seconds`. `other_business`: the `X-Business` echo names another business.
 
 `drip`: a byte of the body every `seconds`. `drip_head`: a byte of the status line and the headers every `seconds`.
 `interim`: interim responses (100) without end. `early_hints`: an interim response (103) before the final one.
