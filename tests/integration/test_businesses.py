@@ -36,10 +36,11 @@ def found(run: Run) -> list[str]:
 def test_pages_of_businesses_take_one_request_for_each_500(
     server: SandboxServer, run_tap: RunTap, count: int, key: str
 ) -> None:
+    """A page that is full takes another one, as long as no page named a next one."""
     server.faults.update({"businesses_size_key": key})
     server.world.businesses.update(plain_world(businesses=count).businesses)
     assert found(run_tap("user")) == list(server.world.businesses)
-    assert len(server.requests.of("businesses")) == ceil(count / 500)
+    assert len(server.requests.of("businesses")) == ceil(count / 500) + (count == 500)
 
 
 @pytest.mark.parametrize("key", ["$items_per_page", "$itemsPerPage"])
