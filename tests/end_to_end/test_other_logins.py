@@ -213,7 +213,7 @@ def test_a_command_without_meltano_names_the_login_of_the_project_around(person:
         assert "is empty. Run `meltano invoke tap-sage-accounting:login`." in done.stdout
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.root
 def test_no_project_is_named_that_anybody_may_have_put_around_the_working_directory(person: Person) -> None:
     (file := person.project / "meltano.yml").write_text("plugins: {extractors: [{name: tap-sage-accounting}]}")
     os.chown(file, 12345, -1)
@@ -285,7 +285,7 @@ def test_a_store_in_the_users_other_data_directory_is_found(person: Person) -> N
     assert person.own_store in done.stdout
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.root
 def test_the_store_of_the_user_who_became_root_is_named_and_not_opened(person: Person) -> None:
     pwd = pytest.importorskip("pwd")
     nobody = pwd.getpwnam("nobody")

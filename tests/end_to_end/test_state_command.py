@@ -497,7 +497,7 @@ def test_a_file_is_replaced_at_once_and_keeps_its_rights_and_its_links(terminal:
     assert {path.name for path in terminal.home.iterdir()} == {"kept.json", "state.json"}
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.root
 def test_a_file_of_somebody_else_stays_theirs_when_root_changes_it(terminal: Terminal) -> None:
     file = terminal.home / "state.json"
     file.write_text(json.dumps(STATE))

@@ -396,8 +396,8 @@ def test_a_file_that_drips_has_its_time_and_holds_no_other_up(
 # Where Sage redirects to
 
 
-def tells(server: SandboxServer, run: Run) -> list[str]:
-    """The lines of a run's log, of any level, that have a signature in them."""
+def lines_with_signatures(server: SandboxServer, run: Run) -> list[str]:
+    """Return the lines of a run's log, of any level, that have a signature in them."""
     return [line for line in run.log if any(signature in line for signature in server.storage.signatures)]
 
 
@@ -414,7 +414,7 @@ def test_a_file_that_sage_redirects_to_is_stored_like_any_other(
     assert run.error is None
     assert stored(run.records["attachments"]) == in_books(server.world)
     assert len(server.storage.visits) == (12 if place_at_sage == "storage" else 0)
-    assert tells(server, run) == []
+    assert lines_with_signatures(server, run) == []
 
 
 def test_nothing_of_sages_goes_along_to_a_storage_host_and_its_address_is_in_no_log(
@@ -432,7 +432,7 @@ def test_nothing_of_sages_goes_along_to_a_storage_host_and_its_address_is_in_no_
     sent = str(server.storage.visits)
     assert not any(secret in sent for secret in server.issued_secrets | {server.client_secret})
     assert first(server.world).id not in sent
-    assert tells(server, run) == []
+    assert lines_with_signatures(server, run) == []
     assert not any(signature in str(run.error) for signature in server.storage.signatures)
 
 

@@ -139,6 +139,8 @@ class SandboxApp:
             response = await self._stored(request, fault)
         else:
             response = _json(Answer(404, encode(RefusalError(404, "RecordNotFound", "Unknown path.").body)))
+        if fault is not None and fault.what == "late":
+            await self._wait(fault.seconds)
         if not path.startswith(STORAGE_PREFIX):  # which has a clock of its own
             self._date(response)
         response.headers["x_request_id"] = uuid.uuid4().hex
@@ -199,8 +201,6 @@ class SandboxApp:
             response.headers["X-Business"] = answer.business
         if fault is not None:
             response = self._spoil(response, fault, answer)
-            if fault.what == "late":
-                await self._wait(fault.seconds)
             if fault.envelope or fault.what in _FIRST_PAGE:
                 response.body = _with_envelope(bytes(response.body), fault, asked)
                 response.headers["content-length"] = str(len(response.body))
@@ -283,8 +283,6 @@ class SandboxApp:
         if request.method != "POST":
             return Response(status_code=405, headers={"allow": "POST"})
         response = self._authorization.token(params) if path == TOKEN_PATH else self._authorization.revoke(params)
-        if fault is not None and fault.what == "late":
-            await self._wait(fault.seconds)
         return response if fault is None else self._spoil(response, fault, Answer(response.status_code, b""))
 
     async def _take_time(self, fault: Fault | None) -> None:
