@@ -162,11 +162,11 @@ class RunOverError(FatalSyncError):
 
 
 class RetryAfterTooLongError(RunOverError):
-    """Sage's `Retry-After` is longer than the setting `patience`."""
+    """Sage's `Retry-After` is longer than the setting `patience`, or than a command waits."""
 
 
 class ServiceUnavailableError(RunOverError):
-    """Sage sent no successful response for longer than the setting `patience`."""
+    """Sage sent no successful response for longer than the setting `patience`, or than a command waits."""
 
 
 class NoWayToSageError(RunOverError):

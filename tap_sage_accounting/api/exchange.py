@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict, Unpack
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from tap_sage_accounting import timestamps
 from tap_sage_accounting.api import faults
 from tap_sage_accounting.api.faults import FAULTS, Fault, FaultKind, fault_of
 from tap_sage_accounting.api.file_hosts import MOST_REDIRECTS, TOO_MANY, FileHosts
+from tap_sage_accounting.api.patience import Patience
 from tap_sage_accounting.api.request import require_business
 from tap_sage_accounting.api.responses import ACCEPTED, read_body, read_file
 from tap_sage_accounting.exceptions import (
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
     from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor, Future
+    from datetime import datetime
 
     from tap_sage_accounting.api.permit import Permit
     from tap_sage_accounting.api.request import Request
@@ -93,7 +94,7 @@ class ExchangeClient:
 
     def __init__(self, **way: Unpack[Way]) -> None:
         self.api_url = way["api_url"]
-        self._patience = way["patience"]
+        self._patience = Patience(way["patience"])
         self._host = urlsplit(self.api_url).hostname or ""
         self._tokens = way["tokens"]
         self._gate = way["gate"]
@@ -222,14 +223,8 @@ class ExchangeClient:
         """
         if fault.kind is FaultKind.SETUP:
             self._end(NoWayToSageError(f"{fault.error} Check the certificates and proxies of this machine."))
-        if fault.wait is not None and fault.wait > self._patience:
-            back = datetime.now(UTC) + timedelta(seconds=fault.wait)
-            self._end(
-                RetryAfterTooLongError(
-                    f"{fault.error} It asks to wait {fault.wait:.0f} s, longer than the setting 'patience' allows "
-                    f"({self._patience} s). What was complete is kept; run again after {back:%Y-%m-%d %H:%M:%S} UTC."
-                )
-            )
+        if fault.wait is not None and fault.wait > self._patience.seconds:
+            self._end(RetryAfterTooLongError(f"{fault.error} {self._patience.too_short(fault.wait)}"))
 
     def _end(self, reason: RunOverError) -> NoReturn:
         """End the run, so that no other request waits or is tried."""

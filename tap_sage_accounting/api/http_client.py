@@ -20,7 +20,8 @@ from tap_sage_accounting.api import outages
 from tap_sage_accounting.api.clocks import Clocks
 from tap_sage_accounting.api.exchange import ExchangeClient, token_of
 from tap_sage_accounting.api.faults import FAULTS, Fault, FaultKind, fault_of
-from tap_sage_accounting.api.outages import EVERYTHING, Outages
+from tap_sage_accounting.api.outages import EVERYTHING, LIMIT_WINDOW, Outages
+from tap_sage_accounting.api.patience import Patience
 from tap_sage_accounting.api.request import Request, Response, require_business
 from tap_sage_accounting.exceptions import (
     RateLimitedError,
@@ -80,8 +81,21 @@ class HttpClient(ExchangeClient):
     ) -> None:
         super().__init__(**way)
         self.observations = observations
+        self._clock = clock
         self._outages = Outages(way["patience"], clock)
+        self._failing_since = float("-inf")
         self._clocks = Clocks(lambda: self.observations.add("requests.clock"))
+
+    def hurry(self, patience: float, longest: float) -> None:
+        """Give up soon from now on, whatever fails: a person waits, and nothing is lost.
+
+        Args:
+            patience: seconds without a successful response, where the setting `patience` does not have fewer. A limit
+                of the minute has another minute.
+            longest: seconds of an exchange.
+        """
+        self.bound(longest)
+        self._patience = Patience(min(patience, self._patience.seconds), is_setting=False)
 
     def get(self, request: Request, parse: Callable[[Response], Parsed], max_attempts: int | None = None) -> Parsed:
         """Send a GET request and parse its response, again and again while the fault is a passing one.
@@ -143,6 +157,8 @@ class HttpClient(ExchangeClient):
     def _handle(self, request: Request, fault: Fault, trouble: _Trouble, max_attempts: int | None) -> None:
         """Wait for what may cure a fault, unless there is no hope."""
         self._require_patience(fault)
+        if not self._patience.is_setting:
+            self._require_response(fault)
         if fault.kind is FaultKind.UNREACHABLE:
             self._endure(request, fault)
             return
@@ -152,10 +168,23 @@ class HttpClient(ExchangeClient):
             self._recover(trouble.attempts, fault)
         elif trouble.is_alone or (not heavy and not self._outages.had_response):
             kind = RequestTooLargeError if heavy else RetriesExhaustedError
-            raise kind(f"{fault.error} Tried {trouble.attempts} times.") from None
+            raise kind(f"{fault.error} Tried {trouble.attempts} times.{self._patience.advice}") from None
         elif not self._is_well():
             self._endure(request, fault)
             trouble.attempts = 0
+
+    def _require_response(self, fault: Fault) -> None:
+        """End a command in a hurry when no response came for long enough, whatever the fault.
+
+        Raises:
+            ServiceUnavailableError: it is so.
+        """
+        now = self._clock()
+        if self._failing_since <= self._outages.answered_at:
+            self._failing_since = now
+        may_be_limit = isinstance(fault.error, RateLimitedError)
+        if (seconds := now - self._failing_since) >= self._patience.seconds + (LIMIT_WINDOW if may_be_limit else 0.0):
+            self._end(ServiceUnavailableError(f"{fault.error} {self._patience.exhausted(seconds)}"))
 
     def _endure(self, request: Request, fault: Fault) -> None:
         """Accept a fault of the service's, unless that is out of order for longer than there is patience.
@@ -167,7 +196,7 @@ class HttpClient(ExchangeClient):
         scope = request.scope
         delay = fault.error.delay if isinstance(fault.error, RateLimitedError) else None
         if self._outages.fail(scope, fault.wait, is_refusal=delay is not None):
-            self._logger.warning("%s Trying again for up to %d s in all.", fault.error, self._patience)
+            self._logger.warning("%s Trying again for up to %d s in all.", fault.error, self._patience.seconds)
         if (exhausted := self._outages.exhausted(scope)) is None:
             if delay:
                 self._gate.pause(delay)
@@ -177,12 +206,7 @@ class HttpClient(ExchangeClient):
             raise RetriesExhaustedError(f"{fault.error} It did so for {seconds:.0f} s, longer than 'patience' allows.")
         if self._is_well():
             return  # the next fault is this path's own
-        self._end(
-            ServiceUnavailableError(
-                f"{fault.error} Sage answered nothing for {seconds:.0f} s, longer than the setting 'patience' allows "
-                f"({self._patience} s). What was complete is kept; run again later."
-            )
-        )
+        self._end(ServiceUnavailableError(f"{fault.error} {self._patience.exhausted(seconds)}"))
 
     def _recover(self, failed: int, fault: Fault) -> None:
         """Wait before the next attempt: longer each time, and at least as long as `Retry-After` says."""

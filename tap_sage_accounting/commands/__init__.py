@@ -23,6 +23,11 @@ config_option = click.option(
     help="Settings file, as for the tap. Default: ENV, the environment (TAP_SAGE_ACCOUNTING_...) and .env.",
 )
 
+PATIENCE = 60.0
+"""Seconds without a response from Sage after which a command ends that a person waits for."""
+MAX_RESPONSE_SECONDS = 30.0
+"""Seconds until a response to such a command is complete: what it requests takes one."""
+
 
 @contextmanager
 def connected_tap(config: Any) -> Iterator[TapSageAccounting]:
@@ -32,6 +37,11 @@ def connected_tap(config: Any) -> Iterator[TapSageAccounting]:
     tap = TapSageAccounting(config={**config.config, "business_ids": None}, parse_env_config=config.parse_env)
     with tap.connected():
         yield tap
+
+
+def hurry(tap: TapSageAccounting) -> None:
+    """Let requests of a command fail while the person who started it still waits."""
+    tap.connection.hurry(PATIENCE, MAX_RESPONSE_SECONDS)
 
 
 def login_key(tap: TapSageAccounting) -> tuple[str, str | None]:

@@ -20,7 +20,7 @@ from tap_sage_accounting.auth.consent import (
 from tap_sage_accounting.auth.endpoint import InvalidGrantError
 from tap_sage_accounting.auth.manager import IDLE_WARNING
 from tap_sage_accounting.auth.store import retry_unavailable
-from tap_sage_accounting.commands import config_option, connected_tap, login_key
+from tap_sage_accounting.commands import config_option, connected_tap, hurry, login_key
 from tap_sage_accounting.console.columns import wrapped
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.exceptions import RefusedRunError
@@ -91,6 +91,7 @@ def login(config: Any, scope: str, country: str | None, *, no_browser: bool, tim
         else:
             _browse(tap, request, timeout)
         show("Logged in. The tokens are in", f"  {tap.token_store.place}")
+        hurry(tap)
         show(f"They reach {len(tap.businesses)} {'business' if len(tap.businesses) == 1 else 'businesses'}:")
         for business in tap.businesses:
             show(*wrapped(printable(str(business)), "    ", first="  "))

@@ -9,7 +9,7 @@ import click
 from tap_sage_accounting.api.access import request_access
 from tap_sage_accounting.api.request import Request, Response
 from tap_sage_accounting.auth.manager import idle_warning
-from tap_sage_accounting.commands import config_option, connected_tap, login_key
+from tap_sage_accounting.commands import config_option, connected_tap, hurry, login_key
 from tap_sage_accounting.console.columns import wrapped
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.printable import printable
@@ -30,6 +30,7 @@ def status(config: Any) -> None:
         show(f"Token store: {tap.token_store.place}")
         if stored := tap.token_store.read(*login_key(tap)):
             _show_family(stored)
+        hurry(tap)
         user = tap.connection.get(Request("/user", {}, None, "user of the login"), Response.json)
         family = tap.tokens.family()  # read after the request, which may have renewed the tokens
         name = user.get("displayed_as") or " ".join(filter(None, (user.get("first_name"), user.get("last_name"))))

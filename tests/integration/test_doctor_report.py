@@ -101,7 +101,7 @@ def test_no_value_of_the_books_is_in_the_report(world: World, tmp_path: Path) ->
         assert {form: found[0] for form, pattern in FORMS.items() if (found := pattern.search(bare))} == {}, name
     report = json.loads(files["doctor-report.json"])
     assert report["businesses"][0]["lists"]["sales_invoices"]["attributes"]["contact_name"]["formats"] == ["text"]
-    assert shown.text.index("# Report of the doctor") < shown.text.index("Nothing was sent. Read them")
+    assert shown.text.index("# Report of the doctor") < shown.text.index("Nothing was sent. Read both")
 
 
 def test_the_place_of_a_report_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,8 +109,12 @@ def test_the_place_of_a_report_is_named_whole(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     with SandboxServer(plain_world()) as server:
         shown = see(server, tmp_path, "--report", ".")
-    files = " and ".join(str(tmp_path / f"doctor-report{suffix}") for suffix in (".md", ".json"))
-    assert f"Written: {files}. Nothing was sent." in shown.text
+    files = [f"  {tmp_path / name}" for name in ("doctor-report.md", "doctor-report.json")]
+    written = shown.text.splitlines()
+    written = written[written.index("Written:") :]
+    assert written[1:3] == files
+    assert written[3].startswith("Nothing was sent. Read both")
+    assert max(map(len, written[3:])) <= 80
     assert "The API is at another address than Sage's." in shown.text
     assert " 0.0 s" not in shown.text
 

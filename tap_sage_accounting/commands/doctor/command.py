@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tap_sage_accounting.commands import config_option, connected_tap
+from tap_sage_accounting.commands import MAX_RESPONSE_SECONDS, config_option, connected_tap
 from tap_sage_accounting.commands.doctor import report
 from tap_sage_accounting.commands.doctor.look import Login, choose, look_at, require_login
-from tap_sage_accounting.commands.doctor.looker import BUDGET, DEEP_BUDGET, MAX_RESPONSE_SECONDS, Looker, SpentError
+from tap_sage_accounting.commands.doctor.looker import BUDGET, DEEP_BUDGET, Looker, SpentError
 from tap_sage_accounting.commands.doctor.text import lines_of, totals_of
+from tap_sage_accounting.console.columns import wrapped
 from tap_sage_accounting.console.command_line import PlainCommand, show
 from tap_sage_accounting.exceptions import RefusedRunError
 from tap_sage_accounting.settings import parse_start_date
@@ -77,8 +78,9 @@ def _share(found: report.Report, directory: Path, *, is_shown: bool) -> None:
     if is_shown:
         show("", *report.markdown(found).splitlines(), "")
     show(
-        f"Written: {' and '.join(map(str, paths))}. Nothing was sent. Read them; if you want to help, put them into an "
-        "issue of the kind 'The doctor's report'.",
+        "Written:",
+        *(f"  {path}" for path in paths),
+        *wrapped("Nothing was sent. Read both. To help, put them into an issue of the kind 'The doctor's report'."),
         err=True,
     )
 

@@ -15,6 +15,7 @@ from tap_sage_accounting.api.exchange import WaitTooLongError
 from tap_sage_accounting.api.faults import FAULTS, FaultKind, fault_of
 from tap_sage_accounting.api.http_client import LIGHT
 from tap_sage_accounting.api.request import Request
+from tap_sage_accounting.commands import MAX_RESPONSE_SECONDS
 from tap_sage_accounting.commands.doctor.response import TOO_MANY, Response
 from tap_sage_accounting.timestamps import in_words
 
@@ -35,8 +36,6 @@ ATTEMPTS = 3
 """Attempts at a request that meets a passing fault or a refusal for the number of requests."""
 PASSING = frozenset((0, TOO_MANY, 500, 502, 503, 504))
 """Statuses of attempts that another one may cure."""
-MAX_RESPONSE_SECONDS = 30.0
-"""Seconds until a response is complete: a small page takes one."""
 SECONDS_A_REQUEST = 5.0
 """Seconds that a look takes at most for each request of its budget."""
 ANNOUNCED_AFTER = 5.0
