@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from tap_sage_accounting.exceptions import NotFoundError
@@ -49,6 +52,7 @@ class PageBudget:
         self.first_page = 0
         self._left = size
         self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], bool]] = deque()
 
     def expect(self, size: int) -> None:
         """Expect first pages as large as one that came; smaller ones bring that down bit by bit."""
@@ -56,8 +60,17 @@ class PageBudget:
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be requested."""
-        return self._left > 0
+        """Whether more lists may be started: there is room, and no list waits for it."""
+        return self._left > 0 and not self._waiting
+
+    def wait(self, request_more: Callable[[], bool]) -> None:
+        """Let a list wait for room; it is called when there is some, and returns whether that was enough."""
+        self._waiting.append(request_more)
+
+    def serve(self) -> None:
+        """Let lists that wait for room request more pages, in the order in which they began to wait."""
+        while self._waiting and self._left > 0 and self._waiting[0]():
+            self._waiting.popleft()
 
     def take(self, size: int) -> None:
         """Take room for a page, whether there is any or not."""
@@ -106,11 +119,13 @@ class PagePrefetcher:
         self._requested: dict[int, Future[Page]] = {}
         self._reserved: dict[int, int] = {}
         self._lock = threading.Lock()
+        self._is_over = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_over = True
         for future in list(self._requested.values()):
             future.cancel()
         for number in list(self._reserved):
@@ -130,12 +145,18 @@ class PagePrefetcher:
     def _first(self) -> Page:
         page = self._fetch_ahead(1)
         self._budget.expect(page.weight)
-        if page.has_more():
-            self._request(2, page, least=0)
+        if page.has_more() and not self._request(2, page, least=0):
+            self._budget.wait(partial(self._request_before_its_turn, replace(page, items=[])))
         return page
 
-    def _request(self, first: int, page: Page, least: int | None = None) -> None:
+    def _request_before_its_turn(self, page: Page) -> bool:
+        """Request pages for which there was no room; return whether none is left to request so."""
+        return self._is_over or self._next > 1 or self._request(2, page, least=0)
+
+    def _request(self, first: int, page: Page, least: int | None = None) -> bool:
         """Request pages from the first on: those that every list may have, and more where there is room for such pages.
+
+        Return whether there was room for all.
 
         Args:
             first: a page's number.
@@ -150,9 +171,10 @@ class PagePrefetcher:
                 continue
             if number >= first + least:
                 if not self._budget.reserve(page.weight):
-                    return
+                    return False
                 self._reserved[number] = page.weight
             self._requested[number] = self._executor.submit(self._fetch_ahead, number)
+        return True
 
     def _fetch_ahead(self, number: int) -> Page:
         page = self._fetch(number)

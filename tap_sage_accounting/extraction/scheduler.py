@@ -108,6 +108,7 @@ class ReadScheduler:
             if batch is None:
                 self._finish(key)
             else:
+                self.budget.serve()
                 yield batch
 
     def _start(self, key: Key, stream: ReadableStream, context: Context | None) -> None:
@@ -117,6 +118,7 @@ class ReadScheduler:
         self._start_ahead()
 
     def _start_ahead(self) -> None:
+        self.budget.serve()
         per_request = READS_PER_REQUEST if self.budget.first_page else min(READS_PER_REQUEST, 1)
         while self._to_come and len(self._started) <= per_request * self._concurrency and self.budget.has_room:
             stream, context = self._to_come.popleft()

@@ -250,6 +250,40 @@ def test_a_list_before_its_turn_requests_no_second_page_where_there_is_no_room(e
         assert [identity(item) for page in pages for item in page.items] == everything(40)
 
 
+def test_a_list_before_its_turn_requests_more_pages_as_soon_as_there_is_room(executor: ThreadPoolExecutor) -> None:
+    fetch, requested = serve(40, 2)
+    weight = fetch(1).weight
+    requested.clear()
+    budget = PageBudget(weight)
+    budget.take(weight)
+    with PagePrefetcher(fetch, executor, lambda: PagesAhead(8, 8), budget=budget) as pages:
+        pages.start()
+        assert pages.awaited is not None
+        pages.awaited.result()
+        assert not budget.has_room
+        budget.release(4 * weight)  # one of them for the first page
+        assert not budget.has_room, "another list would take the room"
+        budget.serve()
+        executor.submit(int).result()
+        assert sorted(requested) == [1, 2, 3, 4]
+        assert [identity(item) for page in pages for item in page.items] == everything(40)
+    budget.serve()
+    assert budget.has_room
+
+
+def test_a_list_that_ended_before_there_was_room_keeps_none_from_others(executor: ThreadPoolExecutor) -> None:
+    fetch, requested = serve(40, 2)
+    budget = PageBudget(1)
+    with PagePrefetcher(fetch, executor, lambda: PagesAhead(8, 8), budget=budget) as pages:
+        pages.start()
+        assert pages.awaited is not None
+        pages.awaited.result()
+    budget.release(10_000)
+    budget.serve()
+    assert budget.has_room
+    assert requested == [1]
+
+
 def test_a_list_whose_pages_are_large_requests_fewer_ahead_of_their_use(executor: ThreadPoolExecutor) -> None:
     plain, requested = serve(80, 2)
 
