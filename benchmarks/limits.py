@@ -50,6 +50,13 @@ def _limit(title: str, limit: int, length: float, requests: int) -> list[Scenari
     ]
 
 
+def _shared(runs: int) -> list[Scenario]:
+    return [
+        each._replace(title=f"{each.title}, shared by {runs} runs", runs=runs)
+        for each in _limit("100 a minute", 100, 60.0, 1200)
+    ]
+
+
 SCENARIOS = [
     Scenario("no limit", Sage(None), 10_000),
     Scenario("no limit, 2 % refused at random", Sage(None, strays=0.02), 10_000),
@@ -64,7 +71,8 @@ SCENARIOS = [
     Scenario("100 a minute, used up by others for 5 minutes", Sage(100, others=[Others(0, 300, 100 / 6)]), 1200),
     Scenario("60 a minute, 900 after 5 minutes", Sage(60, changes=[(300.0, 900)]), 9000),
     Scenario("900 a minute, 60 after 3 minutes", Sage(900, changes=[(180.0, 60)]), 4000),
-    Scenario("100 a minute, shared by two runs", Sage(100), 1200, runs=2),
+    *_shared(2),
+    *_shared(3),
 ]
 
 
@@ -74,7 +82,7 @@ def figures(scenario: Scenario, *, greedily: bool = False) -> Figures:
         Run(scenario.requests, BUSINESSES, limiter=Greedy() if greedily else None, starts_at=90.0 * number)
         for number in range(scenario.runs)
     ]
-    meet(replace(scenario.sage), *runs)
+    meet(replace(scenario.sage), *runs, is_shared=not greedily)
     seconds = max(run.seconds for run in runs)
     settled = max(run.refused_since(SETTLED * seconds) for run in runs)
     return Figures(seconds, sum(len(run.refused) for run in runs), settled)

@@ -33,6 +33,7 @@ from tap_sage_accounting.settings import CONFIG_JSONSCHEMA, SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     import click
 
@@ -228,6 +229,12 @@ class ConfiguredTap(RunLifecycle):
             patience=self.config["patience"],
             observations=self.report.observations,
         )
+
+    @override
+    def limit_shared(self) -> AbstractContextManager[None]:
+        from tap_sage_accounting.api.usage_exchange import UsageExchange  # noqa: PLC0415
+
+        return UsageExchange(self.gate, partial(self.token_store.usage_table, self.config["client_id"])).running()
 
     @override
     def wait_for_refresh(self) -> None:

@@ -10,10 +10,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import TYPE_CHECKING
 
 from tap_sage_accounting.api.closure import MINUTE
 from tap_sage_accounting.api.permit import Permit
 from tap_sage_accounting.api.rate_window import ANSWERED_WITHIN, IN_A_ROW, SHORT, RateWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tap_sage_accounting.api.shared_limit import Usage
 
 DAILY_LIMIT = 1_296_000
 """Requests a day: Sage's published limit for an application."""
@@ -84,7 +90,8 @@ class Limiter:
         window = self._businesses.get(business_id)
         if window is None:
             known = [each for each in self._businesses if each is not None]
-            if len(known) == 1 and business_id is not None:  # what a lone business taught may be about itself
+            is_lone = len(known) == 1 and business_id is not None and not self.application.is_shared
+            if is_lone:  # what a lone business taught may be about itself
                 self._businesses[known[0]].adopt(self.application)
             window = self._businesses[business_id] = RateWindow(self._minute)
         return window
@@ -117,6 +124,14 @@ class Limiter:
         if self._scope_check is not None:
             begin = max(begin, self._scope_check.sent_at + ANSWERED_WITHIN * self._second)
         return max(begin - now, 0.0) if max(begin, now) < end else math.inf
+
+    def usage(self, beat: int, now: float) -> Usage:
+        """Return what other runs of the application must know of this one."""
+        return self.application.usage(beat, now)
+
+    def share(self, name: str, published: Mapping[str, Usage], now: float) -> None:
+        """Leave other runs of the application their part of its limit."""
+        self.application.share(name, published, now)
 
     def send(self, business_id: str | None, now: float) -> Permit:
         """Count a request that is sent now."""

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from tap_sage_accounting.api.closure import MINUTE, Closure
 from tap_sage_accounting.api.pace import Pace
+from tap_sage_accounting.api.shared_limit import UNCERTAIN, OtherRuns, Usage
 from tap_sage_accounting.api.trial import Trial
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tap_sage_accounting.api.permit import Permit
 
 STANDARD_LIMIT = 60
@@ -31,6 +34,8 @@ FIRST_DELAY = 0.25
 """Seconds before the first attempt without a `Retry-After`. Later ones wait a tenth of the time so far."""
 LONGEST_DELAY = 2.0
 """Seconds that such an attempt waits at most within a minute. After that, it waits a tenth of the time beyond it."""
+LONGEST_SHARED_DELAY = 5.0
+"""Seconds that it waits at most while others wait for places, too, and find out when there are some."""
 ANSWERED_WITHIN = 10.0
 """Seconds after which another attempt is made, although the last one has no response yet."""
 
@@ -68,25 +73,47 @@ class RateWindow:
         self._sent_at = 0.0
         self._resume_at = 0.0
         self._strays: deque[float] = deque(maxlen=MOST_STRAYS)
+        self._others = OtherRuns(self._second)
+        self._sent = 0
+        self._waited_until = -math.inf
+        self._version = 0
+        self._shared_at = -math.inf
+        self._published: tuple[int | None, float] = (None, minute)
 
     def recent(self, now: float) -> int:
         """Count the requests of the last minute that were not refused."""
-        return self._in_flight + self._count(now - self._minute)
+        return self._taken(now - self._minute)
+
+    def _taken(self, since: float) -> int:
+        """Count this run's requests, apart from those that were answered until a moment."""
+        return self._in_flight + sum(moment > since for moment in self._answered)
 
     def _count(self, since: float) -> int:
-        return sum(moment > since for moment in self._answered)
+        """Count requests that were answered after a moment, those of other runs among them."""
+        return sum(moment > since for moment in self._all())
+
+    def _all(self) -> Sequence[float]:
+        return sorted((*self._answered, *self._others.moments()))
+
+    def _places(self, now: float) -> int:
+        """Return how many places of the known limit are this run's."""
+        return self._others.places(self.limit or 0, now - self.length)
 
     def wait(self, now: float) -> float:
         """Return for how many seconds no request may be sent; 0 for none, infinity for until one is answered."""
         closure = self.closure
         if closure is not None:
             pause = max(closure.resume_at - now, 0.0)
+            if self._others.are_probing:
+                return math.inf
             is_free = closure.in_flight <= closure.passed
             return pause if is_free else max(pause, closure.asked_at + ANSWERED_WITHIN * self._second - now)
         if self.pace is not None:
             return max(self.pace.next_at - now, 0.0)
         pause = max(self._resume_at - now, 0.0)
         wait = self._wait_for_place(now, self._trial.extra)
+        if wait > 0:
+            self._waited_until = now if wait == math.inf else now + wait
         if 0 < wait < math.inf and self._trial.is_due:
             wait = min(wait, self._trial.wait(wait, now - self._sent_at, self._round_trip))
         return max(wait, pause)
@@ -94,7 +121,7 @@ class RateWindow:
     def _wait_for_place(self, now: float, extra: int = 0) -> float:
         if self.limit is None:
             return 0.0
-        free = self.limit + extra - self._in_flight
+        free = self._places(now) + extra - self._in_flight
         if free <= 0:
             return math.inf
         if len(self._answered) < free:
@@ -115,6 +142,7 @@ class RateWindow:
         elif self._wait_for_place(now) > 0:
             self._trial.send(permit)
         self._in_flight += 1
+        self._sent += 1
         self._sent_at = now
 
     def land(self, permit: Permit, now: float) -> None:
@@ -138,7 +166,7 @@ class RateWindow:
             self.refused.clear()
             closure.passed += 1
             closure.passed_in_all += 1
-            if closure.passed_in_all == 1:
+            if closure.passed_in_all == 1 and not self._others.are_probing:
                 self._learn(closure, permit.sent_at)
             elif closure.passed >= MIN_SAMPLE:
                 self.closure = None
@@ -165,6 +193,7 @@ class RateWindow:
         """Learn from a refusal; return whether the window makes the request wait."""
         if self._answered:
             self._answered.pop()  # what Sage refuses it does not count
+        self._sent -= 1
         closure = self.closure
         if closure is not None:
             if permit.sent_at >= closure.since:
@@ -179,16 +208,16 @@ class RateWindow:
             return self.closure is not None
         if self.limit is None:
             return False
-        count = self._in_flight + self._count(now - self.length)
+        count, places = self._taken(now - self.length), self._places(now)
         is_trial = permit in self._trial.permits
-        if not is_trial and count < self.limit:
-            if count < CLOSE * self.limit or len(self.refused) == 1:
+        if not is_trial and count < places:
+            if count < CLOSE * places or len(self.refused) == 1:
                 return False
             self.close(permit, now, retry_after)
             return True
-        if is_trial:
+        if is_trial and not self._others.are_waiting:
             since = permit.sent_at - self.length + 2 * self._half_round_trip()
-            self.limit = max(self.limit, self._in_flight + self._count(since) - len(self._trial.permits))
+            self.limit += max(0, self._taken(since) - len(self._trial.permits) - places)
         self._resume_at = now + (retry_after or 0.0)
         self._trial.refuse(self._rate())
         return True
@@ -209,9 +238,10 @@ class RateWindow:
         closure.rounds += 1
         if retry_after is None:
             delay = max(FIRST_DELAY * self._second, (now - closure.since) / 10)
-            longest = max(LONGEST_DELAY * self._second, (now - closure.since - self._minute) / 10)
+            most = LONGEST_SHARED_DELAY if self._others.are_waiting else LONGEST_DELAY
+            longest = max(most * self._second, (now - closure.since - self._minute) / 10)
             retry_after = min(longest, delay)
-        closure.resume_at = now + retry_after
+        closure.resume_at = self._waited_until = now + retry_after
 
     def _measure_pace(self, closure: Closure, full_at: float) -> None:
         """Pace requests, as soon as enough attempts passed between two refused ones."""
@@ -228,7 +258,8 @@ class RateWindow:
     def _learn(self, closure: Closure, free_at: float) -> None:
         """Learn from the first attempt that passed, which shows until when the places were taken."""
         freed_before, self._freed_at = self._freed_at, free_at
-        if free_at - closure.since <= SHORT * self._second:
+        is_short = free_at - closure.since <= SHORT * self._second
+        if is_short or self._may_be_shared(free_at):
             if self.limit is not None:
                 self._correct(closure, free_at, self.limit)
             elif self._seen is not None and self._trial.has_erred and self._is_twice(closure, *self._seen):
@@ -238,7 +269,7 @@ class RateWindow:
                 self._set_pace(closure.passed_before, closure.closed_before, closure.measured_since)
             return
         began = closure.since if self._began is None else self._began
-        earlier = [moment for moment in self._answered if began <= moment <= free_at]
+        earlier = [moment for moment in self._all() if began <= moment <= free_at]
         anew = [moment for moment in earlier if moment >= freed_before]
         if closure.passed_before and MIN_SAMPLE <= ALIKE * (len(earlier) - len(anew)) <= len(anew):
             began, earlier = freed_before, anew  # a fixed window ended meanwhile
@@ -248,11 +279,18 @@ class RateWindow:
         self.pace = self.limit = None
         if count < MIN_SAMPLE or not (is_known or count >= STANDARD_LIMIT * length / self._minute):
             return
-        self.limit, self.length, self.closure, self._began = count, length, None, None
+        self.limit, self.length, self.closure = count, length, None
         if is_known:
             self._trial.confirm(self._rate())
         else:
             self._trial.begin()
+
+    def _may_be_shared(self, free_at: float) -> bool:
+        """Return whether a known limit that was full for long may be so because others took their places too early."""
+        if self.limit is None or not self._others.are_waiting:
+            return False
+        was_long_ago, self._shared_at = free_at - self._shared_at > 2 * self._minute, free_at
+        return was_long_ago
 
     def _is_twice(self, closure: Closure, limit: int, length: float) -> bool:
         """Return whether no more passed than two fixed windows of a limit let through, at the end of one of them."""
@@ -265,15 +303,67 @@ class RateWindow:
         self._strays.append(free_at)
         if not is_one_too_many and closure.rounds == 1:
             return
-        self._strays.clear()
         # The last one that was answered is the request that passed.
-        oldest = self._answered[-1 - limit] if len(self._answered) > limit else math.inf
+        answered = self._all()
+        oldest = answered[-1 - limit] if len(answered) > limit else math.inf
         if self.length < min(closure.refused_at - oldest, self._minute):
-            self.length = min(free_at - oldest + self._half_round_trip(), self._minute)
-        else:
+            self._strays.clear()
+            error = UNCERTAIN * self._second if self._others.are_waiting else self._half_round_trip()
+            self.length = min(free_at - oldest + error, self._minute)
+        elif is_one_too_many or not self._others.are_waiting:
+            self._strays.clear()
             since = closure.refused_at - self.length
-            count = sum(since < moment <= closure.refused_at + self._round_trip for moment in self._answered)
+            count = sum(since < moment <= closure.refused_at + self._round_trip for moment in answered)
             self.limit = max(MIN_SAMPLE, min(limit, count))
+            self._trial.rest(self._rate())
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether other runs wait for places of the limit, too."""
+        return self._others.are_waiting
+
+    def usage(self, beat: int, now: float) -> Usage:
+        """Return what other runs must know of this one, which publishes for the `beat`th time."""
+        ages = [int((now - moment) / self._second) for moment in self._answered if moment > now - self.length]
+        recent = [ages.count(age) for age in range(max(ages, default=0) + 1)]
+        recent[0] += self._in_flight
+        is_waiting = self.closure is not None or now < self._waited_until + self.length
+        if self.limit is not None and (self.limit, self.length) != self._published:
+            self._version += 1
+            self._published = self.limit, self.length
+        return Usage(
+            beat=beat,
+            sent=self._sent,
+            recent=tuple(recent),
+            is_over=False,
+            is_waiting=is_waiting,
+            is_closed=self.closure is not None,
+            is_paced=self.pace is not None,
+            limit=self.limit,
+            length=self.length,
+            version=self._version,
+        )
+
+    def share(self, name: str, published: Mapping[str, Usage], now: float) -> None:
+        """Leave other runs their part of the limit.
+
+        Args:
+            name: of this run.
+            published: what the others published, by their names.
+            now: when that was read.
+        """
+        were_probing = self._others.are_probing
+        self._others.see(name, published, now)
+        self._others.forget(now - 1.1 * max(self.length, self._minute))
+        found = self._others.finding(self._version) if self.pace is None else None
+        if found and self.limit is None:
+            self.closure = None
+        elif self.closure is not None and were_probing and not self._others.are_probing:
+            self.closure = None if self._others.are_waiting else Closure(now, now, now)
+        if found:
+            self.limit, self.length, self._version = found.limit, found.length, found.version
+            self._published = self.limit, self.length
+        if self._others.are_trying:
             self._trial.rest(self._rate())
 
     def adopt(self, other: RateWindow) -> None:

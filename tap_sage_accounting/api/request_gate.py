@@ -14,9 +14,10 @@ from tap_sage_accounting.api.closure import MINUTE
 from tap_sage_accounting.api.rate_limiter import Limiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tap_sage_accounting.api.permit import Permit
+    from tap_sage_accounting.api.shared_limit import Usage
 
 
 class GateClosedError(RuntimeError):
@@ -163,6 +164,22 @@ class RequestGate:
             self._limiter.accept(permit, self._clock())
             if self._held:
                 self._changed.notify_all()
+
+    def usage(self, beat: int) -> Usage:
+        """Return what other runs of the application must know of this one, which publishes for the `beat`th time."""
+        with self._lock:
+            return self._limiter.usage(beat, self._clock())
+
+    def share(self, run: str, published: Mapping[str, Usage]) -> None:
+        """Leave other runs of the application their part of its limit.
+
+        Args:
+            run: the name of this run.
+            published: what the others published last, by their names.
+        """
+        with self._lock:
+            self._limiter.share(run, published, self._clock())
+            self._changed.notify_all()
 
     def pause(self, seconds: float) -> None:
         """Let this thread wait before it tries again; the end of the run ends the wait.

@@ -1,11 +1,13 @@
-"""A limit that several runs of an application share: what each uses, and how many places are whose.
+"""The application's limit when several runs use it at once: what the others use, and how many places this run has.
 
-Refusals alone do not show runs their shares: each keeps finding its limit full, and is refused for it. So runs with
-one token store publish what they send. Those that wait for places divide equally what the others leave.
+Refusals alone do not show a run its share: all of them keep finding the limit full. So runs publish what they send.
+Those that wait for places divide equally what the others leave, and none tries for more than that. Where places come
+free one by one, there are none to divide: each run finds its pace by itself.
 """
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,39 +16,63 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SLACK = 1.05
-"""How far beyond its share a run may seem to be: what is known of it may be two seconds old."""
-SILENCE = 10.0
-"""Seconds after which a run that published nothing counts as gone."""
+"""How far beyond its share a run may seem to be: what is known of it is up to two seconds old."""
+MOST = 10_000_000
+"""The largest number in what a run publishes; larger ones, and negative ones, are nonsense."""
+MOST_AGES = 100
+"""The most ages of requests: seconds of a minute, and some more."""
+MOST_AT_ONCE = 10_000
+"""The most requests that are taken for sent in one period, of which few are longer than a second."""
+SPARE = 2
+"""Places that a run which waits for none has beyond those that it uses, so that it need not wait."""
+GROWTH = 1.25
+"""The part of its requests for which it has places: it may need some more soon."""
+UNCERTAIN = 1.5
+"""Seconds by which another run's request may have been sent later than it seems."""
 
 
 class Usage(NamedTuple):
-    """What one run published last.
+    """What a run publishes of its requests.
 
     Attributes:
-        beat: how many times it published.
+        beat: how often it published.
         sent: requests that were not refused, since the run began.
-        recent: those of them that take a place of the limit now.
+        recent: those that take a place now, by age: the first number counts those of the last second.
+        is_over: whether the run ended, so that this is the last.
         is_waiting: whether requests waited for places not long ago.
-        limit: places of the application's limit; None where the run knows of none.
+        is_closed: whether the limit was found full, and it is not known until when.
+        is_paced: whether places come free one by one.
+        limit: places of the application's limit; None where the run knows none.
         length: seconds for which a request takes a place.
-        rate: requests a second, where places come free one by one; None where that is not known.
-        is_closed: whether the limit is full, so that the run tries one request at a time.
+        version: which of several findings about the limit is the newest.
     """
 
     beat: int
     sent: int
     recent: tuple[int, ...]
+    is_over: bool
     is_waiting: bool
+    is_closed: bool
+    is_paced: bool
     limit: int | None
     length: float
-    rate: float | None
-    is_closed: bool
     version: int
 
-    @property
-    def knows_limit(self) -> bool:
-        """Return whether the run knows how much the application may send."""
-        return self.limit is not None or self.rate is not None
+    def write(self) -> str:
+        """Return this as JSON."""
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def read(cls, text: str) -> Usage | None:
+        """Return what a run published; None where another version of the tap did, which says other things."""
+        try:
+            usage = cls(**json.loads(text))
+            numbers = usage.beat, usage.sent, usage.version, *usage.recent, usage.limit or 0, usage.length
+            is_valid = all(0 <= number <= MOST for number in numbers) and len(usage.recent) <= MOST_AGES
+            is_valid = is_valid and usage.length > 0 and usage.limit != 0
+        except (TypeError, ValueError):
+            return None
+        return usage._replace(recent=tuple(usage.recent)) if is_valid else None
 
 
 @dataclass
@@ -55,94 +81,115 @@ class OtherRun:
 
     Attributes:
         usage: what it published last.
-        seen_at: when that was seen first.
-        moments: about when its requests were sent.
+        seen_at: when that was first seen.
+        moments: when its requests were sent, approximately.
     """
 
     usage: Usage
     seen_at: float
     moments: deque[float] = field(default_factory=deque)
 
-    @property
-    def is_waiting(self) -> bool:
-        return self.usage.is_waiting
+    def add(self, count: int, since: float, until: float) -> None:
+        """Add requests that were sent in some period; a negative number was counted and then refused."""
+        for _ in range(min(-count, len(self.moments))):
+            self.moments.pop()
+        count = min(count, MOST_AT_ONCE)
+        self.moments.extend(since + (until - since) * (number + 0.5) / count for number in range(count))
 
     def taken(self, since: float) -> int:
+        """Count the requests after a moment."""
         return sum(moment > since for moment in self.moments)
 
 
-@dataclass
 class OtherRuns:
-    """The other runs of the application."""
+    """The runs beside this one.
 
-    alive: dict[str, OtherRun] = field(default_factory=dict)
-    gone: list[OtherRun] = field(default_factory=list)
+    Args:
+        second: the length of Sage's second, in seconds.
+    """
 
-    def see(self, published: Mapping[str, Usage], now: float) -> None:
-        """Take in what others published."""
-        for name, usage in published.items():
-            run = self.alive.get(name)
-            if run is None:
-                run = self.alive[name] = OtherRun(usage, now)
-                for age, count in reversed(list(enumerate(usage.recent))):
-                    spread(run.moments, count, now - (age + 1), now - age)
+    def __init__(self, second: float) -> None:
+        self._second = second
+        self._name = ""
+        self._alive: dict[str, OtherRun] = {}
+        self._ended: dict[str, OtherRun] = {}
+
+    def see(self, name: str, published: Mapping[str, Usage], now: float) -> None:
+        """Learn what others published.
+
+        Args:
+            name: of this run.
+            published: the newest of each other run, by its name.
+            now: when it was read.
+        """
+        self._name = name
+        for other, usage in published.items():
+            if other in self._ended:
+                continue
+            if (run := self._alive.get(other)) is None:
+                self._alive[other] = self._meet(usage, now)
             elif usage.beat != run.usage.beat:
-                spread(run.moments, usage.sent - run.usage.sent, run.seen_at, now)
+                run.add(usage.sent - run.usage.sent, run.seen_at, now)
                 run.usage, run.seen_at = usage, now
-        for name, run in list(self.alive.items()):
-            if name not in published or now - run.seen_at > SILENCE:
-                self.gone.append(self.alive.pop(name))
+        for other, run in [*self._alive.items()]:
+            if other not in published or run.usage.is_over:
+                self._ended[other] = self._alive.pop(other)
+
+    def _meet(self, usage: Usage, now: float) -> OtherRun:
+        run = OtherRun(usage, now)
+        for age in reversed(range(len(usage.recent))):
+            run.add(usage.recent[age], now - (age + 1) * self._second, now - age * self._second)
+        return run
 
     def forget(self, until: float) -> None:
-        for run in [*self.alive.values(), *self.gone]:
+        """Forget requests until a moment."""
+        for run in (*self._alive.values(), *self._ended.values()):
             while run.moments and run.moments[0] <= until:
                 run.moments.popleft()
-        self.gone = [run for run in self.gone if run.moments]
+        self._ended = {name: run for name, run in self._ended.items() if run.moments}
 
     def moments(self) -> Iterator[float]:
-        for run in [*self.alive.values(), *self.gone]:
+        """Yield when others sent requests, approximately."""
+        for run in (*self._alive.values(), *self._ended.values()):
             yield from run.moments
 
-    def taken_by_idle(self, since: float) -> int:
-        return sum(run.taken(since) for run in self.gone) + sum(
-            run.taken(since) for run in self.alive.values() if not run.is_waiting)
+    def _waiting(self) -> dict[str, OtherRun]:
+        if any(run.usage.is_paced for run in self._alive.values()):
+            return {}
+        return {name: run for name, run in self._alive.items() if run.usage.is_waiting}
 
-    def waiting(self) -> dict[str, OtherRun]:
-        return {name: run for name, run in self.alive.items() if run.is_waiting}
+    @property
+    def are_waiting(self) -> bool:
+        """Return whether the limit is divided."""
+        return bool(self._waiting())
 
-    def leader(self, name: str, own_knows: bool) -> Usage | None:
-        """Return what the run published that tries whether there is more; None where this run is the one."""
-        leaders = [(not run.usage.knows_limit, key) for key, run in self.waiting().items() if run.usage.knows_limit or run.usage.is_closed]
-        best = min([*leaders, (not own_knows, name)])
-        return None if best[1] == name else self.alive[best[1]].usage
+    @property
+    def are_trying(self) -> bool:
+        """Return whether another run tries from time to time whether the limit is higher, so that this one need not."""
+        return any(name < self._name for name in self._waiting())
 
-    def newest(self, version: int) -> Usage | None:
-        found = [run.usage for run in self.alive.values() if run.usage.knows_limit and run.usage.version > version]
-        return max(found, key=lambda usage: usage.version, default=None)
+    @property
+    def are_probing(self) -> bool:
+        """Return whether another run finds out when a full limit has places again, so that this one need not."""
+        return any(run.usage.is_closed and name < self._name for name, run in self._waiting().items())
 
-    def places(self, name: str, limit: int, since: float) -> int:
-        """Return how many of a limit's places are this run's now."""
-        if not self.alive and not self.gone:
-            return limit
-        free = limit - self.taken_by_idle(since)
-        waiting = self.waiting()
-        whole, rest = divmod(max(free, 0), len(waiting) + 1)
-        rank = sorted([*waiting, name]).index(name)
-        for run in waiting.values():
-            taken = run.taken(since)
-            free -= taken if taken > whole * SLACK + 1 else whole
-        return max(0, min(whole + (rank < rest), free))
+    def finding(self, version: int) -> Usage | None:
+        """Return the usage with a newer limit than this run's; of two that were found at once, one run's counts."""
+        found = {(-run.usage.version, name): run.usage for name, run in self._waiting().items() if run.usage.limit}
+        newest = min(found, default=(-version, self._name))
+        return found[newest] if newest < (-version, self._name) else None
 
-    def part(self, name: str, rate: float, now: float) -> float:
-        """Return the part of a rate that is this run's."""
-        ten = [run for run in self.alive.values() if not run.is_waiting]
-        idle = sum(run.taken(now - 10) for run in ten) / 10
-        return max(1 - idle / rate, 0.05) / (len(self.waiting()) + 1)
+    def places(self, limit: int, since: float) -> int:
+        """Return how many places of a limit are this run's; a request takes one if it was sent after a moment.
 
-
-def spread(moments: deque[float], count: int, since: float, until: float) -> None:
-    """Add a number of requests, evenly over a time."""
-    if count < 0:
-        for _ in range(min(-count, len(moments))):
-            moments.pop()
-    moments.extend(since + (until - since) * (number + 0.5) / count for number in range(count))
+        Those that others have beyond their share are nobody's until they come free.
+        """
+        waiting, since = self._waiting(), since - UNCERTAIN * self._second
+        idle = [run.taken(since) for name, run in self._alive.items() if name not in waiting]
+        ended = sum(run.taken(since) for run in self._ended.values())
+        left = max(limit - ended - sum(SPARE + int(GROWTH * each) for each in idle), 0)
+        share, rest = divmod(left, len(waiting) + 1)
+        taken = [run.taken(since) for run in waiting.values()]
+        left -= sum(each if each > share * SLACK + 1 else share for each in taken)
+        is_among_first = sum(name < self._name for name in waiting) < rest
+        return max(0, min(share + is_among_first, left))

@@ -83,6 +83,8 @@ class Connection(ABC):
     moment: ClassVar[str]
     find_table: ClassVar[str]
     row_lock: ClassVar[str] = ""
+    epoch: ClassVar[str]
+    """Seconds since 1970, by the clock of the database."""
     is_local: ClassVar[bool]
     """Whether all who use it are on this machine."""
 
@@ -122,19 +124,19 @@ class Connection(ABC):
         with suppress(self._driver.Error):
             self._driver.close()
 
-    def ensure_table(self) -> None:
-        """Create the table unless it exists."""
-        if self.execute(self.find_table, [TABLE]):
+    def ensure_table(self, table: str = TABLE, columns: str = _COLUMNS) -> None:
+        """Create a table unless it exists."""
+        if self.execute(self.find_table, [table]):
             return
         try:
             self.begin()
-            self.execute(f"CREATE TABLE {TABLE} ({_COLUMNS.format(moment=self.moment)})", waits=True)
+            self.execute(f"CREATE TABLE {table} ({columns.format(moment=self.moment)})", waits=True)
             self.commit()
         except DatabaseError:
             with as_database_error(self._driver.Error):
                 self._driver.rollback()
             # Of two that create it at once, one waits for the other and then fails.
-            if not self.execute(self.find_table, [TABLE]):
+            if not self.execute(self.find_table, [table]):
                 raise
 
     def rows(self, client_id: str, *, lock: bool = False) -> list[Row]:
@@ -162,6 +164,7 @@ class SqliteConnection(Connection):
     """A file on this machine, which one transaction at a time may write."""
 
     moment = "DATETIME"
+    epoch = "CAST(strftime('%s', 'now') AS INTEGER)"
     find_table = "SELECT 1 FROM sqlite_master WHERE name = ?"
     is_local = True
 
@@ -194,6 +197,7 @@ class PostgresConnection(Connection):
     """
 
     moment = "TIMESTAMP WITH TIME ZONE"
+    epoch = "CAST(extract(epoch FROM clock_timestamp()) AS BIGINT)"
     find_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
     row_lock = " FOR UPDATE"
     is_local = False

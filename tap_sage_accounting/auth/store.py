@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from tap_sage_accounting.auth.other_stores import OtherLogin
     from tap_sage_accounting.auth.tokens import Tokens
+    from tap_sage_accounting.auth.usage_table import UsageTable
 
     Result = TypeVar("Result")
 
@@ -141,6 +142,16 @@ class TokenStore:
                 "it to them (chmod 700), or set 'token_store' to a file elsewhere.",
                 self._address.file.parent,
             )
+
+    def usage_table(self, client_id: str) -> UsageTable:
+        """Open the table of what runs of an application publish of their requests.
+
+        Raises:
+            DatabaseError: that is not possible.
+        """
+        from tap_sage_accounting.auth.usage_table import UsageTable  # noqa: PLC0415 - only where Sage refuses
+
+        return UsageTable(self._address, client_id)
 
     def read(self, client_id: str, configured: str | None) -> TokenFamily | None:
         """Read a token family without waiting for a holder; None where there is none yet.

@@ -25,6 +25,7 @@ from tap_sage_accounting.run.writer import WholeMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from singer_sdk import Stream
 
@@ -72,6 +73,10 @@ class RunLifecycle(Tap):
     @abstractmethod
     def wait_for_refresh(self) -> None:
         """Wait until no token request is under way and its tokens are stored."""
+
+    @abstractmethod
+    def limit_shared(self) -> AbstractContextManager[None]:
+        """Leave other runs of the application their part of its limit, for as long as the block lasts."""
 
     @abstractmethod
     def request_ahead(self) -> None:
@@ -172,7 +177,7 @@ class RunLifecycle(Tap):
                 with stop_signals.interruptible():
                     begin()
                     self.prepare_run()
-                    with progress.shown():
+                    with progress.shown(), self.limit_shared():
                         yield
             finally:
                 try:

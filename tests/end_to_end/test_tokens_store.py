@@ -6,7 +6,7 @@ import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet
 from sage_workbench.embedded_postgres import postgres_server
 from support.presence import present
 from tap_sage_accounting.auth import database as token_database
+from tap_sage_accounting.auth import usage_table
 from tap_sage_accounting.auth.address import StoreAddress, default_store_url
 from tap_sage_accounting.auth.database import LIBPQ_DEFAULTS, Connection, DatabaseError, connect
 from tap_sage_accounting.auth.store import TokenStore
@@ -236,6 +237,53 @@ def test_several_runs_may_make_the_table_at_once(url: str) -> None:
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda _: opened(url), range(6)))
     save(opened(url), 1)
+
+
+@pytest.mark.postgres
+def test_runs_see_what_others_of_their_application_published_not_long_ago(url: str) -> None:
+    tables = [opened(url).usage_table(client) for client in (CLIENT, CLIENT, "another")]
+    with ExitStack() as stack:
+        for number, table in enumerate(tables):
+            stack.callback(table.close)
+            table.publish(f"run {number}", "before")
+            table.publish(f"run {number}", f"usage {number}")
+        assert tables[0].read("run 0") == {"run 1": "usage 1"}
+        assert tables[2].read("run 2") == {}
+        age(url, "run 1", seconds=usage_table.SILENCE + 2)
+        assert tables[0].read("run 0") == {}
+
+
+@pytest.mark.postgres
+def test_what_runs_of_yesterday_published_is_deleted(url: str) -> None:
+    for number in range(2):
+        with closing(opened(url).usage_table(CLIENT)) as table:
+            table.publish(f"run {number}", "usage")
+            age(url, f"run {number}", seconds=usage_table.DAY * (2 - number))
+    opened(url).usage_table(CLIENT).close()
+    assert published(url) == ["run 1"]
+
+
+def test_what_runs_publish_waits_for_no_token_and_no_token_for_it(tmp_path: Path) -> None:
+    store = opened(f"sqlite:///{tmp_path / 'tokens.sqlite'}")
+    with closing(store.usage_table(CLIENT)) as table, store.locked(CLIENT, SEED):
+        table.publish("a run", "usage")
+        assert table.read("another") == {"a run": "usage"}
+
+
+def usage_database(url: str) -> Any:
+    if url.startswith("sqlite"):
+        return sqlite3.connect(url.removeprefix("sqlite:///") + usage_table.ENDING, isolation_level=None)
+    return psycopg.connect(url, autocommit=True)
+
+
+def age(url: str, run: str, seconds: int) -> None:
+    with closing(usage_database(url)) as connection:
+        connection.execute(f"UPDATE {usage_table.TABLE} SET published = published - {seconds} WHERE run = '{run}'")
+
+
+def published(url: str) -> list[str]:
+    with closing(usage_database(url)) as connection:
+        return [run for (run,) in connection.execute(f"SELECT run FROM {usage_table.TABLE}").fetchall()]
 
 
 def raw(url: str, *columns: str) -> list[Any]:

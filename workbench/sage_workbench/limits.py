@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tap_sage_accounting.api.permit import Permit
+    from tap_sage_accounting.api.shared_limit import Usage
 
 MINUTE = 60.0
 """Seconds."""
@@ -25,6 +26,10 @@ SHORTEST = 0.02
 """Seconds that a request takes on its way at least."""
 AHEAD = 128
 """Requests that wait for their turn."""
+EXCHANGED_EVERY = 1.0
+"""Seconds after which runs that share a limit see what the others sent."""
+SILENCE = 10.0
+"""Seconds after which a run that published nothing counts as ended."""
 GREEDY_DELAY = 1.0
 """Seconds after which a client without a limiter tries again, where Sage does not say when."""
 Kind = Literal["sliding", "fixed", "bucket"]
@@ -170,6 +175,7 @@ class Run:
         self._latency = latency
         self._chance = random.Random(seed)
         self._busy = 0
+        self._beat = 0
         self.look_at = starts_at
 
     @property
@@ -178,13 +184,23 @@ class Run:
         return self.answered[-1] if len(self.answered) == self._requests else math.inf
 
     def refused_since(self, moment: float) -> float:
-        """Return the part of the requests after a moment that was refused."""
+        """Return the part of the requests after a moment that was refused; 0 if there were none."""
         refused = sum(each > moment for each in self.refused)
-        return refused / (refused + sum(each > moment for each in self.answered))
+        return refused / max(1, refused + sum(each > moment for each in self.answered))
 
     def way(self) -> float:
         """Return the seconds that a request or its response takes."""
         return max(SHORTEST, self._latency * self._chance.uniform(0.3, 0.6))
+
+    def exchange(self, name: str, published: dict[str, tuple[float, Usage]], now: float) -> float:
+        """Publish what was sent, and learn what others published; return after how many seconds to do so again."""
+        is_over = self.seconds < math.inf
+        if self.refused:
+            self._beat += 1
+            published[name] = now, self.limiter.usage(self._beat, now)._replace(is_over=is_over)
+            others = {each: usage for each, (at, usage) in published.items() if each != name and at > now - SILENCE}
+            self.limiter.share(name, others, now)
+        return 0.0 if is_over else EXCHANGED_EVERY * self._chance.uniform(0.9, 1.2)
 
     def send(self, now: float) -> Permit | None:
         """Send the first request that may be sent; otherwise, set when to look again."""
@@ -233,10 +249,15 @@ class Simulation:
         sage: the server.
         runs: what is sent.
         asleep: from when, and for how many seconds, the machine of the runs sleeps.
+        is_shared: whether the runs know of one another.
     """
 
-    def __init__(self, sage: Sage, runs: Sequence[Run], asleep: Sequence[Span] = ()) -> None:
+    def __init__(
+        self, sage: Sage, runs: Sequence[Run], asleep: Sequence[Span] = (), *, is_shared: bool = False
+    ) -> None:
         self._sage = sage
+        self._is_shared = is_shared
+        self._published: dict[str, tuple[float, Usage]] = {}
         self._runs = runs
         self._asleep = asleep
         self._events: list[Event] = []
@@ -260,7 +281,7 @@ class Simulation:
     def go(self, horizon: float = 50_000.0) -> None:
         """Simulate until all are served, or until the horizon."""
         for run in self._runs:
-            self._push(run.starts_at, "look", run)
+            self._push(run.starts_at, "exchange" if self._is_shared else "look", run)
         while self._events and self._events[0][0] < horizon:
             now, _, kind, run, permit, verdict = heapq.heappop(self._events)
             if kind == "look" and run.look_at != now:
@@ -268,6 +289,8 @@ class Simulation:
             if permit is not None and kind == "arrival":
                 self._push(now + run.way(), "answer", run, permit, self._sage.get(str(permit.business_id), now))
                 continue
+            if kind == "exchange" and (pause := run.exchange(f"run {self._runs.index(run)}", self._published, now)):
+                self._push(now + pause, "exchange", run)
             if permit is not None and kind == "answer" and (delay := run.end(permit, verdict, now)):
                 self._push(now + delay, "repeat", run, permit)
             elif permit is not None and kind == "repeat":
@@ -275,6 +298,6 @@ class Simulation:
             self._look(run, now)
 
 
-def meet(sage: Sage, *runs: Run, asleep: Sequence[Span] = ()) -> None:
+def meet(sage: Sage, *runs: Run, asleep: Sequence[Span] = (), is_shared: bool = False) -> None:
     """Let runs send their requests to a server, until all are served."""
-    Simulation(sage, runs, asleep).go()
+    Simulation(sage, runs, asleep, is_shared=is_shared).go()

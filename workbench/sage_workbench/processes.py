@@ -39,7 +39,7 @@ class TapProcess:
         self.failed = False
         self._server = server
         self._directory = directory
-        settings = server.tap_config(token_store=f"sqlite:///{directory / 'tokens.sqlite'}", **config)
+        settings = server.tap_config(**{"token_store": f"sqlite:///{directory / 'tokens.sqlite'}", **config})
         self._write("config", settings)
         self._write("catalog", catalog_of(settings, streams))
 
