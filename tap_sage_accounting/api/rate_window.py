@@ -36,6 +36,10 @@ LONGEST_DELAY = 2.0
 """Seconds that such an attempt waits at most within a minute. After that, it waits a tenth of the time beyond it."""
 LONGEST_SHARED_DELAY = 5.0
 """Seconds that it waits at most while others wait for places, too, and find out when there are some."""
+NEED = 10.0
+"""Seconds after a wait for a place in which a run needs more of them, in any case."""
+MUCH = 0.75
+"""Part of its places from which on a run needs more until the window of its last wait has passed."""
 ANSWERED_WITHIN = 10.0
 """Seconds after which another attempt is made, although the last one has no response yet."""
 
@@ -104,8 +108,8 @@ class RateWindow:
         closure = self.closure
         if closure is not None:
             pause = max(closure.resume_at - now, 0.0)
-            if self._others.are_probing:
-                return math.inf
+            if self._others.are_probing and now < closure.resume_at + self._minute:
+                return closure.resume_at + self._minute - now
             is_free = closure.in_flight <= closure.passed
             return pause if is_free else max(pause, closure.asked_at + ANSWERED_WITHIN * self._second - now)
         if self.pace is not None:
@@ -123,7 +127,7 @@ class RateWindow:
             return 0.0
         free = self._places(now) + extra - self._in_flight
         if free <= 0:
-            return math.inf
+            return math.inf if self._in_flight else self._second  # until others leave one
         if len(self._answered) < free:
             return 0.0
         # Sage counts a request when it comes, which is before its answer: half a round trip is certain.
@@ -327,7 +331,14 @@ class RateWindow:
         ages = [int((now - moment) / self._second) for moment in self._answered if moment > now - self.length]
         recent = [ages.count(age) for age in range(max(ages, default=0) + 1)]
         recent[0] += self._in_flight
-        is_waiting = self.closure is not None or now < self._waited_until + self.length
+        closure = self.closure
+        # A closed window in which nothing is requested finds nothing out.
+        is_closed = (
+            closure is not None and now < max(closure.resume_at, closure.asked_at) + ANSWERED_WITHIN * self._second
+        )
+        needs_places = now < self._waited_until + min(NEED * self._second, self.length)
+        if self.limit is not None and self._taken(now - self.length) >= MUCH * self._places(now):
+            needs_places = now < self._waited_until + self.length
         if self.limit is not None and (self.limit, self.length) != self._published:
             self._version += 1
             self._published = self.limit, self.length
@@ -336,8 +347,8 @@ class RateWindow:
             sent=self._sent,
             recent=tuple(recent),
             is_over=False,
-            is_waiting=is_waiting,
-            is_closed=self.closure is not None,
+            is_waiting=is_closed or needs_places,
+            is_closed=is_closed,
             is_paced=self.pace is not None,
             limit=self.limit,
             length=self.length,

@@ -261,7 +261,8 @@ def test_every_run_ends_about_as_soon_as_a_greedy_one(
     requests = 400
     fair = requests / (sage.limit / sage.length) if sage.limit and not sage.per_business else 0.0
     greedy = ran(sage, requests, businesses, in_flight, latency, greedily=True)
-    assert ran(sage, requests, businesses, in_flight, latency).seconds < 2 * max(greedy.seconds, fair) + 120
+    # A pace that others and an outage taught together takes minutes to be forgotten.
+    assert ran(sage, requests, businesses, in_flight, latency).seconds < 2 * max(greedy.seconds, fair) + 180
 
 
 def answered(limiter: Limiter, business: str | None, sent_at: float, now: float) -> None:
