@@ -10,7 +10,9 @@ source has a separate home directory, so that nothing but the settings remembers
 3. Days pass, records change and are deleted. PyAirbyte reads again, with the settings that were handed back.
 4. A third read has Sage list no more of deleted records than their ids.
 5. Numbers of 29 digits are read as text and as numbers.
-6. Airbyte's standard tests run, against the program and, where `docker` stands for it, against the "image".
+6. The source is killed in the middle of reads, and started again with the states that it left.
+7. Sage lets few requests through. The source must report for how long a limit holds a stream.
+8. Airbyte's standard tests run, against the program and, where `docker` stands for it, against the "image".
 
     python scripts/check_airbyte.py --environment DIRECTORY
 """
@@ -21,6 +23,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +40,7 @@ ROOT = Path(__file__).parent.parent
 
 from sage_sandbox.books import build_world  # noqa: E402
 from sage_sandbox.server import SandboxServer  # noqa: E402
+from sage_workbench.airbyte_attempts import Sync  # noqa: E402
 from sage_workbench.equality import differences  # noqa: E402
 from sage_workbench.listings import key_of  # noqa: E402
 from sage_workbench.pipeline import PROGRAMS, Books  # noqa: E402
@@ -44,9 +48,10 @@ from tap_sage_accounting.client import SageStream  # noqa: E402
 from tap_sage_accounting.streams import STREAMS  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sage_sandbox.store import World
+    from sage_workbench.airbyte_attempts import Attempt
 
     Record = dict[str, Any]
     Rows = dict[tuple[str, str, str], Record]
@@ -57,6 +62,10 @@ SOURCE = "source-sage-accounting"
 TOKEN_LIFETIME = 1.0
 """Seconds that an access token lives."""
 LONG = "12345678901234567890.1234567891"
+KILLED_AT = (300, 600, 900)
+"""For which of its requests a source is killed: in the middle of a read of some 1,200."""
+LIMIT = (100, 25.0)
+"""Requests that Sage lets through, in so many seconds. The source looks every 10 s whether a limit holds it."""
 WITHOUT_CHANGES = {stream.name for stream in STREAMS if not stream.changed_since}
 
 FORGETFUL = """#!/bin/sh
@@ -334,20 +343,25 @@ def read_value(kind: str, value: Any) -> Any:
 
 
 def compare(scratch: Scratch, name: str, books: Books) -> None:
+    """Compare what PyAirbyte loaded with the books."""
+    deletions = (
+        read_row(table["columns"], values)
+        for table in scratch.tables(name)
+        if table["table"] == "deletions"
+        for values in table["rows"]
+    )
+    require_equal(name, rows_of(scratch, name, books), deletions, books)
+
+
+def require_equal(name: str, rows: Rows, deletions: Iterable[Record], books: Books) -> None:
     """Compare every value with the books; rows that are no longer in them must be known to be deleted."""
-    rows = rows_of(scratch, name, books)
     missing = books.alive.keys() - rows.keys()
     changed = [
         f"{'.'.join(place)}: {found}"
         for place, body in books.alive.items()
         if place in rows and (found := differences(body, rows[place]))
     ]
-    in_deletions = {
-        (row["stream"], row["business_id"], row["id"])
-        for table in scratch.tables(name)
-        if table["table"] == "deletions"
-        for row in (read_row(table["columns"], values) for values in table["rows"])
-    }
+    in_deletions = {(row["stream"], row["business_id"], row["id"]) for row in deletions}
     beyond = rows.keys() - books.alive.keys()
     flagged = {place for place in beyond if rows[place].get("deleted_at")}
     by_id = {place for place in beyond - flagged if place in in_deletions}
@@ -434,7 +448,90 @@ def check_numbers(scratch: Scratch, server: SandboxServer) -> None:
     server.faults.access_token_lifetime = 300
 
 
-# 6. Airbyte's own tests
+# 6. Killed
+
+
+def check_kills(scratch: Scratch, server: SandboxServer) -> None:
+    """Kill a full refresh, and compare what the next attempt brings: Airbyte drops the rows of the failed one."""
+    refresh = sync_of(scratch, server, 0)
+    killed = attempt(refresh, "killed, full refresh", KILLED_AT[0])
+    whole = attempt(refresh, "killed, full refresh")
+    books = Books.of(server)
+    repeated = refresh.repeated(whole)
+    require(killed.incomplete and not repeated, f"rows came twice: {repeated}")
+    require_equal("killed, full refresh", rows_in(books, whole), whole.records.get("deletions", ()), books)
+    scratch.write("config", refresh.config)
+
+
+def check_kills_by_change(scratch: Scratch, server: SandboxServer) -> None:
+    """Kill a first read by change over and over, while the books move, and compare what all attempts brought."""
+    changes = sync_of(scratch, server, -1)
+    attempts = []
+    for kill_at in KILLED_AT:
+        attempts.append(attempt(changes, "killed, by change", kill_at))
+        server.advance(1)
+    attempts.append(attempt(changes, "killed, by change"))
+    books = Books.of(server)
+    rows = dict(item for each in attempts for item in rows_in(books, each).items())
+    deletions = [row for each in attempts for row in each.records.get("deletions", ())]
+    require_equal("killed, by change", rows, deletions, books)
+    scratch.write("config", changes.config)
+
+
+def sync_of(scratch: Scratch, server: SandboxServer, mode: int, page_size: int = 5) -> Sync:
+    """Make a sync of everything, in the first or last mode of each stream."""
+    config = json.loads((scratch.directory / "config.json").read_text())
+    config |= {"page_size": page_size, "decimals": "text"}
+    lines = scratch.source("discover", "--config", str(scratch.write("config", config))).splitlines()
+    [catalog] = [line["catalog"] for line in map(json.loads, lines) if line["type"] == "CATALOG"]
+    return Sync(server, scratch.program, scratch.directory, config, catalog["streams"], mode=mode)
+
+
+def attempt(sync: Sync, name: str, kill_at: int | None = None) -> Attempt:
+    """Make an attempt, print how it went, and require that it was killed or complete."""
+    done = sync.attempt(kill_at)
+    print(
+        f"{name}: exit code {done.code}, {sum(map(len, done.records.values()))} records, "
+        f"{len(done.statuses) - len(done.incomplete)} streams complete, {len(done.incomplete)} begun"
+    )
+    require(done.code == (-signal.SIGKILL if kill_at else 0), "the read ended in another way")
+    require(kill_at or not done.incomplete, f"incomplete: {done.incomplete}")
+    return done
+
+
+def rows_in(books: Books, done: Attempt) -> Rows:
+    """Return what an attempt brought, of the streams that are lists."""
+    return {place: row for place, row in done.rows.items() if place[0] in books.lists}
+
+
+# 7. Limited
+
+
+def check_limit(scratch: Scratch, server: SandboxServer) -> None:
+    """Read everything through a limit; every stream that it holds must say so, and until when."""
+    server.faults.rate_limit, server.faults.minute = LIMIT
+    refused = server.requests.stats()["by_status"].get("429", 0)
+    limited = sync_of(scratch, server, -1, page_size=200)
+    done = attempt(limited, "limited")
+    server.faults.rate_limit = None
+    refused = server.requests.stats()["by_status"].get("429", 0) - refused
+    found = [(status, status.get("reasons", ())) for statuses in done.statuses.values() for status in statuses]
+    waits = [
+        (float(reason["rate_limited"]["quota_reset"]) - float(status["emitted_at"])) / 1000
+        for status, reasons in found
+        for reason in reasons
+        if reason["type"] == "RATE_LIMITED"
+    ]
+    print(f"limited: {refused} requests refused, {len(waits)} times RATE_LIMITED, for {waits} s")
+    require(refused and waits and all(0 <= wait <= LIMIT[1] + 1 for wait in waits), "the limit is not reported")
+    count, *unknown = scratch.python("-c", VALIDATE, given=done.output).split()
+    require(not unknown, f"of {count} messages, some hold what the protocol does not know: {unknown}")
+    books = Books.of(server)
+    require_equal("limited", rows_in(books, done), done.records.get("deletions", ()), books)
+    scratch.write("config", limited.config)
+
+
+# 8. Airbyte's own tests
 
 
 def run_standard_tests(scratch: Scratch, server: SandboxServer) -> None:
@@ -529,6 +626,9 @@ def main() -> None:
             server.faults.detail_flags_on_lists = True
             check_pyairbyte(scratch, server)
             check_numbers(scratch, server)
+            check_kills(scratch, server)
+            check_kills_by_change(scratch, server)
+            check_limit(scratch, server)
             server.faults.tombstones = "full"
             run_standard_tests(scratch, server)
 
