@@ -8,14 +8,14 @@ up: docs/platforms/dagster.md.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import sage_pipeline
-from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 from upath import UPath
 
 MODELS_PLACE = Path(os.environ.get("SAGE_MODELS") or Path(__file__, "../../../transform")).resolve()
@@ -55,7 +55,18 @@ TABLES: dict[str, dict[str, Any]] = {
 """Lists of Sage's, by the names of their tables, as dbt knows them."""
 PARTITIONS = dg.DynamicPartitionsDefinition(name="sage_businesses")
 RESOURCES = {"dbt": DbtCliResource(project_dir=MODELS)}
-FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=1), fail_window=timedelta(days=3))
+FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=2), fail_window=timedelta(days=3))
+"""More than a day: a daily run does not end at the same moment as the one before."""
+
+
+class Layers(DagsterDbtTranslator):
+    """Groups models by the directory that they are in: `sage_accounting_staging`, `sage_accounting_marts`."""
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """Return the group that the dbt project names, else the project and the model's directory."""
+        package, *directories, _ = dbt_resource_props["fqn"]
+        layer = re.sub(r"\W", "_", "_".join([package, *directories[:1]]))
+        return super().get_group_name(dbt_resource_props) or layer
 
 
 def spec_of(table: dict[str, Any], **more: Any) -> dg.AssetSpec:
@@ -122,7 +133,7 @@ def business(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult
     succeed(outcome)
 
 
-@dbt_assets(manifest=MODELS.manifest_path, project=MODELS)
+@dbt_assets(manifest=MODELS.manifest_path, project=MODELS, dagster_dbt_translator=Layers())
 def finance_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
     """Build the finance models, test them, and reconcile them with Sage's trial balance."""
     build = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, raise_on_error=False)

@@ -85,6 +85,19 @@ def test_each_list_leads_to_the_models_that_read_it(code: Code) -> None:
     assert lists == {stream.name for stream in STREAMS if not stream.retired}
 
 
+def test_models_are_grouped_by_their_layer(code: Code) -> None:
+    groups = code.dagster.look()["groups"]
+    assert groups["stg_sage__documents"] == "sage_accounting_staging"
+    assert groups["sage__profit_and_loss"] == "sage_accounting_marts"
+    assert "default" not in groups.values()
+
+
+def test_a_list_of_the_daily_job_does_not_warn_before_its_next_run_is_over(code: Code) -> None:
+    hours = code.dagster.look()["hours_until_warning"]
+    assert hours.keys() == {f"sage/{stream.name}" for stream in STREAMS if not stream.retired and stream.name != "user"}
+    assert set(hours.values()) == {48}
+
+
 def test_each_business_gets_a_partition_and_a_run_of_its_own(partitioned: Code) -> None:
     seen = partitioned.dagster.look()
     businesses = sorted(partitioned.sage.world.businesses)

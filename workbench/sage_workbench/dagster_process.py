@@ -64,6 +64,12 @@ def look(instance):
             "/".join(key.path): ["/".join(parent.path) for parent in graph.get(key).parent_keys]
             for key in graph.get_all_asset_keys()
         },
+        "groups": {"/".join(key.path): graph.get(key).group_name for key in graph.get_all_asset_keys()},
+        "hours_until_warning": {
+            "/".join(key.path): policy.warn_window.to_timedelta().total_seconds() / 3600
+            for key in graph.get_all_asset_keys()
+            if (policy := graph.get(key).freshness_policy)
+        },
         "requested": {
             schedule.name: [request.partition_key for request in schedule.evaluate_tick(context).run_requests]
             for schedule in map(definitions.defs.resolve_schedule_def, (each.name for each in definitions.SCHEDULES))
@@ -188,7 +194,7 @@ class Dagster:
         return [Run(**answer) for answer in self._ask(orders)]
 
     def look(self) -> dict[str, Any]:
-        """Return the partitions, the parents of each asset, and what each schedule requests."""
+        """Return the partitions, each asset's parents, group and freshness, and what each schedule requests."""
         [answer] = self._ask([{}])
         return answer
 
