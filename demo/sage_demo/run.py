@@ -45,7 +45,8 @@ _CHATTER = ("METRIC", "[info     ] target-postgres")
 _POLL_SECONDS = 0.1
 _PROGRESS_SECONDS = 3.0
 _END_SECONDS = 2.0
-_DBT_PROGRESS = re.compile(r"(\d+ of \d+) (?:OK|PASS) ")
+# "7 of 9 PASS name": which one of how many, in the order in which dbt started them. They end in another.
+_DBT_DONE = re.compile(r"\d+ (of \d+) (?!START )[A-Z]+ ")
 _QUERY = "select date, contact_name, total_amount from sales_invoices order by date desc limit 9"
 
 
@@ -231,14 +232,16 @@ def _tell_progress(home: Home, pipeline: subprocess.Popen[bytes], sage: SandboxS
         time.sleep(_POLL_SECONDS)
         if time.monotonic() - reported >= _PROGRESS_SECONDS:
             reported = time.monotonic()
-            click.echo(f"{reported - begun:5.0f} s: {_progress(home, sage)}")
+            log = home.pipeline_log.read_text(encoding="utf-8", errors="replace")
+            click.echo(f"{reported - begun:5.0f} s: {progress(log, len(sage.requests))}")
 
 
-def _progress(home: Home, sage: SandboxServer) -> str:
-    built = _DBT_PROGRESS.findall(home.pipeline_log.read_text(encoding="utf-8", errors="replace"))
+def progress(log: str, requests: int) -> str:
+    """Return how far the pipeline is, from its log and the number of requests that the simulated Sage answered."""
+    built = _DBT_DONE.findall(log)
     if built:
-        return f"{built[-1]} models and tests done"
-    return f"{len(sage.requests):,} requests answered" if len(sage.requests) else "Meltano is starting"
+        return f"{len(built)} {built[-1]} models and tests done"
+    return f"{requests:,} requests answered" if requests else "Meltano is starting"
 
 
 def _tell_beginning(sage: SandboxServer, *, run_number: int) -> None:

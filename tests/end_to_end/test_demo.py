@@ -28,7 +28,7 @@ from sqlalchemy import create_engine, text
 
 from sage_demo import cli, report
 from sage_demo.postgres import Postgres, PostgresError, binary
-from sage_demo.run import BUSINESSES, DemoError, Figures, Home
+from sage_demo.run import BUSINESSES, DemoError, Figures, Home, progress
 from sage_demo.supervision import MARK, Interrupted, marked_processes, supervised
 from sage_sandbox.books import advance, build_world
 from sage_sandbox.server import SandboxServer
@@ -192,6 +192,23 @@ def test_the_results_are_those_of_the_models_and_show_when_a_trial_balance_is_ou
     atelier, harbour = lines[2:]
     assert re.split(r" {2,}", atelier)[1:] == ["10.00", "9.99", "OUT BY 0.01", "0.00", "not known"]
     assert re.split(r" {2,}", harbour)[1:] == ["100.00", "100.00", "balanced", "1,234.50", "42.00"]
+
+
+def test_progress_counts_the_models_that_are_done_whatever_their_order() -> None:
+    lines = [
+        "dbt-postgres 13:28:49  1 of 3 START test sage_reconciliation_warnings .... [RUN]",
+        "dbt-postgres 13:28:49  3 of 3 START test sage_reconciliation_errors ...... [RUN]",
+        "dbt-postgres 13:28:49  3 of 3 PASS sage_reconciliation_errors ............ [PASS in 0.11s]",
+        "dbt-postgres 13:28:50  1 of 3 WARN 2 sage_reconciliation_warnings ........ [WARN 2 in 0.12s]",
+        "dbt-postgres 13:28:50  2 of 3 OK created sql table model sage_finance.a .. [SELECT 4 in 0.12s]",
+    ]
+    assert progress("", 0) == "Meltano is starting"
+    assert progress("\n".join(lines[:2]), 1367) == "1,367 requests answered"
+    assert [progress("\n".join(lines[:count]), 1367) for count in (3, 4, 5)] == [
+        "1 of 3 models and tests done",
+        "2 of 3 models and tests done",
+        "3 of 3 models and tests done",
+    ]
 
 
 @pytest.mark.postgres
