@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 
 
@@ -34,11 +35,14 @@ def repair_streams() -> None:
 def drop_unwritable(name: str) -> OSError | None:
     """Flush `stdout` or `stderr`; return why it cannot be written, None where it can.
 
-    Where it cannot, it is replaced, so that Python does not complain at its end.
+    Where it cannot, it is closed and replaced, so that Python does not complain at its end.
     """
+    stream = getattr(sys, name)
     try:
-        getattr(sys, name).flush()
+        stream.flush()
     except OSError as error:
+        with suppress(OSError):
+            stream.close()  # the descriptor stays open; what could not be written is dropped
         setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for as long as we live
         return error
     return None
