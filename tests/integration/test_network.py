@@ -100,6 +100,13 @@ def listening(**options: Any) -> Iterator[Listener]:
         found.close()
 
 
+def key_usage(*, signs: bool) -> x509.KeyUsage:
+    """What a key is for. Python 3.13 and newer accept no authority that does not say so."""
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
+    no = dict.fromkeys((*others, "decipher_only"), False)
+    return x509.KeyUsage(digital_signature=True, key_cert_sign=signs, crl_sign=signs, **no)
+
+
 def certificate(
     directory: Path, name: str, *, days: int = 1, host: str = "127.0.0.1", issuer: tuple[Any, Any] | None = None
 ) -> tuple[Any, Any]:
@@ -119,6 +126,7 @@ def certificate(
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), critical=False)
+        .add_extension(key_usage(signs=issuer is None), critical=True)
         .sign(signing_key, hashes.SHA256())
     )
     (directory / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
