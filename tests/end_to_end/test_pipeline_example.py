@@ -6,6 +6,7 @@ import _thread
 import importlib.util
 import json
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from sage_workbench.merge import Warehouse
 from sage_workbench.pipeline import PROGRAMS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sage_sandbox.api import Call
     from sage_sandbox.server import SandboxServer
 
@@ -94,6 +97,15 @@ def test_settings_that_are_not_right_are_named_before_anything_is_loaded(
     assert not pipeline.messages.exists()
 
 
+@pytest.fixture
+def heeded_interrupts() -> Iterator[None]:
+    """Let Ctrl-C interrupt this process, also where the tests run behind `&`, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_interrupts")
 def test_a_run_that_is_cancelled_ends_in_order_and_goes_on_from_there(
     pipeline: Pipeline, server: SandboxServer
 ) -> None:

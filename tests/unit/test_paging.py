@@ -22,12 +22,20 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 6, 30, 18, tzinfo=UTC)
 Envelope = dict[str, Any]
+WORKERS = 4
 
 
 @pytest.fixture
 def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool:
         yield pool
+
+
+def finish(executor: ThreadPoolExecutor) -> None:
+    """Wait until all that was submitted is done: until each worker has come to the end of it."""
+    together = threading.Barrier(WORKERS)
+    for waiting in [executor.submit(together.wait, 60) for _ in range(WORKERS)]:
+        waiting.result()
 
 
 def parse(envelope: Any, requested: int = 1, size: int = 2) -> Page:
@@ -203,7 +211,7 @@ def test_pages_are_requested_before_their_use_as_far_as_there_is_room(executor: 
     with PagePrefetcher(fetch, executor, lambda: PagesAhead(1, 8), budget=budget) as pages:
         pages.start()
         first = next(iter(pages))
-        executor.submit(int).result()
+        finish(executor)
         assert first.last == 20
         assert sorted(requested) == list(range(1, 7))  # there is room for five beside the first one
         assert not budget.reserve(weight)
@@ -245,7 +253,7 @@ def test_a_list_before_its_turn_requests_no_second_page_where_there_is_no_room(e
         pages.start()
         assert pages.awaited is not None
         pages.awaited.result()
-        executor.submit(int).result()
+        finish(executor)
         assert requested == [1]
         assert [identity(item) for page in pages for item in page.items] == everything(40)
 
@@ -264,7 +272,7 @@ def test_a_list_before_its_turn_requests_more_pages_as_soon_as_there_is_room(exe
         budget.release(4 * weight)  # one of them for the first page
         assert not budget.has_room, "another list would take the room"
         budget.serve()
-        executor.submit(int).result()
+        finish(executor)
         assert sorted(requested) == [1, 2, 3, 4]
         assert [identity(item) for page in pages for item in page.items] == everything(40)
     budget.serve()
