@@ -31,7 +31,8 @@ MENTIONS = (
 
 def files(root: Path) -> list[Path]:
     """List the files that may name the repository."""
-    return sorted({path for pattern in FILES for path in root.glob(pattern) if path.is_file()})
+    found = {path for pattern in FILES for path in root.glob(pattern) if path.is_file()}
+    return sorted(path for path in found if path.parent.name != "__pycache__")
 
 
 def place_of(root: Path) -> tuple[str, str]:

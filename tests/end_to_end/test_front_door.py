@@ -326,6 +326,12 @@ def test_one_command_changes_the_place_in_all_files(copy_of_what_names_it: Path)
     assert "ghcr.io/acme-books/tap-sage-accounting" in containers
 
 
+def test_what_python_compiled_names_no_place(copy_of_what_names_it: Path) -> None:
+    (compiled := copy_of_what_names_it / "examples" / "dagster" / "__pycache__" / "sage.pyc").parent.mkdir(parents=True)
+    compiled.write_bytes(b"\xf3\x0d\x0d\x0a")
+    assert public_address(f"--root={copy_of_what_names_it}").returncode == 0
+
+
 @pytest.mark.parametrize("name", ["README.md", "plugin.yaml", ".github/CODEOWNERS", "docs/platforms/containers.md"])
 def test_a_file_that_names_another_place_is_found(copy_of_what_names_it: Path, name: str) -> None:
     owner = urlsplit(PROJECTS["tap-sage-accounting"]["project"]["urls"]["Repository"]).path.split("/")[1]
