@@ -123,7 +123,10 @@ def install(environment: Path, uv: Path | str, variables: Mapping[str, str]) -> 
     """Install Dagster and dbt, which uv does from its cache when it has been done before; return their Python."""
     python = environment / "bin" / "python"
     subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, environment], env=variables, check=True)
-    subprocess.run([uv, "pip", "install", "-q", "--python", python, *REQUIREMENTS], env=variables, check=True)
+    pip = [uv, "pip", "install", "-q", "--python", python]
+    subprocess.run([*pip, *REQUIREMENTS], env=variables, check=True)
+    if sys.version_info >= (3, 14):  # for which dbt asks for one that is too old
+        subprocess.run([*pip, "mashumaro==3.17"], env=variables, check=True)
     return python
 
 
