@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
+from weakref import ref
 
 from tap_sage_accounting.exceptions import NotFoundError
 
@@ -146,10 +147,10 @@ class PagePrefetcher:
         page = self._fetch_ahead(1)
         self._budget.expect(page.weight)
         if page.has_more() and not self._request(2, page, least=0):
-            self._budget.wait(partial(self._request_before_its_turn, replace(page, items=[])))
+            self._budget.wait(partial(_request_before_its_turn, ref(self), replace(page, items=[])))
         return page
 
-    def _request_before_its_turn(self, page: Page) -> bool:
+    def request_before_its_turn(self, page: Page) -> bool:
         """Request pages for which there was no room; return whether none is left to request so."""
         return self._is_over or self._next > 1 or self._request(2, page, least=0)
 
@@ -230,3 +231,9 @@ class PagePrefetcher:
             if not more:
                 return
             before = page if page.number is None else None  # otherwise its number shows; rows take memory
+
+
+def _request_before_its_turn(waiting: ref[PagePrefetcher], page: Page) -> bool:
+    """Request pages of a list that waited for room, unless nobody looks at it any more: waiting does not keep it."""
+    pages = waiting()
+    return pages is None or pages.request_before_its_turn(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -289,6 +290,24 @@ def test_a_list_that_ended_before_there_was_room_keeps_none_from_others(executor
     budget.release(10_000)
     budget.serve()
     assert budget.has_room
+    assert requested == [1]
+
+
+def test_a_list_that_nobody_looks_at_any_more_waits_for_no_room(executor: ThreadPoolExecutor) -> None:
+    fetch, requested = serve(40, 2)
+    budget = PageBudget(1)
+    pages = PagePrefetcher(fetch, executor, lambda: PagesAhead(8, 8), budget=budget)
+    pages.start()
+    assert pages.awaited is not None
+    pages.awaited.result()
+    executor.submit(int).result()
+    del pages
+    gc.collect()
+    budget.serve()
+    assert budget.has_room, "its first page keeps the room"
+    budget.release(10_000)
+    budget.serve()
+    executor.submit(int).result()
     assert requested == [1]
 
 
