@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from tap_sage_accounting.api.closure import MINUTE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -19,10 +21,12 @@ SLACK = 1.05
 """How far beyond its share a run may seem to be: what is known of it is up to two seconds old."""
 MOST = 10_000_000
 """The largest number in what a run publishes; larger ones, and negative ones, are nonsense."""
+MIN_LIMIT = 10
+"""The lowest limit that a run finds."""
 MOST_AGES = 100
 """The most ages of requests: seconds of a minute, and some more."""
 MOST_AT_ONCE = 10_000
-"""The most requests that are taken for sent in one period, of which few are longer than a second."""
+"""The most requests that are taken for sent in one period, of which few are longer than a second, or in a minute."""
 SPARE = 2
 """Places that a run which waits for none has beyond those that it uses, so that it need not wait."""
 GROWTH = 1.25
@@ -67,10 +71,11 @@ class Usage(NamedTuple):
         """Return what a run published; None where another version of the tap did, which says other things."""
         try:
             usage = cls(**json.loads(text))
-            numbers = usage.beat, usage.sent, usage.version, *usage.recent, usage.limit or 0, usage.length
-            is_valid = all(0 <= number <= MOST for number in numbers) and len(usage.recent) <= MOST_AGES
-            is_valid = is_valid and usage.length > 0 and usage.limit != 0
-        except (TypeError, ValueError):
+            counts = usage.beat, usage.sent, usage.version, *usage.recent, usage.limit or MIN_LIMIT
+            is_valid = all(isinstance(count, int) and 0 <= count <= MOST for count in counts)
+            is_valid = is_valid and len(usage.recent) <= MOST_AGES and sum(usage.recent) <= MOST_AT_ONCE
+            is_valid = is_valid and 0 < usage.length <= MINUTE and (usage.limit is None or usage.limit >= MIN_LIMIT)
+        except (TypeError, ValueError, RecursionError):
             return None
         return usage._replace(recent=tuple(usage.recent)) if is_valid else None
 
