@@ -67,7 +67,8 @@ class UsageTable:
     def read(self, run: str) -> dict[str, str]:
         """Return what the other runs published that have not ended, by their names."""
         rows = self._execute(
-            f"SELECT run, usage FROM {TABLE} WHERE client_id = ? AND run <> ? AND published > {{now}} - {SILENCE}",  # noqa: S608
+            f"SELECT run, usage FROM {TABLE} WHERE client_id = ? AND run <> ? "  # noqa: S608 - as above
+            f"AND published BETWEEN {{now}} - {SILENCE} AND {{now}} + {SILENCE}",  # a clock that was set back
             self._client_id,
             run,
         )
