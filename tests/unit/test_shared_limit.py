@@ -114,7 +114,7 @@ def test_a_limit_of_each_business_is_not_divided() -> None:
     assert all(run.seconds < 150 for run in runs)
 
 
-def known(limit: int | None = 100, **changes: object) -> Usage:
+def known(limit: float | None = 100, **changes: object) -> Usage:
     return NOTHING._replace(**{"limit": limit, "is_waiting": True, "version": 1, **changes})  # type: ignore[arg-type]
 
 
