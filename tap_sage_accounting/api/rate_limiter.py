@@ -126,8 +126,12 @@ class Limiter:
         return max(begin - now, 0.0) if max(begin, now) < end else math.inf
 
     def usage(self, beat: int, now: float) -> Usage:
-        """Return what other runs of the application must know of this one."""
-        return self.application.usage(beat, now)
+        """Return what other runs of the application must know of this one.
+
+        One that a ceiling holds needs no places, and finds nothing out.
+        """
+        usage = self.application.usage(beat, now)
+        return usage._replace(is_waiting=False, is_closed=False) if self._wait_for_budgets(now) else usage
 
     def share(self, name: str, published: Mapping[str, Usage], now: float) -> None:
         """Leave other runs of the application their part of its limit."""

@@ -12,8 +12,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from tap_sage_accounting.api.closure import MINUTE
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -21,6 +19,8 @@ SLACK = 1.05
 """How far beyond its share a run may seem to be: what is known of it is up to two seconds old."""
 MOST = 10_000_000
 """The largest number in what a run publishes; larger ones, and negative ones, are nonsense."""
+LONGEST = 60.0
+"""Seconds of the longest window that a run finds."""
 MIN_LIMIT = 10
 """The lowest limit that a run finds."""
 MOST_AGES = 100
@@ -74,7 +74,7 @@ class Usage(NamedTuple):
             counts = usage.beat, usage.sent, usage.version, *usage.recent, usage.limit or MIN_LIMIT
             is_valid = all(isinstance(count, int) and 0 <= count <= MOST for count in counts)
             is_valid = is_valid and len(usage.recent) <= MOST_AGES and sum(usage.recent) <= MOST_AT_ONCE
-            is_valid = is_valid and 0 < usage.length <= MINUTE and (usage.limit is None or usage.limit >= MIN_LIMIT)
+            is_valid = is_valid and 0 < usage.length <= LONGEST and (usage.limit is None or usage.limit >= MIN_LIMIT)
         except (TypeError, ValueError, RecursionError):
             return None
         return usage._replace(recent=tuple(usage.recent)) if is_valid else None

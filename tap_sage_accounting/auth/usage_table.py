@@ -22,7 +22,7 @@ PRIMARY KEY (client_id, run)
 """
 ENDING = ".runs"
 """What the name of the file beside an SQLite store ends in."""
-LOCK_WAIT = timedelta(seconds=2)
+LOCK_WAIT = timedelta(seconds=10)
 SILENCE = 10
 """Seconds after which a run that published nothing counts as ended, by the clock of the database."""
 DAY = 86_400

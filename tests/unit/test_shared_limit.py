@@ -92,6 +92,15 @@ def test_a_run_that_needs_few_places_leaves_the_rest_to_the_other_one(kind: Kind
     assert answered_between(300, 600, slow) >= 5 * 7
 
 
+@pytest.mark.parametrize("ceiling", [2, 6])
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+@RETRY_AFTER
+def test_a_run_that_its_user_slows_down_slows_no_other_down(ceiling: int, kind: Kind, *, retry_after: bool) -> None:
+    slow, other = Run(30, 5, limiter=Limiter(ceiling), seed=1), Run(600, 5, seed=2)
+    together(Sage(60, kind, retry_after=retry_after), slow, other)
+    assert other.seconds < 820
+
+
 @pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])
 @pytest.mark.parametrize("later", [60, 200])
 def test_a_limit_that_changes_while_it_is_shared_is_found(kind: Kind, later: int) -> None:
