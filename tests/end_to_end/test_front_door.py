@@ -42,7 +42,8 @@ TEXT_FILES = [
         "workbench/**/*",
     )
     for path in ROOT.glob(pattern)
-    if path.is_file()
+    if path.parent.name != "__pycache__"
+    and path.is_file()
     and path.suffix not in (".lock", ".pyc", ".png", ".sqlite")
     and not path.name.startswith(".coverage")
 ]
