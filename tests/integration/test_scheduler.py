@@ -123,6 +123,20 @@ def test_while_pages_that_nobody_took_yet_fill_the_memory_no_read_is_started_bef
     assert stream.started == list("abcd")
 
 
+def test_lists_that_wait_for_room_have_it_with_each_page_that_is_taken() -> None:
+    stream = Stream("a", "b")
+    scheduler = plan(stream)
+    stream.arrive("a", "a")
+    batches = scheduler.records(stream, stream.contexts[0])  # type: ignore[arg-type]
+    served: list[str] = []
+    scheduler.budget.wait(lambda: served.append("first page") is None)
+    next(batches)
+    assert served == ["first page"]
+    scheduler.budget.wait(lambda: served.append("second page") is None)
+    next(batches)
+    assert served == ["first page", "second page"]
+
+
 def test_a_few_small_pages_do_not_let_so_many_reads_start_that_large_ones_fill_the_memory() -> None:
     large, moment = 1 << 20, datetime(2026, 6, 30, tzinfo=UTC)
     budget, more = PageBudget(), Future[None]()

@@ -32,6 +32,13 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+def wait_for_first_page(pages: PagePrefetcher) -> None:
+    """Start a list before its turn."""
+    pages.start()
+    assert pages.awaited is not None
+    pages.awaited.result()
+
+
 def finish(executor: ThreadPoolExecutor) -> None:
     """Wait until all that was submitted is done: until each worker has come to the end of it."""
     together = threading.Barrier(WORKERS)
@@ -227,9 +234,7 @@ def test_pages_that_are_larger_than_the_first_take_the_room_of_others(executor: 
 
     budget = PageBudget(5000)
     with PagePrefetcher(fetch, executor, lambda: PagesAhead(1, 8), budget=budget) as pages:
-        pages.start()
-        assert pages.awaited is not None
-        pages.awaited.result()
+        wait_for_first_page(pages)
         executor.shutdown()
         assert not budget.reserve(1)
     assert budget.reserve(5000)
@@ -239,9 +244,7 @@ def test_a_list_that_nobody_looks_at_any_more_gives_its_room_back(executor: Thre
     fetch, _ = serve(40, 2)
     budget = PageBudget(10_000)
     pages = PagePrefetcher(fetch, executor, lambda: PagesAhead(1, 8), budget=budget)
-    pages.start()
-    assert pages.awaited is not None
-    pages.awaited.result()
+    wait_for_first_page(pages)
     executor.shutdown()
     assert not budget.reserve(10_000)
     del pages
@@ -251,9 +254,7 @@ def test_a_list_that_nobody_looks_at_any_more_gives_its_room_back(executor: Thre
 def test_a_list_before_its_turn_requests_no_second_page_where_there_is_no_room(executor: ThreadPoolExecutor) -> None:
     fetch, requested = serve(40, 2)
     with PagePrefetcher(fetch, executor, lambda: PagesAhead(8, 8), budget=PageBudget(1)) as pages:
-        pages.start()
-        assert pages.awaited is not None
-        pages.awaited.result()
+        wait_for_first_page(pages)
         finish(executor)
         assert requested == [1]
         assert [identity(item) for page in pages for item in page.items] == everything(40)
@@ -266,9 +267,7 @@ def test_a_list_before_its_turn_requests_more_pages_as_soon_as_there_is_room(exe
     budget = PageBudget(weight)
     budget.take(weight)
     with PagePrefetcher(fetch, executor, lambda: PagesAhead(8, 8), budget=budget) as pages:
-        pages.start()
-        assert pages.awaited is not None
-        pages.awaited.result()
+        wait_for_first_page(pages)
         assert not budget.has_room
         budget.release(4 * weight)  # one of them for the first page
         assert not budget.has_room, "another list would take the room"
@@ -284,9 +283,7 @@ def test_a_list_that_ended_before_there_was_room_keeps_none_from_others(executor
     fetch, requested = serve(40, 2)
     budget = PageBudget(1)
     with PagePrefetcher(fetch, executor, lambda: PagesAhead(8, 8), budget=budget) as pages:
-        pages.start()
-        assert pages.awaited is not None
-        pages.awaited.result()
+        wait_for_first_page(pages)
     budget.release(10_000)
     budget.serve()
     assert budget.has_room
@@ -297,17 +294,15 @@ def test_a_list_that_nobody_looks_at_any_more_waits_for_no_room(executor: Thread
     fetch, requested = serve(40, 2)
     budget = PageBudget(1)
     pages = PagePrefetcher(fetch, executor, lambda: PagesAhead(8, 8), budget=budget)
-    pages.start()
-    assert pages.awaited is not None
-    pages.awaited.result()
-    executor.submit(int).result()
+    wait_for_first_page(pages)
+    finish(executor)
     del pages
     gc.collect()
     budget.serve()
     assert budget.has_room, "its first page keeps the room"
     budget.release(10_000)
     budget.serve()
-    executor.submit(int).result()
+    finish(executor)
     assert requested == [1]
 
 
