@@ -128,13 +128,16 @@ def test_lists_that_wait_for_room_have_it_with_each_page_that_is_taken() -> None
     scheduler = plan(stream)
     stream.arrive("a", "a")
     batches = scheduler.records(stream, stream.contexts[0])  # type: ignore[arg-type]
-    served: list[str] = []
-    scheduler.budget.wait(lambda: served.append("first page") is None)
-    next(batches)
-    assert served == ["first page"]
-    scheduler.budget.wait(lambda: served.append("second page") is None)
-    next(batches)
-    assert served == ["first page", "second page"]
+    served: list[int] = []
+
+    def serve(page: int) -> bool:
+        served.append(page)
+        return True
+
+    for page in (1, 2):
+        scheduler.budget.wait(partial(serve, page))
+        next(batches)
+        assert served[-1:] == [page]
 
 
 def test_a_few_small_pages_do_not_let_so_many_reads_start_that_large_ones_fill_the_memory() -> None:
