@@ -64,7 +64,7 @@ class UsageExchange:
             return
         try:
             self._exchange_through(table)
-        except DatabaseError as error:
+        except Exception as error:  # noqa: BLE001 - no run may wait for what a thread that is gone knew of others
             self._give_up(error)
         finally:
             table.close()

@@ -72,7 +72,8 @@ class UsageTable:
             self._client_id,
             run,
         )
-        return {row["run"]: row["usage"] for row in rows}
+        # SQLite keeps any type in any column.
+        return {row["run"]: row["usage"] for row in rows if isinstance(row["run"], str)}
 
     def close(self) -> None:
         """Close the database."""

@@ -265,6 +265,14 @@ def test_what_runs_of_yesterday_published_is_deleted(url: str) -> None:
     assert published(url) == ["run 1"]
 
 
+def test_a_run_whose_name_is_no_text_is_not_seen(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'tokens.sqlite'}"
+    with closing(opened(url).usage_table(CLIENT)) as table, closing(usage_database(url)) as database:
+        table.publish("a run", "usage")
+        database.execute(f"UPDATE {usage_table.TABLE} SET run = x'ff'")
+        assert table.read("another") == {}
+
+
 def test_what_runs_publish_waits_for_no_token_and_no_token_for_it(tmp_path: Path) -> None:
     store = opened(f"sqlite:///{tmp_path / 'tokens.sqlite'}")
     with closing(store.usage_table(CLIENT)) as table, store.locked(CLIENT, SEED):
